@@ -1,0 +1,157 @@
+"""The words of the domain: actions, proofs, keys, settings, time. Types only; nothing here does I/O."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from fencer.errors import UsageError
+
+
+class Action(StrEnum):
+    """What a caller can ask of the agent (FenceAgentAPI names)."""
+
+    OFF = "off"
+    ON = "on"
+    REBOOT = "reboot"
+    STATUS = "status"
+    MONITOR = "monitor"
+    LIST = "list"
+    LIST_STATUS = "list-status"
+    METADATA = "metadata"
+    MANPAGE = "manpage"
+    VALIDATE_ALL = "validate-all"
+    DIAG = "diag"
+
+
+class Proof(StrEnum):
+    """What was observed that makes it certain that the node writes no more."""
+
+    POWER = "power"
+    STORAGE = "storage"
+
+
+class ProofPolicy(StrEnum):
+    """Which proofs suffice for success."""
+
+    POWER = "power"
+    STORAGE = "storage"
+    ANY = "any"
+    ALL = "all"
+
+
+class ArbitrationMode(StrEnum):
+    """Whether the reservation decides a fence race before power is touched."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+    OFF = "off"
+
+
+class Method(StrEnum):
+    """How a reboot is done at the BMC."""
+
+    ONOFF = "onoff"
+    CYCLE = "cycle"
+
+
+class KeyScheme(StrEnum):
+    """How a node's reservation key is derived from the cluster's configuration."""
+
+    NODEID = "nodeid"  # ours: 32 bits of the cluster name's hash, then the node id
+    ID = "id"  # fence_scsi --key-value=id
+    HASH = "hash"  # fence_scsi --key-value=hash
+
+
+class Privilege(IntEnum):
+    """IPMI session privilege level (IPMI 2.0 table 22-19)."""
+
+    CALLBACK = 1
+    USER = 2
+    OPERATOR = 3
+    ADMINISTRATOR = 4
+
+
+class ReservationType(IntEnum):
+    """Persistent reservation type (SPC-4 table 60)."""
+
+    WRITE_EXCLUSIVE = 1
+    EXCLUSIVE_ACCESS = 3
+    WRITE_EXCLUSIVE_REGISTRANTS_ONLY = 5
+    EXCLUSIVE_ACCESS_REGISTRANTS_ONLY = 6
+    WRITE_EXCLUSIVE_ALL_REGISTRANTS = 7
+    EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReservationKey:
+    """A reservation key: an unsigned 64-bit number, never zero (SPC-4 5.13.6)."""
+
+    value: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < 1 << 64:
+            raise UsageError(f"key: {self.value:#x} is not a reservation key: give a number from 1 to 0xffffffffffffffff")
+
+    def __str__(self) -> str:
+        return f"{self.value:#x}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ReservationKey":
+        """Reads hexadecimal digits, with or without ``0x`` and leading zeros, as sg_persist and fence_scsi write keys."""
+        digits = text.strip().lower().removeprefix("0x")
+        if not digits or not all(c in "0123456789abcdef" for c in digits):
+            raise UsageError(f"key: {text!r} is not a reservation key: give 1 to 16 hexadecimal digits")
+        return cls(int(digits, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Bytes that are never shown."""
+
+    reveal: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BmcSettings:
+    """How to reach and enter one BMC.
+
+    cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC, or None.
+    """
+
+    address: str
+    port: int
+    username: bytes
+    password: Secret
+    kg: Secret | None = None
+    cipher: int | None = None
+    privilege: Privilege | None = None
+    bridge_address: int | None = None
+
+    def __str__(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in monotonic time after which nobody waits any more. Unit: seconds."""
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> "Deadline":
+        return cls(clock() + seconds, clock)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left; 0.0 when it has passed."""
+        return max(0.0, self.at - self.clock())
+
+    @property
+    def passed(self) -> bool:
+        return self.clock() >= self.at
+
+    def within(self, seconds: float) -> "Deadline":
+        """The earlier of this deadline and ``seconds`` from now."""
+        return Deadline(min(self.at, self.clock() + seconds), self.clock)

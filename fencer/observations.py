@@ -1,0 +1,132 @@
+"""What was seen while a plan ran. Workers report these; the verdict is made of nothing else."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fencer.power.chassis import ChassisCommand, PowerState
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """The BMC let us in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChassisCommanded:
+    """The BMC accepted a chassis command."""
+
+    command: ChassisCommand
+
+
+@dataclass(frozen=True, slots=True)
+class ChassisObserved:
+    """The BMC reported this power state."""
+
+    state: PowerState
+
+
+@dataclass(frozen=True, slots=True)
+class PowerFailed:
+    """This attempt at the BMC ended. final: another attempt is pointless (the BMC refused)."""
+
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PowerDone:
+    """The power procedure reached its goal."""
+
+
+class ArbitrationResult(StrEnum):
+    """How a fence race ended for us."""
+
+    WON = "won"
+    LOST = "lost"  # our key is gone, or the target gave the race to somebody else
+    UNREACHABLE = "unreachable"  # no LUN to arbitrate on
+
+
+@dataclass(frozen=True, slots=True)
+class Arbitrated:
+    """The arbitration LUN has spoken."""
+
+    result: ArbitrationResult
+    lun: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LunIsolated:
+    """Read back from one LUN: the target's key is absent, a write-excluding reservation is held by a registered survivor.
+
+    aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, queued commands may still land).
+    already: nothing had to be written; the LUN was found like this.
+    """
+
+    lun: str
+    aborted: bool
+    already: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LunRegistered:
+    """This node's key is registered on every path of this LUN and a reservation is held."""
+
+    lun: str
+    paths: int
+
+
+@dataclass(frozen=True, slots=True)
+class LunState:
+    """Read from one LUN without changing it: whether the target's key is registered, and whether a write-excluding
+    reservation is held by a registered survivor."""
+
+    lun: str
+    registered: bool
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LunFailed:
+    """This LUN could not be brought to, or shown in, the wanted state."""
+
+    lun: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something an operator should read; changes no verdict."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageDone:
+    """The storage procedure has looked at every LUN. luns: how many there are."""
+
+    luns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFailed:
+    """The storage procedure could not run to its end."""
+
+    reason: str
+
+
+Observation = (
+    SessionOpened
+    | ChassisCommanded
+    | ChassisObserved
+    | PowerFailed
+    | PowerDone
+    | Arbitrated
+    | LunIsolated
+    | LunRegistered
+    | LunState
+    | LunFailed
+    | Noted
+    | StorageDone
+    | StorageFailed
+)

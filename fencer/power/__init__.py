@@ -1,0 +1,1 @@
+"""Chassis power: what a BMC can be asked, and the adapter that asks it."""

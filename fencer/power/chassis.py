@@ -1,0 +1,40 @@
+"""What a chassis can be asked, whoever asks it (IPMI 2.0 §28.2, §28.3)."""
+
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+
+class PowerState(StrEnum):
+    """Chassis power as the BMC reports it."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class ChassisCommand(IntEnum):
+    """Chassis Control, IPMI 2.0 table 28-4. Soft shutdown is deliberately missing: it is slow and can be refused."""
+
+    OFF = 0
+    ON = 1
+    CYCLE = 2
+    RESET = 3
+    DIAG = 4
+
+
+class ChassisPower(Protocol):
+    """One session with one BMC. Every method blocks until it is answered; whoever runs it sets the deadline from outside.
+
+    Raises BmcRefused when the BMC said no, BmcUnreachable when it gave no usable answer.
+    """
+
+    def open(self) -> None:
+        """Logs in."""
+
+    def state(self) -> PowerState:
+        """Reads the chassis power state."""
+
+    def control(self, command: ChassisCommand) -> None:
+        """Sends one command. Returning means that the BMC accepted it, not that the state has changed."""
+
+    def close(self) -> None:
+        """Logs out, so that the BMC's session slot is free again. Never raises."""
