@@ -1,0 +1,215 @@
+"""From argv or stdin to option text by canonical name, checked; the typed request is built from that elsewhere.
+
+Both readers keep what was typed and fill nothing in, so that a caller can still put cluster.conf underneath.
+The order is: parse, merge, ``check``, ``with_defaults``. Behaviour follows FenceAgentAPI.md and fence-agents 4.12.1
+(``process_input``, ``check_input``); what differs is listed in tests/contract/test_peer_difference.py.
+"""
+
+import getopt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, Final, NamedTuple
+
+from fencer.errors import UsageError
+from fencer.options import ACTIONS, BY_NAME, OPTIONS, Effect, Kind, Option
+
+MAX_STDIN_BYTES: Final = 1 << 20
+
+# fenced does not read our stderr while it waits for us: warnings must stay far below a pipe's 64 KiB.
+_MAX_WARNINGS: Final = 20
+_MAX_NAME_SHOWN: Final = 40
+
+_TRUE: Final = frozenset({"1", "yes", "on", "true"})
+_FALSE: Final = frozenset({"0", "no", "off", "false"})
+
+# Written by every cluster manager to every agent, for its own bookkeeping: the agent's and the device's name (fenced,
+# dlm_controld), the victim's node id (Pacemaker). A warning on each call would teach people not to read warnings.
+_BOOKKEEPING: Final = frozenset({"agent", "name", "nodeid"})
+
+
+class OptionInput(NamedTuple):
+    """What the caller gave.
+
+    values: text by canonical name, exactly as given, except that booleans are "1" or "0"; no defaults.
+    warnings: one sentence each, printable, without any value. verbosity: 0 = say what happened, 1 = -v, and so on.
+    """
+
+    values: Mapping[str, str]
+    warnings: tuple[str, ...]
+    from_stdin: bool
+    verbosity: int
+
+
+def parse_argv(argv: Sequence[str]) -> OptionInput:
+    """Reads a command line, without the program's name: GNU getopt, unambiguous prefixes of long options, last wins.
+
+    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag.
+    """
+    letters = "".join(row.letter + (":" if row.argument else "") for row in OPTIONS if row.letter)
+    longs = [row.long + ("=" if row.argument else "") for row in OPTIONS]
+    try:
+        given, rest = getopt.gnu_getopt(list(argv), letters, longs)
+    except getopt.GetoptError as error:
+        raise UsageError(f"Command line: {_printable(error.msg)}: see --help") from error
+    by_argument = {f"--{row.long}": row for row in OPTIONS} | {f"-{row.letter}": row for row in OPTIONS if row.letter}
+    values: dict[str, str] = {}
+    flags_v = 0
+    for argument, text in given:
+        row = by_argument[argument]
+        values[row.name] = text if row.argument else "1"
+        flags_v += row.name == "verbose"
+    warnings: list[str] = []
+    if rest:
+        # Their text is not shown: after a flag such as -P it may well be a password.
+        warnings.append(f"Command line: {len(rest)} argument(s) belong to no option and are ignored: see --help")
+    return _with_verbosity(values, warnings, from_stdin=False, verbose=flags_v)
+
+
+def read_stdin(stream: BinaryIO) -> str:
+    """All of a caller's input. Bytes that are no UTF-8 survive as surrogate escapes. Raises UsageError above 1 MiB."""
+    data = stream.read(MAX_STDIN_BYTES + 1)
+    if len(data) > MAX_STDIN_BYTES:
+        raise UsageError(f"stdin: more than {MAX_STDIN_BYTES} bytes: give one name=value line an option")
+    return data.decode("utf-8", "surrogateescape")
+
+
+def parse_stdin(text: str) -> OptionInput:
+    """Reads ``name=value`` lines as a cluster manager writes them.
+
+    Split at the first ``=``; the last of several wins, also across old and new names; lines are stripped, one enclosing
+    pair of double quotes is removed; ``-`` and ``_`` are the same in names. What is not understood is warned about and
+    ignored, never fatal: a fence must not fail because of a line that another version would have known.
+    """
+    values: dict[str, str] = {}
+    warnings: list[str] = []
+    for name, value in _lines(text):
+        row = BY_NAME.get(name.replace("-", "_"))
+        if row is None:
+            if name not in _BOOKKEEPING:
+                warnings.append(f"stdin: unknown option {_shown(name)} is ignored")
+        elif row.kind is not Kind.BOOLEAN:
+            values[row.name] = value
+        elif (truth := _truth(value)) is not None:
+            values[row.name] = truth
+        else:
+            warnings.append(f"stdin: {row.name} is ignored: its value is none of 1, yes, on, true, 0, no, off, false")
+    return _with_verbosity(values, warnings, from_stdin=True, verbose=int(values.get("verbose", "0")))
+
+
+def check(values: Mapping[str, str]) -> None:
+    """Raises UsageError, one sentence that names the option and the remedy, for text that its option cannot take.
+
+    Where only documentation is asked for, nothing else is looked at. A wrong ``verbose_level`` was already warned
+    about: it must not stop a fence.
+    """
+    if values.get("help") == "1" or values.get("version") == "1":
+        return
+    if "action" in values and _action(values["action"]) not in ACTIONS:
+        # Pacemaker looks for the words "unrecognised action" to tell this from a failed fence.
+        raise UsageError(f"Failed: Unrecognised action {_shown(values['action'])}: give one of {', '.join(ACTIONS)}")
+    if _action(values.get("action", "")) in {"metadata", "manpage"}:
+        return
+    for name, text in values.items():
+        _check_one(BY_NAME[name], text)
+
+
+def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The checked values with every default filled in and every word in the table's spelling.
+
+    Filled in although the table has no constant for it: ``disable_timeout`` ("1" or "0"; "1" where Pacemaker's fencer
+    calls), ``ip`` from ``plug`` where ``port_as_ip`` asks for it, ``proof``, ``deadline``.
+    """
+    full = {row.name: row.default for row in OPTIONS if row.default is not None} | dict(values)
+    full["action"] = _action(full["action"])
+    for row in OPTIONS:
+        if row.kind is Kind.SELECT and row.name in full:
+            full[row.name] = _choice(row, full[row.name]) or full[row.name]
+    if "disable_timeout" in values:
+        full["disable_timeout"] = _truth(values["disable_timeout"]) or "0"
+    else:
+        full["disable_timeout"] = "1" if environ.get("PCMK_service") == "pacemaker-fenced" else "0"
+    if full.get("port_as_ip") == "1" and full.get("plug"):
+        full["ip"] = full["plug"]
+    full.setdefault("proof", "power" if full.get("ip") else "storage")
+    full.setdefault("deadline", f"{max(30.0, float(full['power_timeout']) + 10):g}")
+    return full
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    # Not str.splitlines: it also splits at form feeds and other controls that may stand in a password.
+    for raw in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, _, value = line.partition("=")
+        if len(value) >= 2 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+        yield name, value
+
+
+def _with_verbosity(values: dict[str, str], warnings: list[str], *, from_stdin: bool, verbose: int) -> OptionInput:
+    level = verbose
+    if "verbose_level" in values:
+        text = values["verbose_level"]
+        whole = _is_number(text) and "." not in text
+        level = int(text) if whole else 0
+        if not whole:
+            warnings.append("verbose_level: not a whole number of 0 or more: taken as 0")
+        elif level == 0 and values.get("verbose") == "1":
+            warnings.append("verbose: ignored, because verbose_level is 0")
+    if level >= 1:
+        ignored = sorted(name for name in values if BY_NAME[name].effect is Effect.NONE)
+        if ignored:
+            warnings.append(f"Accepted without effect here: {', '.join(ignored)}")
+    if len(warnings) > _MAX_WARNINGS:
+        warnings[_MAX_WARNINGS:] = [f"{len(warnings) - _MAX_WARNINGS} more warnings are not shown"]
+    return OptionInput(values, tuple(warnings), from_stdin, level)
+
+
+def _check_one(row: Option, text: str) -> None:
+    if "\0" in text:
+        raise UsageError(f"{row.name}: contains a NUL byte: remove it")
+    match row.kind:
+        case Kind.INTEGER if row.name != "verbose_level":
+            if not _is_number(text) or "." in text:
+                raise UsageError(f"{row.name}: {_shown(text)} is not a whole number: give 0 or more")
+        case Kind.SECOND:
+            if not _is_number(text):
+                raise UsageError(f"{row.name}: {_shown(text)} is not a time: give seconds, 0 or more")
+        case Kind.SELECT:
+            if _choice(row, text) is None:
+                raise UsageError(f"{row.name}: {_shown(text)} is not a choice: give one of {', '.join(row.choices)}")
+        case _:
+            pass
+
+
+def _is_number(text: str) -> bool:
+    """Up to nine digits, and up to nine more after a decimal point. No sign, no exponent, no nan."""
+    whole, point, fraction = text.partition(".")
+    parts = (whole, fraction) if point else (whole,)
+    return all(0 < len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
+
+
+def _truth(text: str) -> str | None:
+    word = text.lower()
+    if word in _TRUE:
+        return "1"
+    return "0" if word in _FALSE else None
+
+
+def _choice(row: Option, text: str) -> str | None:
+    word = text.lower()
+    return next((choice for choice in row.choices if choice.lower() == word), None)
+
+
+def _action(text: str) -> str:
+    word = text.lower()
+    return "metadata" if word == "meta-data" else word  # OCF's spelling
+
+
+def _shown(text: str) -> str:
+    """Text from a caller as it may stand in a message: short, printable, quoted."""
+    return ascii(text if len(text) <= _MAX_NAME_SHOWN else text[:_MAX_NAME_SHOWN] + "...")
+
+
+def _printable(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii")
