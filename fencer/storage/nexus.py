@@ -1,0 +1,300 @@
+"""Persistent reservation commands through one I_T nexus, under a deadline, retried only where SPC says it is safe.
+
+What is retried, and why that is safe:
+
+- unit attention: the command was not executed, it only reported an event (SAM-5 5.14);
+- BUSY, TASK SET FULL, NOT READY 04/01 and 04/0A (becoming ready, ALUA transition): it was not executed;
+- TASK ABORTED and ABORTED COMMAND: it may have been executed, so only for commands that change nothing.
+
+Two answers end a PERSISTENT RESERVE OUT without a second try: no status at all, and a unit attention that says that
+registrations were preempted: ours may be gone, and the caller must look before anything is written again.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, TypeVar
+
+from fencer.errors import CommandFailed, MalformedAnswer, TransportError
+from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.storage import inquiry, pr
+from fencer.storage.pr import InAction, OutAction
+from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
+
+_FIRST_ALLOCATION_LENGTH_BYTES = 2048  # 255 keys
+_MAX_READS_OF_ONE_ANSWER = 8  # it may grow while we ask for more
+_UNIT_ATTENTIONS_AT_ONCE = 8  # more than a target queues for one nexus; beyond that pause
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.2
+_REMEMBERED_UNIT_ATTENTIONS = 64
+
+_RECOVERED_ERROR, _NOT_READY, _ABORTED_COMMAND = 0x1, 0x2, 0xB
+_T = TypeVar("_T")
+
+_PASSING_NOT_READY = ((0x04, 0x01), (0x04, 0x0A))
+
+
+class Outcome(Enum):
+    """How the target answered a PERSISTENT RESERVE OUT."""
+
+    DONE = auto()
+    CONFLICT = auto()  # RESERVATION CONFLICT: not registered with this key on this nexus, or nothing to preempt
+    UNSUPPORTED = auto()  # illegal request: the target does not know the service action or a field of it
+    CHANGED = auto()  # not executed: registrations were preempted meanwhile, read again before anything else
+
+
+class Nexus:
+    """The commands of one nexus. Not for use by several threads at once.
+
+    command_timeout_s: the most that a single command may take; no method waits past the deadline it is given.
+    sleep: for tests; the clock is the deadline's.
+
+    Each method raises TransportError (no status, or the deadline has passed), CommandFailed (a status that no retry
+    mends, or that lasted until the deadline) and, where data are read, MalformedAnswer.
+    """
+
+    def __init__(
+        self,
+        transport: ScsiTransport,
+        *,
+        command_timeout_s: float = 2.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport: Final = transport
+        self._command_timeout_s: Final = command_timeout_s
+        self._sleep: Final = sleep
+        self._unit_attentions: Final[deque[Sense]] = deque(maxlen=_REMEMBERED_UNIT_ATTENTIONS)
+
+    @property
+    def name(self) -> str:
+        """What an operator would type."""
+        return self._transport.name
+
+    @property
+    def unit_attentions(self) -> tuple[Sense, ...]:
+        """The latest unit attentions this nexus received, oldest first (at most 64)."""
+        return tuple(self._unit_attentions)
+
+    def close(self) -> None:
+        """Gives the nexus up. Registrations stay. Never raises."""
+        self._transport.close()
+
+    def forget_unit_attentions(self) -> None:
+        """Empties unit_attentions, before a step whose own events matter."""
+        self._unit_attentions.clear()
+
+    # --- what is this ---------------------------------------------------------------------------------------------
+
+    def standard_inquiry(self, deadline: Deadline) -> inquiry.StandardInquiry:
+        """Standard INQUIRY data."""
+        length = inquiry.STANDARD_INQUIRY_LENGTH_BYTES
+        reply = self._read("INQUIRY", inquiry.inquiry_cdb(length), length, deadline)
+        return self._named(inquiry.decode_standard_inquiry, reply.data)
+
+    def device_type(self, deadline: Deadline) -> int:
+        """Peripheral device type; ``inquiry.DISK`` is 0."""
+        return self.standard_inquiry(deadline).peripheral_device_type
+
+    def wwid(self, deadline: Deadline) -> str | None:
+        """The logical unit's name as Linux's sysfs writes it; None if it has no usable designator or no page 83h."""
+        try:
+            page = self._read_whole(
+                "INQUIRY page 83h", inquiry.device_identification_cdb, inquiry.page_length_bytes, deadline
+            )
+        except _Unsupported:
+            return None
+        return self._named(inquiry.decode_wwid, page)
+
+    def supports(self, service_action: InAction | OutAction, deadline: Deadline) -> bool | None:
+        """By REPORT SUPPORTED OPERATION CODES: True, False, or None when the target cannot tell."""
+        length = 36
+        cdb = inquiry.supported_opcodes_cdb(service_action.opcode, service_action, length)
+        try:
+            reply = self._read("REPORT SUPPORTED OPERATION CODES", cdb, length, deadline)
+        except _Unsupported:
+            return None
+        return self._named(inquiry.decode_supported, reply.data)
+
+    # --- PERSISTENT RESERVE IN ------------------------------------------------------------------------------------
+
+    def read_keys(self, deadline: Deadline) -> pr.RegisteredKeys:
+        """Every registered key; the buffer grows until all fit."""
+        return self._named(pr.decode_keys, self._persistent_reserve_in(InAction.READ_KEYS, deadline))
+
+    def read_reservation(self, deadline: Deadline) -> pr.Reservation:
+        """The reservation; its type is None when none is held."""
+        return self._named(pr.decode_reservation, self._persistent_reserve_in(InAction.READ_RESERVATION, deadline))
+
+    def report_capabilities(self, deadline: Deadline) -> pr.Capabilities | None:
+        """None if the target lacks the service action."""
+        try:
+            return self._named(
+                pr.decode_capabilities, self._persistent_reserve_in(InAction.REPORT_CAPABILITIES, deadline)
+            )
+        except _Unsupported:
+            return None
+
+    def read_full_status(self, deadline: Deadline) -> pr.FullStatus | None:
+        """None if the target lacks the service action."""
+        try:
+            return self._named(pr.decode_full_status, self._persistent_reserve_in(InAction.READ_FULL_STATUS, deadline))
+        except _Unsupported:
+            return None
+
+    # --- PERSISTENT RESERVE OUT -----------------------------------------------------------------------------------
+    #
+    # After a TransportError nobody knows whether the command was executed: it is never sent again here. Read, decide.
+
+    def register(
+        self, old: ReservationKey | None, new: ReservationKey | None, aptpl: bool, deadline: Deadline
+    ) -> Outcome:
+        """REGISTER: from key old (None: not registered on this nexus) to key new (None: unregister)."""
+        return self._persistent_reserve_out(OutAction.REGISTER, pr.parameter_list(old, new, aptpl=aptpl), deadline)
+
+    def register_and_ignore(self, new: ReservationKey | None, aptpl: bool, deadline: Deadline) -> Outcome:
+        """REGISTER AND IGNORE EXISTING KEY: whatever this nexus had, it has key new now (None: unregister)."""
+        action = OutAction.REGISTER_AND_IGNORE_EXISTING_KEY
+        return self._persistent_reserve_out(action, pr.parameter_list(None, new, aptpl=aptpl), deadline)
+
+    def reserve(self, key: ReservationKey, type_: ReservationType, deadline: Deadline) -> Outcome:
+        """RESERVE. DONE also when this nexus holds that very reservation already."""
+        return self._persistent_reserve_out(OutAction.RESERVE, pr.parameter_list(key, None), deadline, type_)
+
+    def release(self, key: ReservationKey, type_: ReservationType, deadline: Deadline) -> Outcome:
+        """RELEASE. DONE also when this nexus is registered but holds nothing."""
+        return self._persistent_reserve_out(OutAction.RELEASE, pr.parameter_list(key, None), deadline, type_)
+
+    def clear(self, key: ReservationKey, deadline: Deadline) -> Outcome:
+        """CLEAR: removes the reservation and every registration."""
+        return self._persistent_reserve_out(OutAction.CLEAR, pr.parameter_list(key, None), deadline)
+
+    def preempt(
+        self, key: ReservationKey, victim: ReservationKey, type_: ReservationType, deadline: Deadline
+    ) -> Outcome:
+        """PREEMPT: removes every registration with key victim, atomically, and takes over what it held.
+
+        Commands that the victim has queued already may still be executed.
+        """
+        return self._persistent_reserve_out(OutAction.PREEMPT, pr.parameter_list(key, victim), deadline, type_)
+
+    def preempt_and_abort(
+        self, key: ReservationKey, victim: ReservationKey, type_: ReservationType, deadline: Deadline
+    ) -> Outcome:
+        """PREEMPT AND ABORT: as PREEMPT, and the victim's queued commands are aborted."""
+        return self._persistent_reserve_out(
+            OutAction.PREEMPT_AND_ABORT, pr.parameter_list(key, victim), deadline, type_
+        )
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def _persistent_reserve_out(
+        self, action: OutAction, parameters: bytes, deadline: Deadline, type_: ReservationType | None = None
+    ) -> Outcome:
+        operation = str(action)
+        cdb = pr.out_cdb(action, type_, len(parameters))
+        reply = self._execute(operation, cdb, deadline, data_out=parameters, changes_state=True)
+        match reply.status:
+            case ScsiStatus.GOOD:
+                return Outcome.DONE
+            case ScsiStatus.RESERVATION_CONFLICT:
+                return Outcome.CONFLICT
+            case _ if pr.says_preempted(reply.sense):
+                return Outcome.CHANGED
+            case _ if pr.is_unsupported(reply.sense):
+                return Outcome.UNSUPPORTED
+            case _:
+                raise self._failed(operation, reply)
+
+    def _persistent_reserve_in(self, action: InAction, deadline: Deadline) -> bytes:
+        return self._read_whole(
+            str(action),
+            lambda length_bytes: pr.in_cdb(action, length_bytes),
+            lambda data: pr.answer_length_bytes(action, data),
+            deadline,
+        )
+
+    def _read_whole(
+        self, operation: str, cdb: Callable[[int], bytes], length_of: Callable[[bytes], int], deadline: Deadline
+    ) -> bytes:
+        """Reads until the buffer holds all that the target has. A part of an answer is never returned."""
+        allocation = _FIRST_ALLOCATION_LENGTH_BYTES
+        for _ in range(_MAX_READS_OF_ONE_ANSWER):
+            data = self._read(operation, cdb(allocation), allocation, deadline).data
+            needed = self._named(length_of, data)
+            if needed <= len(data):
+                return data
+            if needed <= allocation or allocation == pr.MAX_ALLOCATION_LENGTH_BYTES:
+                raise MalformedAnswer(f"{self.name}: {operation}: {len(data)} of {needed} bytes: incomplete")
+            allocation = min(needed + 7 & ~7, pr.MAX_ALLOCATION_LENGTH_BYTES)
+        raise MalformedAnswer(f"{self.name}: {operation}: the answer grows faster than it can be read")
+
+    def _read(self, operation: str, cdb: bytes, length_bytes: int, deadline: Deadline) -> ScsiReply:
+        reply = self._execute(operation, cdb, deadline, data_in_length=length_bytes, changes_state=False)
+        if reply.status is ScsiStatus.GOOD:
+            return reply
+        if pr.is_unsupported(reply.sense):
+            raise _Unsupported(self._failed(operation, reply))
+        raise self._failed(operation, reply)
+
+    def _execute(
+        self,
+        operation: str,
+        cdb: bytes,
+        deadline: Deadline,
+        *,
+        data_out: bytes = b"",
+        data_in_length: int = 0,
+        changes_state: bool,
+    ) -> ScsiReply:
+        """Sends one command until the target really deals with it. See the module's docstring for the rules."""
+        unit_attentions, pause_s = 0, _FIRST_PAUSE_S
+        reply: ScsiReply | None = None
+        while not deadline.passed:
+            timeout_s = min(deadline.remaining_s, self._command_timeout_s)
+            reply = self._transport.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
+            sense = reply.sense if reply.status is ScsiStatus.CHECK_CONDITION else None
+            if sense is not None and sense.key == _RECOVERED_ERROR:  # executed, with a remark
+                return ScsiReply(ScsiStatus.GOOD, sense, reply.data)
+            if sense is not None and pr.is_unit_attention(sense):
+                self._unit_attentions.append(sense)
+                if changes_state and pr.says_preempted(sense):
+                    return reply
+                unit_attentions += 1
+                if unit_attentions <= _UNIT_ATTENTIONS_AT_ONCE:
+                    continue
+            elif reply.status is ScsiStatus.TASK_ABORTED or (sense is not None and sense.key == _ABORTED_COMMAND):
+                if changes_state:
+                    raise TransportError(
+                        f"{self.name}: {operation}: aborted by the target; whether it was executed is unknown"
+                    )
+            elif not (reply.status in (ScsiStatus.BUSY, ScsiStatus.TASK_SET_FULL) or _is_passing(sense)):
+                return reply
+            self._sleep(min(pause_s, deadline.remaining_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        if reply is None:
+            raise TransportError(f"{self.name}: {operation}: not sent, the deadline has passed")
+        raise CommandFailed(f"{self.name}: {operation}: {_describe(reply)} until the deadline")
+
+    def _failed(self, operation: str, reply: ScsiReply) -> CommandFailed:
+        return CommandFailed(f"{self.name}: {operation}: {_describe(reply)}")
+
+    def _named(self, decode: Callable[[bytes], _T], data: bytes) -> _T:
+        try:
+            return decode(data)
+        except MalformedAnswer as error:
+            raise MalformedAnswer(f"{self.name}: {error}") from error
+
+
+class _Unsupported(CommandFailed):
+    """The target does not know the command. Never leaves a method whose answer can be None."""
+
+
+def _is_passing(sense: Sense | None) -> bool:
+    return sense is not None and sense.key == _NOT_READY and (sense.asc, sense.ascq) in _PASSING_NOT_READY
+
+
+def _describe(reply: ScsiReply) -> str:
+    if reply.status is ScsiStatus.CHECK_CONDITION:
+        return pr.describe_sense(reply.sense) if reply.sense else "check condition without sense data"
+    return reply.status.name.lower().replace("_", " ")
