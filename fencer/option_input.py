@@ -84,11 +84,13 @@ def parse_stdin(text: str) -> OptionInput:
     for name, value in _lines(text):
         row = BY_NAME.get(name.replace("-", "_"))
         if row is None:
-            if name not in _BOOKKEEPING:
+            if value is None:  # not shown: it may be the second line of a password
+                warnings.append("stdin: a line without '=' is ignored")
+            elif name not in _BOOKKEEPING:
                 warnings.append(f"stdin: unknown option {_shown(name)} is ignored")
         elif row.kind is not Kind.BOOLEAN:
-            values[row.name] = value
-        elif (truth := _truth(value)) is not None:
+            values[row.name] = value or ""
+        elif (truth := _truth(value or "")) is not None:
             values[row.name] = truth
         else:
             warnings.append(f"stdin: {row.name} is ignored: its value is none of 1, yes, on, true, 0, no, off, false")
@@ -134,16 +136,17 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     return full
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
+def _lines(text: str) -> Iterator[tuple[str, str | None]]:
+    """Name and value of each line; None where there is no ``=``."""
     # Not str.splitlines: it also splits at form feeds and other controls that may stand in a password.
     for raw in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        name, _, value = line.partition("=")
+        name, equals, value = line.partition("=")
         if len(value) >= 2 and value[0] == value[-1] == '"':
             value = value[1:-1]
-        yield name, value
+        yield name, value if equals else None
 
 
 def _with_verbosity(values: dict[str, str], warnings: list[str], *, from_stdin: bool, verbose: int) -> OptionInput:
