@@ -1,0 +1,96 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fencer.corosync_conf import CorosyncCluster, find_local_identity, parse_corosync, read_corosync
+from fencer.errors import FenceError, UsageError
+from fencer.storage.keys import NodeIdentity
+
+TWO_NODES = """# as pcs writes it
+totem {
+    version: 2
+    cluster_name: lab
+    transport: knet
+    interface {
+        cluster_name: not-this-one
+    }
+}
+
+nodelist {
+    node {
+        ring0_addr: 10.0.0.1
+        name: n1
+        nodeid: 1
+    }
+    node {
+        ring0_addr: n2.san
+        nodeid: 7
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    two_node: 1
+}
+"""
+
+
+def test_two_nodes():
+    assert parse_corosync(TWO_NODES) == CorosyncCluster(
+        "lab", (NodeIdentity("n1", 1, 0, "10.0.0.1"), NodeIdentity("n2.san", 7, 1, "n2.san"))
+    )
+
+
+def test_local_node_is_found_by_host_name():
+    node = find_local_identity(parse_corosync(TWO_NODES), ["n2"])
+    assert node is not None
+    assert node.node_id == 7
+
+
+def test_missing_node_id_is_zero():
+    assert parse_corosync("nodelist {\nnode {\nname: a\n}\n}").nodes == (NodeIdentity("a", 0, 0),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("totem {\n", "F line 2: section totem is not closed"),
+        ("}\n", "F line 1: a closing brace without a section"),
+        ("hello\n", "F line 1: neither a section nor"),
+        ("nodelist {\nnode {\nnodeid: -1\n}\n}", "F line 4: nodeid '-1' is not a number"),
+        ("nodelist {\nnode {\nnodeid: 4294967296\n}\n}", "nodeid '4294967296' is not a number"),
+        (f"nodelist {{\nnode {{\nnodeid: {'9' * 9999}\n}}\n}}", "is not a number"),
+    ],
+)
+def test_what_is_not_a_corosync_conf(text, message):
+    with pytest.raises(UsageError) as caught:
+        parse_corosync(text, "F")
+    assert message in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_parses_or_is_a_fence_error(text):
+    with contextlib.suppress(FenceError):
+        parse_corosync(text)
+
+
+@given(st.lists(st.sampled_from(["nodelist {", "node {", "}", "nodeid: 1", "name: x", "{", ":", "totem {", "\0", "#"])))
+def test_any_shape_parses_or_is_a_fence_error(lines):
+    with contextlib.suppress(FenceError):
+        parse_corosync("\n".join(lines))
+
+
+def test_deep_nesting_does_no_harm():
+    parse_corosync("a {\n" * 50000 + "}\n" * 50000)
+
+
+def test_comment_in_an_old_encoding_is_read(tmp_path):
+    path = tmp_path / "corosync.conf"
+    path.write_bytes(b"# caf\xe9\n" + TWO_NODES.encode())
+    assert read_corosync(str(path)) == parse_corosync(TWO_NODES)
+
+
+def test_unreadable_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="nosuch: No such file"):
+        read_corosync(str(tmp_path / "nosuch"))
