@@ -1,0 +1,1 @@
+"""What the storage side must do, against a fake that speaks SCSI and against a real tgtd."""
