@@ -1,0 +1,142 @@
+"""Which physical volumes a volume group has, asked of LVM's own ``pvs``; never written, activated or locked."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+
+from fencer.errors import StorageError, UsageError
+
+# lvm(8) VALID NAMES; 127 is NAME_LEN - 1.
+_VG_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+
+# --readonly: on-disk metadata without locks and without device-mapper: works while another host has the group active.
+# --foreign, --shared: also groups that another host's system ID or lvmlockd owns: the one we fence has it.
+# --nohints: hints are a cache that another host's vgextend does not refresh.
+# The configuration keeps pvs from repairing metadata and from writing a backup of it below /etc/lvm.
+_PVS = (
+    "pvs",
+    "--readonly",
+    "--nolocking",
+    "--foreign",
+    "--shared",
+    "--nohints",
+    "--noheadings",
+    "--reportformat",
+    "json",
+    "--config",
+    "global/metadata_read_only=1 backup{backup=0 archive=0}",
+    "-o",
+    "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,pv_count",
+)
+
+Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
+
+
+def physical_volumes(vg_name: str, *, run: Run | None = None, timeout_s: float) -> tuple[str, ...]:
+    """Device names of all physical volumes of a volume group, sorted: ``/dev/sdb``, ``/dev/mapper/mpatha``.
+
+    Works wherever the disks are visible: the group may be owned by another host's system ID, exported, or active
+    elsewhere. The answer is complete or an error: a group of which one disk is not seen cannot be isolated completely.
+
+    run: takes argv and seconds; raises subprocess.TimeoutExpired, or FileNotFoundError when there is no pvs.
+
+    Raises UsageError for a bad or unknown name, two groups of that name, or no LVM; StorageError when a physical volume
+    is missing or pvs fails or does not answer in time.
+    """
+    if not _VG_NAME.fullmatch(vg_name) or vg_name in {".", ".."}:
+        raise UsageError(f"vg: {vg_name[:140]!r} is not a volume group name: give the name that vgs shows")
+    try:
+        done = (run or run_without_waiting)(_PVS, timeout_s)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "vg: there is no pvs on this node: install the package lvm2, or give devices= instead"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"volume group {vg_name}: pvs: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(f"volume group {vg_name}: pvs: no answer within {timeout_s:g} s") from error
+
+    rows = [row for row in _rows(done.stdout, vg_name, done) if row.get("vg_name") == vg_name]
+    if not rows and done.returncode != 0:
+        raise StorageError(f"volume group {vg_name}: pvs: exit status {done.returncode}: {_last_line(done.stderr)}")
+    if not rows:
+        raise UsageError(
+            f"vg: no physical volume of volume group {vg_name} is visible on this node: "
+            "correct the name, or connect the storage and check filters in lvm.conf and lvmdevices"
+        )
+    if len({row.get("vg_uuid") for row in rows}) > 1:
+        raise UsageError(
+            f"vg: this node sees two volume groups named {vg_name}: rename one with vgrename UUID, or give devices="
+        )
+    for row in rows:
+        # A missing one is called [unknown], or [unknown device] by old versions.
+        if row.get("pv_missing") or not row.get("pv_name", "").startswith("/"):
+            raise StorageError(
+                f"volume group {vg_name}: physical volume {row.get('pv_uuid')} is missing on this node, "
+                "so the group cannot be isolated completely"
+            )
+    # pvs also fails for the sake of another, broken group. What counts is whether the answer for this one is whole.
+    if any(row.get("pv_count") != str(len(rows)) for row in rows):
+        raise StorageError(
+            f"volume group {vg_name}: pvs shows {len(rows)} of {rows[0].get('pv_count')} physical volumes: "
+            f"{_last_line(done.stderr)}"
+        )
+    return tuple(sorted(row["pv_name"] for row in rows))
+
+
+def run_without_waiting(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    """Runs a program that reads disks. Past timeout_s it is killed and left behind.
+
+    subprocess.run would wait for it to die, and a process in D state on lost storage does not die. It stays in our
+    process group, so Pacemaker's kill reaches it.
+
+    Raises subprocess.TimeoutExpired, FileNotFoundError, OSError.
+    """
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C",
+        # Descriptors of ours that LVM has no business to complain about.
+        "LVM_SUPPRESS_FD_WARNINGS": "1",
+    }
+    if "LVM_SYSTEM_DIR" in os.environ:
+        environment["LVM_SYSTEM_DIR"] = os.environ["LVM_SYSTEM_DIR"]
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
+    )
+    try:
+        out, err = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+        raise
+    return subprocess.CompletedProcess(argv, child.returncode, out, err)
+
+
+def _rows(report: str, vg_name: str, done: "subprocess.CompletedProcess[str]") -> list[dict[str, str]]:
+    """The rows of ``{"report": [{"pv": [{...}]}]}`` (lvmreport(7)), values as text."""
+    if not report.strip():
+        return []
+    try:
+        # strict=False: a control character in some other group's tag is none of our business.
+        rows = [row for part in json.loads(report, strict=False)["report"] for row in part.get("pv", ())]
+        return [{str(name): str(value) for name, value in row.items()} for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StorageError(
+            f"volume group {vg_name}: pvs: its report does not decode (exit status {done.returncode}): "
+            f"{_last_line(done.stderr)}"
+        ) from error
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no message"

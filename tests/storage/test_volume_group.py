@@ -1,0 +1,194 @@
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fencer.errors import FenceError, StorageError, UsageError
+from fencer.storage.volume_group import physical_volumes, run_without_waiting
+
+
+def pv(name="/dev/sdb", vg="shared_vg", count=1, **more):
+    return {
+        "pv_name": name,
+        "pv_uuid": "U1",
+        "pv_missing": "",
+        "vg_name": vg,
+        "vg_uuid": "V",
+        "pv_count": str(count),
+        **more,
+    }
+
+
+class FakePvs:
+    """Answers as pvs does, and keeps what it was asked."""
+
+    def __init__(self, *rows, returncode=0, stderr="", stdout=None):
+        self.stdout = json.dumps({"report": [{"pv": list(rows)}]}) if stdout is None else stdout
+        self.stderr = stderr
+        self.returncode = returncode
+        self.argv: tuple[str, ...] = ()
+
+    def __call__(self, argv, timeout_s):
+        self.argv = tuple(argv)
+        return subprocess.CompletedProcess(argv, self.returncode, self.stdout, self.stderr)
+
+
+def ask(pvs, name="shared_vg"):
+    return physical_volumes(name, run=pvs, timeout_s=5)
+
+
+def test_volumes_of_this_group_only_sorted():
+    pvs = FakePvs(pv("/dev/sdc", count=2), pv("/dev/sda3", vg="root"), pv("/dev/mapper/mpatha", count=2))
+    assert ask(pvs) == ("/dev/mapper/mpatha", "/dev/sdc")
+
+
+def test_pvs_only_reads():
+    pvs = FakePvs(pv())
+    ask(pvs)
+    assert pvs.argv[0] == "pvs"
+    assert {"--readonly", "--nolocking", "--foreign", "--shared"} <= set(pvs.argv)
+
+
+@pytest.mark.parametrize("name", ["", "-vg", "a b", "a/b", "a;b", "a\n", "é", "..", ".", "a" * 128, '"', "--config=x"])
+def test_bad_name_is_refused_before_pvs_is_run(name):
+    pvs = FakePvs(pv())
+    with pytest.raises(UsageError, match=r"vg: .* is not a volume group name"):
+        ask(pvs, name)
+    assert pvs.argv == ()
+
+
+def test_unknown_group_names_the_remedy():
+    with pytest.raises(
+        UsageError, match=r"no physical volume of volume group shared_vg is visible on this node: correct"
+    ):
+        ask(FakePvs(pv(vg="root")))
+
+
+@pytest.mark.parametrize("missing", [{"name": "[unknown]"}, {"pv_missing": "missing"}])
+def test_missing_volume_is_named(missing):
+    with pytest.raises(StorageError, match=r"volume group shared_vg: physical volume U2 is missing on this node"):
+        ask(FakePvs(pv(count=2), pv(**{"name": "/dev/sdc", "count": 2, "pv_uuid": "U2", **missing})))
+
+
+def test_incomplete_answer_is_an_error():
+    with pytest.raises(StorageError, match="pvs shows 1 of 2 physical volumes: boom"):
+        ask(FakePvs(pv(count=2), stderr="boom\n", returncode=5))
+
+
+def test_failure_of_another_group_does_not_matter():
+    assert ask(FakePvs(pv(), returncode=5, stderr="Cannot process volume group other")) == ("/dev/sdb",)
+
+
+def test_failure_without_an_answer_is_named():
+    with pytest.raises(StorageError, match="pvs: exit status 5: devices file is missing"):
+        ask(FakePvs(returncode=5, stderr="x\n  devices file is missing\n\n", stdout=""))
+
+
+def test_two_groups_of_one_name():
+    with pytest.raises(UsageError, match="two volume groups named shared_vg: rename one"):
+        ask(FakePvs(pv(), pv("/dev/sdc", vg_uuid="W")))
+
+
+def test_no_lvm_names_the_package():
+    def none(argv, timeout_s):
+        raise FileNotFoundError(2, "No such file or directory", argv[0])
+
+    with pytest.raises(UsageError, match="install the package lvm2"):
+        ask(none)
+
+
+def test_silence_is_a_storage_error():
+    def silent(argv, timeout_s):
+        raise subprocess.TimeoutExpired(argv, timeout_s)
+
+    with pytest.raises(StorageError, match="pvs: no answer within 5 s"):
+        ask(silent)
+
+
+@pytest.mark.parametrize(
+    "stdout",
+    ["{", "[]", "null", '{"report": 5}', '{"report": [{"pv": [5]}]}', '{"report": [{"pv": 5}]}', "[" * 100_000],
+)
+def test_report_that_does_not_decode(stdout):
+    with pytest.raises(StorageError, match="its report does not decode"):
+        ask(FakePvs(stdout=stdout))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["report", "pv", "vg_name", "pv_name", "pv_count"]) | st.text(), inner)
+    ),
+)
+
+
+@given(st.text() | JSON.map(json.dumps) | JSON.map(lambda pvs: json.dumps({"report": [{"pv": pvs}]})))
+def test_any_report_answers_or_is_a_fence_error(stdout):
+    with contextlib.suppress(FenceError):
+        ask(FakePvs(stdout=stdout))
+
+
+def test_pitfall_13_a_child_that_does_not_end_is_left_behind():
+    # The grandchild keeps our pipes open after its parent was killed, as a process in D state would.
+    began = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_without_waiting(["sh", "-c", "sleep 5 & wait"], 0.3)
+    assert time.monotonic() - began < 3
+
+
+def test_runner_sees_no_environment_of_ours(monkeypatch):
+    monkeypatch.setenv("SECRET", "x")
+    done = run_without_waiting(["env"], 10)
+    assert "SECRET" not in done.stdout
+    assert "LVM_SUPPRESS_FD_WARNINGS=1" in done.stdout
+
+
+@pytest.mark.peer
+def test_real_lvm_shows_a_foreign_group_and_a_missing_volume(tmp_path: Path, monkeypatch):
+    """Two loop devices, a group owned by another host's system ID, without device-mapper."""
+    if os.geteuid() != 0 or not shutil.which("pvcreate") or not shutil.which("losetup"):
+        pytest.skip("needs root, lvm2 and losetup")
+    # So that archives and backups of the trial group do not land in /etc/lvm.
+    monkeypatch.setenv("LVM_SYSTEM_DIR", str(tmp_path))
+    monkeypatch.setenv("LVM_SUPPRESS_FD_WARNINGS", "1")
+    name = f"fence_halvm_test_{os.getpid()}"
+    host = 'global/system_id_source="lvmlocal" local/system_id="elsewhere"'
+    loops: list[str] = []
+
+    def lvm(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [program, "-qq", "-y", "--driverloaded", "n", "--config", host, *arguments],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+    try:
+        for number in (1, 2):
+            disk = tmp_path / f"disk{number}"
+            with disk.open("wb") as file:
+                file.truncate(16 << 20)
+            done = subprocess.run(["losetup", "-f", "--show", str(disk)], capture_output=True, text=True, timeout=60)
+            if done.returncode != 0 or not Path(done.stdout.strip()).is_block_device():
+                pytest.skip(f"no loop device: {done.stderr}")
+            loops.append(done.stdout.strip())
+            lvm("pvcreate", loops[-1])
+        lvm("vgcreate", name, *loops)
+        assert subprocess.run(["vgs", "--readonly", name], check=False, capture_output=True, timeout=60).returncode != 0
+        assert physical_volumes(name, timeout_s=30) == tuple(sorted(loops))
+        assert not (tmp_path / "hints").exists()
+
+        subprocess.run(["losetup", "-d", loops.pop()], check=True, timeout=60)
+        with pytest.raises(StorageError, match="is missing on this node"):
+            physical_volumes(name, timeout_s=30)
+    finally:
+        for loop in loops:
+            subprocess.run(["losetup", "-d", loop], check=False, timeout=60)
