@@ -1,0 +1,148 @@
+"""The note "this node has registered its key in this boot", by which a node knows that it has been fenced.
+
+A node whose key is gone although it registered it in this boot was preempted, and must not register again before it has
+rebooted (fence_scsi does, and shoots the winner). The note lives below /run, which a reboot empties; it carries the
+boot id all the same, in case state_dir is on a disk.
+
+Write it *before* registering: killed in between, the node takes itself for fenced and stays out, which is safe. The
+other order could register a fenced node again.
+"""
+
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fencer.errors import UsageError
+from fencer.model import ReservationKey
+
+MARKER_NAME = "registered.json"
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+_LONGEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """In this boot, ``key`` was (or was about to be) registered at the LUNs ``wwids``."""
+
+    key: ReservationKey
+    wwids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierBootMarker:
+    """A whole marker, of another boot. In this boot nothing has been registered, so registering is right."""
+
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableMarker:
+    """There is a marker, but it cannot be read or is torn.
+
+    It is *not* "never registered": somebody wrote it, most likely in this boot, and only the key is lost. So it counts
+    as "registered in this boot, key unknown": with our key at the LUNs all is well, and without it we must assume that
+    we were preempted. A wrong guess this way keeps a healthy node out until it reboots or an operator overrides it;
+    the other way would let a fenced node write.
+    """
+
+    reason: str
+
+
+def registered_in_this_boot(found: Marker | EarlierBootMarker | UnreadableMarker | None) -> bool:
+    """Whether a missing key means that this node was fenced. Unknown counts as yes."""
+    return isinstance(found, Marker | UnreadableMarker)
+
+
+def read_marker(
+    state_dir: str, *, boot_id_path: Path = BOOT_ID_PATH
+) -> Marker | EarlierBootMarker | UnreadableMarker | None:
+    """What is noted below ``state_dir``; None when nothing is. Never raises for what is found there."""
+    path = Path(state_dir) / MARKER_NAME
+    try:
+        content = _read_regular_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return UnreadableMarker(f"{path}: {error}")
+    try:
+        document = json.loads(content)
+        noted_boot_id, wwids = document["boot_id"], document["wwids"]
+        key = ReservationKey.parse(document["key"])
+        if not (isinstance(noted_boot_id, str) and noted_boot_id and isinstance(wwids, list)):
+            return UnreadableMarker(f"{path}: not a marker")
+        if not all(isinstance(wwid, str) for wwid in wwids):
+            return UnreadableMarker(f"{path}: not a marker")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        return UnreadableMarker(f"{path}: {type(error).__name__}")
+    try:
+        boot_id = _boot_id(boot_id_path)
+    except (OSError, ValueError) as error:
+        return UnreadableMarker(f"{boot_id_path}: {error}")
+    return Marker(key, tuple(wwids)) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
+
+
+def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID_PATH) -> None:
+    """Notes it atomically: whoever reads sees the old marker or the new one, whole, also after a kill.
+
+    Creates ``state_dir`` (0755); the file is 0600. Raises UsageError when it cannot be written: without a marker a
+    fenced node cannot know that it is one, so the caller must not register.
+    """
+    directory = Path(state_dir)
+    path = directory / MARKER_NAME
+    # One name a process: two writers must not share a temporary file.
+    temporary = directory / f".{MARKER_NAME}.{os.getpid()}"
+    try:
+        document = {"boot_id": _boot_id(boot_id_path), "key": str(marker.key), "wwids": list(marker.wwids)}
+        content = json.dumps(document).encode() + b"\n"
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # What a killed process of the same id left behind, or somebody's symbolic link.
+        temporary.unlink(missing_ok=True)
+        try:
+            _write_new_file(temporary, content)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_directory(directory)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"state_dir: {path}: {reason}: run as root, or give a directory on a tmpfs") from error
+
+
+def _boot_id(path: Path) -> str:
+    boot_id = path.read_text(encoding="ascii").strip()
+    if not boot_id:
+        raise ValueError("empty boot id")
+    return boot_id
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """Raises ValueError for what could block, mislead or flood us. O_NONBLOCK: a FIFO would wait for a writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        content = file.read(_LONGEST_BYTES + 1)
+    if len(content) > _LONGEST_BYTES:
+        raise ValueError("too long")
+    return content
+
+
+def _write_new_file(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
