@@ -9,6 +9,7 @@ from fencer.errors import MalformedAnswer
 
 DISK = 0x00  # peripheral device type: direct access block device
 STANDARD_INQUIRY_LENGTH_BYTES = 96
+SUPPORTED_OPCODES_LENGTH_BYTES = 48  # header, CDB usage data, timeouts descriptor
 _STANDARD_INQUIRY_MINIMUM_BYTES = 36
 
 _DEVICE_IDENTIFICATION = 0x83

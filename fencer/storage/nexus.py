@@ -107,13 +107,23 @@ class Nexus:
         return self._named(inquiry.decode_wwid, page)
 
     def supports(self, service_action: InAction | OutAction, deadline: Deadline) -> bool | None:
-        """By REPORT SUPPORTED OPERATION CODES: True, False, or None when the target cannot tell."""
-        length = 36
-        cdb = inquiry.supported_opcodes_cdb(service_action.opcode, service_action, length)
+        """By REPORT SUPPORTED OPERATION CODES: True, False, or None when the target cannot tell.
+
+        tgtd 1.0.85 looks only at the operation code and claims every service action, also those that it refuses. So a
+        yes counts only if the target denies a reserved service action.
+        """
         try:
-            reply = self._read("REPORT SUPPORTED OPERATION CODES", cdb, length, deadline)
+            claimed = self._claims(service_action.opcode, service_action, deadline)
+            if claimed and self._claims(service_action.opcode, pr.RESERVED_ACTION, deadline):
+                return None
         except _Unsupported:
             return None
+        return claimed
+
+    def _claims(self, opcode: int, service_action: int, deadline: Deadline) -> bool | None:
+        length = inquiry.SUPPORTED_OPCODES_LENGTH_BYTES
+        cdb = inquiry.supported_opcodes_cdb(opcode, service_action, length)
+        reply = self._read("REPORT SUPPORTED OPERATION CODES", cdb, length, deadline)
         return self._named(inquiry.decode_supported, reply.data)
 
     # --- PERSISTENT RESERVE IN ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from fencer.storage.transport import Sense
 
 MAX_ALLOCATION_LENGTH_BYTES = 0xFFF8  # 16 bits, kept to whole keys
 _MAX_ANSWER_BYTES = 0xFFFF
+RESERVED_ACTION = 0x1F  # no service action, IN or OUT, has this number
 
 _HEADER = struct.Struct(">II")  # PRGENERATION, ADDITIONAL LENGTH
 _RESERVATION = struct.Struct(">Q5xB2x")  # RESERVATION KEY, SCOPE and TYPE

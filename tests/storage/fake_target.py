@@ -85,6 +85,7 @@ class FakeTarget:
     """Knobs may be turned at any time.
 
     preempt_and_abort, capabilities, full_status, opcodes, aptpl: whether the target knows these.
+    opcodes_blind: REPORT SUPPORTED OPERATION CODES looks at the operation code only and claims everything (tgtd).
     preempted: the unit attention for a nexus that lost its registration to a PREEMPT (LIO and SPC: 2A/05, tgtd: 2A/03).
     relogin_keeps_registration: a registration belongs to the initiator port, not to the session (LIO).
     silent: initiators whose commands are lost: TransportError, not executed.
@@ -101,13 +102,14 @@ class FakeTarget:
         capabilities: bool = True,
         full_status: bool = True,
         opcodes: bool = True,
+        opcodes_blind: bool = False,
         aptpl: bool = True,
         preempted: Sense = REGISTRATIONS_PREEMPTED,
         relogin_keeps_registration: bool = False,
     ) -> None:
         self.wwid = wwid
         self.preempt_and_abort, self.capabilities, self.full_status = preempt_and_abort, capabilities, full_status
-        self.opcodes, self.aptpl, self.preempted = opcodes, aptpl, preempted
+        self.opcodes, self.opcodes_blind, self.aptpl, self.preempted = opcodes, opcodes_blind, aptpl, preempted
         self.relogin_keeps_registration = relogin_keeps_registration
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
@@ -245,6 +247,7 @@ class FakeTarget:
         known = (opcode == 0x5E and self._knows_in(service_action)) or (
             opcode == 0x5F and self._knows_out(service_action)
         )
+        known = known or self.opcodes_blind
         return _good(
             struct.pack(">BBH", 0, 3, 10) + bytes((opcode, service_action)) + bytes(8) if known else b"\0\1\0\0"
         )

@@ -121,6 +121,13 @@ def test_support_is_asked_for_one_service_action(a: Nexus, target: FakeTarget, d
     assert a.supports(OutAction.PREEMPT_AND_ABORT, deadline) is None
 
 
+def test_a_target_that_claims_even_a_reserved_service_action_tells_nothing(
+    a: Nexus, target: FakeTarget, deadline: Deadline
+) -> None:
+    target.preempt_and_abort, target.opcodes_blind = False, True
+    assert a.supports(OutAction.PREEMPT_AND_ABORT, deadline) is None
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 

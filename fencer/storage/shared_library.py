@@ -1,0 +1,58 @@
+"""Loads a C library by a table of signatures, and says clearly what is missing. For adapters only."""
+
+import ctypes
+import ctypes.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fencer.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One C function: result and argument types, and the ctypes errcheck that judges each result, if any.
+
+    A pointer is always c_void_p: ctypes' default, int, cuts it to 32 bits.
+    """
+
+    result: Any
+    arguments: tuple[Any, ...]
+    check: Callable[[Any, Any, tuple[Any, ...]], Any] | None = None
+
+
+def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str, Signature]) -> ctypes.CDLL:
+    """The first of sonames that loads, or what ctypes.util finds under name; every function gets its signature.
+
+    package: Debian's, for the message. Raises StorageError for a missing library and for a missing function.
+    """
+    library = _open(sonames, name, package)
+    for function_name, signature in functions.items():
+        try:
+            function = getattr(library, function_name)
+        except AttributeError as error:
+            raise StorageError(
+                f"{library._name}: function {function_name} is missing: install the package {package}"
+            ) from error
+        function.restype = signature.result
+        function.argtypes = signature.arguments
+        if signature.check is not None:
+            function.errcheck = signature.check
+    return library
+
+
+def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
+    reasons = []
+    for soname in sonames:
+        try:
+            return ctypes.CDLL(soname)  # CDLL, not PyDLL: the GIL is released while C runs
+        except OSError as error:
+            reasons.append(str(error))
+    # Last, because it may start a compiler or ldconfig, and does not find Debian 12's libsgutils2 at all.
+    found = ctypes.util.find_library(name)
+    if found is not None:
+        try:
+            return ctypes.CDLL(found)
+        except OSError as error:
+            reasons.append(str(error))
+    raise StorageError(f"lib{name}: cannot be loaded: install the package {package} ({reasons[0]})")
