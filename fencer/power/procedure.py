@@ -1,0 +1,220 @@
+"""What to say to a chassis, in which order, to reach a goal. Pure: no IPMI, no process.
+
+Whoever runs a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
+may be touched). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
+acts on *after* the go: what was off before a fence race is no proof after it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from fencer.errors import BmcRefused, BmcUnreachable
+from fencer.model import Method
+from fencer.observations import (
+    ChassisCommanded,
+    ChassisObserved,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SessionOpened,
+)
+from fencer.power.chassis import ChassisCommand, ChassisPower, PowerState
+
+_FIRST_POLL_SLEEP_S = 0.1
+_POLL_GROWTH = 1.5
+_CYCLE_POLL_SLEEP_S = 0.05
+"""A power cycle may keep the chassis off for less than a second; IPMI 2.0 §28.3 asks for at least one, not all obey."""
+
+
+class PowerAim(StrEnum):
+    """What the chassis shall be brought to, or asked."""
+
+    OFF = "off"
+    ON = "on"
+    REBOOT = "reboot"
+    STATUS = "status"
+    MONITOR = "monitor"
+    DIAG = "diag"
+
+
+@dataclass(frozen=True, slots=True)
+class PowerGoal:
+    """method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on"."""
+
+    aim: PowerAim
+    method: Method = Method.ONOFF
+    off_proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PowerTiming:
+    """power_timeout_s: how long a command may take to show in the state. status_sleep_s: the longest pause between two
+    polls. power_wait_s: pause after a command before the first poll. on_tries: how often a reboot waits for on.
+    cycle_watch_s: how long to look for the off phase of a power cycle."""
+
+    power_timeout_s: float = 20.0
+    status_sleep_s: float = 1.0
+    power_wait_s: float = 0.0
+    on_tries: int = 1
+    cycle_watch_s: float = 5.0
+
+
+class _NotReachedError(Exception):
+    """The BMC accepted a command and the state did not follow in time. The text is the reason."""
+
+
+def run(
+    chassis: ChassisPower,
+    goal: PowerGoal,
+    emit: Callable[[Observation], None],
+    wait_for_go: Callable[[], bool],
+    timing: PowerTiming,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Pursues the goal in one session, emits what was observed; PowerDone or PowerFailed comes last, after the logout.
+
+    Neither comes when ``wait_for_go`` said no. Raises nothing but what ``emit`` raises.
+    """
+    last: PowerDone | PowerFailed | None = None
+    try:
+        chassis.open()
+        emit(SessionOpened())
+        if goal.aim in (PowerAim.STATUS, PowerAim.MONITOR) or wait_for_go():
+            _Procedure(chassis, emit, timing, sleep, clock).pursue(goal)
+            last = PowerDone()
+    except BmcRefused as error:
+        last = PowerFailed(str(error), final=True)
+    except (BmcUnreachable, _NotReachedError) as error:
+        last = PowerFailed(str(error), final=False)
+    finally:
+        chassis.close()
+    if last is not None:
+        emit(last)
+
+
+class _Procedure:
+    def __init__(
+        self,
+        chassis: ChassisPower,
+        emit: Callable[[Observation], None],
+        timing: PowerTiming,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._chassis = chassis
+        self._emit = emit
+        self._timing = timing
+        self._sleep = sleep
+        self._clock = clock
+        self._seen: PowerState | None = None
+
+    def pursue(self, goal: PowerGoal) -> None:
+        match goal.aim:
+            case PowerAim.OFF:
+                if self._look() is not PowerState.OFF:
+                    self._hard_off()
+            case PowerAim.ON:
+                self._switch_on()
+            case PowerAim.REBOOT:
+                self._reboot(goal)
+            case PowerAim.STATUS | PowerAim.MONITOR:
+                self._look()
+            case PowerAim.DIAG:
+                self._command(ChassisCommand.DIAG)
+            case _:
+                assert_never(goal.aim)
+
+    def _reboot(self, goal: PowerGoal) -> None:
+        if goal.off_proven:
+            self._switch_on()
+            return
+        match goal.method:
+            case Method.ONOFF:
+                # Not read first: off is harmless to a chassis that is off already, and a packet is saved.
+                self._hard_off()
+            case Method.CYCLE:
+                if self._look() is PowerState.ON and self._cycle_shows_off():
+                    self._await_on_again()
+                    return
+                if self._seen is not PowerState.OFF:
+                    self._hard_off()
+            case _:
+                assert_never(goal.method)
+        self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
+
+    def _hard_off(self) -> None:
+        self._reach(ChassisCommand.OFF, PowerState.OFF, tries=1)
+
+    def _switch_on(self) -> None:
+        if self._look() is not PowerState.ON:
+            self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
+
+    def _cycle_shows_off(self) -> bool:
+        """Sends a power cycle; True when its off phase was seen."""
+        try:
+            self._command(ChassisCommand.CYCLE)
+        except BmcRefused as refusal:  # power cycle is optional, IPMI 2.0 table 28-4
+            self._emit(Noted(f"{refusal}; switching off and on instead"))
+            return False
+        until = self._clock() + min(self._timing.power_timeout_s, self._timing.cycle_watch_s)
+        while self._look() is not PowerState.OFF:
+            if self._clock() >= until:
+                self._emit(Noted("power cycle: the chassis was never seen off; switching off and on instead"))
+                return False
+            self._sleep(_CYCLE_POLL_SLEEP_S)
+        return True
+
+    def _await_on_again(self) -> None:
+        """After a power cycle the chassis comes on by itself; where it does not in half the time, it is told to."""
+        if not self._poll(PowerState.ON, self._timing.power_timeout_s / 2):
+            self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
+
+    def _reach(self, command: ChassisCommand, wanted: PowerState, tries: int) -> None:
+        """Sends the command, and once more at half time, until the wanted state is observed.
+
+        A BMC may refuse to switch off what is off (completion code d5h): a refusal counts only while the state is
+        not reached.
+        """
+        for _ in range(2 * max(1, tries)):
+            try:
+                self._command(command)
+            except BmcRefused:
+                if self._look() is wanted:
+                    return
+                raise
+            if self._poll(wanted, self._timing.power_timeout_s / 2):
+                return
+        spent_s = self._timing.power_timeout_s * max(1, tries)
+        verb = "hard off" if command is ChassisCommand.OFF else "power on"
+        raise _NotReachedError(f"chassis power is still {self._seen} {spent_s:g} s after {verb}")
+
+    def _command(self, command: ChassisCommand) -> None:
+        self._chassis.control(command)
+        self._emit(ChassisCommanded(command))
+        if self._timing.power_wait_s > 0:
+            self._sleep(self._timing.power_wait_s)
+
+    def _poll(self, wanted: PowerState, timeout_s: float) -> bool:
+        """Reads the state at once, then at growing intervals; the last time not before the timeout."""
+        until = self._clock() + timeout_s
+        pause_s = _FIRST_POLL_SLEEP_S
+        while self._look() is not wanted:
+            left_s = until - self._clock()
+            if left_s <= 0:
+                return False
+            self._sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * _POLL_GROWTH, max(self._timing.status_sleep_s, _FIRST_POLL_SLEEP_S))
+        return True
+
+    def _look(self) -> PowerState:
+        """Reads the state; emits it when it is news."""
+        state = self._chassis.state()
+        if state is not self._seen:
+            self._seen = state
+            self._emit(ChassisObserved(state))
+        return state
