@@ -1,0 +1,384 @@
+"""From what an operator wrote to LUNs: WWID, multipath, and every path by which this node reaches the LUN.
+
+Everything here reads sysfs and udev's database and never a disk. sysfs is asked first, since it is the kernel's word
+and is there without udevd; udev finds devices, and fills in where sysfs does not say.
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fencer.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    import pyudev
+
+ISCSI_PREFIX = "iscsi://"
+_BY_ID = "/dev/disk/by-id/"
+_PROPERTIES = ("DM_UUID", "DM_NAME", "ID_WWN_WITH_EXTENSION", "ID_SERIAL")
+# Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
+_DISK_TYPES = frozenset({"0", "14"})
+_NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelDevice:
+    """A device as the kernel knows it. name: ``sdb``; node: ``/dev/sdb``; properties: those we use."""
+
+    name: str
+    subsystem: str
+    node: str
+    sys_path: Path
+    properties: Mapping[str, str]
+
+
+class BlockDevices(Protocol):
+    """Finds devices of this node."""
+
+    def from_device_file(self, path: str) -> KernelDevice:
+        """Follows symbolic links. Raises OSError: ENOENT, ENOTBLK for what is no device file, ENODEV for a dead one."""
+
+    def from_name(self, name: str) -> KernelDevice | None:
+        """The block device of that kernel name, or None."""
+
+    def all(self) -> Iterator[KernelDevice]:
+        """All block devices, partitions included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lun:
+    """One shared logical unit and how this node reaches it.
+
+    wwid: as sysfs writes it, the same on all nodes: ``naa.6001405…``. name: what the operator wrote, for messages.
+    paths: device files, one an I_T nexus (``/dev/sdX``; ``/dev/sgN`` where no disk driver is bound).
+    multipath: ``/dev/mapper/NAME`` of the map over these paths, or None.
+    block_name: kernel name of what is to be read and mounted (``dm-3``, ``sdb``), empty where no disk driver is bound.
+    """
+
+    wwid: str
+    name: str
+    paths: tuple[str, ...]
+    multipath: str | None
+    block_name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLuns:
+    """luns: by WWID, so that every node has them in the same order and arbitrates on the same first one.
+
+    iscsi: ``iscsi://portal/iqn/lun`` entries, untouched, in the order written; they have no device on this node.
+    """
+
+    luns: tuple[Lun, ...]
+    iscsi: tuple[str, ...]
+
+
+def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes: Iterable[str] = ()) -> SharedLuns:
+    """Looks up what stands in option ``devices`` and the physical volumes of option ``vg``.
+
+    An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
+    ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL. A disk
+    that is a path of a multipath map stands for the whole map: a path left out would be one that cannot write. A
+    physical volume may also be a partition, or lie on md, crypt or other mapped devices: the LUNs below are meant.
+
+    Raises UsageError for what is missing here, is no whole SCSI disk, or is given twice; StorageError for a map
+    without any path.
+    """
+    found: dict[str, Lun] = {}
+    iscsi: list[str] = []
+    for entry in (text.strip() for text in entries):
+        if entry.startswith(ISCSI_PREFIX):
+            if entry in iscsi:
+                raise UsageError(f"devices: {entry} is given twice: give it once")
+            iscsi.append(entry)
+        elif entry:
+            lun = _Lookup(devices, "devices", entry).lun()
+            if twin := found.get(lun.wwid):
+                raise UsageError(
+                    f"devices: {twin.name} and {entry} are the same LUN {lun.wwid}: "
+                    "give it once, by its multipath map or its WWID if it has more than one path"
+                )
+            found[lun.wwid] = lun
+    for volume in physical_volumes:
+        for lun in _Lookup(devices, "vg", volume).luns_below():
+            twin = found.setdefault(lun.wwid, lun)
+            if twin.paths != lun.paths:
+                raise UsageError(
+                    f"vg: {twin.name} and {volume} are the same LUN {lun.wwid} by different paths: "
+                    "set up multipath for it"
+                )
+    return SharedLuns(tuple(found[wwid] for wwid in sorted(found)), tuple(iscsi))
+
+
+def holders_active(lun: Lun, devices: BlockDevices) -> bool:
+    """Whether a logical volume on this LUN is active on this node, which makes it the node that does the work.
+
+    Follows sysfs ``holders`` up from the disk or map and its partitions to a device-mapper UUID of LVM.
+    """
+    names = [lun.block_name, *(path.rpartition("/")[2] for path in lun.paths)]
+    seen: set[str] = set()
+    while names:
+        name = names.pop()
+        device = devices.from_name(name) if name and name not in seen else None
+        seen.add(name)
+        if device is None:
+            continue
+        if _dm_uuid(device).startswith("LVM-"):
+            return True
+        names += _listing(device.sys_path / "holders")
+        names += [child for child in _listing(device.sys_path) if (device.sys_path / child / "partition").exists()]
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """One entry being looked up. option and entry are for messages."""
+
+    devices: BlockDevices
+    option: str
+    entry: str
+
+    def lun(self) -> Lun:
+        """The LUN that an entry of ``devices`` names; only whole disks and multipath maps will do."""
+        device = self._device()
+        if device is None:
+            return self._lun_by_wwid()
+        if _is_partition(device):
+            raise self._wrong("is a partition: give the whole disk")
+        uuid = _dm_uuid(device)
+        if uuid.startswith("LVM-"):
+            raise self._wrong("is a logical volume: give vg= or the disk")
+        if re.match(r"part\d+-", uuid):
+            raise self._wrong("is a partition: give the whole disk")
+        if _is_stacked(device) and not uuid.startswith("mpath-"):
+            raise self._wrong("is a mapped device, not a disk: give the SCSI disk below it")
+        return self._disk(device)
+
+    def luns_below(self) -> tuple[Lun, ...]:
+        """All LUNs that a physical volume lies on."""
+        device = self._device()
+        if device is None:
+            return (self._lun_by_wwid(),)
+        luns: dict[str, Lun] = {}
+        pending, seen = [device], set()
+        while pending:
+            device = pending.pop()
+            if device.name in seen:
+                continue
+            seen.add(device.name)
+            if _is_partition(device):
+                pending += self._named([device.sys_path.resolve().parent.name])
+            elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
+                below = self._named(_listing(device.sys_path / "slaves"))
+                if not below:
+                    raise self._wrong("lies on no disk: " + _NO_SCSI_REMEDY)
+                pending += below
+            else:
+                lun = self._disk(device)
+                luns[lun.wwid] = lun
+        return tuple(luns.values())
+
+    def _device(self) -> KernelDevice | None:
+        """What the entry names; None when it is no path, or a link by WWID that udevd has not made."""
+        if not self.entry.startswith("/"):
+            return None
+        try:
+            return self.devices.from_device_file(self.entry)
+        except ValueError as error:
+            raise self._wrong("is not a path: correct it") from error
+        except OSError as error:
+            if error.errno == errno.ENOENT and _wwid_from_name(self.entry.removeprefix(_BY_ID)):
+                return None
+            if error.errno == errno.ENOENT:
+                raise self._wrong("does not exist on this node: connect the storage, or correct the name") from error
+            if error.errno == errno.ENOTBLK:
+                raise self._wrong("is not a block device: " + _NO_SCSI_REMEDY) from error
+            raise self._wrong(f"cannot be looked up ({error.strerror}): connect the storage, or correct it") from error
+
+    def _lun_by_wwid(self) -> Lun:
+        wwid = _wwid_from_name(self.entry.removeprefix(_BY_ID))
+        if wwid is None:
+            raise self._wrong("is neither a path nor a WWID: give /dev/..., naa.HEX, wwn-0xHEX or iscsi://...")
+        disks = [device for device in self.devices.all() if _is_scsi_disk(device) and _wwid(device) == wwid]
+        if not disks:
+            raise self._wrong("is not visible on this node: connect the storage, or correct the WWID")
+        for disk in disks:
+            if (multipath := self._map_over(disk)) is not None:
+                return self._multipath(multipath)
+        return self._plain(disks)
+
+    def _disk(self, device: KernelDevice) -> Lun:
+        """The LUN of a multipath map, a disk, or a SCSI generic device."""
+        if _dm_uuid(device).startswith("mpath-"):
+            return self._multipath(device)
+        if device.subsystem == "scsi_generic":
+            bound = self._named(_listing(device.sys_path / "device" / "block"))
+            if bound:
+                device = bound[0]
+        elif device.subsystem != "block":
+            raise self._wrong("is not a block device: " + _NO_SCSI_REMEDY)
+        if not _is_scsi_disk(device):
+            raise self._wrong("is not a SCSI disk: " + _NO_SCSI_REMEDY)
+        multipath = self._map_over(device)
+        return self._plain([device]) if multipath is None else self._multipath(multipath)
+
+    def _plain(self, disks: list[KernelDevice]) -> Lun:
+        disks = sorted(disks, key=_natural)
+        block_name = disks[0].name if disks[0].subsystem == "block" else ""
+        return Lun(self._wwid(disks), self.entry, tuple(disk.node for disk in disks), None, block_name)
+
+    def _multipath(self, device: KernelDevice) -> Lun:
+        slaves = sorted(self._named(_listing(device.sys_path / "slaves")), key=_natural)
+        if not slaves:
+            raise StorageError(f"{self.entry}: multipath map {device.name} has no path on this node")
+        if not all(_is_scsi_disk(slave) for slave in slaves):
+            raise self._wrong("is a multipath map over other than SCSI disks: " + _NO_SCSI_REMEDY)
+        name = _read(device.sys_path / "dm" / "name") or device.properties.get("DM_NAME", "")
+        node = f"/dev/mapper/{name}" if name else device.node
+        return Lun(self._wwid(slaves), self.entry, tuple(slave.node for slave in slaves), node, device.name)
+
+    def _wwid(self, paths: list[KernelDevice]) -> str:
+        """The one WWID of all paths. Paths that disagree are not one LUN, whatever mapped them together."""
+        wwids = {path.node: _wwid(path) for path in paths}
+        known = sorted({wwid for wwid in wwids.values() if wwid})
+        if len(known) > 1:
+            listed = ", ".join(f"{node} {wwid}" for node, wwid in wwids.items())
+            raise self._wrong(f"has paths to different LUNs ({listed}): correct the multipath configuration")
+        if not known:
+            raise self._wrong("has no WWID, so nodes cannot agree on it: give the LUN a serial number at the target")
+        return known[0]
+
+    def _map_over(self, disk: KernelDevice) -> KernelDevice | None:
+        for holder in self._named(_listing(disk.sys_path / "holders")):
+            if _dm_uuid(holder).startswith("mpath-"):
+                return holder
+        return None
+
+    def _named(self, names: Iterable[str]) -> list[KernelDevice]:
+        """Those that are still there: a path may go away while we look."""
+        return [device for name in names if (device := self.devices.from_name(name)) is not None]
+
+    def _wrong(self, what_and_remedy: str) -> UsageError:
+        return UsageError(f"{self.option}: {self.entry} {what_and_remedy}")
+
+
+def _natural(device: KernelDevice) -> tuple[int, str]:
+    return len(device.name), device.name
+
+
+def _is_partition(device: KernelDevice) -> bool:
+    return device.subsystem == "block" and (device.sys_path / "partition").exists()
+
+
+def _is_stacked(device: KernelDevice) -> bool:
+    """Device-mapper or md. Only these have something below."""
+    return (device.sys_path / "dm").is_dir() or (device.sys_path / "md").is_dir()
+
+
+def _is_scsi_disk(device: KernelDevice) -> bool:
+    """Also for a SCSI generic device. Partitions have no ``device``."""
+    scsi = device.sys_path / "device"
+    return (scsi / "subsystem").resolve().name == "scsi" and _read(scsi / "type") in _DISK_TYPES
+
+
+def _dm_uuid(device: KernelDevice) -> str:
+    return _read(device.sys_path / "dm" / "uuid") or device.properties.get("DM_UUID", "")
+
+
+def _wwid(device: KernelDevice) -> str | None:
+    """From the kernel's cached VPD page 83h, hence no I/O; where a kernel has none, from what udev once read."""
+    if wwid := _read(device.sys_path / "device" / "wwid"):
+        return wwid
+    names = (device.properties.get(name, "") for name in ("ID_WWN_WITH_EXTENSION", "ID_SERIAL"))
+    return next((known for name in names if (known := _wwid_from_name(name))), None)
+
+
+def _wwid_from_name(name: str) -> str | None:
+    """A WWID in sysfs's form, from the forms of sysfs, udev's links, and scsi_id and multipath; None for anything else.
+
+    scsi_id puts the designator type in front: 3 NAA, 2 EUI-64 (scsi_id(8)).
+    """
+    if name.startswith("t10."):
+        return name
+    text = name.lower()
+    if match := re.fullmatch(r"(naa|eui)\.([0-9a-f]{16}|[0-9a-f]{24}|[0-9a-f]{32})", text):
+        return text
+    if match := re.fullmatch(r"(?:wwn-)?0x([0-9a-f]{16}|[0-9a-f]{32})", text):
+        return f"naa.{match[1]}"
+    if match := re.fullmatch(r"(?:scsi-|dm-uuid-mpath-)?([23])([0-9a-f]{16}|[0-9a-f]{32})", text):
+        return f"{'naa' if match[1] == '3' else 'eui'}.{match[2]}"
+    return None
+
+
+def _read(path: Path) -> str:
+    """A sysfs attribute, or nothing: attributes come and go, and reading one may fail with any errno."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _listing(path: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in path.iterdir())
+    except OSError:
+        return []
+
+
+class UdevDevices:
+    """BlockDevices by libudev. Works without udevd, too, but then without its properties."""
+
+    def __init__(self) -> None:
+        """Raises UsageError when libudev is not there."""
+        try:
+            # Here and not above: fencing by power alone needs no libudev.
+            import pyudev  # noqa: PLC0415
+
+            self._context = pyudev.Context()
+        except (ImportError, OSError) as error:
+            raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
+        self._pyudev = pyudev
+
+    def from_device_file(self, path: str) -> KernelDevice:
+        status = os.stat(path)  # noqa: PTH116 - the text is the operator's; Path would normalise it
+        if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), path)
+        kind = "block" if stat.S_ISBLK(status.st_mode) else "char"
+        try:
+            return _kernel_device(self._pyudev.Devices.from_device_number(self._context, kind, status.st_rdev))
+        except self._pyudev.DeviceNotFoundError as error:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path) from error
+
+    def from_name(self, name: str) -> KernelDevice | None:
+        try:
+            return _kernel_device(self._pyudev.Devices.from_name(self._context, "block", name))
+        except self._pyudev.DeviceNotFoundError:
+            return None
+
+    def all(self) -> Iterator[KernelDevice]:
+        return map(_kernel_device, self._context.list_devices(subsystem="block"))
+
+
+def _kernel_device(device: "pyudev.Device") -> KernelDevice:
+    return KernelDevice(
+        name=device.sys_name,
+        subsystem=device.subsystem or "",
+        node=device.device_node or f"/dev/{device.sys_name}",
+        sys_path=Path(device.sys_path),
+        properties={name: value for name in _PROPERTIES if (value := _property(device, name))},
+    )
+
+
+def _property(device: "pyudev.Device", name: str) -> str:
+    try:
+        return device.properties.get(name) or ""
+    except UnicodeDecodeError:  # pyudev decodes strictly, and some of it is what a disk says of itself
+        return ""
