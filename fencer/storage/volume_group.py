@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from fencer.errors import StorageError, UsageError
 
@@ -30,6 +31,9 @@ _PVS = (
     "-o",
     "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,pv_count",
 )
+
+# How long a killed pvs may take to go. One that can die at all does so at once.
+_REAP_S = 0.1
 
 Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
 
@@ -118,6 +122,8 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> "subprocess.Co
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_REAP_S)
         raise
     return subprocess.CompletedProcess(argv, child.returncode, out, err)
 
