@@ -1,0 +1,185 @@
+"""A nexus through the kernel: SG_IO on /dev/sdX or /dev/sgN, by libsgutils2's pass-through interface.
+
+The descriptor is opened read-only: udev watches block devices for the close of a writable descriptor and then probes
+them anew, and partition nodes blink. PERSISTENT RESERVE OUT on a read-only descriptor needs CAP_SYS_RAWIO.
+
+Source: sg_pt.h 1.46.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import functools
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from fencer.errors import StorageError, TransportError
+from fencer.storage import pr
+from fencer.storage.shared_library import Signature, load
+from fencer.storage.transport import ScsiReply, ScsiStatus
+
+_SG_GET_VERSION_NUM = 0x2282
+_SENSE_LENGTH_BYTES = 252
+_DO_TIMEOUT = 2
+_RESULT_TRANSPORT_ERROR, _RESULT_OS_ERROR = 3, 4
+_STATUS_MASK = 0x7E
+_NOT_SENT = (errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP)
+
+
+class SgTransport:
+    """One path to a LUN: one I_T nexus. Several threads may use it at once.
+
+    A command that the kernel cannot abort (D state) outlives its timeout; whoever must not wait for it runs it in a
+    thread or process that can be left behind.
+    """
+
+    def __init__(self, path: str) -> None:
+        """path: /dev/sdX, /dev/sgN, or a link to one. Raises StorageError for anything else, or without libsgutils2."""
+        self._path: Final = path
+        self._lib: Final = _library()
+        try:
+            self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageError(f"{path}: open: {error.strerror}") from error
+        try:
+            _require_scsi_device(path, self._descriptor)
+        except StorageError:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        return self._path
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+        """See ScsiTransport. The kernel is given whole seconds, rounded up: libsgutils2 knows no fraction.
+
+        StorageError: it was not sent (not permitted, not understood). data_out and data_in_length exclude each other
+        (ValueError).
+        """
+        if data_out and data_in_length:
+            raise ValueError("a command carries data one way")
+        if self._descriptor is None:
+            raise TransportError(f"{self.name}: closed")
+        lib = self._lib
+        sense = ctypes.create_string_buffer(_SENSE_LENGTH_BYTES)
+        command = ctypes.create_string_buffer(cdb, len(cdb))
+        data = ctypes.create_string_buffer(data_out or bytes(data_in_length), len(data_out) or data_in_length or 1)
+        request = lib.construct_scsi_pt_obj_with_fd(self._descriptor, 0)
+        try:
+            lib.set_scsi_pt_cdb(request, command, len(cdb))
+            lib.set_scsi_pt_sense(request, sense, len(sense))
+            if data_out:
+                lib.set_scsi_pt_data_out(request, data, len(data_out))
+            elif data_in_length:
+                lib.set_scsi_pt_data_in(request, data, data_in_length)
+            self._require_sent(lib.do_scsi_pt(request, self._descriptor, max(1, math.ceil(timeout_s)), 0))
+            status = self._status(request)
+            sense_data = sense.raw[: lib.get_scsi_pt_sense_len(request)]
+            missing = min(max(0, lib.get_scsi_pt_resid(request)), data_in_length)
+        finally:
+            lib.destruct_scsi_pt_obj(request)
+        if status is ScsiStatus.CHECK_CONDITION:
+            decoded = pr.decode_sense(sense_data)
+            # A remark on a command that was executed (recovered error) comes with its data.
+            return ScsiReply(status, decoded, data.raw[: data_in_length - missing] if decoded else b"")
+        return ScsiReply(status, None, data.raw[: data_in_length - missing])
+
+    def close(self) -> None:
+        """Closes the descriptor. Never raises."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _require_sent(self, result: int) -> None:
+        """do_scsi_pt: 0 sent and ended, negative -errno, positive SCSI_PT_DO_*."""
+        if result == 0:
+            return
+        if -result in _NOT_SENT:
+            raise StorageError(f"{self.name}: SG_IO: {os.strerror(-result)}")
+        if result < 0:
+            raise TransportError(f"{self.name}: SG_IO: {os.strerror(-result)}")
+        if result == _DO_TIMEOUT:
+            raise TransportError(f"{self.name}: SG_IO: timed out")
+        raise StorageError(f"{self.name}: SG_IO: libsgutils2 refused the request ({result})")
+
+    def _status(self, request: int) -> ScsiStatus:
+        """The SCSI status, if one came back. Raises TransportError."""
+        lib = self._lib
+        status = lib.get_scsi_pt_status_response(request) & _STATUS_MASK
+        category = lib.get_scsi_pt_result_category(request)
+        # Older kernels set a host byte (DID_NEXUS_FAILURE) beside RESERVATION CONFLICT: the target answered.
+        if category == _RESULT_TRANSPORT_ERROR and status != ScsiStatus.RESERVATION_CONFLICT:
+            text = ctypes.create_string_buffer(256)
+            lib.get_scsi_pt_transport_err_str(request, len(text), text)
+            reason = text.value.decode("utf-8", "replace").strip() or f"{lib.get_scsi_pt_transport_err(request):#x}"
+            raise TransportError(f"{self.name}: no SCSI status: {reason}")
+        if category == _RESULT_OS_ERROR:
+            raise TransportError(f"{self.name}: SG_IO: {os.strerror(lib.get_scsi_pt_os_err(request))}")
+        try:
+            return ScsiStatus(status)
+        except ValueError as error:
+            raise TransportError(f"{self.name}: unknown SCSI status {status:#x}") from error
+
+
+def _require_scsi_device(path: str, descriptor: int) -> None:
+    """Raises StorageError unless SG_IO on this descriptor reaches exactly one nexus."""
+    found = os.fstat(descriptor)
+    if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
+        raise StorageError(f"{path}: open: not a SCSI device: neither a block nor a character device")
+    number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    if stat.S_ISBLK(found.st_mode) and Path(f"/sys/dev/block/{number}/dm").exists():
+        raise StorageError(f"{path}: open: a device-mapper device sends to one path only: give its paths")
+    try:
+        fcntl.ioctl(descriptor, _SG_GET_VERSION_NUM, bytes(4))
+    except OSError as error:
+        raise StorageError(f"{path}: open: not a SCSI device: {error.strerror}") from error
+
+
+# --- the C side --------------------------------------------------------------------------------------------------
+
+
+def _require_object(result: int | None, _function: object, _arguments: tuple[Any, ...]) -> int:
+    if result is None:
+        raise StorageError("libsgutils2: out of memory")
+    return result
+
+
+_INT, _POINTER, _TEXT = ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
+
+_FUNCTIONS = {
+    "construct_scsi_pt_obj_with_fd": Signature(_POINTER, (_INT, _INT), _require_object),
+    "destruct_scsi_pt_obj": Signature(None, (_POINTER,)),
+    "set_scsi_pt_cdb": Signature(None, (_POINTER, _TEXT, _INT)),
+    "set_scsi_pt_sense": Signature(None, (_POINTER, _TEXT, _INT)),
+    "set_scsi_pt_data_in": Signature(None, (_POINTER, _TEXT, _INT)),
+    "set_scsi_pt_data_out": Signature(None, (_POINTER, _TEXT, _INT)),
+    "do_scsi_pt": Signature(_INT, (_POINTER, _INT, _INT, _INT)),  # judged by _require_sent, which knows the path
+    "get_scsi_pt_result_category": Signature(_INT, (_POINTER,)),  # and these by _status
+    "get_scsi_pt_status_response": Signature(_INT, (_POINTER,)),
+    "get_scsi_pt_sense_len": Signature(_INT, (_POINTER,)),
+    "get_scsi_pt_resid": Signature(_INT, (_POINTER,)),
+    "get_scsi_pt_os_err": Signature(_INT, (_POINTER,)),
+    "get_scsi_pt_transport_err": Signature(_INT, (_POINTER,)),
+    "get_scsi_pt_transport_err_str": Signature(_TEXT, (_POINTER, _INT, _TEXT)),
+}
+
+_SONAMES = (
+    "libsgutils2-1.46.so.2",  # Debian 12
+    "libsgutils2-1.48.so.2",
+    "libsgutils2-1.47.so.2",
+    "libsgutils2-1.49.so.2",
+    "libsgutils2-1.45.so.2",
+    "libsgutils2.so.2",
+    "libsgutils2.so",
+)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return load(_SONAMES, "sgutils2", "libsgutils2-1.46-2", _FUNCTIONS)
