@@ -56,7 +56,7 @@ def options_markdown() -> str:
 
 
 def options_table(effect: Effect, *origins: Origin) -> str:
-    """A markdown table of the options with that effect that came from one of ``origins`` (none given: from anywhere)."""
+    """A markdown table of the options with that effect that came from one of ``origins`` (none given: from any)."""
     rows = [row for row in _sorted() if row.effect is effect and (not origins or row.origin in origins)]
     head = ("| option | on the command line | takes | default | meaning |", "| --- | --- | --- | --- | --- |")
     return "".join(f"{line}\n" for line in (*head, *map(_markdown_row, rows)))
@@ -78,8 +78,8 @@ def _remark(row: Option) -> str:
 def _help() -> Iterator[str]:
     yield f"Usage:\n\t{AGENT} [options]"
     yield "\tWithout any, name=value lines are read from standard input."
-    for title, effect in (("Options", Effect.USED), ("Accepted for other agents' callers, without effect", Effect.NONE)):
-        yield f"{title}:"
+    for title, effect in (("Options:", Effect.USED), ("Accepted for other agents' callers, ignored:", Effect.NONE)):
+        yield title
         for row in _sorted():
             if row.effect is effect:
                 yield f"   {row.synopsis:{_COLUMN - 4}} {row.short_description}{_remark(row)}"
@@ -113,7 +113,7 @@ def _man(version: str) -> Iterator[str]:
     yield from _definitions(_FILES)
     yield ".SH EXAMPLES"
     yield from _paragraphs(("Would a fence of serv-0001 work now?",))
-    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /root/bmc-password --vg=shared_vg")
+    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /root/bmc-pw --vg=shared_vg")
     yield from _paragraphs(("What would be done?",))
     yield _roff_example(f"{AGENT} -o off -n serv-0001 --vg=shared_vg --dry-run")
     yield ".SH SEE ALSO\n.BR fence_ipmilan (8),\n.BR fence_scsi (8),\n.BR sg_persist (8),\n.BR stonith_admin (8)"

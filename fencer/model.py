@@ -91,14 +91,14 @@ class ReservationKey:
 
     def __post_init__(self) -> None:
         if not 0 < self.value < 1 << 64:
-            raise UsageError(f"key: {self.value:#x} is not a reservation key: give a number from 1 to 0xffffffffffffffff")
+            raise UsageError(f"key: {self.value:#x} is no reservation key: give a number from 1 to 0xffffffffffffffff")
 
     def __str__(self) -> str:
         return f"{self.value:#x}"
 
     @classmethod
     def parse(cls, text: str) -> "ReservationKey":
-        """Reads hexadecimal digits, with or without ``0x`` and leading zeros, as sg_persist and fence_scsi write keys."""
+        """Reads hexadecimal digits, with or without ``0x`` and leading zeros, as sg_persist and fence_scsi do."""
         digits = text.strip().lower().removeprefix("0x")
         if not digits or not all(c in "0123456789abcdef" for c in digits):
             raise UsageError(f"key: {text!r} is not a reservation key: give 1 to 16 hexadecimal digits")
@@ -116,7 +116,7 @@ class Secret:
 class BmcSettings:
     """How to reach and enter one BMC.
 
-    cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC, or None.
+    cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC.
     """
 
     address: str

@@ -38,6 +38,13 @@ class PowerDone:
     """The power procedure reached its goal."""
 
 
+@dataclass(frozen=True, slots=True)
+class LunsIdentified:
+    """The LUNs that were asked for are shared disks, each named once. Nothing has been changed yet."""
+
+    names: tuple[str, ...]
+
+
 class ArbitrationResult(StrEnum):
     """How a fence race ended for us."""
 
@@ -57,7 +64,7 @@ class Arbitrated:
 
 @dataclass(frozen=True, slots=True)
 class LunIsolated:
-    """Read back from one LUN: the target's key is absent, a write-excluding reservation is held by a registered survivor.
+    """Read back from one LUN: the target's key is absent, a reservation is held by a registered survivor.
 
     aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, queued commands may still land).
     already: nothing had to be written; the LUN was found like this.
@@ -121,6 +128,7 @@ Observation = (
     | ChassisObserved
     | PowerFailed
     | PowerDone
+    | LunsIdentified
     | Arbitrated
     | LunIsolated
     | LunRegistered

@@ -49,7 +49,7 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
     try:
         given, rest = getopt.gnu_getopt(list(argv), letters, longs)
     except getopt.GetoptError as error:
-        raise UsageError(f"Command line: {_printable(error.msg)}: see --help") from error
+        raise UsageError(f"Command line: {_readable(error.msg)}: see --help") from error
     by_argument = {f"--{row.long}": row for row in OPTIONS} | {f"-{row.letter}": row for row in OPTIONS if row.letter}
     values: dict[str, str] = {}
     flags_v = 0
@@ -132,7 +132,7 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     if full.get("port_as_ip") == "1" and full.get("plug"):
         full["ip"] = full["plug"]
     full.setdefault("proof", "power" if full.get("ip") else "storage")
-    full.setdefault("deadline", f"{max(30.0, float(full['power_timeout']) + 10):g}")
+    full.setdefault("deadline", _seconds(max(30.0, float(full["power_timeout"]) + 10)))
     return full
 
 
@@ -192,6 +192,11 @@ def _is_number(text: str) -> bool:
     return all(0 < len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
 
 
+def _seconds(number: float) -> str:
+    """As ``_is_number`` reads it: not repr, which turns to exponents."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
+
+
 def _truth(text: str) -> str | None:
     word = text.lower()
     if word in _TRUE:
@@ -214,5 +219,7 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= _MAX_NAME_SHOWN else text[:_MAX_NAME_SHOWN] + "...")
 
 
-def _printable(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+def _readable(text: str) -> str:
+    """A library's sentence with a caller's text in it, shortened, without anything that a terminal would obey."""
+    short = text if len(text) <= 2 * _MAX_NAME_SHOWN else text[: 2 * _MAX_NAME_SHOWN] + "..."
+    return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in short)

@@ -4,15 +4,16 @@ A node whose key is gone although it registered it in this boot was preempted, a
 rebooted (fence_scsi does, and shoots the winner). The note lives below /run, which a reboot empties; it carries the
 boot id all the same, in case state_dir is on a disk.
 
-Write it *before* registering: killed in between, the node takes itself for fenced and stays out, which is safe. The
-other order could register a fenced node again.
+It is written twice. *Before* registering, with the PR generation of each LUN as it is then: killed in between, the next
+call sees whether anything has happened on the LUN since, and when nothing has, our REGISTER was never executed. Writing
+it only afterwards could register a fenced node again. *After* registering, with the generation that resulted.
 """
 
 import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fencer.errors import UsageError
@@ -24,11 +25,24 @@ _LONGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class LunMark:
+    """One LUN. registered: False while only begun. generation: PRGENERATION before, or else after registering."""
+
+    wwid: str
+    generation: int
+    registered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Marker:
-    """In this boot, ``key`` was (or was about to be) registered at the LUNs ``wwids``."""
+    """In this boot, ``key`` was (or was about to be) registered at these LUNs."""
 
     key: ReservationKey
-    wwids: tuple[str, ...]
+    luns: tuple[LunMark, ...]
+
+    def of(self, wwid: str) -> LunMark | None:
+        """What is noted of one LUN."""
+        return next((mark for mark in self.luns if mark.wwid == wwid), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +83,10 @@ def read_marker(
         return UnreadableMarker(f"{path}: {error}")
     try:
         document = json.loads(content)
-        noted_boot_id, wwids = document["boot_id"], document["wwids"]
+        noted_boot_id = document["boot_id"]
         key = ReservationKey.parse(document["key"])
-        if not (isinstance(noted_boot_id, str) and noted_boot_id and isinstance(wwids, list)):
-            return UnreadableMarker(f"{path}: not a marker")
-        if not all(isinstance(wwid, str) for wwid in wwids):
+        luns = tuple(LunMark(row["wwid"], row["generation"], row["registered"]) for row in document["luns"])
+        if not (isinstance(noted_boot_id, str) and noted_boot_id and all(_is_mark(mark) for mark in luns)):
             return UnreadableMarker(f"{path}: not a marker")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         return UnreadableMarker(f"{path}: {type(error).__name__}")
@@ -81,7 +94,7 @@ def read_marker(
         boot_id = _boot_id(boot_id_path)
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{boot_id_path}: {error}")
-    return Marker(key, tuple(wwids)) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
+    return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
 
 
 def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID_PATH) -> None:
@@ -95,7 +108,8 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID
     # One name a process: two writers must not share a temporary file.
     temporary = directory / f".{MARKER_NAME}.{os.getpid()}"
     try:
-        document = {"boot_id": _boot_id(boot_id_path), "key": str(marker.key), "wwids": list(marker.wwids)}
+        rows = [asdict(mark) for mark in marker.luns]
+        document = {"boot_id": _boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
         content = json.dumps(document).encode() + b"\n"
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         # What a killed process of the same id left behind, or somebody's symbolic link.
@@ -111,6 +125,15 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"state_dir: {path}: {reason}: run as root, or give a directory on a tmpfs") from error
+
+
+def _is_mark(mark: LunMark) -> bool:
+    return (
+        isinstance(mark.wwid, str)
+        and isinstance(mark.generation, int)
+        and not isinstance(mark.generation, bool)
+        and isinstance(mark.registered, bool)
+    )
 
 
 def _boot_id(path: Path) -> str:

@@ -1,0 +1,89 @@
+"""A person typed ``fence_halvm -o reboot``: who is meant, and how cluster.conf says that node is fenced.
+
+Callers on stdin never come here: they say everything themselves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fencer.cli.membership import Membership
+from fencer.cluster_conf import Cluster, ClusterNode, DeviceRef, fence_device, merged_attributes, other_node
+from fencer.errors import UsageError
+from fencer.option_input import parse_stdin
+
+AGENT = "fence_halvm"
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """introduction: who is about to be fenced and why that one.
+
+    methods: tried in order; each is the option text of its devices, which all must succeed.
+    """
+
+    introduction: str
+    methods: tuple[tuple[Mapping[str, str], ...], ...]
+
+
+def applies(values: Mapping[str, str]) -> bool:
+    """True when the command line names neither a BMC nor a LUN: then cluster.conf must know."""
+    return not any(values.get(name) for name in ("ip", "devices", "vg")) and values.get("port_as_ip") != "1"
+
+
+def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster) -> ByHand:
+    """values: what was typed; it wins over cluster.conf. Raises UsageError rather than guess."""
+    named = values.get("nodename") or values.get("plug")
+    action = values.get("action", "reboot")
+    local = membership.local
+    if named:
+        identity = membership.find(named)
+        if identity is None:
+            raise UsageError(
+                f"plug: {membership.source} has no node {named}: give one of "
+                + ", ".join(node.name for node in cluster.nodes)
+            )
+        node, why = cluster.nodes[identity.position], "it was named"
+    elif local is None:
+        hosts = " or ".join(membership.host_names)
+        raise UsageError(
+            f"local_node: {membership.source} has no node {hosts}, so which node is the other one cannot be told: "
+            "give --local-node=NAME, or -n NAME"
+        )
+    else:
+        node, why = other_node(cluster, cluster.nodes[local.position]), "it is the other node"
+    here = f"this node is {local.name}" if local is not None else "this node is not in that cluster"
+    introduction = (
+        f"about to {action} {node.name} (node {node.node_id} of {cluster.name or 'the cluster'}, {membership.source}): "
+        f"{why}; {here}"
+    )
+    unfence = action == "on" and local is not None and node.name == local.name
+    methods = tuple(
+        tuple(_option_text(cluster, node, device, values) for device in devices)
+        for devices in _device_lists(cluster, node, unfence)
+    )
+    return ByHand(introduction, methods)
+
+
+def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tuple[DeviceRef, ...]]:
+    candidates = [method.devices for method in node.fence_methods if method.devices]
+    if unfence and node.unfence:
+        candidates.insert(0, node.unfence)
+    ours = [devices for devices in candidates if all(fence_device(cluster, ref).agent == AGENT for ref in devices)]
+    if ours:
+        return ours[:1] if unfence else ours
+    agents = sorted({fence_device(cluster, ref).agent for devices in candidates for ref in devices})
+    if agents:
+        raise UsageError(
+            f"plug: {node.name} is fenced by {', '.join(agents)}, not by {AGENT} alone: "
+            f"run fence_node {node.name}, or give ip= or vg= on the command line"
+        )
+    raise UsageError(
+        f"plug: {node.name} has no fence method with a device: add one to cluster.conf, or give ip= or vg="
+    )
+
+
+def _option_text(
+    cluster: Cluster, node: ClusterNode, device: DeviceRef, values: Mapping[str, str]
+) -> Mapping[str, str]:
+    lines = "\n".join(f"{name}={value}" for name, value in merged_attributes(cluster, node, device).items())
+    return {**parse_stdin(lines).values, **values, "nodename": node.name}

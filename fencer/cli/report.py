@@ -1,0 +1,175 @@
+"""What the caller reads: the verdict on stdout, everything else on stderr, in the system log and the debug file.
+
+fenced and dlm_controld do not read our output while they wait: all of it stays far below a pipe's 64 KiB.
+"""
+
+import syslog
+import time
+from typing import TextIO
+
+from fencer.errors import UsageError
+from fencer.fence import Stamped
+from fencer.model import Proof
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunsIdentified,
+    LunState,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.plan import Plan
+from fencer.verdict import Facts, Verdict
+
+NAME = "fence_halvm"
+LINE_CHARACTERS = 600
+LINES_MOST = 80
+
+
+class Report:
+    """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens."""
+
+    def __init__(self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, verbosity: int = 0) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._quiet = quiet
+        self.steps = verbosity > 0 or stderr.isatty()
+        self._debug: TextIO | None = None
+        self._lines = 0
+        self._steps: list[tuple[str, float]] = []
+
+    def open_debug_file(self, path: str) -> None:
+        """Everything goes there, too. Raises UsageError when it cannot be written."""
+        try:
+            self._debug = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115, PTH123
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"debug_file: {path}: {reason}: give a file that can be written") from error
+
+    def result(self, text: str) -> None:
+        """One line for stdout."""
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except (OSError, ValueError):
+            self.error("standard output is closed: the result could not be told")
+
+    def error(self, text: str) -> None:
+        """Somebody has to act."""
+        self._line(syslog.LOG_ERR, f"ERROR: {text}", always=True)
+
+    def warning(self, text: str) -> None:
+        """Somebody should look."""
+        self._line(syslog.LOG_WARNING, f"WARNING: {text}", always=True)
+
+    def notice(self, text: str) -> None:
+        """Worth a line each time."""
+        self._line(syslog.LOG_NOTICE, text, always=True)
+
+    def detail(self, text: str) -> None:
+        """For those who want to see it happen."""
+        self._line(syslog.LOG_DEBUG, text, always=False)
+
+    def observed(self, stamped: Stamped, plan: Plan) -> None:
+        """One step as it happens."""
+        text = describe(stamped.what, plan)
+        if text:
+            before = self._steps[-1][1] if self._steps else 0.0
+            self._steps.append((text, stamped.at_s))
+            self.detail(f"{stamped.at_s:8.3f} s  (+{stamped.at_s - before:.3f})  {text}")
+
+    def verdict(self, verdict: Verdict, facts: Facts, plan: Plan, took_s: float) -> None:
+        """The end: stdout's line first, since that is what callers act on."""
+        if verdict.success and verdict.text:
+            self.result(verdict.text)
+        for note in dict.fromkeys(facts.notes):
+            self.warning(note)
+        for reason in verdict.reasons:
+            if verdict.success:
+                self.warning(reason)
+            else:
+                self.error(reason)
+        if plan.needs_proof or not verdict.success:
+            summary = summarise(verdict, facts, plan)
+            self.notice(f"{summary}, in {took_s:.2f} s")
+
+    def _line(self, level: int, text: str, *, always: bool) -> None:
+        line = text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
+        line = "".join(c if c.isprintable() else "?" for c in line)
+        if level != syslog.LOG_DEBUG:
+            syslog.syslog(level, line)
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        if self._debug is not None:
+            _write(self._debug, f"{stamp} {line}\n")
+        if (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST:
+            self._lines += 1
+            _write(self._stderr, f"{NAME}: {line}\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Nobody reading must not change a verdict."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        return
+
+
+def describe(what: Observation, plan: Plan) -> str:
+    """One observation in an operator's words; "" for what needs no line of its own."""
+    bmc = f"BMC {plan.request.bmc}"
+    match what:
+        case SessionOpened():
+            return f"{bmc}: session open"
+        case ChassisCommanded(command):
+            return f"{bmc}: chassis command {command.name.lower()} accepted"
+        case ChassisObserved(state):
+            return f"{bmc}: chassis power is {state}"
+        case PowerFailed(reason, final):
+            return f"{reason}" + ("" if final else " (trying again)")
+        case Arbitrated(ArbitrationResult.WON, lun):
+            return f"{lun}: arbitration won"
+        case Arbitrated(result, lun, reason):
+            return f"{lun}: arbitration {result}: {reason}"
+        case LunIsolated(lun, aborted, already):
+            how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT"
+            return f"{lun}: isolated ({how}), read back"
+        case LunRegistered(lun, paths):
+            return f"{lun}: key registered on {paths} path{'s' if paths != 1 else ''}, reservation held, read back"
+        case LunState(lun, registered, protected):
+            held = "held" if protected else "not held"
+            return f"{lun}: key {'registered' if registered else 'absent'}, reservation {held}"
+        case LunFailed(_, reason) | StorageFailed(reason):
+            return reason
+        case LunsIdentified(names):
+            return f"{len(names)} LUN{'s' if len(names) != 1 else ''} identified"
+        case PowerDone() | StorageDone() | Noted():
+            return ""
+
+
+def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:
+    """One line: who, what, proved by what."""
+    request = plan.request
+    if not verdict.success:
+        return f"{request.action} {request.who}: failed"
+    proofs: list[str] = []
+    if Proof.POWER in verdict.proofs:
+        proofs.append("power (chassis read back off)")
+    if Proof.STORAGE in verdict.proofs:
+        key = request.storage.target_key if request.storage is not None else None
+        count = len(facts.isolated)
+        weak = "; by plain PREEMPT: commands it had queued may still land" if verdict.weak else ""
+        proofs.append(f"storage (key {key} gone from {count} LUN{'s' if count != 1 else ''}, reservation held{weak})")
+    proved = " and ".join(proofs) or "nothing"
+    isolated = " It was not powered off." if verdict.proofs == (Proof.STORAGE,) and request.bmc is not None else ""
+    return f"{request.action} {request.who}: proved by {proved}.{isolated}".rstrip(".")

@@ -1,0 +1,119 @@
+"""From a request to what will be done, in which order, and what will prove it. Pure."""
+
+from dataclasses import dataclass
+
+from fencer.model import Action, ArbitrationMode, ProofPolicy
+from fencer.power.procedure import PowerAim, PowerGoal
+from fencer.request import Request, StorageSettings
+from fencer.storage.goal import StorageGoal
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the workers are for. gated: power waits until arbitration is won."""
+
+    request: Request
+    power: PowerGoal | None
+    storage: StorageGoal | None
+
+    @property
+    def gated(self) -> bool:
+        return (
+            self.storage is StorageGoal.FENCE
+            and self.request.storage is not None
+            and self.request.storage.arbitration is not ArbitrationMode.OFF
+        )
+
+    @property
+    def needs_proof(self) -> bool:
+        """True where success means that the target writes no more."""
+        return self.storage is StorageGoal.FENCE or self.request.action in (Action.OFF, Action.REBOOT)
+
+    def steps(self) -> tuple[str, ...]:
+        """The plan in an operator's words, for --dry-run."""
+        request = self.request
+        timing = request.timing
+        steps: list[str] = []
+        if timing.delay_s and request.action in (Action.OFF, Action.REBOOT):
+            steps.append(f"wait {timing.delay_s:g} s (delay)")
+        if self.power is not None:
+            steps.append(f"log in to the BMC {request.bmc}")
+        if self.storage is not None and request.storage is not None:
+            steps += _storage_steps(self.storage, request, request.storage)
+        if self.power is not None:
+            after = " once arbitration is won" if self.gated else ""
+            steps += [f"{step}{after}" for step in _POWER_STEPS[self.power.aim]]
+        if self.needs_proof:
+            steps.append(f"succeed only on proof: {_PROOFS[request.policy]}")
+        steps.append(f"give up after {timing.deadline_s:g} s")
+        return tuple(steps)
+
+
+def make_plan(request: Request) -> Plan:
+    """Which worker does what for this request."""
+    power: PowerGoal | None = None
+    storage: StorageGoal | None = None
+    match request.action:
+        case Action.OFF | Action.REBOOT | Action.DIAG:
+            power = PowerGoal(_AIMS[request.action], request.method)
+            storage = StorageGoal.FENCE
+        case Action.ON if request.target_is_local and request.storage is not None:
+            storage = StorageGoal.REGISTER
+        case Action.ON:
+            power = PowerGoal(PowerAim.ON)
+        case Action.STATUS:
+            power = PowerGoal(PowerAim.STATUS)
+            storage = StorageGoal.STATUS if request.bmc is None else None
+        case Action.MONITOR:
+            power = PowerGoal(PowerAim.MONITOR)
+            storage = StorageGoal.MONITOR
+        case _:
+            raise AssertionError(f"{request.action} needs no plan")
+    return Plan(
+        request,
+        power if request.bmc is not None else None,
+        storage if request.storage is not None else None,
+    )
+
+
+_AIMS = {Action.OFF: PowerAim.OFF, Action.REBOOT: PowerAim.REBOOT, Action.DIAG: PowerAim.DIAG}
+
+_POWER_STEPS = {
+    PowerAim.OFF: ("switch chassis power off, hard, and read it back",),
+    PowerAim.REBOOT: ("switch chassis power off, hard, and read it back", "switch chassis power on and read it back"),
+    PowerAim.ON: ("switch chassis power on and read it back",),
+    PowerAim.STATUS: ("read chassis power",),
+    PowerAim.MONITOR: ("read chassis power",),
+    PowerAim.DIAG: ("send a diagnostic interrupt (NMI)",),
+}
+
+_PROOFS = {
+    ProofPolicy.POWER: "the BMC reports chassis power off",
+    ProofPolicy.STORAGE: "the target's key is gone from every LUN and a reservation is held by a survivor",
+    ProofPolicy.ANY: "the BMC reports chassis power off, or the target's key is gone from every LUN",
+    ProofPolicy.ALL: "the BMC reports chassis power off, and the target's key is gone from every LUN",
+}
+
+
+def _fence_steps(request: Request, storage: StorageSettings) -> list[str]:
+    remove = f"PREEMPT AND ABORT key {storage.target_key} with this node's key {storage.own_key}"
+    steps = []
+    if storage.arbitration is not ArbitrationMode.OFF:
+        steps.append(f"arbitrate ({storage.arbitration}) on the first LUN of {storage.where} by WWID: {remove}")
+    steps.append(f"isolate {request.who} from every LUN of {storage.where}: {remove}, then read back")
+    return steps
+
+
+def _storage_steps(goal: StorageGoal, request: Request, storage: StorageSettings) -> list[str]:
+    match goal:
+        case StorageGoal.FENCE:
+            return _fence_steps(request, storage)
+        case StorageGoal.REGISTER:
+            return [
+                f"register key {storage.own_key} on every path of {storage.where}",
+                f"reserve ({storage.reservation_type.name}) where nobody does, then read back",
+            ]
+        case StorageGoal.STATUS:
+            return [f"read the keys on {storage.where}"]
+        case StorageGoal.MONITOR:
+            return [f"read keys, reservation and capabilities of {storage.where}"]

@@ -1,0 +1,83 @@
+"""What was asked, fully typed: built once from option text, never changed after."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from fencer.model import (
+    Action,
+    ArbitrationMode,
+    BmcSettings,
+    Method,
+    ProofPolicy,
+    ReservationKey,
+    ReservationType,
+)
+
+
+class Caller(Enum):
+    """Who asks: a cluster manager writes to stdin, a person types argv."""
+
+    CLUSTER = auto()
+    PERSON = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All in seconds. deadline_s bounds everything after delay_s."""
+
+    delay_s: float = 0.0
+    deadline_s: float = 30.0
+    login_timeout_s: float = 5.0
+    power_timeout_s: float = 20.0
+    power_wait_s: float = 0.0
+    status_sleep_s: float = 1.0
+    rank_slot_s: float = 0.25
+    retry_on: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """The shared LUNs and whose keys are on them.
+
+    devices: as the operator wrote them; volume_group: or the group whose physical volumes they are.
+    own_key: None when this node never registered and its key cannot be derived.
+    cluster_keys: every known node's name and key, to tell whose key is on a LUN and to find collisions.
+    """
+
+    devices: tuple[str, ...]
+    volume_group: str | None
+    own_key: ReservationKey | None
+    target_key: ReservationKey | None
+    cluster_keys: tuple[tuple[str, ReservationKey], ...] = ()
+    reservation_type: ReservationType = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+    aptpl: bool = True
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED
+    initiator: str = ""
+    state_dir: str = "/run/fence-halvm"
+    re_register: bool = False
+
+    @property
+    def where(self) -> str:
+        """The LUNs in an operator's words."""
+        return f"volume group {self.volume_group}" if self.volume_group else ", ".join(self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the agent."""
+
+    action: Action
+    caller: Caller
+    target: str | None
+    target_is_local: bool
+    policy: ProofPolicy
+    bmc: BmcSettings | None = None
+    storage: StorageSettings | None = None
+    method: Method = Method.ONOFF
+    timing: Timing = Timing()
+    dry_run: bool = False
+
+    @property
+    def who(self) -> str:
+        """The target in an operator's words."""
+        return self.target or (f"the node behind {self.bmc}" if self.bmc else "the node")

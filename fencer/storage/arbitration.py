@@ -1,0 +1,115 @@
+"""Who wins when two nodes fence each other: the one whose PREEMPT the target executes first.
+
+The target serialises PERSISTENT RESERVE OUT commands, and a node whose registration was removed gets RESERVATION
+CONFLICT for its own PREEMPT (SPC-4 5.13.11.2.2). So at most one of two nodes removes the other's key from one LUN.
+Safety rests on that alone. Everything else here is about not doing harm while losing: look before writing (a Linux
+target can hang when a victim has a PERSISTENT RESERVE OUT in flight while it is preempted), never register a node that
+was fenced, and let the node that does the work come first.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fencer.errors import StorageError
+from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.observations import ArbitrationResult
+from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.reservations import LogicalUnit, Look, Removal, register_under_guard, remove_key
+
+ATTEMPTS_PER_PATH = 3
+BACKOFF_S = 0.02
+"""Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Who fences whom, and how long each waits before it writes.
+
+    slot_s: a node waits its rank times this. 0 switches the ranks off.
+    """
+
+    own: ReservationKey
+    target: ReservationKey
+    reservation_type: ReservationType
+    aptpl: bool
+    slot_s: float
+
+    def wait_s(self, active_here: bool) -> float:
+        """Rank 0 has the volume group active; the others follow in the order of their keys."""
+        rank = 0 if active_here else 1 + (self.own > self.target)
+        return rank * self.slot_s
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the race stands. removal: how we took the key, when it was we who took it."""
+
+    result: ArbitrationResult
+    reason: str = ""
+    removal: Removal | None = None
+
+
+def standing(look: Look, contest: Contest) -> Standing | None:
+    """What one look at the LUN says of the race; None while it is open. Pure."""
+    if contest.own not in look.keys:
+        return Standing(
+            ArbitrationResult.LOST,
+            f"this node's key {contest.own} is not registered: it was fenced, or never unfenced",
+        )
+    if contest.target not in look.keys:
+        return Standing(ArbitrationResult.WON)
+    return None
+
+
+def arbitrate(
+    lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callable[[float], None] = time.sleep
+) -> Standing:
+    """Plays the race on one LUN to its end. Never raises: a LUN that cannot be asked has not been won."""
+    try:
+        end = standing(lun.look(deadline), contest)
+        wait_s = contest.wait_s(lun.active_here)
+        if end is None and wait_s > 0:
+            sleep(min(wait_s, deadline.remaining_s))
+            end = standing(lun.look(deadline), contest)
+        return end or _race(lun, contest, deadline, sleep)
+    except StorageError as error:
+        return Standing(ArbitrationResult.UNREACHABLE, str(error))
+
+
+def _race(lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callable[[float], None]) -> Standing:
+    """Preempts until a look decides. Each path gets its turn; a path that lost its registration is left aside."""
+    unregistered: set[Nexus] = set()
+    failures: list[StorageError] = []
+    removal: Removal | None = None
+    while not deadline.passed:
+        paths = [nexus for nexus in lun.nexuses if nexus not in unregistered]
+        try:
+            if paths:
+                nexus = paths[len(failures) % len(paths)]
+                attempt = remove_key(nexus, contest.own, contest.target, contest.reservation_type, deadline)
+                match attempt.outcome:
+                    case Outcome.DONE:
+                        removal = attempt
+                    case Outcome.CONFLICT:
+                        unregistered.add(nexus)
+                    case Outcome.UNSUPPORTED:
+                        raise StorageError(f"{nexus.name}: PREEMPT: not supported by this target")
+                    case Outcome.CHANGED:
+                        pass
+            elif any(_registered_again(nexus, contest, deadline) for nexus in lun.nexuses):
+                unregistered.clear()
+            else:
+                sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
+        except StorageError as error:
+            failures.append(error)
+            if len(failures) > ATTEMPTS_PER_PATH * len(lun.nexuses):
+                raise
+        if end := standing(lun.look(deadline), contest):
+            return replace(end, removal=removal)
+    return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: no decision before the deadline")
+
+
+def _registered_again(nexus: Nexus, contest: Contest, deadline: Deadline) -> bool:
+    return register_under_guard(nexus, contest.own, contest.aptpl, deadline) is Outcome.DONE

@@ -1,0 +1,12 @@
+"""What a storage worker is for."""
+
+from enum import Enum, auto
+
+
+class StorageGoal(Enum):
+    """One of these for each worker."""
+
+    FENCE = auto()
+    REGISTER = auto()
+    STATUS = auto()
+    MONITOR = auto()

@@ -1,0 +1,52 @@
+"""Isolating a node from one LUN, and reading back that it is isolated."""
+
+from fencer.errors import StorageError
+from fencer.model import Deadline
+from fencer.observations import LunFailed, LunIsolated
+from fencer.storage.arbitration import Contest
+from fencer.storage.nexus import Outcome
+from fencer.storage.reservations import LogicalUnit, Removal, remove_key
+
+ATTEMPTS_MOST = 6
+
+
+def isolate(
+    lun: LogicalUnit, contest: Contest, deadline: Deadline, removed: Removal | None = None
+) -> LunIsolated | LunFailed:
+    """Removes the target's key, makes sure that a reservation is held, and reports what was read back afterwards.
+
+    The proof is the last look alone, never the outcome of a command. Never raises.
+    removed: how arbitration took the key from this LUN a moment ago, if it did.
+    """
+    wrote = removed is not None
+    aborted = removed is None or removed.aborted
+    reason = f"{lun.name}: not isolated before the deadline"
+    for attempt in range(ATTEMPTS_MOST * max(1, len(lun.nexuses))):
+        if deadline.passed:
+            break
+        try:
+            look = lun.look(deadline)
+            if contest.own not in look.keys:
+                return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
+            if look.shuts_out(contest.target):
+                return LunIsolated(lun.name, aborted=aborted, already=not wrote)
+            nexus = lun.nexuses[attempt % len(lun.nexuses)]
+            if contest.target in look.keys:
+                removal = remove_key(nexus, contest.own, contest.target, contest.reservation_type, deadline)
+                aborted = removal.aborted if removal.outcome is Outcome.DONE else aborted
+                outcome = removal.outcome
+            else:
+                outcome = nexus.reserve(contest.own, contest.reservation_type, deadline)
+            wrote = wrote or outcome is Outcome.DONE
+            reason = f"{nexus.name}: {_REASONS[outcome]}"
+        except StorageError as error:
+            reason = str(error)
+    return LunFailed(lun.name, reason)
+
+
+_REASONS = {
+    Outcome.DONE: "the target accepted the command, but reading back does not show it",
+    Outcome.CONFLICT: "reservation conflict: this node's key is not registered on this path",
+    Outcome.UNSUPPORTED: "the target does not support PREEMPT",
+    Outcome.CHANGED: "registrations keep changing",
+}

@@ -1,0 +1,190 @@
+"""What a storage worker does from its first look to its last, on LUNs that somebody else opened."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fencer.errors import StorageError
+from fencer.model import ArbitrationMode, Deadline, ReservationKey
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    LunFailed,
+    LunState,
+    Noted,
+    Observation,
+    StorageDone,
+)
+from fencer.request import StorageSettings
+from fencer.storage.arbitration import Contest, Standing, arbitrate
+from fencer.storage.isolation import isolate
+from fencer.storage.pr import OutAction
+from fencer.storage.registration import History, Past, Terms, register
+from fencer.storage.reservations import LogicalUnit
+
+Emit = Callable[[Observation], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The shared LUNs as far as they could be opened. unknown: entries whose LUN could not be identified, and why."""
+
+    luns: tuple[LogicalUnit, ...]
+    unknown: tuple[LunFailed, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.luns) + len(self.unknown)
+
+    @property
+    def in_order(self) -> tuple[LogicalUnit, ...]:
+        """By WWID: the same order on every node. The first one arbitrates."""
+        return tuple(sorted(self.luns, key=lambda lun: lun.wwid))
+
+
+def fence(
+    opened: Opened,
+    settings: StorageSettings,
+    own: ReservationKey,
+    target: ReservationKey,
+    slot_s: float,
+    emit: Emit,
+    deadline: Deadline,
+) -> None:
+    """Arbitrates on the first LUN, then isolates the target from all of them side by side."""
+    contest = Contest(own, target, settings.reservation_type, settings.aptpl, slot_s)
+    taken: dict[str, Standing] = {}
+    if settings.arbitration is not ArbitrationMode.OFF:
+        end = _arbitrate(opened, contest, deadline)
+        first = opened.in_order[0].name if opened.luns else settings.where
+        emit(Arbitrated(end.result, first, end.reason))
+        if end.result is ArbitrationResult.LOST:
+            return
+        if end.result is ArbitrationResult.UNREACHABLE and settings.arbitration is ArbitrationMode.REQUIRED:
+            return
+        taken[first] = end
+    for failed in opened.unknown:
+        emit(failed)
+
+    def one(lun: LogicalUnit) -> None:
+        emit(isolate(lun, contest, deadline, taken[lun.name].removal if lun.name in taken else None))
+
+    _side_by_side(opened.in_order, one)
+    emit(StorageDone(opened.count))
+
+
+def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> Standing:
+    if opened.unknown:
+        # Another node may see the LUN that we cannot name, and arbitrate there: two arbiters are none.
+        reasons = "; ".join(failed.reason for failed in opened.unknown)
+        return Standing(ArbitrationResult.UNREACHABLE, f"which LUN arbitrates cannot be told: {reasons}")
+    if not opened.luns:
+        return Standing(ArbitrationResult.UNREACHABLE, "no shared LUN is visible on this node")
+    return arbitrate(opened.in_order[0], contest, deadline)
+
+
+def unfence(
+    opened: Opened,
+    settings: StorageSettings,
+    own: ReservationKey,
+    past_of: Callable[[str], Past],
+    emit: Emit,
+    deadline: Deadline,
+) -> None:
+    """Registers this node on every path of every LUN. past_of: what is recorded of a WWID in this boot."""
+    terms = Terms(own, settings.reservation_type, settings.aptpl, settings.re_register)
+    for failed in opened.unknown:
+        emit(failed)
+    _side_by_side(opened.in_order, lambda lun: emit(register(lun, terms, past_of(lun.wwid), deadline)))
+    emit(StorageDone(opened.count))
+
+
+def status(opened: Opened, target: ReservationKey, emit: Emit, deadline: Deadline) -> None:
+    """Reads whether target is registered, and whether it would be shut out if it is not. Writes nothing."""
+    for failed in opened.unknown:
+        emit(failed)
+
+    def one(lun: LogicalUnit) -> None:
+        try:
+            look = lun.look(deadline)
+        except StorageError as error:
+            emit(LunFailed(lun.name, str(error)))
+        else:
+            emit(LunState(lun.name, target in look.keys, look.held_without(target)))
+
+    _side_by_side(opened.in_order, one)
+    emit(StorageDone(opened.count))
+
+
+def monitor(
+    opened: Opened,
+    settings: StorageSettings,
+    own: ReservationKey | None,
+    past_of: Callable[[str], Past],
+    emit: Emit,
+    deadline: Deadline,
+) -> None:
+    """Proves without changing anything that a fence would work now: LUNs reachable on each path, our key registered,
+    the reservation of the wanted type, PREEMPT AND ABORT and APTPL there."""
+    for failed in opened.unknown:
+        emit(failed)
+    _side_by_side(opened.in_order, lambda lun: _monitor_one(lun, settings, own, past_of(lun.wwid), emit, deadline))
+    emit(StorageDone(opened.count))
+
+
+def _monitor_one(
+    lun: LogicalUnit,
+    settings: StorageSettings,
+    own: ReservationKey | None,
+    past: Past,
+    emit: Emit,
+    deadline: Deadline,
+) -> None:
+    try:
+        look = lun.look(deadline)
+        for nexus in lun.nexuses:
+            nexus.read_keys(deadline)
+        if own is None or own not in look.keys:
+            if past.history is not History.NEVER:
+                emit(
+                    LunFailed(
+                        lun.name, f"{lun.name}: this node's key {own or ''} is gone: it was preempted in this boot"
+                    )
+                )
+                return
+            emit(Noted(f"{lun.name}: this node is not registered yet in this boot; run 'on' for it (unfence) first"))
+        held = look.reservation.type
+        if held is not None and held is not settings.reservation_type:
+            found, wanted = held.name, settings.reservation_type.name
+            emit(LunFailed(lun.name, f"{lun.name}: the reservation held is {found}, reservation_type says {wanted}"))
+            return
+        if look.keys and held is None:
+            emit(
+                LunFailed(lun.name, f"{lun.name}: keys are registered but no reservation is held: it protects nothing")
+            )
+            return
+        _note_weaknesses(lun, settings, emit, deadline)
+        emit(LunState(lun.name, own is not None and own in look.keys, held is not None))
+    except StorageError as error:
+        emit(LunFailed(lun.name, str(error)))
+
+
+def _note_weaknesses(lun: LogicalUnit, settings: StorageSettings, emit: Emit, deadline: Deadline) -> None:
+    nexus = lun.nexuses[0]
+    if nexus.supports(OutAction.PREEMPT_AND_ABORT, deadline) is False:
+        emit(Noted(f"{lun.name}: no PREEMPT AND ABORT: a fence leaves the victim's queued commands running"))
+    capabilities = nexus.report_capabilities(deadline)
+    if settings.aptpl and (capabilities is None or not capabilities.ptpl_capable):
+        emit(Noted(f"{lun.name}: no APTPL: the registrations are lost when the target restarts"))
+
+
+def _side_by_side(luns: Sequence[LogicalUnit], work: Callable[[LogicalUnit], None]) -> None:
+    """A thread for each LUN: a dead one keeps nobody else waiting. The process as a whole is expendable."""
+    if len(luns) == 1:
+        work(luns[0])
+        return
+    threads = [threading.Thread(target=work, args=(lun,), daemon=True) for lun in luns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

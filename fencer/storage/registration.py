@@ -1,0 +1,118 @@
+"""Unfencing this node: its key on every path of every LUN, a reservation held, never again once it was preempted."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from fencer.errors import StorageError
+from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.observations import LunFailed, LunRegistered
+from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
+
+ATTEMPTS_MOST = 6
+
+
+class History(Enum):
+    """What this node knows of its own registration on one LUN in this boot."""
+
+    NEVER = auto()  # not registered since the kernel started: nothing of an earlier life can be written
+    BEGUN = auto()  # a registration was begun and not finished; the generation before it is known
+    REGISTERED = auto()
+    UNKNOWN = auto()  # the record is unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """history, the PR generation recorded with it, and the key (None when not recorded)."""
+
+    history: History
+    generation: int | None = None
+    key: ReservationKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What to register."""
+
+    own: ReservationKey
+    reservation_type: ReservationType
+    aptpl: bool
+    re_register: bool = False
+
+
+def objection(look: Look, past: Past, own: ReservationKey) -> str | None:
+    """Why this node must not register on this LUN; None when it may. Pure.
+
+    A node that was preempted in this boot may hold unwritten data of a file system that somebody else has mounted
+    since: registering it again would let them through. Only a reboot makes it clean.
+    """
+    if own in look.keys or past.key in look.keys or past.history is History.NEVER:
+        return None
+    if past.history is History.BEGUN and past.generation == look.generation:
+        return None  # nothing has happened on this LUN since before our REGISTER: it was never executed
+    if past.history is History.REGISTERED and not look.keys and _restarted(look, past):
+        return None  # the target forgot everybody, not only us
+    return (
+        f"key {own} was registered in this boot and is gone: this node was fenced; "
+        "reboot it, or give re_register=1 if you know that nothing unwritten is left on it"
+    )
+
+
+def _restarted(look: Look, past: Past) -> bool:
+    return past.generation is not None and look.generation < past.generation
+
+
+def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> LunRegistered | LunFailed:
+    """Registers terms.own on every path of lun and makes sure that a reservation is held; reads back. Never raises."""
+    try:
+        look = lun.look(deadline)
+        reason = None if terms.re_register else objection(look, past, terms.own)
+        if reason is not None:
+            return LunFailed(lun.name, f"{lun.name}: {reason}")
+        fresh = terms.re_register or terms.own not in look.keys or past.history is History.NEVER
+        for nexus in lun.nexuses:
+            if (refusal := _register_path(nexus, terms, fresh, deadline)) is not None:
+                return LunFailed(lun.name, f"{nexus.name}: {refusal}")
+        return _hold(lun, terms, deadline)
+    except StorageError as error:
+        return LunFailed(lun.name, str(error))
+
+
+def _register_path(nexus: Nexus, terms: Terms, fresh: bool, deadline: Deadline) -> str | None:
+    """None when this path is registered, else why not."""
+    capabilities = nexus.report_capabilities(deadline) if terms.aptpl else None
+    aptpl = capabilities is not None and capabilities.ptpl_capable
+    for _ in range(ATTEMPTS_MOST):
+        if fresh:
+            outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
+        else:
+            # REGISTER from our key to our key: executed only where it is still registered, so it can resurrect nothing.
+            outcome = nexus.register(terms.own, terms.own, aptpl, deadline)
+            if outcome is Outcome.CONFLICT:
+                outcome = register_under_guard(nexus, terms.own, aptpl, deadline)
+        match outcome:
+            case Outcome.DONE:
+                return None
+            case Outcome.CONFLICT:
+                return "REGISTER: reservation conflict: another key is registered on this path"
+            case Outcome.UNSUPPORTED if aptpl:
+                aptpl = False  # the target reports APTPL but cannot store it (LIO without /var/target/pr)
+            case Outcome.UNSUPPORTED:
+                return "REGISTER: this target supports no persistent reservations"
+            case Outcome.CHANGED:
+                if not fresh and terms.own not in nexus.read_keys(deadline).keys:
+                    return f"REGISTER: key {terms.own} was preempted meanwhile"
+    return "REGISTER: registrations keep changing"
+
+
+def _hold(lun: LogicalUnit, terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:
+    for _ in range(ATTEMPTS_MOST):
+        look = lun.look(deadline)
+        if terms.own not in look.keys:
+            return LunFailed(
+                lun.name, f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile"
+            )
+        if look.reservation.type is not None:
+            return LunRegistered(lun.name, len(lun.nexuses))
+        lun.nexuses[0].reserve(terms.own, terms.reservation_type, deadline)
+    return LunFailed(lun.name, f"{lun.name}: RESERVE: no reservation is held afterwards")

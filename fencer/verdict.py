@@ -1,0 +1,314 @@
+"""From observations to a verdict. Pure, and the only place that may say success.
+
+What proves it, action by action:
+
+==============  ======================================================================================================
+off, reboot     ``power``: the BMC reported chassis power off after the go; ``storage``: every LUN was read back with
+                the target's key absent and a reservation held by a registered survivor. The policy says which
+                suffice. A lost or undecidable arbitration is failure whatever else was seen.
+on              other node: the BMC reported chassis power on; this node: its key read back on every LUN.
+status          the BMC's word; without a BMC, the keys on every LUN.
+monitor         a session with the BMC and its state, and every LUN fit for a fence.
+diag            the BMC accepted the interrupt; that proves nothing about the node, so a cluster manager gets
+                success only with the storage proof beside it.
+==============  ======================================================================================================
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fencer.model import Action, ArbitrationMode, Proof, ProofPolicy
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunsIdentified,
+    LunState,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.plan import Plan
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.request import Caller
+from fencer.storage.goal import StorageGoal
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_STATUS_OFF = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of one call.
+
+    text: the line for stdout that callers know ("" for none). proofs: what makes it certain. reasons: why it failed,
+    or, beside success, what did not work. weak: the storage proof rests on a plain PREEMPT.
+    """
+
+    exit_status: int
+    text: str = ""
+    proofs: tuple[Proof, ...] = ()
+    reasons: tuple[str, ...] = ()
+    weak: bool = False
+
+    @property
+    def success(self) -> bool:
+        """Exit status 2 is the answer "off" of status, not a failure."""
+        return self.exit_status != EXIT_FAILURE
+
+
+@dataclass(slots=True)
+class Facts:
+    """Observations, sorted by what they say."""
+
+    session: bool = False
+    states: list[PowerState] = field(default_factory=list)
+    commanded: list[ChassisCommand] = field(default_factory=list)
+    found_off: bool = False
+    power_over: bool = False
+    power_failures: list[PowerFailed] = field(default_factory=list)
+    arbitration: Arbitrated | None = None
+    isolated: dict[str, LunIsolated] = field(default_factory=dict)
+    registered: dict[str, LunRegistered] = field(default_factory=dict)
+    lun_states: dict[str, LunState] = field(default_factory=dict)
+    lun_failures: list[LunFailed] = field(default_factory=list)
+    luns: int | None = None
+    storage_failure: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, observations: Iterable[Observation]) -> "Facts":
+        """Sorts observations in the order they were made."""
+        facts = cls()
+        for observation in observations:
+            facts.add(observation)
+        return facts
+
+    def add(self, observation: Observation) -> None:
+        """Takes one more in."""
+        match observation:
+            case SessionOpened():
+                self.session = True
+            case LunsIdentified():
+                pass
+            case ChassisObserved(state):
+                self.found_off = self.found_off or (state is PowerState.OFF and not self.commanded)
+                self.states.append(state)
+            case ChassisCommanded(command):
+                self.commanded.append(command)
+            case PowerFailed():
+                self.power_failures.append(observation)
+                self.power_over = observation.final
+            case PowerDone():
+                self.power_over = True
+            case Arbitrated():
+                self.arbitration = observation
+            case LunIsolated():
+                self.isolated[observation.lun] = observation
+            case LunRegistered():
+                self.registered[observation.lun] = observation
+            case LunState():
+                self.lun_states[observation.lun] = observation
+            case LunFailed():
+                self.lun_failures.append(observation)
+            case StorageDone(luns):
+                self.luns = luns
+            case StorageFailed(reason):
+                self.storage_failure = reason
+            case Noted(text):
+                self.notes.append(text)
+
+    @property
+    def storage_over(self) -> bool:
+        return self.luns is not None or self.storage_failure is not None
+
+    def every_lun_in(self, good: dict[str, LunIsolated] | dict[str, LunRegistered] | dict[str, LunState]) -> bool:
+        """True when the procedure looked at every LUN, there is one at least, and each is in good."""
+        return bool(self.luns) and len(good) == self.luns and not self.lun_failures and self.storage_failure is None
+
+    def lost(self, mode: ArbitrationMode) -> bool:
+        """True when another node won, or when the race could not be decided and has to be."""
+        if self.arbitration is None:
+            return False
+        match self.arbitration.result:
+            case ArbitrationResult.WON:
+                return False
+            case ArbitrationResult.LOST:
+                return True
+            case ArbitrationResult.UNREACHABLE:
+                return mode is ArbitrationMode.REQUIRED
+
+
+def proofs_of(plan: Plan, facts: Facts) -> tuple[Proof, ...]:
+    """What has been proved so far about the target of an off or a reboot."""
+    proofs: list[Proof] = []
+    if plan.power is not None and PowerState.OFF in facts.states:
+        proofs.append(Proof.POWER)
+    if plan.storage is StorageGoal.FENCE and facts.every_lun_in(facts.isolated):
+        proofs.append(Proof.STORAGE)
+    return tuple(proofs)
+
+
+def suffices(policy: ProofPolicy, proofs: Iterable[Proof]) -> bool:
+    """Whether these proofs are enough for this policy."""
+    have = set(proofs)
+    match policy:
+        case ProofPolicy.POWER:
+            return Proof.POWER in have
+        case ProofPolicy.STORAGE:
+            return Proof.STORAGE in have
+        case ProofPolicy.ANY:
+            return bool(have)
+        case ProofPolicy.ALL:
+            return have >= {Proof.POWER, Proof.STORAGE}
+
+
+def decided(plan: Plan, facts: Facts) -> bool:
+    """True when nothing that may still happen can turn the verdict over."""
+    if is_lost(plan, facts):
+        return True
+    if not plan.needs_proof:
+        return False
+    proofs = set(proofs_of(plan, facts))
+    if suffices(plan.request.policy, proofs):
+        return True
+    if plan.power is not None and not facts.power_over:
+        proofs.add(Proof.POWER)
+    if plan.storage is StorageGoal.FENCE and not facts.storage_over:
+        proofs.add(Proof.STORAGE)
+    return not suffices(plan.request.policy, proofs)
+
+
+def is_lost(plan: Plan, facts: Facts) -> bool:
+    """Whether a fence race was lost; then nothing more may be done."""
+    return plan.request.storage is not None and facts.lost(plan.request.storage.arbitration)
+
+
+def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:
+    """The verdict. late: the deadline passed before everything was over."""
+    match plan.request.action:
+        case Action.OFF | Action.REBOOT:
+            return _judge_fence(plan, facts, late)
+        case Action.DIAG:
+            return _judge_diag(plan, facts, late)
+        case Action.ON:
+            return _judge_on(plan, facts, late)
+        case Action.STATUS:
+            return _judge_status(plan, facts, late)
+        case Action.MONITOR:
+            return _judge_monitor(plan, facts, late)
+        case _:
+            raise AssertionError(f"{plan.request.action} has no verdict")
+
+
+def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
+    if is_lost(plan, facts) and facts.arbitration is not None:
+        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
+    proofs = proofs_of(plan, facts)
+    reasons = _reasons(plan, facts, late)
+    if not suffices(plan.request.policy, proofs):
+        return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons or ("no proof that the node is fenced",))
+    if plan.request.action is Action.REBOOT:
+        text = "Success: Rebooted"
+    elif facts.found_off or (Proof.POWER not in proofs and all(lun.already for lun in facts.isolated.values())):
+        text = "Success: Already OFF"
+    else:
+        text = "Success: Powered OFF"
+    weak = Proof.STORAGE in proofs and not all(lun.aborted for lun in facts.isolated.values())
+    return Verdict(EXIT_OK, text, proofs, reasons, weak)
+
+
+def _judge_diag(plan: Plan, facts: Facts, late: bool) -> Verdict:
+    if is_lost(plan, facts) and facts.arbitration is not None:
+        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
+    proofs = tuple(proof for proof in proofs_of(plan, facts) if proof is Proof.STORAGE)
+    reasons = _reasons(plan, facts, late)
+    if ChassisCommand.DIAG not in facts.commanded:
+        return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons)
+    if plan.request.caller is Caller.CLUSTER and not proofs:
+        reason = "a diagnostic interrupt proves nothing: give vg= or devices=, so that storage can be proved beside it"
+        return Verdict(EXIT_FAILURE, reasons=(*reasons, reason))
+    return Verdict(EXIT_OK, "Success: Diagnostic interrupt sent", proofs, reasons)
+
+
+def _judge_on(plan: Plan, facts: Facts, late: bool) -> Verdict:
+    reasons = _reasons(plan, facts, late)
+    if plan.storage is StorageGoal.REGISTER:
+        good = facts.every_lun_in(facts.registered)
+    else:
+        good = facts.states[-1:] == [PowerState.ON]
+    if not good:
+        return Verdict(EXIT_FAILURE, reasons=reasons)
+    already = plan.storage is None and not facts.commanded
+    return Verdict(EXIT_OK, "Success: Already ON" if already else "Success: Powered ON", reasons=reasons)
+
+
+def _judge_status(plan: Plan, facts: Facts, late: bool) -> Verdict:
+    if plan.power is not None:
+        match facts.states[-1:]:
+            case [PowerState.ON]:
+                return Verdict(EXIT_OK, "Status: ON")
+            case [PowerState.OFF]:
+                return Verdict(EXIT_STATUS_OFF, "Status: OFF")
+    elif any(state.registered for state in facts.lun_states.values()):
+        return Verdict(EXIT_OK, "Status: ON")
+    elif facts.every_lun_in(facts.lun_states):
+        bare = [state.lun for state in facts.lun_states.values() if not state.protected]
+        if not bare:
+            return Verdict(EXIT_STATUS_OFF, "Status: OFF")
+        reason = f"{', '.join(bare)}: the key is absent, but no reservation is held: it shuts nobody out"
+        return Verdict(EXIT_FAILURE, reasons=(reason,))
+    return Verdict(EXIT_FAILURE, reasons=_reasons(plan, facts, late))
+
+
+def _judge_monitor(plan: Plan, facts: Facts, late: bool) -> Verdict:
+    reasons = _reasons(plan, facts, late)
+    power = plan.power is None or bool(facts.states)
+    storage = plan.storage is None or facts.every_lun_in(facts.lun_states)
+    return Verdict(EXIT_OK if power and storage else EXIT_FAILURE, reasons=reasons)
+
+
+def _lost_text(arbitration: Arbitrated) -> str:
+    match arbitration.result:
+        case ArbitrationResult.UNREACHABLE:
+            how = "Failed: the fence race cannot be decided, nothing was powered off"
+        case _:
+            how = "Failed: the fence race is lost, nothing was powered off"
+    return f"{how}: {arbitration.reason}"
+
+
+def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
+    reasons: list[str] = []
+    if plan.power is not None and facts.power_failures:
+        reasons.append(facts.power_failures[-1].reason)
+    elif late and plan.power is not None and not facts.power_over:
+        reasons.append(_late_power_text(plan, facts))
+    if plan.storage is not None:
+        reasons += [failed.reason for failed in facts.lun_failures]
+        if facts.storage_failure is not None:
+            reasons.append(facts.storage_failure)
+        elif late and not facts.storage_over:
+            within = f"within {plan.request.timing.deadline_s:g} s"
+            reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}")
+    return tuple(dict.fromkeys(reasons))
+
+
+def _late_power_text(plan: Plan, facts: Facts) -> str:
+    within = f"within {plan.request.timing.deadline_s:g} s"
+    if not facts.session:
+        return f"{plan.request.bmc}: Timed out: the BMC opened no session {within}"
+    last = facts.states[-1] if facts.states else "unknown"
+    return f"{plan.request.bmc}: Timed out: chassis power was last seen {last}, the BMC did not finish {within}"
+
+
+def _where(plan: Plan) -> str:
+    return plan.request.storage.where if plan.request.storage is not None else "storage"

@@ -1,0 +1,167 @@
+"""An expendable child process: it talks to hardware, its parent holds the deadline.
+
+A BMC library can loop, and a SCSI command can sit in the kernel where no signal reaches it (state D). So whatever may
+hang runs in a child that the parent can abandon at any time: it is killed, never waited for. The child holds none of
+the parent's standard streams, so that a caller that reads them to their end is not kept waiting by an abandoned child.
+
+Messages are pickled objects, one per datagram of a SOCK_SEQPACKET pair: a killed child never leaves half a message.
+"""
+
+import fcntl
+import os
+import pickle
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fencer.errors import FenceError
+
+MESSAGE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The child's job ended by an exception it did not expect. Never success, whatever it reported before."""
+
+    reason: str
+
+
+class Channel:
+    """The child's end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, message: object) -> None:
+        """Reports to the parent. When the parent is gone the child ends: nobody would act on what it does."""
+        try:
+            self._sock.send(pickle.dumps(message))
+        except OSError:
+            os._exit(1)
+
+    def receive(self) -> object:
+        """Waits for the parent's next message; None when the parent closed its end."""
+        data = self._sock.recv(MESSAGE_BYTES)
+        message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own parent holds the other end
+        return message
+
+
+class Lifeline:
+    """A pipe that only the parent can keep open: when the parent ends, however it ends, its children get SIGIO and end.
+
+    It does what PR_SET_PDEATHSIG does, without ctypes, and without that call's race at fork.
+    """
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+
+    def hold(self) -> None:
+        """In the child, first thing."""
+        os.close(self.write_end)
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(self.read_end, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self.read_end, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        try:
+            if os.read(self.read_end, 1) == b"":  # the parent was gone before we armed the pipe
+                os._exit(1)
+        except BlockingIOError:
+            pass
+
+
+class Worker:
+    """The parent's view of one child."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self._sock = sock
+        self._reaped = False
+
+    @classmethod
+    def spawn(cls, job: Callable[[Channel], None], lifeline: Lifeline, siblings: tuple["Worker", ...] = ()) -> "Worker":
+        """Forks a child that runs job and exits.
+
+        siblings: workers of this parent; the child must not keep their sockets open, or their end would go unnoticed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return cls(pid, ours)
+        status = 1
+        try:
+            lifeline.hold()
+            ours.close()
+            for sibling in siblings:
+                sibling._sock.close()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            _drop_standard_streams()
+            status = _run(job, Channel(theirs))
+        finally:
+            os._exit(status)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: object) -> None:
+        """Sends to the child. A child that is gone is noticed by receive, not here."""
+        try:
+            self._sock.send(pickle.dumps(message), socket.MSG_DONTWAIT)
+        except OSError:
+            return
+
+    def receive(self) -> object:
+        """The next message (call when readable); None when the child has ended."""
+        try:
+            data = self._sock.recv(MESSAGE_BYTES)
+        except OSError:
+            return None
+        message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own child holds the other end
+        return message
+
+    def end_within(self, seconds: float) -> None:
+        """Asks the child to end (SIGTERM) and gives it a moment to clean up. Its last messages are dropped."""
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and select.select([self._sock], [], [], left)[0]:
+            if self.receive() is None:
+                return
+
+    def kill(self) -> None:
+        """Ends the child without waiting for it: one in state D is left to the kernel."""
+        if self._reaped:
+            return
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            self._reaped = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except (ProcessLookupError, ChildProcessError):
+            self._reaped = True
+
+    def close(self) -> None:
+        """Kills the child and frees this end."""
+        self.kill()
+        self._sock.close()
+
+
+def _drop_standard_streams() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+
+
+def _run(job: Callable[[Channel], None], channel: Channel) -> int:
+    try:
+        job(channel)
+    except FenceError as error:
+        channel.send(Crashed(str(error)))
+        return 1
+    except BaseException as error:  # noqa: BLE001 - the only place where a child's surprise can be told to its parent
+        channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"))
+        return 1
+    return 0
