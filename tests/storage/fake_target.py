@@ -86,6 +86,7 @@ class FakeTarget:
 
     preempt_and_abort, capabilities, full_status, opcodes, aptpl: whether the target knows these.
     opcodes_blind: REPORT SUPPORTED OPERATION CODES looks at the operation code only and claims everything (tgtd).
+    holder_leaves_steps: how far the generation moves when the holder unregisters (tgtd: 2).
     preempted: the unit attention for a nexus that lost its registration to a PREEMPT (LIO and SPC: 2A/05, tgtd: 2A/03).
     relogin_keeps_registration: a registration belongs to the initiator port, not to the session (LIO).
     silent: initiators whose commands are lost: TransportError, not executed.
@@ -104,12 +105,16 @@ class FakeTarget:
         opcodes: bool = True,
         opcodes_blind: bool = False,
         aptpl: bool = True,
+        compatible_reservation_handling: bool = True,
+        holder_leaves_steps: int = 1,
         preempted: Sense = REGISTRATIONS_PREEMPTED,
         relogin_keeps_registration: bool = False,
     ) -> None:
         self.wwid = wwid
         self.preempt_and_abort, self.capabilities, self.full_status = preempt_and_abort, capabilities, full_status
         self.opcodes, self.opcodes_blind, self.aptpl, self.preempted = opcodes, opcodes_blind, aptpl, preempted
+        self.holder_leaves_steps = holder_leaves_steps
+        self.compatible_reservation_handling = compatible_reservation_handling
         self.relogin_keeps_registration = relogin_keeps_registration
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
@@ -276,7 +281,14 @@ class FakeTarget:
                     key = self.registrations[holder] if holder is not None else 0
                     body = struct.pack(">Q5xB2x", key, self.reservation.type)
             case InAction.REPORT_CAPABILITIES:
-                data = struct.pack(">HBBBBxx", 8, 0x10 | self.aptpl, 0x80 | self.aptpl_active, 0xEA, 0x01)
+                data = struct.pack(
+                    ">HBBBBxx",
+                    8,
+                    self.compatible_reservation_handling << 4 | self.aptpl,
+                    0x80 | self.aptpl_active,
+                    0xEA,
+                    0x01,
+                )
                 return _good(data[: int.from_bytes(cdb[7:9])])
             case InAction.READ_FULL_STATUS:
                 body = b"".join(self._full_status(*item) for item in self.registrations.items())
@@ -339,6 +351,8 @@ class FakeTarget:
         if key:
             self.registrations[session] = key
         else:
+            if self.reservation is not None and self.reservation.holder is session:
+                self.generation += self.holder_leaves_steps - 1
             self._unregister([session], attention=None)
         return _good()
 
