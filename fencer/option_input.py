@@ -115,7 +115,7 @@ def check(values: Mapping[str, str]) -> None:
 
 
 def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The checked values with every default filled in and every word in the table's spelling.
+    """The checked values with every default filled in and every choice in the table's spelling. Raises nothing.
 
     Filled in although the table has no constant for it: ``disable_timeout`` ("1" or "0"; "1" where Pacemaker's fencer
     calls), ``ip`` from ``plug`` where ``port_as_ip`` asks for it, ``proof``, ``deadline``.
@@ -132,7 +132,8 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     if full.get("port_as_ip") == "1" and full.get("plug"):
         full["ip"] = full["plug"]
     full.setdefault("proof", "power" if full.get("ip") else "storage")
-    full.setdefault("deadline", _seconds(max(30.0, float(full["power_timeout"]) + 10)))
+    power_timeout = full["power_timeout"]  # not checked where only documentation is asked for
+    full.setdefault("deadline", _seconds(max(30.0, float(power_timeout) + 10) if _is_number(power_timeout) else 30.0))
     return full
 
 
