@@ -1,0 +1,90 @@
+"""--help, the man page and docs/options.md: golden, current, and without a formatter's warning."""
+
+import subprocess
+from pathlib import Path
+
+import peer_options
+import pytest
+
+from fencer.errors import UsageError
+from fencer.manual import MARKDOWN_COMMAND, help_text, main, man_page, options_markdown, options_table
+from fencer.options import OPTIONS, Effect, Origin
+
+GOLDEN = Path(__file__).parent / "golden"
+DOCS = Path(__file__).parents[2] / "docs" / "options.md"
+
+
+def test_help_is_golden():
+    """After a wanted change: ``python -m fencer.manual help > tests/contract/golden/help.txt``."""
+    assert help_text() == (GOLDEN / "help.txt").read_text()
+
+
+def test_man_page_is_golden():
+    """After a wanted change: ``python -m fencer.manual man`` with the version written as VERSION."""
+    assert man_page("VERSION") == (GOLDEN / "fence_halvm.8").read_text()
+
+
+def test_docs_are_current():
+    assert options_markdown() == DOCS.read_text(), f"run {MARKDOWN_COMMAND}"
+
+
+def test_help_has_one_line_an_option():
+    lines = [line for line in help_text().splitlines() if line.startswith("   ")]
+    assert len(lines) == len(OPTIONS)
+    for row in OPTIONS:
+        (line,) = [line for line in lines if line.startswith(f"   {row.synopsis} ")]
+        assert row.short_description in line
+        assert len(line) < 170
+
+
+def test_every_option_is_in_every_text():
+    for row in OPTIONS:
+        assert row.short_description.replace("-", "\\-").replace("'", "\\(aq") in man_page()
+        assert f"| `{row.name}`" in options_markdown()
+
+
+def test_a_table_for_the_readme():
+    ours = options_table(Effect.USED, Origin.OURS)
+    assert ours.count("\n") == 2 + sum(row.origin is Origin.OURS for row in OPTIONS)
+    assert all(line.replace("\\|", "").count("|") == 6 for line in ours.splitlines())
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["man", "--warnings", "-E", "UTF-8", "-l"],
+        ["groff", "-ww", "-rCHECKSTYLE=2", "-man", "-Tutf8", "-z"],
+        ["groff", "-ww", "-man", "-Thtml", "-z"],
+    ],
+    ids=lambda command: " ".join(command),
+)
+def test_the_man_page_formats_without_a_warning(command, tmp_path):
+    page = tmp_path / "fence_halvm.8"
+    page.write_text(man_page())
+    program = peer_options.needs(command[0])
+    environment = {"PATH": "/usr/bin:/bin", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [program, *command[1:], str(page)], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if command[0] == "man":
+        assert "fence_halvm" in done.stdout
+        assert "--power-timeout=[seconds]" in done.stdout
+
+
+@pytest.mark.peer
+def test_whatis_finds_the_name_line(tmp_path):
+    page = tmp_path / "fence_halvm.8"
+    page.write_text(man_page())
+    lexgrog = peer_options.needs("lexgrog")
+    done = subprocess.run([lexgrog, str(page)], capture_output=True, text=True, timeout=60, check=False)
+    assert '"fence_halvm - Fence agent for shared-disk' in done.stdout
+
+
+def test_the_printing_command(capsys):
+    assert main(["man"]) == 0
+    assert capsys.readouterr().out == man_page()
+    for wrong in ([], ["html"], ["man", "help"]):
+        with pytest.raises(UsageError, match="give one of help, man, markdown"):
+            main(wrong)
