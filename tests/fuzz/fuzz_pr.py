@@ -1,0 +1,92 @@
+"""Coverage-guided fuzzing of every decoder that reads what a target sends.
+
+    python -m tests.fuzz.fuzz_pr keys -max_total_time=60 [libFuzzer options] [corpus directory]
+
+The first argument names a decoder (see DECODERS) or is ``all``. Anything but a value or MalformedAnswer is a finding.
+Needs atheris (``pip install fence-halvm[fuzz]``); can be imported without it.
+"""
+
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fencer.errors import MalformedAnswer
+from fencer.storage import inquiry, pr
+
+
+def keys(data: bytes) -> None:
+    """No key is ever lost: as many as the additional length says, and the same bytes."""
+    found = pr.decode_keys(data)
+    length = int.from_bytes(data[4:8])
+    assert struct.pack(f">{len(found.keys)}Q", *(key.value for key in found.keys)) == data[8 : 8 + length]
+
+
+def reservation(data: bytes) -> None:
+    """A holder is only missing where there is none, or where everybody is one."""
+    found = pr.decode_reservation(data)
+    assert (found.holder is None) == (found.type is None or found.type in pr.ALL_REGISTRANTS_TYPES)
+
+
+def capabilities(data: bytes) -> None:
+    pr.decode_capabilities(data)
+
+
+def full_status(data: bytes) -> None:
+    """The descriptors fill the answer."""
+    found = pr.decode_full_status(data)
+    assert sum(24 + len(r.transport_id) for r in found.registrations) == int.from_bytes(data[4:8])
+
+
+def sense(data: bytes) -> None:
+    found = pr.decode_sense(data)
+    if found is not None:
+        assert pr.describe_sense(found)
+
+
+def wwid(data: bytes) -> None:
+    found = inquiry.decode_wwid(data)
+    assert found is None or isinstance(found, str)
+
+
+def standard_inquiry(data: bytes) -> None:
+    assert inquiry.decode_standard_inquiry(data).vendor.isascii()
+
+
+def supported(data: bytes) -> None:
+    assert inquiry.decode_supported(data) in (True, False, None)
+
+
+DECODERS: dict[str, Callable[[bytes], None]] = {
+    decoder.__name__: decoder
+    for decoder in (keys, reservation, capabilities, full_status, sense, wwid, standard_inquiry, supported)
+}
+
+
+def run(decoder: Callable[[bytes], None], data: bytes) -> None:
+    """One input; MalformedAnswer is an answer."""
+    try:
+        decoder(data)
+    except MalformedAnswer:
+        return
+
+
+def run_all(data: bytes) -> None:
+    """The first byte chooses the decoder."""
+    decoders = list(DECODERS.values())
+    if data:
+        run(decoders[data[0] % len(decoders)], data[1:])
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) < 2 or argv[1] not in (*DECODERS, "all"):
+        raise SystemExit(f"usage: fuzz_pr {{{','.join([*DECODERS, 'all'])}}} [libFuzzer options]")
+    atheris: Any = __import__("atheris")  # not at the top: the harness is imported by the tests, too
+    target = run_all if argv[1] == "all" else lambda data: run(DECODERS[argv[1]], data)
+    atheris.instrument_all()
+    atheris.Setup([argv[0], *argv[2:]], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv)
