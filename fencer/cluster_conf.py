@@ -4,7 +4,7 @@ Everything but ``read_cluster`` is pure. Values are kept as written, since what 
 agent (cman, fence/libfence/agent.c: make_args, make_args_unfence). Attributes may hold passwords: no repr shows them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from fencer.errors import UsageError
+from fencer.host_names import match_host_names
 from fencer.storage.keys import NodeIdentity
 
 
@@ -135,21 +136,6 @@ def find_local_node(cluster: Cluster, host_names: Iterable[str]) -> ClusterNode 
     return None if index is None else cluster.nodes[index]
 
 
-def match_host_names(node_names: Sequence[str], host_names: Iterable[str]) -> int | None:
-    """Index of the one node name that is a host name; failing that, of the one that is a host name up to its domain.
-
-    Compared without case. ``serv-0001`` and ``serv-0001.example.com`` match either way round; two names with different
-    domains do not. None when nothing or more than one node matches: a wrong guess would fence the wrong node.
-    """
-    hosts = {name.casefold() for name in host_names if name}
-    names = [name.casefold() for name in node_names]
-    exact = [index for index, name in enumerate(names) if name in hosts]
-    if exact:
-        return exact[0] if len(exact) == 1 else None
-    similar = [index for index, name in enumerate(names) if any(_same_up_to_domain(name, host) for host in hosts)]
-    return similar[0] if len(similar) == 1 else None
-
-
 def other_node(cluster: Cluster, local: ClusterNode) -> ClusterNode:
     """The peer of ``local`` in a cluster of exactly two nodes. Raises UsageError in any other."""
     others = [node for node in cluster.nodes if node is not local and node.name != local.name]
@@ -158,16 +144,6 @@ def other_node(cluster: Cluster, local: ClusterNode) -> ClusterNode:
             f"plug: cluster {cluster.name} has {len(cluster.nodes)} nodes, so name the one to fence: give -n NAME"
         )
     return others[0]
-
-
-def _same_up_to_domain(one: str, other: str) -> bool:
-    """True when one is the other's first label. An IP address has no first label."""
-
-    def is_short_for(short: str, full: str) -> bool:
-        label, dot, domain = full.partition(".")
-        return bool(short and dot) and label == short and not domain.rpartition(".")[2].isdigit()
-
-    return is_short_for(one, other) or is_short_for(other, one)
 
 
 def _node(element: Element, source: str) -> ClusterNode:

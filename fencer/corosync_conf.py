@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fencer.cluster_conf import match_host_names
 from fencer.errors import UsageError
+from fencer.host_names import match_host_names
 from fencer.storage.keys import NodeIdentity
 
 _SECTION_START = re.compile(r"([A-Za-z0-9_.-]+)\s*\{")

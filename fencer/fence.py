@@ -7,10 +7,10 @@ attempt at the BMC is worth it, and when to stop waiting. Every wait ends at the
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import NamedTuple
 
-from fencer.model import Deadline
+from fencer.model import BmcSettings, Deadline
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -23,9 +23,11 @@ from fencer.observations import (
 )
 from fencer.plan import Plan
 from fencer.power.chassis import PowerState
-from fencer.power.procedure import PowerGoal
+from fencer.power.procedure import PowerGoal, PowerTiming
+from fencer.request import StorageSettings
+from fencer.storage.goal import StorageGoal
 from fencer.verdict import Facts, decided, is_lost
-from fencer.worker import Channel, Crashed, Lifeline, Worker
+from fencer.worker import Crashed, Workers
 
 RETRY_PAUSE_S = 0.5
 """Between two attempts at a BMC that gave no usable answer."""
@@ -37,8 +39,7 @@ GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamped:
+class Stamped(NamedTuple):
     """An observation and when it arrived, in seconds since the start of the run."""
 
     at_s: float
@@ -52,10 +53,22 @@ class Gate(Enum):
     GO = auto()  # arbitration is won: power may be changed
 
 
-PowerJob = Callable[[Channel, PowerGoal, bool], None]
-"""What the power worker runs. The flag says gated: wait for Gate.LOGIN, then for Gate.GO before power is changed."""
+class PowerOrder(NamedTuple):
+    """The first message to a power worker. gated: wait for Gate.LOGIN, then for Gate.GO before power is changed."""
 
-StorageJob = Callable[[Channel], None]
+    settings: BmcSettings
+    goal: PowerGoal
+    timing: PowerTiming
+    gated: bool
+
+
+class StorageOrder(NamedTuple):
+    """The first message to a storage worker. slot_s: see the ranks in fencer.storage.arbitration."""
+
+    goal: StorageGoal
+    settings: StorageSettings
+    slot_s: float
+    deadline: Deadline
 
 
 class Run:
@@ -65,21 +78,16 @@ class Run:
         self,
         plan: Plan,
         deadline: Deadline,
-        power_job: PowerJob | None,
-        storage_job: StorageJob | None,
+        workers: Workers,
         observe: Callable[[Stamped], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._plan = plan
         self._deadline = deadline
-        self._power_job = power_job
-        self._storage_job = storage_job
+        self._workers = workers
         self._observe = observe
         self._interrupted = interrupted
-        self._lifeline = Lifeline()
         self._began = time.monotonic()
-        self._power: Worker | None = None
-        self._storage: Worker | None = None
         self._power_again_at: float | None = None
         self._settled_at: float | None = None
         self._granted: list[Gate] = []
@@ -88,10 +96,13 @@ class Run:
 
     def execute(self) -> Facts:
         """Runs until everything is over, nothing can change the verdict any more, or the deadline has passed."""
+        request = self._plan.request
         try:
-            if self._storage_job is not None:
-                self._storage = Worker.spawn(self._storage_job, self._lifeline)
-            if self._power_job is not None:
+            if self._plan.storage is not None and request.storage is not None:
+                slot_s = request.timing.rank_slot_s
+                order = StorageOrder(self._plan.storage, request.storage, slot_s, self._deadline)
+                self._workers.need_storage().send(order)
+            if self._plan.power is not None:
                 self._start_power()
             while not self._finished():
                 self._wait_once()
@@ -106,11 +117,11 @@ class Run:
         if self._power_again_at is not None and now >= self._power_again_at:
             self._power_again_at = None
             self._start_power()
-        workers = [worker for worker in (self._power, self._storage) if worker is not None]
+        workers = [worker for worker in (self._workers.power, self._workers.storage) if worker is not None]
         ready, _, _ = select.select(workers, [], [], self._pause_s(now))
         for worker in ready:
             message = worker.receive()
-            if worker is self._power:
+            if worker is self._workers.power:
                 self._from_power(message)
             else:
                 self._from_storage(message)
@@ -161,7 +172,7 @@ class Run:
         if self._plan.gated and self.facts.arbitration is None:
             reason = end.reason if isinstance(end, StorageFailed) else "the storage worker did not arbitrate"
             self._arbitrated(Arbitrated(ArbitrationResult.UNREACHABLE, "", reason))
-        self._end_storage()
+        self._workers.drop_storage()
 
     def _arbitrated(self, end: Arbitrated) -> None:
         self._note(end)
@@ -173,8 +184,8 @@ class Run:
         if gate in self._granted:
             return
         self._granted.append(gate)
-        if self._power is not None:
-            self._power.send(gate)
+        if self._workers.power is not None:
+            self._workers.power.send(gate)
 
     def _note(self, what: Observation) -> None:
         self.facts.add(what)
@@ -183,40 +194,37 @@ class Run:
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _start_power(self) -> None:
-        goal, job = self._plan.power, self._power_job
-        if goal is None or job is None:
+        request, goal = self._plan.request, self._plan.power
+        if goal is None or request.bmc is None:
             return
         if PowerState.OFF in self.facts.states:
-            goal = replace(goal, off_proven=True)
-        siblings = (self._storage,) if self._storage is not None else ()
-        gated = self._plan.gated
-        self._power = Worker.spawn(lambda channel: job(channel, goal, gated), self._lifeline, siblings)
+            goal = goal._replace(off_proven=True)
+        timing = PowerTiming(
+            power_timeout_s=request.timing.power_timeout_s,
+            status_sleep_s=request.timing.status_sleep_s,
+            power_wait_s=request.timing.power_wait_s,
+            on_tries=max(1, request.timing.retry_on),
+        )
+        worker = self._workers.need_power()
+        worker.send(PowerOrder(request.bmc, goal, timing, self._plan.gated))
         for gate in self._granted:
-            self._power.send(gate)
+            worker.send(gate)
 
     def _end_power_attempt(self, again: bool) -> None:
-        if self._power is not None:
-            self._power.close()
-            self._power = None
+        self._workers.drop_power()
         self._power_again_at = time.monotonic() + RETRY_PAUSE_S if again else None
-
-    def _end_storage(self) -> None:
-        if self._storage is not None:
-            self._storage.close()
-            self._storage = None
 
     def _stop_workers(self) -> None:
         """Lets the power worker log out, a moment at most; then nobody is waited for."""
-        if self._power is not None:
-            self._power.end_within(GOODBYE_S)
-        self._end_power_attempt(again=False)
-        self._end_storage()
+        if self._workers.power is not None:
+            self._workers.power.end_within(GOODBYE_S)
+        self._workers.drop()
 
     # --- when to stop ---------------------------------------------------------------------------------------------
 
     def _finished(self) -> bool:
-        power_over = self._power is None and self._power_again_at is None
-        if (power_over and self._storage is None) or is_lost(self._plan, self.facts):
+        power_over = self._workers.power is None and self._power_again_at is None
+        if (power_over and self._workers.storage is None) or is_lost(self._plan, self.facts):
             return True
         now = time.monotonic()
         if now >= self._deadline.at or self._interrupted():
@@ -235,7 +243,7 @@ class Run:
         """
         if self._settled_at is None:
             return None
-        if self._power is None and self._power_again_at is None:
+        if self._workers.power is None and self._power_again_at is None:
             return self._settled_at + PATIENCE_S
         if self.facts.session:
             return self._settled_at + self._plan.request.timing.power_timeout_s

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import NamedTuple, Self
 
 from fencer.errors import UsageError
 
@@ -83,21 +83,29 @@ class ReservationType(IntEnum):
     EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ReservationKey:
+class ReservationKey(int):
     """A reservation key: an unsigned 64-bit number, never zero (SPC-4 5.13.6)."""
 
-    value: int
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if not 0 < self.value < 1 << 64:
-            raise UsageError(f"key: {self.value:#x} is no reservation key: give a number from 1 to 0xffffffffffffffff")
+    def __new__(cls, value: int) -> Self:
+        if not 0 < value < 1 << 64:
+            raise UsageError(f"key: {value:#x} is no reservation key: give a number from 1 to 0xffffffffffffffff")
+        return super().__new__(cls, value)
 
     def __str__(self) -> str:
-        return f"{self.value:#x}"
+        return f"{int(self):#x}"
+
+    def __repr__(self) -> str:
+        return f"ReservationKey({self})"
+
+    @property
+    def value(self) -> int:
+        """The plain number."""
+        return int(self)
 
     @classmethod
-    def parse(cls, text: str) -> "ReservationKey":
+    def parse(cls, text: str) -> Self:
         """Reads hexadecimal digits, with or without ``0x`` and leading zeros, as sg_persist and fence_scsi do."""
         digits = text.strip().lower().removeprefix("0x")
         if not digits or not all(c in "0123456789abcdef" for c in digits):
@@ -105,15 +113,19 @@ class ReservationKey:
         return cls(int(digits, 16))
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
     """Bytes that are never shown."""
 
-    reveal: bytes = field(repr=False)
+    __slots__ = ("reveal",)
+
+    def __init__(self, reveal: bytes) -> None:
+        self.reveal = reveal
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
 
 
-@dataclass(frozen=True, slots=True)
-class BmcSettings:
+class BmcSettings(NamedTuple):
     """How to reach and enter one BMC.
 
     cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC.
@@ -132,8 +144,7 @@ class BmcSettings:
         return self.address
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A point in monotonic time after which nobody waits any more. Unit: seconds."""
 
     at: float

@@ -1,45 +1,39 @@
 """What was seen while a plan ran. Workers report these; the verdict is made of nothing else."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from fencer.power.chassis import ChassisCommand, PowerState
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOpened:
+class SessionOpened(NamedTuple):
     """The BMC let us in."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChassisCommanded:
+class ChassisCommanded(NamedTuple):
     """The BMC accepted a chassis command."""
 
     command: ChassisCommand
 
 
-@dataclass(frozen=True, slots=True)
-class ChassisObserved:
+class ChassisObserved(NamedTuple):
     """The BMC reported this power state."""
 
     state: PowerState
 
 
-@dataclass(frozen=True, slots=True)
-class PowerFailed:
+class PowerFailed(NamedTuple):
     """This attempt at the BMC ended. final: another attempt is pointless (the BMC refused)."""
 
     reason: str
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PowerDone:
+class PowerDone(NamedTuple):
     """The power procedure reached its goal."""
 
 
-@dataclass(frozen=True, slots=True)
-class LunsIdentified:
+class LunsIdentified(NamedTuple):
     """The LUNs that were asked for are shared disks, each named once. Nothing has been changed yet."""
 
     names: tuple[str, ...]
@@ -53,8 +47,7 @@ class ArbitrationResult(StrEnum):
     UNREACHABLE = "unreachable"  # no LUN to arbitrate on
 
 
-@dataclass(frozen=True, slots=True)
-class Arbitrated:
+class Arbitrated(NamedTuple):
     """The arbitration LUN has spoken."""
 
     result: ArbitrationResult
@@ -62,8 +55,7 @@ class Arbitrated:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LunIsolated:
+class LunIsolated(NamedTuple):
     """Read back from one LUN: the target's key is absent, a reservation is held by a registered survivor.
 
     aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, queued commands may still land).
@@ -75,16 +67,14 @@ class LunIsolated:
     already: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LunRegistered:
+class LunRegistered(NamedTuple):
     """This node's key is registered on every path of this LUN and a reservation is held."""
 
     lun: str
     paths: int
 
 
-@dataclass(frozen=True, slots=True)
-class LunState:
+class LunState(NamedTuple):
     """Read from one LUN without changing it: whether the target's key is registered, and whether a write-excluding
     reservation is held by a registered survivor."""
 
@@ -93,30 +83,26 @@ class LunState:
     protected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LunFailed:
+class LunFailed(NamedTuple):
     """This LUN could not be brought to, or shown in, the wanted state."""
 
     lun: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """Something an operator should read; changes no verdict."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StorageDone:
+class StorageDone(NamedTuple):
     """The storage procedure has looked at every LUN. luns: how many there are."""
 
     luns: int
 
 
-@dataclass(frozen=True, slots=True)
-class StorageFailed:
+class StorageFailed(NamedTuple):
     """The storage procedure could not run to its end."""
 
     reason: str

@@ -1,6 +1,6 @@
 """From a request to what will be done, in which order, and what will prove it. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fencer.model import Action, ArbitrationMode, ProofPolicy
 from fencer.power.procedure import PowerAim, PowerGoal
@@ -8,8 +8,7 @@ from fencer.request import Request, StorageSettings
 from fencer.storage.goal import StorageGoal
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What the workers are for. gated: power waits until arbitration is won."""
 
     request: Request

@@ -1,7 +1,7 @@
 """What was asked, fully typed: built once from option text, never changed after."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from fencer.model import (
     Action,
@@ -13,6 +13,9 @@ from fencer.model import (
     ReservationType,
 )
 
+AGAINST_OTHERS = (Action.OFF, Action.REBOOT, Action.DIAG)
+"""What a node does to another one, never to itself."""
+
 
 class Caller(Enum):
     """Who asks: a cluster manager writes to stdin, a person types argv."""
@@ -21,8 +24,7 @@ class Caller(Enum):
     PERSON = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """All in seconds. deadline_s bounds everything after delay_s."""
 
     delay_s: float = 0.0
@@ -35,8 +37,7 @@ class Timing:
     retry_on: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class StorageSettings:
+class StorageSettings(NamedTuple):
     """The shared LUNs and whose keys are on them.
 
     devices: as the operator wrote them; volume_group: or the group whose physical volumes they are.
@@ -62,8 +63,7 @@ class StorageSettings:
         return f"volume group {self.volume_group}" if self.volume_group else ", ".join(self.devices)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call of the agent."""
 
     action: Action

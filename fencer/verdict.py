@@ -15,7 +15,7 @@ diag            the BMC accepted the interrupt; that proves nothing about the no
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fencer.model import Action, ArbitrationMode, Proof, ProofPolicy
 from fencer.observations import (
@@ -46,8 +46,7 @@ EXIT_FAILURE = 1
 EXIT_STATUS_OFF = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The end of one call.
 
     text: the line for stdout that callers know ("" for none). proofs: what makes it certain. reasons: why it failed,
@@ -66,24 +65,24 @@ class Verdict:
         return self.exit_status != EXIT_FAILURE
 
 
-@dataclass(slots=True)
 class Facts:
     """Observations, sorted by what they say."""
 
-    session: bool = False
-    states: list[PowerState] = field(default_factory=list)
-    commanded: list[ChassisCommand] = field(default_factory=list)
-    found_off: bool = False
-    power_over: bool = False
-    power_failures: list[PowerFailed] = field(default_factory=list)
-    arbitration: Arbitrated | None = None
-    isolated: dict[str, LunIsolated] = field(default_factory=dict)
-    registered: dict[str, LunRegistered] = field(default_factory=dict)
-    lun_states: dict[str, LunState] = field(default_factory=dict)
-    lun_failures: list[LunFailed] = field(default_factory=list)
-    luns: int | None = None
-    storage_failure: str | None = None
-    notes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.session = False
+        self.states: list[PowerState] = []
+        self.commanded: list[ChassisCommand] = []
+        self.found_off = False
+        self.power_over = False
+        self.power_failures: list[PowerFailed] = []
+        self.arbitration: Arbitrated | None = None
+        self.isolated: dict[str, LunIsolated] = {}
+        self.registered: dict[str, LunRegistered] = {}
+        self.lun_states: dict[str, LunState] = {}
+        self.lun_failures: list[LunFailed] = []
+        self.luns: int | None = None
+        self.storage_failure: str | None = None
+        self.notes: list[str] = []
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> "Facts":

@@ -15,15 +15,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fencer.errors import FenceError
 
 MESSAGE_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
+class Crashed(NamedTuple):
     """The child's job ended by an exception it did not expect. Never success, whatever it reported before."""
 
     reason: str
@@ -47,6 +46,10 @@ class Channel:
         data = self._sock.recv(MESSAGE_BYTES)
         message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own parent holds the other end
         return message
+
+
+Job = Callable[[Channel], None]
+"""What a child runs."""
 
 
 class Lifeline:
@@ -80,7 +83,7 @@ class Worker:
         self._reaped = False
 
     @classmethod
-    def spawn(cls, job: Callable[[Channel], None], lifeline: Lifeline, siblings: tuple["Worker", ...] = ()) -> "Worker":
+    def spawn(cls, job: Job, lifeline: Lifeline, siblings: tuple["Worker", ...] = ()) -> "Worker":
         """Forks a child that runs job and exits.
 
         siblings: workers of this parent; the child must not keep their sockets open, or their end would go unnoticed.
@@ -149,13 +152,56 @@ class Worker:
         self._sock.close()
 
 
+class Workers:
+    """Children that wait for an order. They can be started before it is known what they will be asked: loading their
+    libraries then overlaps with the reading of options."""
+
+    def __init__(self, power_job: Job, storage_job: Job) -> None:
+        self._jobs = (power_job, storage_job)
+        self._lifeline = Lifeline()
+        self.power: Worker | None = None
+        self.storage: Worker | None = None
+
+    def need_power(self) -> Worker:
+        """The power worker, forked unless one is waiting."""
+        if self.power is None:
+            self.power = Worker.spawn(self._jobs[0], self._lifeline, self._alive())
+        return self.power
+
+    def need_storage(self) -> Worker:
+        """The storage worker, forked unless one is waiting."""
+        if self.storage is None:
+            self.storage = Worker.spawn(self._jobs[1], self._lifeline, self._alive())
+        return self.storage
+
+    def drop_power(self) -> None:
+        """Abandons the power worker."""
+        if self.power is not None:
+            self.power.close()
+            self.power = None
+
+    def drop_storage(self) -> None:
+        """Abandons the storage worker."""
+        if self.storage is not None:
+            self.storage.close()
+            self.storage = None
+
+    def drop(self) -> None:
+        """Abandons both."""
+        self.drop_power()
+        self.drop_storage()
+
+    def _alive(self) -> tuple[Worker, ...]:
+        return tuple(worker for worker in (self.power, self.storage) if worker is not None)
+
+
 def _drop_standard_streams() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
 
 
-def _run(job: Callable[[Channel], None], channel: Channel) -> int:
+def _run(job: Job, channel: Channel) -> int:
     try:
         job(channel)
     except FenceError as error:

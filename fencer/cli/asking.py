@@ -5,41 +5,16 @@ and the remedy.
 """
 
 import math
-import shlex
-import subprocess
 from collections.abc import Mapping
 
 from fencer.cli.membership import Membership
 from fencer.errors import UsageError
-from fencer.model import (
-    Action,
-    ArbitrationMode,
-    BmcSettings,
-    KeyScheme,
-    Method,
-    Privilege,
-    ProofPolicy,
-    ReservationKey,
-    ReservationType,
-    Secret,
-)
-from fencer.request import Caller, Request, StorageSettings, Timing
-from fencer.storage.keys import check_collisions, derive_key
-from fencer.storage.marker import Marker, read_marker
+from fencer.model import Action, BmcSettings, Method, Privilege, ProofPolicy, Secret
+from fencer.request import AGAINST_OTHERS, Caller, Request, StorageSettings, Timing
 
 PASSWORD_SCRIPT_S = 5.0
 PACEMAKER_DEADLINE_S = 50.0
 """Pacemaker kills an agent after 60 s by default, with no chance to log out of the BMC: be done before."""
-
-_TYPES = {
-    "WERO": ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
-    "WE": ReservationType.WRITE_EXCLUSIVE,
-    "EARO": ReservationType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY,
-    "EA": ReservationType.EXCLUSIVE_ACCESS,
-    "WEAR": ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS,
-    "EAAR": ReservationType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS,
-}
-_AGAINST_OTHERS = (Action.OFF, Action.REBOOT, Action.DIAG)
 
 
 def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
@@ -47,9 +22,13 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
     action = Action(full["action"])
     target = _target(full)
     local = target is not None and membership.is_local(target)
-    if local and action in _AGAINST_OTHERS:
+    if local and action in AGAINST_OTHERS:
         raise UsageError(f"plug: {target} is this node: a node cannot fence itself; run this on another node")
-    storage = _storage(full, action, target, local, membership)
+    storage = None
+    if full.get("devices") or full.get("vg"):
+        from fencer.cli.asking_storage import build_storage  # noqa: PLC0415 - power alone needs none of it
+
+        storage = build_storage(full, action, target, local, membership)
     unfencing = action is Action.ON and local and storage is not None
     bmc = None if unfencing else _bmc(full)  # a node that runs needs no BMC to be switched on
     if bmc is None and storage is None:
@@ -120,6 +99,9 @@ def _password(full: Mapping[str, str]) -> bytes:
     script = full.get("password_script", "")
     if not script:
         return _bytes(full.get("password", ""))
+    import shlex  # noqa: PLC0415 - only where there is a script
+    import subprocess  # noqa: PLC0415
+
     remedy = "give the path of a program that prints the password"
     try:
         command = shlex.split(script)
@@ -170,124 +152,6 @@ def _bridge(text: str) -> int | None:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-# --- storage ------------------------------------------------------------------------------------------------------
-
-
-def _storage(
-    full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
-) -> StorageSettings | None:
-    devices = tuple(entry.strip() for entry in full.get("devices", "").split(",") if entry.strip())
-    group = full.get("vg") or None
-    if not devices and group is None:
-        return None
-    if devices and group is not None:
-        raise UsageError("devices: vg is given, too: give one of them")
-    _check_iscsi_urls(devices)
-    keys = _cluster_keys(full, membership)
-    state_dir = full["state_dir"]
-    own = _own_key(full, action, local, membership, keys, state_dir)
-    target_key = _target_key(full, action, target, membership, keys)
-    if own is not None and own == target_key and action in _AGAINST_OTHERS:
-        raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
-    return StorageSettings(
-        devices=devices,
-        volume_group=group,
-        own_key=own,
-        target_key=target_key,
-        cluster_keys=tuple(keys.items()),
-        reservation_type=_TYPES[full["reservation_type"]],
-        aptpl=full["aptpl"] == "1",
-        arbitration=ArbitrationMode(full["arbitration"]),
-        initiator=full.get("initiator") or _initiator(membership),
-        state_dir=state_dir,
-        re_register=full.get("re_register") == "1",
-    )
-
-
-def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
-    urls = [device for device in devices if device.startswith("iscsi://")]
-    if urls:
-        from fencer.storage.libiscsi import IscsiUrl  # noqa: PLC0415 - brings ctypes
-
-        for url in urls:
-            IscsiUrl.parse(url)
-
-
-def _cluster_keys(full: Mapping[str, str], membership: Membership) -> dict[str, ReservationKey]:
-    """Every node's derived key. A cluster whose keys are all given by hand needs no derivable ones."""
-    scheme = KeyScheme(full["key_value"])
-    try:
-        keys = {node.name: derive_key(scheme, membership.name, node) for node in membership.nodes}
-    except UsageError:
-        if full.get("key"):
-            return {}
-        raise
-    check_collisions(keys)
-    return keys
-
-
-def _own_key(
-    full: Mapping[str, str],
-    action: Action,
-    local: bool,
-    membership: Membership,
-    keys: Mapping[str, ReservationKey],
-    state_dir: str,
-) -> ReservationKey | None:
-    if full.get("local_key"):
-        return _key("local_key", full["local_key"])
-    if action is Action.ON and local and full.get("key"):
-        return _key("key", full["key"])
-    marker = read_marker(state_dir)
-    if isinstance(marker, Marker):
-        return marker.key
-    if membership.local is not None and membership.local.name in keys:
-        return keys[membership.local.name]
-    if action in _AGAINST_OTHERS or (action is Action.ON and local):
-        raise UsageError(
-            f"local_key: {_why_no_key(membership, ', '.join(membership.host_names))}: "
-            "give local_key=KEY, or local_node=NAME"
-        )
-    return None
-
-
-def _target_key(
-    full: Mapping[str, str],
-    action: Action,
-    target: str | None,
-    membership: Membership,
-    keys: Mapping[str, ReservationKey],
-) -> ReservationKey | None:
-    if action not in _AGAINST_OTHERS and (action is not Action.STATUS or full.get("ip")):
-        return None
-    if full.get("key"):
-        return _key("key", full["key"])
-    if target is None:
-        raise UsageError("plug: which node's key is meant is not known: give plug=NODE (-n NODE), or key=KEY")
-    node = membership.find(target)
-    if node is None or node.name not in keys:
-        raise UsageError(f"key: {_why_no_key(membership, target)}: give key=KEY, or a node of the cluster")
-    return keys[node.name]
-
-
-def _key(option: str, text: str) -> ReservationKey:
-    try:
-        return ReservationKey.parse(text)
-    except UsageError as error:
-        raise UsageError(f"{option}: {str(error).removeprefix('key: ')}") from error
-
-
-def _why_no_key(membership: Membership, names: str) -> str:
-    if not membership.nodes:
-        return f"no cluster.conf and no corosync.conf to derive the key of {names} from"
-    return f"{membership.source} has no node {names} to derive a key from"
-
-
-def _initiator(membership: Membership) -> str:
-    name = membership.local.name if membership.local is not None else membership.host_names[0]
-    return "iqn.2026-11.fence-halvm:" + "".join(c if c.isalnum() or c in "-.:" else "-" for c in name.lower())
 
 
 # --- time ---------------------------------------------------------------------------------------------------------

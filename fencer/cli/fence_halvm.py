@@ -1,12 +1,16 @@
 """The agent: options → plan → execute → verdict → report."""
 
 import os
+import resource
 import sys
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from fencer.errors import UsageError
 from fencer.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
+
+if TYPE_CHECKING:
+    from fencer.worker import Channel, Workers
 
 NAME = "fence_halvm"
 
@@ -71,6 +75,40 @@ class Agent:
         return None
 
     def _act(self, given: OptionInput) -> int:
-        from fencer.cli.action import perform  # noqa: PLC0415 - not for metadata, which is asked for often
+        # A core dump of this process or its children would hold the password.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        from fencer.worker import Workers  # noqa: PLC0415 - not for metadata, which is asked for often
 
-        return perform(given, self._stdout, self._stderr, self._environ)
+        workers = Workers(_power_job, _storage_job)
+        try:
+            self._warm_up(given.values, workers)
+            from fencer.cli.action import Performer  # noqa: PLC0415 - while the children warm up
+            from fencer.cli.report import Report  # noqa: PLC0415
+
+            quiet = given.values.get("quiet") == "1"
+            report = Report(self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity)
+            return Performer(given, workers, report, self._environ).perform()
+        finally:
+            workers.drop()
+
+    @staticmethod
+    def _warm_up(values: Mapping[str, str], workers: "Workers") -> None:
+        """Starts the children that will be wanted: they load their libraries while we read the options."""
+        if values.get("dry_run") == "1" or values.get("action", "").lower() in ("validate-all", "list", "list-status"):
+            return
+        if values.get("devices") or values.get("vg"):
+            workers.need_storage()
+        if values.get("ip"):
+            workers.need_power()
+
+
+def _power_job(channel: "Channel") -> None:
+    from fencer.cli.power_job import power_job  # noqa: PLC0415 - in the child only
+
+    power_job(channel)
+
+
+def _storage_job(channel: "Channel") -> None:
+    from fencer.cli.storage_job import storage_job  # noqa: PLC0415 - in the child only
+
+    storage_job(channel)

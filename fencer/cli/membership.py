@@ -1,35 +1,36 @@
 """Which cluster this node is in, as far as the configuration files say: for key derivation and for calls by hand."""
 
+import os
 import socket
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from fencer.cluster_conf import Cluster, match_host_names, read_cluster
-from fencer.corosync_conf import read_corosync
 from fencer.errors import UsageError
+from fencer.host_names import match_host_names
 from fencer.options import BY_NAME
-from fencer.storage.keys import NodeIdentity
+
+if TYPE_CHECKING:
+    from fencer.cluster_conf import Cluster
+    from fencer.storage.keys import NodeIdentity
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
 DEFAULT_CLUSTER_CONF = BY_NAME["cluster_conf"].default or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """name and nodes are empty when no configuration file was found. cluster: only under cman."""
 
     name: str
-    nodes: tuple[NodeIdentity, ...]
+    nodes: "tuple[NodeIdentity, ...]"
     host_names: tuple[str, ...]
     source: str
-    cluster: Cluster | None = None
+    cluster: "Cluster | None" = None
 
     @property
-    def local(self) -> NodeIdentity | None:
+    def local(self) -> "NodeIdentity | None":
         """This node; None when the configuration does not know it."""
         return self.find(*self.host_names)
 
-    def find(self, *names: str) -> NodeIdentity | None:
+    def find(self, *names: str) -> "NodeIdentity | None":
         """The one node that goes by one of these names."""
         index = match_host_names([node.name for node in self.nodes], names)
         return None if index is None else self.nodes[index]
@@ -49,10 +50,14 @@ def read_membership(cluster_conf: str | None, local_node: str | None, corosync_c
     """
     host_names = (local_node,) if local_node else _host_names()
     path = cluster_conf or DEFAULT_CLUSTER_CONF
-    if cluster_conf or Path(path).exists():
+    if cluster_conf or os.path.exists(path):  # noqa: PTH110 - pathlib costs a fence 7 ms
+        from fencer.cluster_conf import read_cluster  # noqa: PLC0415 - brings an XML parser
+
         cluster = read_cluster(path)
         found = Membership(cluster.name, cluster.identities, host_names, path, cluster)
-    elif Path(corosync_conf).exists():
+    elif os.path.exists(corosync_conf):  # noqa: PTH110
+        from fencer.corosync_conf import read_corosync  # noqa: PLC0415
+
         corosync = read_corosync(corosync_conf)
         found = Membership(corosync.name, corosync.nodes, host_names, corosync_conf)
     else:

@@ -22,7 +22,7 @@ class ChassisCommand(IntEnum):
 
 
 class ChassisPower(Protocol):
-    """One session with one BMC. Every method blocks until it is answered; whoever runs it sets the deadline from outside.
+    """One session with one BMC. Every method blocks until it is answered; whoever runs it sets the deadline.
 
     Raises BmcRefused when the BMC said no, BmcUnreachable when it gave no usable answer.
     """

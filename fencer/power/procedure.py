@@ -7,9 +7,8 @@ acts on *after* the go: what was off before a fence race is no proof after it.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from fencer.errors import BmcRefused, BmcUnreachable
 from fencer.model import Method
@@ -41,8 +40,7 @@ class PowerAim(StrEnum):
     DIAG = "diag"
 
 
-@dataclass(frozen=True, slots=True)
-class PowerGoal:
+class PowerGoal(NamedTuple):
     """method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on"."""
 
     aim: PowerAim
@@ -50,8 +48,7 @@ class PowerGoal:
     off_proven: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PowerTiming:
+class PowerTiming(NamedTuple):
     """power_timeout_s: how long a command may take to show in the state. status_sleep_s: the longest pause between two
     polls. power_wait_s: pause after a command before the first poll. on_tries: how often a reboot waits for on.
     cycle_watch_s: how long to look for the off phase of a power cycle."""

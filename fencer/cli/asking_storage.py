@@ -1,0 +1,133 @@
+"""The storage half of a request: LUNs, and which node has which reservation key."""
+
+from collections.abc import Mapping
+
+from fencer.cli.membership import Membership
+from fencer.errors import UsageError
+from fencer.model import Action, ArbitrationMode, KeyScheme, ReservationKey, ReservationType
+from fencer.request import AGAINST_OTHERS, StorageSettings
+from fencer.storage.keys import check_collisions, derive_key
+from fencer.storage.marker import Marker, read_marker
+
+_TYPES = {
+    "WERO": ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
+    "WE": ReservationType.WRITE_EXCLUSIVE,
+    "EARO": ReservationType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY,
+    "EA": ReservationType.EXCLUSIVE_ACCESS,
+    "WEAR": ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS,
+    "EAAR": ReservationType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS,
+}
+
+
+def build_storage(
+    full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
+) -> StorageSettings:
+    """The shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
+    devices = tuple(entry.strip() for entry in full.get("devices", "").split(",") if entry.strip())
+    group = full.get("vg") or None
+    if devices and group is not None:
+        raise UsageError("devices: vg is given, too: give one of them")
+    _check_iscsi_urls(devices)
+    keys = _cluster_keys(full, membership)
+    state_dir = full["state_dir"]
+    own = _own_key(full, action, local, membership, keys, state_dir)
+    target_key = _target_key(full, action, target, membership, keys)
+    if own is not None and own == target_key and action in AGAINST_OTHERS:
+        raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
+    return StorageSettings(
+        devices=devices,
+        volume_group=group,
+        own_key=own,
+        target_key=target_key,
+        cluster_keys=tuple(keys.items()),
+        reservation_type=_TYPES[full["reservation_type"]],
+        aptpl=full["aptpl"] == "1",
+        arbitration=ArbitrationMode(full["arbitration"]),
+        initiator=full.get("initiator") or _initiator(membership),
+        state_dir=state_dir,
+        re_register=full.get("re_register") == "1",
+    )
+
+
+def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
+    urls = [device for device in devices if device.startswith("iscsi://")]
+    if urls:
+        from fencer.storage.libiscsi import IscsiUrl  # noqa: PLC0415 - brings ctypes
+
+        for url in urls:
+            IscsiUrl.parse(url)
+
+
+def _cluster_keys(full: Mapping[str, str], membership: Membership) -> dict[str, ReservationKey]:
+    """Every node's derived key. A cluster whose keys are all given by hand needs no derivable ones."""
+    scheme = KeyScheme(full["key_value"])
+    try:
+        keys = {node.name: derive_key(scheme, membership.name, node) for node in membership.nodes}
+    except UsageError:
+        if full.get("key"):
+            return {}
+        raise
+    check_collisions(keys)
+    return keys
+
+
+def _own_key(
+    full: Mapping[str, str],
+    action: Action,
+    local: bool,
+    membership: Membership,
+    keys: Mapping[str, ReservationKey],
+    state_dir: str,
+) -> ReservationKey | None:
+    if full.get("local_key"):
+        return _key("local_key", full["local_key"])
+    if action is Action.ON and local and full.get("key"):
+        return _key("key", full["key"])
+    marker = read_marker(state_dir)
+    if isinstance(marker, Marker):
+        return marker.key
+    if membership.local is not None and membership.local.name in keys:
+        return keys[membership.local.name]
+    if action in AGAINST_OTHERS or (action is Action.ON and local):
+        raise UsageError(
+            f"local_key: {_why_no_key(membership, ', '.join(membership.host_names))}: "
+            "give local_key=KEY, or local_node=NAME"
+        )
+    return None
+
+
+def _target_key(
+    full: Mapping[str, str],
+    action: Action,
+    target: str | None,
+    membership: Membership,
+    keys: Mapping[str, ReservationKey],
+) -> ReservationKey | None:
+    if action not in AGAINST_OTHERS and (action is not Action.STATUS or full.get("ip")):
+        return None
+    if full.get("key"):
+        return _key("key", full["key"])
+    if target is None:
+        raise UsageError("plug: which node's key is meant is not known: give plug=NODE (-n NODE), or key=KEY")
+    node = membership.find(target)
+    if node is None or node.name not in keys:
+        raise UsageError(f"key: {_why_no_key(membership, target)}: give key=KEY, or a node of the cluster")
+    return keys[node.name]
+
+
+def _key(option: str, text: str) -> ReservationKey:
+    try:
+        return ReservationKey.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {str(error).removeprefix('key: ')}") from error
+
+
+def _why_no_key(membership: Membership, names: str) -> str:
+    if not membership.nodes:
+        return f"no cluster.conf and no corosync.conf to derive the key of {names} from"
+    return f"{membership.source} has no node {names} to derive a key from"
+
+
+def _initiator(membership: Membership) -> str:
+    name = membership.local.name if membership.local is not None else membership.host_names[0]
+    return "iqn.2026-11.fence-halvm:" + "".join(c if c.isalnum() or c in "-.:" else "-" for c in name.lower())
