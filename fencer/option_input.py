@@ -190,7 +190,7 @@ def _is_number(text: str) -> bool:
     """Up to nine digits, and up to nine more after a decimal point. No sign, no exponent, no nan."""
     whole, point, fraction = text.partition(".")
     parts = (whole, fraction) if point else (whole,)
-    return all(0 < len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
+    return all(len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
 
 
 def _seconds(number: float) -> str:
