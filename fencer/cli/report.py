@@ -147,8 +147,8 @@ def describe(what: Observation, plan: Plan) -> str:
         case LunRegistered(lun, paths):
             return f"{lun}: key registered on {paths} path{'s' if paths != 1 else ''}, reservation held, read back"
         case LunState(lun, registered, protected):
-            held = "held" if protected else "not held"
-            return f"{lun}: key {'registered' if registered else 'absent'}, reservation {held}"
+            held = "a reservation is held by a survivor" if protected else "no reservation of a survivor"
+            return f"{lun}: key {'registered' if registered else 'absent'}, {held}"
         case LunFailed(_, reason) | StorageFailed(reason):
             return reason
         case LunsIdentified(names):

@@ -5,7 +5,7 @@ from fencer.model import Deadline
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest
 from fencer.storage.nexus import Outcome
-from fencer.storage.reservations import LogicalUnit, Removal, remove_key
+from fencer.storage.reservations import LogicalUnit, Removal, register_under_guard, remove_key
 
 ATTEMPTS_MOST = 6
 
@@ -39,6 +39,8 @@ def isolate(
                 outcome = nexus.reserve(contest.own, contest.reservation_type, deadline)
             wrote = wrote or outcome is Outcome.DONE
             reason = f"{nexus.name}: {_REASONS[outcome]}"
+            if outcome is Outcome.CONFLICT:
+                register_under_guard(nexus, contest.own, contest.aptpl, deadline)
         except StorageError as error:
             reason = str(error)
     return LunFailed(lun.name, reason)

@@ -19,7 +19,7 @@ from fencer.request import StorageSettings
 from fencer.storage.arbitration import Contest, Standing, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
-from fencer.storage.registration import History, Past, Terms, register
+from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.reservations import LogicalUnit
 
 Emit = Callable[[Observation], None]
@@ -95,8 +95,28 @@ def unfence(
     terms = Terms(own, settings.reservation_type, settings.aptpl, settings.re_register)
     for failed in opened.unknown:
         emit(failed)
-    _side_by_side(opened.in_order, lambda lun: emit(register(lun, terms, past_of(lun.wwid), deadline)))
+    refusals = () if settings.re_register else _refusals(opened, own, past_of, deadline)
+    if refusals:  # fenced on one LUN is fenced: the others are left alone
+        for refusal in refusals:
+            emit(refusal)
+    else:
+        _side_by_side(opened.in_order, lambda lun: emit(register(lun, terms, past_of(lun.wwid), deadline)))
     emit(StorageDone(opened.count))
+
+
+def _refusals(
+    opened: Opened, own: ReservationKey, past_of: Callable[[str], Past], deadline: Deadline
+) -> tuple[LunFailed, ...]:
+    """Why this node must not register anywhere, LUN by LUN."""
+    refusals: list[LunFailed] = []
+    for lun in opened.in_order:
+        try:
+            reason = objection(lun.look(deadline), past_of(lun.wwid), own)
+        except StorageError as error:
+            reason = str(error)
+        if reason is not None:
+            refusals.append(LunFailed(lun.name, f"{lun.name}: {reason}"))
+    return tuple(refusals)
 
 
 def status(opened: Opened, target: ReservationKey, emit: Emit, deadline: Deadline) -> None:
