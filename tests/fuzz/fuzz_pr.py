@@ -6,6 +6,7 @@ The first argument names a decoder (see DECODERS) or is ``all``. Anything but a 
 Needs atheris (``pip install fence-halvm[fuzz]``); can be imported without it.
 """
 
+import importlib
 import struct
 import sys
 from collections.abc import Callable
@@ -81,9 +82,11 @@ def run_all(data: bytes) -> None:
 def main(argv: list[str]) -> None:
     if len(argv) < 2 or argv[1] not in (*DECODERS, "all"):
         raise SystemExit(f"usage: fuzz_pr {{{','.join([*DECODERS, 'all'])}}} [libFuzzer options]")
-    atheris: Any = __import__("atheris")  # not at the top: the harness is imported by the tests, too
+    atheris: Any = importlib.import_module("atheris")  # not at the top: the harness is imported by the tests, too
+    with atheris.instrument_imports(include=["fencer.storage"]):
+        importlib.reload(pr)
+        importlib.reload(inquiry)
     target = run_all if argv[1] == "all" else lambda data: run(DECODERS[argv[1]], data)
-    atheris.instrument_all()
     atheris.Setup([argv[0], *argv[2:]], target)
     atheris.Fuzz()
 

@@ -1,7 +1,7 @@
 """What a logical unit says about itself: captures, cut and hostile pages, Linux's order of names."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fencer.errors import MalformedAnswer
@@ -99,6 +99,7 @@ def test_hostile_pages() -> None:
             inquiry.decode_wwid(data)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.binary(max_size=80), st.booleans())
 def test_whatever_comes_in_only_our_errors_come_out(data: bytes, headed: bool) -> None:
     if headed:

@@ -4,9 +4,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fencer.errors import CommandFailed, StorageError, TransportError, UsageError
@@ -66,6 +67,7 @@ def test_a_wrong_url_names_the_option(text: str) -> None:
         IscsiUrl.parse(text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.text(max_size=60).map(lambda tail: "iscsi://" + tail))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -323,15 +325,16 @@ def _scenario() -> list[Step]:
         ("supports", lambda n: n["a"].supports(OutAction.PREEMPT, d())),
         ("supports in", lambda n: n["a"].supports(InAction.READ_FULL_STATUS, d())),
     ]
-    for held in types:
+    for held, other in zip(types, types[-1:] + types[:-1], strict=True):
+        reserve, reserve_other = partial(_reserve, type_=held), partial(_reserve, type_=other)
         steps += [
-            (f"reserve {held.name}", lambda n, t=held: n["a"].reserve(A, t, d())),
-            ("reserve again", lambda n, t=held: n["a"].reserve(A, t, d())),
-            ("reserve another type", lambda n, t=held: n["a"].reserve(A, types[types.index(t) - 1], d())),
+            (f"reserve {held.name}", reserve),
+            ("reserve again", reserve),
+            ("reserve another type", reserve_other),
             ("read it", lambda n: n["c"].read_reservation(d())),
             ("others write", lambda n: [write(n[i]._transport) for i in "abc"]),
-            ("release wrong type", lambda n, t=held: n["a"].release(A, types[types.index(t) - 1], d())),
-            ("release", lambda n, t=held: n["a"].release(A, t, d())),
+            ("release wrong type", partial(_release, type_=other)),
+            ("release", partial(_release, type_=held)),
             ("everybody hears", lambda n: [n[i].read_keys(d()) for i in "abc"]),
         ]
     steps += [
@@ -357,6 +360,14 @@ def _scenario() -> list[Step]:
         ("preempted", lambda n: [[s for s in n[i].unit_attentions if says_preempted(s)] for i in "abc"]),
     ]
     return steps
+
+
+def _reserve(nexuses: dict[str, Nexus], type_: ReservationType) -> Outcome:
+    return nexuses["a"].reserve(A, type_, soon())
+
+
+def _release(nexuses: dict[str, Nexus], type_: ReservationType) -> Outcome:
+    return nexuses["a"].release(A, type_, soon())
 
 
 def _play(nexuses: dict[str, Nexus]) -> list[tuple[str, object]]:

@@ -223,7 +223,7 @@ def test_the_caller_that_reads_first_sees_the_attention_too(both: tuple[Nexus, N
     assert b.read_keys(deadline).keys == (A,)
     assert b.unit_attentions == (REGISTRATIONS_PREEMPTED,)
     b.forget_unit_attentions()
-    assert b.unit_attentions == ()
+    assert not b.unit_attentions
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,10 @@ class FakeLibrary:
         assert len(cdb) == length
 
     def set_scsi_pt_sense(self, _request: int, buffer: ctypes.Array[ctypes.c_char], length: int) -> None:
-        buffer[: len(self.sense)] = self.sense
+        ctypes.memmove(buffer, self.sense, len(self.sense))
 
     def set_scsi_pt_data_in(self, _request: int, buffer: ctypes.Array[ctypes.c_char], length: int) -> None:
-        buffer[: len(self.data)] = self.data
+        ctypes.memmove(buffer, self.data, len(self.data))
         self._length = length
 
     def set_scsi_pt_data_out(self, _request: int, buffer: ctypes.Array[ctypes.c_char], length: int) -> None:
