@@ -406,3 +406,36 @@ def test_an_illegal_request_without_a_known_field_is_no_missing_feature(deadline
 
 def _codes(sense: Sense) -> tuple[int, int, int]:
     return sense.key, sense.asc, sense.ascq
+
+
+# --- the fake's own knobs -----------------------------------------------------------------------------------------
+
+
+def test_a_reset_is_seen_and_may_lose_everything(
+    both: tuple[Nexus, Nexus], target: FakeTarget, deadline: Deadline
+) -> None:
+    a, b = both
+    target.reset(lose_registrations=False)
+    assert a.read_keys(deadline) == RegisteredKeys(2, (A, B))
+    assert a.unit_attentions == (RESET,)
+    target.reset(lose_registrations=True)
+    assert b.read_keys(deadline) == RegisteredKeys(0, ())
+    assert target.write("c") is ScsiStatus.GOOD
+
+
+def test_a_target_like_lio_keeps_a_registration_through_a_relogin(
+    both: tuple[Nexus, Nexus], target: FakeTarget, deadline: Deadline
+) -> None:
+    target.relogin_keeps_registration = True
+    target.relogin("a")
+    assert both[0].preempt(A, B, WERO, deadline) is Outcome.DONE
+
+
+def test_exclusive_access_refuses_reads_too(a: Nexus, target: FakeTarget, deadline: Deadline) -> None:
+    a.register(None, A, False, deadline)
+    a.reserve(A, WERO, deadline)
+    assert target.read("b") is ScsiStatus.GOOD
+    a.release(A, WERO, deadline)
+    a.reserve(A, ReservationType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY, deadline)
+    assert target.read("b") is ScsiStatus.RESERVATION_CONFLICT
+    assert target.read("a") is ScsiStatus.GOOD
