@@ -1,0 +1,58 @@
+# Everything a contributor types. `make test` is what CI runs. Needs make and python3-venv; brings the rest.
+PYTHON3 ?= /usr/bin/python3
+PYTHON := .venv/bin/python
+BIN := .venv/bin
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+.venv/stamp: pyproject.toml
+	$(PYTHON3) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.PHONY: venv
+venv: .venv/stamp  ## the virtualenv with the product and its development tools
+
+# Installs what is missing of the packages named in $(1), a list of files with one package a line.
+define debian-packages
+	@missing=$$(grep -hvE '^(#|$$)' $(1) | sort -u | while read -r p; do \
+	  dpkg-query -W -f '$${db:Status-Status}\n' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:" $$missing; \
+	  if [ "$$(id -u)" != 0 ]; then echo "run this as root, or install them yourself" >&2; exit 1; fi; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
+	fi
+endef
+
+.PHONY: host-packages
+host-packages:
+	$(call debian-packages,tests/host-packages.txt)
+
+.PHONY: lint
+lint: venv  ## ruff, mypy --strict, the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 6
+
+.PHONY: test-fast
+test-fast: venv host-packages  ## lint and the quick tests
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -q -m 'not slow and not lab'
+
+.PHONY: test
+test: venv host-packages test-all  ## everything that CI runs
+
+.PHONY: test-all
+test-all: lint
+	$(BIN)/pytest -q
+
+.PHONY: clean
+clean:  ## removes what make has made, but for the lab's images
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
+
+-include demo.mk
+-include lab.mk
