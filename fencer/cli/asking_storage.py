@@ -24,9 +24,7 @@ def build_storage(
 ) -> StorageSettings:
     """The shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
     devices = tuple(entry.strip() for entry in full.get("devices", "").split(",") if entry.strip())
-    group = full.get("vg") or None
-    if devices and group is not None:
-        raise UsageError("devices: vg is given, too: give one of them")
+    group = None if devices else full.get("vg") or None
     _check_iscsi_urls(devices)
     keys = _cluster_keys(full, membership)
     state_dir = full["state_dir"]
