@@ -49,6 +49,13 @@ test: venv host-packages test-all  ## everything that CI runs
 test-all: lint
 	$(BIN)/pytest -q
 
+.PHONY: texts
+texts: venv  ## what is generated from the options table: man page, docs/options.md, golden help and metadata
+	$(PYTHON) -m fencer.manual man > packaging/fence_halvm.8
+	$(PYTHON) -m fencer.manual markdown > docs/options.md
+	$(PYTHON) -m fencer.manual help > tests/contract/golden/help.txt
+	$(BIN)/fence_halvm -o metadata > tests/contract/golden/metadata.xml
+
 .PHONY: clean
 clean:  ## removes what make has made, but for the lab's images
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

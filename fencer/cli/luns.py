@@ -1,5 +1,6 @@
 """Opens the shared LUNs: names to disks, disks to paths, paths to nexuses. Runs in the storage worker."""
 
+import os
 import threading
 import zlib
 
@@ -19,14 +20,19 @@ OPEN_S = 5.0
 LVM_S = 10.0
 
 
-def open_luns(settings: StorageSettings, deadline: Deadline) -> Opened:
-    """Raises UsageError when an entry is no shared disk or names one twice, StorageError when LVM does not answer."""
+def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool = False) -> Opened:
+    """Raises UsageError when an entry is no shared disk or names one twice, StorageError when LVM does not answer.
+
+    only_looks: the caller will write nothing, so it must not take the registered iSCSI session from one that does.
+    """
     shared, luns = SharedLuns((), tuple(settings.devices)), []
     if settings.volume_group is not None or any(not entry.startswith(ISCSI_PREFIX) for entry in settings.devices):
         devices = UdevDevices()
         shared = find_luns(settings.devices, devices, physical_volumes=_physical_volumes(settings, deadline))
         luns = [_disk(lun, devices) for lun in shared.luns]
-    opening = [_Opening(url, settings.initiator, deadline) for url in shared.iscsi]
+    opening = [
+        _Opening(url, settings.initiator, _isid(settings.initiator, only_looks), deadline) for url in shared.iscsi
+    ]
     for one in opening:
         one.start()
     for one in opening:
@@ -60,26 +66,32 @@ def _disk(lun: Lun, devices: UdevDevices) -> LogicalUnit:
 class _Opening(threading.Thread):
     """One iSCSI LUN being opened, beside the others."""
 
-    def __init__(self, entry: str, initiator: str, deadline: Deadline) -> None:
+    def __init__(self, entry: str, initiator: str, isid: int, deadline: Deadline) -> None:
         super().__init__(daemon=True)
         self.entry = entry
         self.lun: LogicalUnit | None = None
         self.reason = f"{entry}: no answer before the deadline"
         self._initiator = initiator
+        self._isid = isid
         self._deadline = deadline
 
     def run(self) -> None:
         try:
-            self.lun = _iscsi(self.entry, self._initiator, self._deadline)
+            self.lun = _iscsi(self.entry, self._initiator, self._isid, self._deadline)
         except StorageError as error:
             self.reason = str(error)
 
 
-def _iscsi(entry: str, initiator: str, deadline: Deadline) -> LogicalUnit:
+def _isid(initiator: str, only_looks: bool) -> int:
+    """24 bits. A fixed one makes the next process the same I_T nexus, so that the registration is found again; but two
+    sessions with one ISID throw each other out (RFC 7143 6.3.5), and a monitor must not do that to a fence."""
+    half = 1 << 23
+    return half | os.getpid() % half if only_looks else zlib.crc32(initiator.encode()) % half
+
+
+def _iscsi(entry: str, initiator: str, isid: int, deadline: Deadline) -> LogicalUnit:
     from fencer.storage.libiscsi import IscsiTransport, IscsiUrl  # noqa: PLC0415 - brings ctypes
 
-    # A fixed ISID makes the next process the same I_T nexus, so that the registration is found again.
-    isid = zlib.crc32(initiator.encode()) & 0xFFFFFF
     transport = IscsiTransport(IscsiUrl.parse(entry), initiator=initiator, isid=isid, deadline=deadline.within(OPEN_S))
     nexus = Nexus(transport)
     if nexus.device_type(deadline) != inquiry.DISK:

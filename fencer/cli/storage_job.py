@@ -22,7 +22,8 @@ def storage_job(channel: Channel) -> None:
     order = channel.receive()
     if not isinstance(order, StorageOrder):
         return
-    opened = open_luns(order.settings, order.deadline)
+    only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
+    opened = open_luns(order.settings, order.deadline, only_looks=only_looks)
     channel.send(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
     _pursue(order, opened, channel.send)
     for lun in opened.luns:

@@ -11,6 +11,7 @@ from fencer.model import ReservationKey
 from fencer.storage.marker import (
     MARKER_NAME,
     EarlierBootMarker,
+    LunMark,
     Marker,
     UnreadableMarker,
     read_marker,
@@ -18,7 +19,9 @@ from fencer.storage.marker import (
     write_marker,
 )
 
-MARKER = Marker(ReservationKey(0xC82AE3C900000001), ("naa.6001405a", "naa.6001405b"))
+MARKER = Marker(
+    ReservationKey(0xC82AE3C900000001), (LunMark("naa.6001405a", 7, True), LunMark("naa.6001405b", 3, False))
+)
 
 
 @pytest.fixture
@@ -74,12 +77,14 @@ def test_another_boot_is_not_this_one(state_dir, boot_id):
         b"\xff\xfe",
         b"[" * 100_000,
         b"x" * (2 << 20),
-        json.dumps({"boot_id": 5, "key": "0x1", "wwids": []}).encode(),
-        json.dumps({"boot_id": "", "key": "0x1", "wwids": []}).encode(),
-        json.dumps({"boot_id": "b", "key": "0x0", "wwids": []}).encode(),
-        json.dumps({"boot_id": "b", "key": 1, "wwids": []}).encode(),
-        json.dumps({"boot_id": "b", "key": "0x1", "wwids": [1]}).encode(),
-        json.dumps({"boot_id": "b", "key": "0x1", "wwids": "naa.1"}).encode(),
+        json.dumps({"boot_id": 5, "key": "0x1", "luns": []}).encode(),
+        json.dumps({"boot_id": "", "key": "0x1", "luns": []}).encode(),
+        json.dumps({"boot_id": "b", "key": "0x0", "luns": []}).encode(),
+        json.dumps({"boot_id": "b", "key": 1, "luns": []}).encode(),
+        json.dumps({"boot_id": "b", "key": "0x1", "luns": [1]}).encode(),
+        json.dumps(
+            {"boot_id": "b", "key": "0x1", "luns": [{"wwid": "naa.1", "generation": True, "registered": True}]}
+        ).encode(),
     ],
 )
 def test_pitfall_10_garbage_is_unknown_which_counts_as_registered(state_dir, boot_id, content):
