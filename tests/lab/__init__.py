@@ -1,0 +1,1 @@
+"""The project's VM lab: real kernels, real SCSI disks and reservations, real resets (docs/lab.md)."""

@@ -1,0 +1,59 @@
+"""Fixtures of the lab. A test module asks for its shape: `pytestmark = pytest.mark.lab(luns=64)`."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import level2, level3
+from .images import images_directory
+
+PROGRAMS = ("qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "ip")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lab(luns=4, multipath=False): runs on virtual machines; the shape of level 2")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a guest is a lab test: `-m 'not lab'` leaves all of them out."""
+    for item in items:
+        if {"guest", "cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("lab")
+
+
+def _unavailable(reason: str) -> None:
+    """A lab test that cannot run is skipped by name, and is a failure where all must run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"the lab is required in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _require(snapshot: Path, programs: tuple[str, ...]) -> None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        _unavailable(f"not installed: {', '.join(missing)} (see tests/lab/host-packages.txt)")
+    if os.geteuid() != 0:
+        _unavailable("the lab needs root, for its namespaces")
+    if not images_directory().exists() or not snapshot.exists():
+        _unavailable("the lab's images and snapshots are missing or old: make lab")
+
+
+@pytest.fixture(scope="module")
+def guest(request: pytest.FixtureRequest) -> Iterator[level2.Level2Guest]:
+    """Level 2, fresh for this module, with the product in it."""
+    marker = request.node.get_closest_marker("lab")
+    shape = level2.Shape(**(marker.kwargs if marker else {}))
+    _require(shape.snapshot, PROGRAMS)
+    with level2.restored(shape) as restored:
+        yield restored
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[level3.Cluster]:
+    """Level 3, fresh for this module, with the product on both nodes."""
+    _require(level3.snapshot_directory(), (*PROGRAMS, "ipmi_sim", "ipmitool"))
+    with level3.restored() as restored:
+        yield restored

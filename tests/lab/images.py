@@ -1,0 +1,257 @@
+"""Builds what a guest boots: a kernel, an initramfs and a Debian root file system (`python -m tests.lab.images`).
+
+Everything is kept under `.lab/images/<hash of the inputs>`; packages and wheels are kept in `.lab/cache`, so that a
+second build needs no network. The build runs in mount and PID namespaces of its own: nothing stays mounted when it is
+interrupted. It needs root, as debootstrap does.
+"""
+
+import argparse
+import fcntl
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from .places import CACHE, LAB, PACKAGE, PROJECT, digest, prune, published
+
+SUITE = "bookworm"
+DISK_SIZE = "3G"
+
+
+def _words(name: str) -> list[str]:
+    return (PACKAGE / name).read_text().split()
+
+
+PACKAGES = _words("guest-packages.txt")
+
+# Started by the tests that want them, not at boot.
+DISABLED_UNITS = _words("guest-units-off.txt")
+ENABLED_UNITS = ("lab-net", "lab-product", "lab-storage")
+
+# Of the kernel package's modules, those that some guest may need: the whole set is four times as large.
+MODULES = _words("guest-modules.txt")
+BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+
+INITRAMFS_INIT = """\
+#!/bin/busybox sh
+# Loads what the root disk needs and hands over to the init named on the kernel command line.
+/bin/busybox mkdir -p /dev /proc /sys /root
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+while read module; do /bin/busybox insmod /modules/$module; done </modules/order
+init=/sbin/init
+for word in $(/bin/busybox cat /proc/cmdline); do case $word in lab.init=*) init=${word#*=} ;; esac; done
+for try in $(/bin/busybox seq 100); do [ -b /dev/vda ] && break; /bin/busybox usleep 20000; done
+/bin/busybox mount -t ext4 -o noatime /dev/vda /root || exec /bin/busybox sh
+for each in dev proc sys; do /bin/busybox mount --move /$each /root/$each; done
+exec /bin/busybox switch_root /root $init
+"""
+
+
+def wheel_requirements() -> list[str]:
+    """What the product needs at run time, by its own word."""
+    return list(tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
+def build_requirements() -> list[str]:
+    return list(tomllib.loads((PROJECT / "pyproject.toml").read_text())["build-system"]["requires"])
+
+
+def images_directory() -> Path:
+    """Where the images of the present inputs are, or would be."""
+    files = sorted(path for path in (PACKAGE / "rootfs").rglob("*") if path.is_file())
+    inputs: list[str | Path] = [PACKAGE / "images.py", *sorted(PACKAGE.glob("guest-*.txt")), *wheel_requirements()]
+    for path in files:
+        inputs += [str(path.relative_to(PACKAGE)), path]
+    return LAB / "images" / digest(inputs)
+
+
+def host_mirror() -> str:
+    """The Debian mirror that this host itself uses."""
+    sources = [*Path("/etc/apt").glob("sources.list"), *Path("/etc/apt/sources.list.d").iterdir()]
+    for source in sources:
+        uri = ""
+        for line in source.read_text().splitlines():
+            words = line.split()
+            if words[:1] == ["deb"]:
+                words = [word for word in words[1:] if not word.startswith("[") and not word.endswith("]")]
+                uri, suites = words[0], words[1:2]
+            elif words[:1] == ["URIs:"]:
+                uri, suites = words[1], []
+            else:
+                suites = words[1:] if words[:1] == ["Suites:"] else []
+            if SUITE in suites:
+                return uri
+    raise LookupError(f"no apt source of this host has the suite {SUITE}")
+
+
+def _run(*command: str | Path, **options: object) -> str:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return str(done.stdout)
+
+
+class _Progress:
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        print(f"{time.monotonic() - self._started:6.1f} s  {what}", flush=True)
+
+
+def download_wheels() -> Path:
+    """The wheels of the product's requirements, for the guests' Python, and of its build system, for the host's."""
+    wheels = CACHE / f"wheels-{digest(wheel_requirements() + build_requirements())}"
+    if not wheels.exists():
+        guest_python = ["--python-version", "3.11", "--implementation", "cp"]
+        for platform in ("manylinux2014", "manylinux_2_28", "manylinux_2_34"):
+            guest_python += ["--platform", f"{platform}_x86_64"]
+        with published(wheels) as scratch:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", str(scratch)]
+            _run(*pip, *guest_python, *wheel_requirements())
+            _run(*pip, *build_requirements())
+    return wheels
+
+
+def _bootstrap(root: Path, mirror: str) -> None:
+    debs, archives = CACHE / "debs", CACHE / "archives"
+    debs.mkdir(exist_ok=True)
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
+    _run("debootstrap", "--variant=minbase", f"--cache-dir={debs}", SUITE, root, mirror)
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")  # no service starts in the chroot
+    policy.chmod(0o755)
+    unwanted = ("doc", "man", "locale", "info")
+    (root / "etc/dpkg/dpkg.cfg.d/lab").write_text(
+        "force-unsafe-io\n" + "".join(f"path-exclude=/usr/share/{name}/*\n" for name in unwanted)
+    )
+    (root / "etc/apt/apt.conf.d/99lab").write_text('APT::Install-Recommends "false";\nAcquire::Languages "none";\n')
+    (root / "etc/apt/sources.list").write_text(f"deb {mirror} {SUITE} main\n")
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    _run("mount", "--bind", archives, root / "var/cache/apt/archives")
+    _run("mount", "-t", "proc", "proc", root / "proc")
+
+
+def _kernel(root: Path, out: Path) -> str:
+    """Unpacks the kernel package: vmlinux for QEMU's PVH boot, the modules for the root. Returns the release."""
+    depends = _run("chroot", root, "apt-cache", "depends", "--important", "linux-image-amd64")
+    package = next(word for word in depends.split() if word.startswith("linux-image-6"))
+    fetch = f"cd /var/cache/apt/archives && apt-get -q -o APT::Sandbox::User=root download {package}"
+    _run("chroot", root, "sh", "-c", fetch)
+    deb = max((CACHE / "archives").glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
+    unpacked = out / "kernel"
+    _run("dpkg", "-x", deb, unpacked)
+    release = package.removeprefix("linux-image-")
+    image = (unpacked / f"boot/vmlinuz-{release}").read_bytes()
+    # Linux Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length.
+    start = ((image[0x1F1] or 4) + 1) * 512 + int.from_bytes(image[0x248:0x24C], "little")
+    payload = image[start : start + int.from_bytes(image[0x24C:0x250], "little")]
+    (out / "vmlinux").write_bytes(lzma.LZMADecompressor().decompress(payload))
+    source, target = unpacked / "lib/modules" / release, root / "lib/modules" / release
+    target.mkdir(parents=True)
+    for index in source.glob("modules.*"):
+        shutil.copy(index, target)
+    wanted = [name for name in MODULES if (source / "kernel" / name).exists()]
+    (target / "kernel").mkdir()
+    _run("cp", "-a", "--parents", *wanted, target / "kernel", cwd=source / "kernel")
+    _run("chroot", root, "depmod", release)
+    shutil.rmtree(unpacked)
+    return release
+
+
+def _initramfs(root: Path, release: str, out: Path) -> None:
+    tree = out / "initramfs"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "modules").mkdir()
+    shutil.copy(shutil.which("busybox") or "busybox", tree / "bin/busybox")
+    shown = _run("chroot", root, "modprobe", "-a", "-S", release, "--show-depends", *BOOT_MODULES)
+    files = list(dict.fromkeys(line.split()[1] for line in shown.splitlines() if line.startswith("insmod")))
+    for file in files:
+        shutil.copy(root / file.lstrip("/"), tree / "modules")
+    (tree / "modules/order").write_text("".join(f"{Path(file).name}\n" for file in files))
+    (tree / "init").write_text(INITRAMFS_INIT)
+    (tree / "init").chmod(0o755)
+    _run("sh", "-c", f"find . | cpio -o -H newc --quiet -R 0:0 > {out}/initrd.img", cwd=tree)
+    shutil.rmtree(tree)
+
+
+def _configure(root: Path, wheels: Path) -> None:
+    _run("cp", "-a", "--no-preserve=ownership", f"{PACKAGE}/rootfs/.", root)
+    (root / "etc/fstab").write_text("")
+    (root / "etc/hostname").write_text("lab\n")
+    (root / "etc/machine-id").write_text("8eaa2b337e164708bf052a242eda1e90\n")
+    (root / "etc/target/pr").mkdir(parents=True)  # LIO keeps APTPL here
+    lvm = root / "etc/lvm/lvm.conf"
+    lvm.write_text(lvm.read_text().replace('# system_id_source = "none"', 'system_id_source = "uname"'))
+    _run("chroot", root, "chpasswd", input="root:lab\n")
+    shutil.copytree(wheels, root / "var/lib/wheels")
+    _run("chroot", root, "python3", "-m", "venv", "/opt/fence-halvm")
+    pip = ["/opt/fence-halvm/bin/pip", "install", "-q", "--no-index", "-f", "/var/lib/wheels"]
+    _run("chroot", root, *pip, *wheel_requirements())
+    for unit in DISABLED_UNITS:
+        subprocess.run(["chroot", root, "systemctl", "disable", unit], capture_output=True, check=False)
+    _run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
+
+
+def _build(out: Path) -> None:
+    """Runs inside namespaces of its own, see build()."""
+    progress = _Progress()
+    mirror, root = host_mirror(), out / "root"
+    wheels = download_wheels()
+    progress("wheels")
+    _bootstrap(root, mirror)
+    progress("debootstrap")
+    _run("chroot", root, "apt-get", "-qq", "update")
+    _run("chroot", root, "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "install", *PACKAGES)
+    progress("packages")
+    release = _kernel(root, out)
+    _initramfs(root, release, out)
+    progress("kernel")
+    _configure(root, wheels)
+    _run("umount", root / "var/cache/apt/archives", root / "proc")
+    unwanted = ("var/lib/apt/lists", "var/lib/wheels", "usr/share/doc", "usr/share/man", "usr/share/locale")
+    _run("rm", "-rf", root / "etc/resolv.conf", *(root / name for name in unwanted))
+    make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-J", "size=16", "-E", "root_owner=0:0"]
+    _run(*make, "-d", root, out / "root.ext4", DISK_SIZE)
+    shutil.rmtree(root)
+    progress("root file system")
+
+
+def build() -> Path:
+    """The directory of the images, built first where need be. Raises RuntimeError with the failed command's output."""
+    images = images_directory()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with closing(os.fdopen(os.open(LAB / "lock", os.O_CREAT | os.O_RDWR), "r+")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if images.exists():
+            return images
+        with published(images) as scratch:
+            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+            command += [sys.executable, "-m", "tests.lab.images", "--into", str(scratch)]
+            subprocess.run(command, cwd=PROJECT, check=True)
+        prune(images.parent, keep=images)
+    return images
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Builds and caches the lab's images.")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    into = parser.parse_args(argv).into
+    if into:
+        _build(into)
+    else:
+        print(build())
+
+
+if __name__ == "__main__":
+    main()

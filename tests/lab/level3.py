@@ -1,0 +1,237 @@
+"""Level 3: two nodes and their storage, each node with a BMC that really powers it, in a network of their own."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from . import bmc
+from .enclosure import Enclosure
+from .guest import Guest, GuestError, make_disk
+from .images import build, images_directory
+from .machine import Machine, incoming
+from .places import LAB, PACKAGE, digest, new_run_directory, published
+from .product import pad, product_directory
+
+NODES = ("serv-0001", "serv-0002")
+STORAGE = "storage"
+STORAGE_ADDRESS = "10.9.1.3"
+LUN_SIZE_MB = 256
+DISK = "/dev/sdb"
+
+
+class Link(StrEnum):
+    """The three networks of a node. Each is a bridge of that name; a guest's end is the tap `<guest>.<link>`."""
+
+    CLUSTER = "clu"
+    STORAGE = "san"
+    MANAGEMENT = "bmc"
+
+
+_NETWORKS = tuple(Link)
+
+
+def bmc_address(node: str) -> str:
+    return f"10.9.2.{101 + NODES.index(node)}"
+
+
+def _nics(guest: str, number: int, links: tuple[Link, ...]) -> tuple[str, ...]:
+    arguments: list[str] = []
+    for link in links:
+        mac = f"52:54:00:00:{_NETWORKS.index(link):02x}:{number:02x}"
+        arguments += ["-netdev", f"tap,id={link},ifname={guest}.{link},script=no,downscript=no"]
+        arguments += ["-device", f"virtio-net-pci,netdev={link},mac={mac},romfile="]
+    return tuple(arguments)
+
+
+def _storage_machine() -> Machine:
+    # One CPU, see level2.
+    nics = _nics(STORAGE, 3, (Link.STORAGE,))
+    return Machine(STORAGE, 320, 1, "/usr/local/sbin/lab-init", f"lab.ip=eth0:{STORAGE_ADDRESS}/24", nics)
+
+
+def _node_machine(node: str) -> Machine:
+    number = NODES.index(node) + 1
+    addresses = ",".join(f"eth{i}:10.9.{i}.{number}/24" for i in range(len(_NETWORKS)))
+    devices = (
+        *_nics(node, number, _NETWORKS),
+        *bmc.devices(9000 + number),
+        # A local disk that takes the name /dev/sda, so that the shared one is /dev/sdb as on a real server.
+        *("-blockdev", "null-co,node-name=local,size=16777216,read-zeroes=on"),
+        *("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=local,serial=local"),
+        *("-device", "i6300esb", "-action", "watchdog=reset"),
+    )
+    return Machine(node, 448, 2, "/sbin/init", f"lab.ip={addresses} lab.portal={STORAGE_ADDRESS}", devices)
+
+
+class Node(Guest):
+    """A cluster node. Its QEMU lives and dies at its BMC's word, the guest agent's socket with it."""
+
+    def __init__(self, name: str, run: Path) -> None:
+        super().__init__(name, run)
+        self.bmc_address = bmc_address(name)
+
+    def wait_booted(self, timeout_s: float = 60) -> None:
+        """Returns when the node has its shared disk and the product."""
+        self.wait_ready(timeout_s)
+        self.run(f"systemctl start lab-storage lab-product && udevadm settle && test -b {DISK}", check=True)
+
+
+class Cluster:
+    """The running rig."""
+
+    def __init__(self, run: Path, enclosure: Enclosure) -> None:
+        self.run_directory, self.enclosure = run, enclosure
+        self.storage = Guest(STORAGE, run / STORAGE)
+        self.nodes = {name: Node(name, run / name) for name in NODES}
+
+    def cut(self, guest: str, link: Link) -> None:
+        """Takes one guest's end of one network away. The guest is not told: its carrier stays up."""
+        self._ip("link", "set", f"{guest}.{link}", "down")
+
+    def heal(self, guest: str, link: Link) -> None:
+        self._ip("link", "set", f"{guest}.{link}", "up")
+
+    def cut_bmc(self, node: str) -> None:
+        """Makes a BMC silent, as one that lost its power with its node. The node and its power state stay."""
+        self._ip("address", "del", f"{bmc_address(node)}/24", "dev", Link.MANAGEMENT)
+
+    def heal_bmc(self, node: str) -> None:
+        self._ip("address", "add", f"{bmc_address(node)}/24", "dev", Link.MANAGEMENT)
+
+    def ipmitool(self, node: str, *command: str) -> str:
+        """Asks a node's BMC from a place that is neither node."""
+        login = ["-I", "lanplus", "-C", bmc.CIPHER_SUITE, "-U", bmc.USER, "-P", bmc.PASSWORD]
+        return self.enclosure.run(["ipmitool", *login, "-H", bmc_address(node), *command]).stdout.strip()
+
+    def is_powered(self, node: str) -> bool:
+        return self.ipmitool(node, "chassis", "power", "status") == "Chassis Power is on"
+
+    def wait_powered(self, node: str, on: bool, timeout_s: float = 15) -> None:
+        end = time.monotonic() + timeout_s
+        while self.is_powered(node) is not on:
+            if time.monotonic() > end:
+                raise GuestError(f"{node}: chassis power still {'off' if on else 'on'} after {timeout_s} s")
+            time.sleep(0.1)
+
+    def activate(self, node: str) -> None:
+        """Lets a node run the service: the volume group is its own and active, the file system mounted."""
+        known = " ".join(f'"{name}"' for name in NODES).replace(" ", ",")
+        take = f"vgchange -y --config 'local/extra_system_ids=[{known}]' --systemid {node} shared_vg"
+        mount = "mkdir -p /srv/ha && mount /dev/shared_vg/ha_lv /srv/ha"
+        self.nodes[node].run(f"{take} && lvchange -ay shared_vg/ha_lv && {mount}", check=True)
+
+    def deactivate(self, node: str) -> None:
+        self.nodes[node].run("umount /srv/ha; vgchange -an shared_vg", check=True)
+
+    def _ip(self, *words: str) -> None:
+        self.enclosure.run(["ip", *words])
+
+    def make_network(self) -> None:
+        commands = ["link set lo up"]
+        for number, link in enumerate(_NETWORKS):
+            commands += [f"link add {link} type bridge", f"link set {link} up"]
+            commands += [f"address add 10.9.{number}.254/24 dev {link}"]
+        commands += [f"address add {bmc_address(node)}/24 dev {Link.MANAGEMENT}" for node in NODES]
+        ends = [(node, link) for node in NODES for link in _NETWORKS] + [(STORAGE, Link.STORAGE)]
+        for guest, link in ends:
+            tap = f"{guest}.{link}"
+            commands += [f"tuntap add {tap} mode tap", f"link set {tap} master {link}", f"link set {tap} up"]
+        script = "".join(f"{command}\n" for command in commands)
+        (self.run_directory / "network").write_text(script)
+        self._ip("-batch", str(self.run_directory / "network"))
+
+    def start(self, images: Path, snapshot: Path | None, product: Path | None) -> None:
+        """Starts storage and BMCs, and these the nodes: from their snapshots, or cold."""
+        self.make_network()
+        for name, machine in ((STORAGE, _storage_machine()), *((node, _node_machine(node)) for node in NODES)):
+            run = self.run_directory / name
+            run.mkdir()
+            make_disk(run, *((snapshot / f"{name}.qcow2", "qcow2") if snapshot else (images / "root.ext4", "raw")))
+            if product and name != STORAGE:
+                (run / "product.tar").symlink_to(product)
+            else:
+                pad(run / "product.tar")
+            command = machine.argv(images, run)
+            resume = [*command, *incoming(snapshot / f"{name}.memory")] if snapshot else None
+            if name == STORAGE:
+                command = resume or command
+            else:
+                command = bmc.write_configuration(run, bmc_address(name), 9001 + NODES.index(name), command, resume)
+            with (run / "host.log").open("wb") as log:
+                self.enclosure.start(command, log)
+
+
+def snapshot_directory() -> Path:
+    """Where the snapshot is, or would be."""
+    sources = (PACKAGE / name for name in ("machine.py", "bmc.py", "level3.py"))
+    return LAB / "snapshots" / f"level3-{digest([images_directory().name, *sources])}"
+
+
+_MAKE_VOLUME_GROUP = f"""
+pvcreate -y --setphysicalvolumesize {LUN_SIZE_MB - 64}m {DISK} && vgcreate shared_vg {DISK} &&
+lvcreate -y -n ha_lv -L 96m shared_vg && mkfs.ext4 -q /dev/shared_vg/ha_lv && vgchange -an shared_vg
+"""
+
+
+def make_snapshot() -> Path:
+    """Boots all three, makes the volume group and keeps their memories. A snapshot that exists is left as it is."""
+    snapshot = snapshot_directory()
+    if snapshot.exists():
+        return snapshot
+    images, run = build(), new_run_directory()
+    try:
+        with Enclosure(network=True) as enclosure, published(snapshot) as scratch:
+            cluster = Cluster(run, enclosure)
+            cluster.start(images, None, None)
+            cluster.storage.wait_ready()
+            cluster.storage.run(f"lab-target 1 {LUN_SIZE_MB}", check=True)
+            for node in cluster.nodes.values():
+                node.wait_booted(180)
+            cluster.nodes[NODES[0]].run(_MAKE_VOLUME_GROUP, check=True)
+            guests: list[Guest] = [*cluster.nodes.values(), cluster.storage]
+            for guest in guests:
+                guest.run("sync")
+            for guest in guests:
+                guest.qmp("stop")
+            for guest in guests:
+                guest.save_memory(scratch / f"{guest.name}.memory")
+                guest.qmp("quit")
+                shutil.copy(guest.directory / "root.qcow2", scratch / f"{guest.name}.qcow2")
+        for old in snapshot.parent.glob(f"level3-{'?' * 16}"):
+            if old != snapshot:
+                shutil.rmtree(old)
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+    return snapshot
+
+
+@contextmanager
+def restored(*, with_product: bool = True) -> Iterator[Cluster]:
+    """Both nodes up and unregistered, the volume group inactive, the present product in place, until the block ends."""
+    snapshot, run = snapshot_directory(), new_run_directory()
+    product = product_directory() / "product.tar" if with_product else None
+    try:
+        with Enclosure(network=True) as enclosure:
+            cluster = Cluster(run, enclosure)
+            cluster.start(images_directory(), snapshot, product)
+            guests: list[Guest] = [cluster.storage, *cluster.nodes.values()]
+            for guest in guests:
+                guest.wait_loaded()
+            for guest in guests:
+                guest.qmp("cont")
+
+            def settle(guest: Guest) -> None:
+                guest.wait_ready(30)
+                guest.set_clock()
+                if product and guest is not cluster.storage:
+                    guest.run("lab-product", check=True)
+
+            with ThreadPoolExecutor(len(guests)) as pool:
+                list(pool.map(settle, guests))
+            yield cluster
+    finally:
+        shutil.rmtree(run, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""What a guest's hardware is: the QEMU command line. Snapshots are bound to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PRODUCT_DISK_BYTES = 16 << 20
+
+# tsc=reliable and no_timer_check: a guest that shares two cores with others must not judge its clock by their noise.
+# panic=0: a node that panicked stays down, as a production node waiting for its dump would; fencing must move it.
+KERNEL_OPTIONS = (
+    "console=ttyS0 quiet loglevel=4 panic=0 tsc=reliable no_timer_check mitigations=off random.trust_cpu=on "
+    "net.ifnames=0 systemd.show_status=0"
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One virtual machine. `init` is what the kernel starts; `devices` are further QEMU arguments."""
+
+    name: str
+    memory_mb: int
+    cpus: int
+    init: str
+    kernel_options: str
+    devices: tuple[str, ...] = ()
+
+    def argv(self, images: Path, run: Path) -> list[str]:
+        """The command. `run` holds this machine's disk (root.qcow2), product.tar, sockets and console log.
+
+        Acceleration is TCG by name: `-accel kvm` was seen to hang instead of failing where KVM is unusable.
+        """
+        console = f"socket,id=console,path={run}/console,server=on,wait=off,logfile={run}/console.log,logappend=on"
+        append = f"{KERNEL_OPTIONS} lab.init={self.init} lab.host={self.name} systemd.hostname={self.name}"
+        return [
+            *("qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-accel", "tcg,thread=multi,tb-size=128", "-M", "pc", "-cpu", "Nehalem"),
+            *("-m", str(self.memory_mb), "-smp", str(self.cpus)),
+            *("-kernel", f"{images}/vmlinux", "-initrd", f"{images}/initrd.img"),
+            *("-append", f"{append} {self.kernel_options}"),
+            *("-drive", f"file={run}/root.qcow2,if=none,id=root,format=qcow2,cache=writeback"),
+            *("-device", "virtio-blk-pci,drive=root,serial=root"),
+            *("-drive", f"file={run}/product.tar,if=none,id=product,format=raw,readonly=on"),
+            *("-device", "virtio-blk-pci,drive=product,serial=product"),
+            *("-chardev", console),
+            *("-serial", "chardev:console", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=agent,path={run}/agent,server=on,wait=off"),
+            *("-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"),
+            *("-qmp", f"unix:{run}/qmp,server=on,wait=off"),
+            *self.devices,
+        ]
+
+
+def incoming(state: Path) -> list[str]:
+    """Arguments that make a machine wait, stopped, with the memory that was saved in `state`."""
+    return ["-incoming", f"exec:cat {state}", "-S"]

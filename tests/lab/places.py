@@ -1,0 +1,63 @@
+"""Where the lab keeps what it built and where one run of it lives."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parents[1]
+LAB = Path(os.environ.get("FENCE_HALVM_LAB", PROJECT / ".lab"))
+CACHE = LAB / "cache"
+_RUN_PREFIX = "halvm-"
+
+
+def digest(parts: Iterable[str | Path]) -> str:
+    """A short hash of texts and of files' contents: the name under which what was built from them is kept."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        content = part.read_bytes() if isinstance(part, Path) else part.encode()
+        hasher.update(len(content).to_bytes(8, "big") + content)
+    return hasher.hexdigest()[:16]
+
+
+@contextmanager
+def published(directory: Path) -> Iterator[Path]:
+    """A scratch directory that becomes `directory` in one step when the block ends well, and vanishes otherwise."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        scratch.chmod(0o755)
+        yield scratch
+        scratch.rename(directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def prune(parent: Path, keep: Path) -> None:
+    """Removes what older inputs had built beside `keep`."""
+    for other in parent.iterdir():
+        if other != keep:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def new_run_directory() -> Path:
+    """A directory for one run: sockets (a path of at most 108 bytes) and disks that are written and thrown away.
+
+    In memory where there is room: a guest's flushes then cost nothing. The name carries our pid, so that the next run
+    can sweep away what a killed one had to leave.
+    """
+    shm = Path("/dev/shm")
+    parent = shm if shm.is_dir() and shutil.disk_usage(shm).free > 2 << 30 else Path(tempfile.gettempdir())
+    for old in parent.glob(f"{_RUN_PREFIX}*"):
+        pid = old.name.removeprefix(_RUN_PREFIX).partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=parent))
