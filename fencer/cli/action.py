@@ -5,10 +5,9 @@ import time
 from collections.abc import Mapping
 from types import FrameType
 
-from fencer.cli.asking import build_request
+from fencer.cli.asking import build_request, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.report import Report
-from fencer.errors import UsageError
 from fencer.fence import Run
 from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
@@ -55,6 +54,8 @@ class Performer:
             if option.effect is Effect.NONE and option.name in values:
                 report.detail(f"{option.name} is accepted for compatibility and has no effect here")
         membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
+        if values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS):
+            return self._list(values, membership)
         if self._caller is Caller.CLUSTER or membership.cluster is None:
             return self._one(values, membership)
         from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
@@ -81,8 +82,6 @@ class Performer:
         check(values)
         full = with_defaults(values, self._environ)
         action = Action(full["action"])
-        if action in (Action.LIST, Action.LIST_STATUS):
-            return _list(full, action, membership, self._report)
         request = build_request(full, values, self._caller, membership)
         if action is Action.VALIDATE_ALL:
             return EXIT_OK
@@ -112,21 +111,41 @@ class Performer:
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         return verdict.exit_status
 
+    def _list(self, values: Mapping[str, str], membership: Membership) -> int:
+        """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name."""
+        full = with_defaults(values, self._environ)
+        name = target_name(full)
+        if name is None and membership.cluster is not None:
+            names = tuple(node.name for node in membership.cluster.nodes)
+        else:
+            names = (name,) if name else ()
+        for each in names:
+            if full["action"] == Action.LIST:
+                self._report.result(each)
+            else:
+                self._report.result(f"{each},,{self._state({**values, 'nodename': each}, membership)}")
+        return EXIT_OK
+
+    def _state(self, values: Mapping[str, str], membership: Membership) -> str:
+        """ON, OFF or UNKNOWN."""
+        values = {**values, "action": Action.STATUS.value}
+        if self._caller is Caller.PERSON and membership.cluster is not None:
+            from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
+
+            if by_hand.applies(values):
+                values = by_hand.resolve(values, membership, membership.cluster).methods[0][0]
+        check(values)
+        plan = make_plan(build_request(with_defaults(values, self._environ), values, self._caller, membership))
+        run = Run(plan, Deadline.after(plan.request.timing.deadline_s), self._workers, lambda _: None)
+        match judge(plan, run.execute(), run.late).text:
+            case "Status: ON":
+                return "ON"
+            case "Status: OFF":
+                return "OFF"
+            case _:
+                return "UNKNOWN"
+
 
 def _sleep_until(at: float, interrupt: _Interrupt) -> None:
     while (left := at - time.monotonic()) > 0 and not interrupt():
         time.sleep(min(left, 0.5))
-
-
-def _list(full: Mapping[str, str], action: Action, membership: Membership, report: Report) -> int:
-    """The nodes this device can fence, a line each: Pacemaker takes every word of list for a node's name."""
-    name = full.get("nodename") or (full.get("plug") if full.get("port_as_ip") != "1" else None)
-    if name is None and membership.cluster is not None:
-        names = [node.name for node in membership.cluster.nodes]
-    else:
-        names = [name] if name else []
-    if action is Action.LIST:
-        for each in names:
-            report.result(each)
-        return EXIT_OK
-    raise UsageError("action: list-status names no single node to ask: use status with plug=NODE")

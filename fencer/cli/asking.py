@@ -20,7 +20,7 @@ PACEMAKER_DEADLINE_S = 50.0
 def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
     """full: option text with defaults; given: only what the caller wrote. Raises UsageError."""
     action = Action(full["action"])
-    target = _target(full)
+    target = target_name(full)
     local = target is not None and membership.is_local(target)
     if local and action in AGAINST_OTHERS:
         raise UsageError(f"plug: {target} is this node: a node cannot fence itself; run this on another node")
@@ -50,7 +50,8 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
     )
 
 
-def _target(full: Mapping[str, str]) -> str | None:
+def target_name(full: Mapping[str, str]) -> str | None:
+    """The node that is meant; None when nobody is named."""
     if name := full.get("nodename"):
         return name
     return full.get("plug") or None if full.get("port_as_ip") != "1" else None
