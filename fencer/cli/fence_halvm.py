@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import syslog
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -17,6 +18,7 @@ NAME = "fence_halvm"
 
 def main() -> int:
     """Entry point. Returns the exit status."""
+    syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_DAEMON)
     return Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ).run()
 
 
@@ -49,6 +51,7 @@ class Agent:
                 return 0
             return self._act(given)
         except UsageError as error:
+            syslog.syslog(syslog.LOG_ERR, f"ERROR: {error}")  # a cluster manager may drop our stderr
             self._stderr.write(f"{NAME}: ERROR: {error}\n")
             return 1
         except KeyboardInterrupt:
