@@ -15,7 +15,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyghmi.ipmi.private import session as pyghmi_session
@@ -28,7 +28,10 @@ _LONGEST_SLEEP_S = 0.5
 _FIRST_PATIENCE_S = 0.2
 _LONGEST_PATIENCE_S = 2.0
 _STEP_GROWTH = 1.25
+_PROBE_GROWTH = 1.1
+_RESEND_GROWTH = 1.3
 _RESTART_GROWTH = 1.1
+_PRIVILEGE_TRIES = 4
 _NO_SLOT_PAUSE_S = 0.5
 _NO_SLOT_TRIES = 5
 _MALFORMED_TRIES = 5
@@ -88,9 +91,8 @@ class PatientSession(Session):
     """One RMCP+ session. Made by its constructor up to the first packet; ``await_login`` does the rest.
 
     Timers. Every packet waits ``patience``: 0.2 s, or twice the slowest exactly measured answer where that is more,
-    growing with each try, at most 2 s. *Login*: Open Session is always sent afresh; RAKP 1, RAKP 3 and Set Session
-    Privilege are sent again once, then the login starts again from Open Session, because BMCs differ in what they do
-    with a second RAKP.
+    growing with each try, at most 2 s. *Login*: Open Session is always sent afresh; RAKP 1 and RAKP 3 are sent again
+    once, then the login starts again from Open Session, because BMCs differ in what they do with a second RAKP.
 
     *In the session* a chassis command is not simply repeated: a BMC that takes 15 s to answer would queue every copy
     and switch off again and again, 15 s each. Nor may we wait long: every third packet may be lost. So silence is met
@@ -121,7 +123,10 @@ class PatientSession(Session):
         self._asked_at: dict[int, float] = {}
         self._bridge: dict[str, int] | None = None
         self._command: tuple[int, int, bytes] = (0, 0, b"")
+        self._resends = 0
         self._answers: list[dict[str, Any]] = []
+        self._responses: list[dict[str, Any]] = []
+        self._handle: Callable[[dict[str, Any]], None] = self._got_channel_auth_cap
         self._begin_step()
         super().__init__(
             settings.address,
@@ -145,9 +150,10 @@ class PatientSession(Session):
         self._command = (netfn, command, data)
         self._bridge = None if bridge_address is None else {"addr": bridge_address, "channel": 0}
         self._answers.clear()
+        self._resends = 0
         self._sessionless_answers = 0
         self.request_entry.clear()  # so that late answers to what was asked before are dropped
-        self.ipmicallback = self._got_answer
+        self._handle = self._got_answer
         self._begin_step()
         self._send_command()
         while not self._answers:
@@ -173,6 +179,7 @@ class PatientSession(Session):
         self.seqlun = (self.seqlun + 1) & 0x3F
         self._asked_at[self.seqlun] = time.monotonic()
         self.lastpayload = None  # else pyghmi queues the new one behind it
+        self.ipmicallback = self._responses.append
         self._send_ipmi_net_payload(netfn, command, data, bridge_request=bridge, retry=retry)
 
     def _send_command(self) -> None:
@@ -188,7 +195,8 @@ class PatientSession(Session):
 
     def _timedout(self) -> None:
         self._tries += 1
-        self._patience_s = min(self._patience_s * _STEP_GROWTH, _LONGEST_PATIENCE_S)
+        growth = _PROBE_GROWTH if self._ready else _STEP_GROWTH
+        self._patience_s = min(self._patience_s * growth, _LONGEST_PATIENCE_S)
         if self._ready:
             if self._tries % 3 == 0 and self.sockaddr is not None:
                 pyghmi_session._io_sendto(self.socket, _AUTH_CAPABILITIES_PACKET, self.sockaddr)
@@ -197,7 +205,9 @@ class PatientSession(Session):
             self._get_channel_auth_cap()
         elif self.sessioncontext == "OPENSESSION":
             self._open_rmcpplus_request()
-        elif self._tries == 2:
+        elif self.sessioncontext == "ESTABLISHED" and self._tries <= _PRIVILEGE_TRIES:
+            self._ask_privilege()
+        elif self.sessioncontext != "ESTABLISHED" and self._tries == 2:
             self._sent_twice = True
             self.send_payload()
         else:
@@ -230,7 +240,7 @@ class PatientSession(Session):
     def _get_channel_auth_cap(self) -> None:
         self.authtype = 0
         self.ipmiversion = 1.5  # the framing of what is outside of a session
-        self.ipmicallback = self._got_channel_auth_cap
+        self._handle = self._got_channel_auth_cap
         self._request(_APP_REQUEST, _GET_CHANNEL_AUTH_CAPABILITIES, bytes((0x8E, self.privlevel)))
 
     def _got_channel_auth_cap(self, response: dict[str, Any]) -> None:
@@ -336,7 +346,10 @@ class PatientSession(Session):
     def _req_priv_level(self) -> None:
         self.logged = 1
         self._begin_step()
-        self.ipmicallback = self._got_privilege
+        self._ask_privilege()
+
+    def _ask_privilege(self) -> None:
+        self._handle = self._got_privilege
         self._request(_APP_REQUEST, _SET_SESSION_PRIVILEGE, bytes((self.privlevel,)))
 
     def _got_privilege(self, response: dict[str, Any]) -> None:
@@ -362,6 +375,9 @@ class PatientSession(Session):
         if came in ((netfn + 1, command), (_APP_RESPONSE, _SEND_MESSAGE)):
             self._answers.append(response)
         else:
+            # Spaced wider each time, for a BMC that answers Get Device ID at once and still works on the command.
+            self._resends += 1
+            self._patience_s = min(self._base_patience_s * _RESEND_GROWTH**self._resends, _LONGEST_PATIENCE_S)
             self._send_command()
 
     def _parse_ipmi_payload(self, payload: bytearray) -> int | None:
@@ -370,7 +386,10 @@ class PatientSession(Session):
             # The sequence number tells which copy is answered, so this is no guess even on a lossy line.
             twice_s = 2 * (time.monotonic() - asked_at)
             self._base_patience_s = max(self._base_patience_s, min(twice_s, _LONGEST_PATIENCE_S))
-        return super()._parse_ipmi_payload(payload)
+        result = super()._parse_ipmi_payload(payload)
+        while self._responses:  # not from within pyghmi: when its callback sends, it forgets what was sent
+            self._handle(self._responses.pop())
+        return result
 
     def _handle_ipmi_packet(
         self, data: bytearray, sockaddr: tuple[Any, ...] | None = None, qent: Sequence[Any] | None = None
