@@ -371,14 +371,20 @@ class PatientSession(Session):
     def _got_answer(self, response: dict[str, Any]) -> None:
         netfn, command, _ = self._command
         self._sessionless_answers = 0
-        came = (response["netfn"], response["command"])
-        if came in ((netfn + 1, command), (_APP_RESPONSE, _SEND_MESSAGE)):
+        if (response["netfn"], response["command"]) in ((netfn + 1, command), (_APP_RESPONSE, _SEND_MESSAGE)):
             self._answers.append(response)
-        else:
-            # Spaced wider each time, for a BMC that answers Get Device ID at once and still works on the command.
-            self._resends += 1
-            self._patience_s = min(self._base_patience_s * _RESEND_GROWTH**self._resends, _LONGEST_PATIENCE_S)
-            self._send_command()
+            self.request_entry.clear()
+            return
+        # Of many late answers to Get Device ID only the first has the command repeated.
+        self.request_entry[:] = [
+            (netfn, number, command)
+            for netfn, number, command in self.request_entry
+            if (netfn, command) != (_APP_RESPONSE, _GET_DEVICE_ID)
+        ]
+        # Spaced wider each time, for a BMC that answers Get Device ID at once and still works on the command.
+        self._resends += 1
+        self._patience_s = min(self._base_patience_s * _RESEND_GROWTH**self._resends, _LONGEST_PATIENCE_S)
+        self._send_command()
 
     def _parse_ipmi_payload(self, payload: bytearray) -> int | None:
         asked_at = self._asked_at.pop(payload[4] >> 2, None) if len(payload) >= 7 else None
