@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 import syslog
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,33 @@ NAME = "fence_halvm"
 def main() -> int:
     """Entry point. Returns the exit status."""
     syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_DAEMON)
-    return Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ).run()
+    _open_closed_streams()
+    status = Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ).run()
+    for stream in (sys.stdout, sys.stderr):
+        _give_up_unwritten(stream)
+    return status
+
+
+def _open_closed_streams() -> None:
+    """A caller may have closed them. Left so, the first sockets would become "standard output" for the children."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _give_up_unwritten(stream: TextIO) -> None:
+    """Python ends with status 120 when it cannot write what is left: an output that is full must not turn a verdict."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 class Agent:
@@ -51,14 +78,19 @@ class Agent:
                 return 0
             return self._act(given)
         except UsageError as error:
-            syslog.syslog(syslog.LOG_ERR, f"ERROR: {error}")  # a cluster manager may drop our stderr
-            self._stderr.write(f"{NAME}: ERROR: {error}\n")
-            return 1
+            return self._fail(str(error))
         except KeyboardInterrupt:
-            self._stderr.write(f"{NAME}: ERROR: interrupted\n")
-            return 1
+            return self._fail("interrupted before anything was sent")
         except BrokenPipeError:
             return 1
+        except OSError as error:
+            return self._fail(f"standard output: {error.strerror}: give one that can be written")
+
+    def _fail(self, sentence: str) -> int:
+        from fencer.cli.report import Report  # noqa: PLC0415 - bounds and cleans the line, and tells the system log
+
+        Report(self._stdout, self._stderr).error(sentence)
+        return 1
 
     def _documentation(self, given: OptionInput) -> str | None:
         """What is answered without touching anything; None when there is something to do."""
@@ -80,6 +112,7 @@ class Agent:
     def _act(self, given: OptionInput) -> int:
         # A core dump of this process or its children would hold the password.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is something to end in order
         from fencer.worker import Workers  # noqa: PLC0415 - not for metadata, which is asked for often
 
         workers = Workers(_power_job, _storage_job)
