@@ -5,6 +5,7 @@ and the remedy.
 """
 
 import math
+import os
 from collections.abc import Mapping
 
 from fencer.cli.membership import Membership
@@ -13,6 +14,8 @@ from fencer.model import Action, BmcSettings, Method, Privilege, ProofPolicy, Se
 from fencer.request import AGAINST_OTHERS, Caller, Request, StorageSettings, Timing
 
 PASSWORD_SCRIPT_S = 5.0
+MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
+MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 PACEMAKER_DEADLINE_S = 50.0
 """Pacemaker kills an agent after 60 s by default, with no chance to log out of the BMC: be done before."""
 
@@ -82,8 +85,8 @@ def _bmc(full: Mapping[str, str]) -> BmcSettings | None:
     return BmcSettings(
         address=address,
         port=port,
-        username=_bytes(full.get("username", "")),
-        password=Secret(_password(full)),
+        username=_at_most("username", _bytes(full.get("username", "")), MAX_USERNAME_BYTES),
+        password=Secret(_at_most("password", _password(full), MAX_PASSWORD_BYTES)),
         kg=_kg(full.get("hexadecimal_kg", "")),
         cipher=_cipher(full.get("cipher", "")),
         privilege=_privilege(full),
@@ -105,18 +108,36 @@ def _password(full: Mapping[str, str]) -> bytes:
 
     remedy = "give the path of a program that prints the password"
     try:
-        command = shlex.split(script)
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PASSWORD_SCRIPT_S, check=False
-        )
+        status, output = _run_script(shlex.split(script) or [""])
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"password_script: {script}: {reason}: {remedy}") from error
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"password_script: {script}: no answer within {PASSWORD_SCRIPT_S:g} s: {remedy}") from error
-    if done.returncode:
-        raise UsageError(f"password_script: {script}: exit status {done.returncode}: {remedy}")
-    return done.stdout.rstrip()
+    if status:
+        raise UsageError(f"password_script: {script}: exit status {status}: {remedy}")
+    return output.rstrip()
+
+
+def _run_script(command: list[str]) -> tuple[int, bytes]:
+    """Exit status and output. What does not end in time is killed with all that it started: nothing may outlive us."""
+    import signal  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null, process_group=0) as script:
+        try:
+            output, _ = script.communicate(timeout=PASSWORD_SCRIPT_S)
+        except BaseException:
+            os.killpg(script.pid, signal.SIGKILL)
+            raise
+    return script.returncode, output
+
+
+def _at_most(option: str, value: bytes, limit: int) -> bytes:
+    if len(value) > limit:
+        raise UsageError(f"{option}: {len(value)} bytes given, IPMI 2.0 carries {limit}: give what the BMC itself has")
+    return value
 
 
 def _kg(text: str) -> Secret | None:
