@@ -63,11 +63,12 @@ class PowerOrder(NamedTuple):
 
 
 class StorageOrder(NamedTuple):
-    """The first message to a storage worker. slot_s: see the ranks in fencer.storage.arbitration."""
+    """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration."""
 
     goal: StorageGoal
     settings: StorageSettings
     slot_s: float
+    repair: bool
     deadline: Deadline
 
 
@@ -93,6 +94,8 @@ class Run:
         self._granted: list[Gate] = []
         self.facts = Facts()
         self.late = False
+        self.misuse: str | None = None
+        """What the storage worker found senseless in what was asked, a sentence for whoever asked."""
 
     def execute(self) -> Facts:
         """Runs until everything is over, nothing can change the verdict any more, or the deadline has passed."""
@@ -100,10 +103,12 @@ class Run:
         try:
             if self._plan.storage is not None and request.storage is not None:
                 slot_s = request.timing.rank_slot_s
-                order = StorageOrder(self._plan.storage, request.storage, slot_s, self._deadline)
+                order = StorageOrder(self._plan.storage, request.storage, slot_s, self._plan.may_repair, self._deadline)
                 self._workers.need_storage().send(order)
             if self._plan.power is not None:
                 self._start_power()
+            else:
+                self._workers.drop_power()  # warmed up for an address that this action has no use for
             while not self._finished():
                 self._wait_once()
         finally:
@@ -154,6 +159,8 @@ class Run:
     def _from_storage(self, message: object) -> None:
         match message:
             case None | Crashed():
+                if isinstance(message, Crashed) and message.misuse:
+                    self.misuse = message.reason
                 reason = message.reason if isinstance(message, Crashed) else "the storage worker ended without a word"
                 self._storage_ended(StorageFailed(reason))
             case StorageDone() | StorageFailed():

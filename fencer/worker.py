@@ -17,15 +17,19 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fencer.errors import FenceError
+from fencer.errors import FenceError, UsageError
 
 MESSAGE_BYTES = 64 * 1024
 
 
 class Crashed(NamedTuple):
-    """The child's job ended by an exception it did not expect. Never success, whatever it reported before."""
+    """The child's job ended by an exception it did not expect. Never success, whatever it reported before.
+
+    misuse: what was asked made no sense; reason is the sentence for whoever asked.
+    """
 
     reason: str
+    misuse: bool = False
 
 
 class Channel:
@@ -53,54 +57,69 @@ Job = Callable[[Channel], None]
 
 
 class Lifeline:
-    """A pipe that only the parent can keep open: when the parent ends, however it ends, its children get SIGIO and end.
+    """A pipe that only the parent keeps open: when the parent ends, however it ends, the child gets SIGIO and ends.
 
-    It does what PR_SET_PDEATHSIG does, without ctypes, and without that call's race at fork.
+    It does what PR_SET_PDEATHSIG does, without ctypes, and without that call's race at fork. One for each child: whom
+    SIGIO goes to belongs to the open pipe, so two children cannot share one.
     """
 
     def __init__(self) -> None:
-        self.read_end, self.write_end = os.pipe()
+        self._read_end, self._write_end = os.pipe()
 
     def hold(self) -> None:
         """In the child, first thing."""
-        os.close(self.write_end)
+        os.close(self._write_end)
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        fcntl.fcntl(self.read_end, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(self.read_end, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        fcntl.fcntl(self._read_end, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self._read_end, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
         try:
-            if os.read(self.read_end, 1) == b"":  # the parent was gone before we armed the pipe
+            if os.read(self._read_end, 1) == b"":  # the parent was gone before we armed the pipe
                 os._exit(1)
         except BlockingIOError:
             pass
+
+    def keep(self) -> None:
+        """In the parent, after the fork."""
+        os.close(self._read_end)
+
+    def let_go(self) -> None:
+        """In the parent, and in other children: this process no longer keeps the child alive."""
+        os.close(self._write_end)
 
 
 class Worker:
     """The parent's view of one child."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: socket.socket, lifeline: Lifeline) -> None:
         self.pid = pid
         self._sock = sock
+        self._lifeline = lifeline
         self._reaped = False
 
     @classmethod
-    def spawn(cls, job: Job, lifeline: Lifeline, siblings: tuple["Worker", ...] = ()) -> "Worker":
+    def spawn(cls, job: Job, siblings: tuple["Worker", ...] = ()) -> "Worker":
         """Forks a child that runs job and exits.
 
-        siblings: workers of this parent; the child must not keep their sockets open, or their end would go unnoticed.
+        siblings: workers of this parent; the child must not keep their sockets and lifelines open, or their end, or
+        the parent's, would go unnoticed.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        lifeline = Lifeline()
         pid = os.fork()
         if pid:
             theirs.close()
-            return cls(pid, ours)
+            lifeline.keep()
+            return cls(pid, ours, lifeline)
         status = 1
         try:
             lifeline.hold()
             ours.close()
             for sibling in siblings:
                 sibling._sock.close()
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                sibling._lifeline.let_go()
+            for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us, too: the parent decides, and we log out
             _drop_standard_streams()
             status = _run(job, Channel(theirs))
         finally:
@@ -122,7 +141,10 @@ class Worker:
             data = self._sock.recv(MESSAGE_BYTES)
         except OSError:
             return None
-        message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own child holds the other end
+        try:
+            message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own child holds the other end
+        except Exception as error:  # noqa: BLE001 - unpickling raises whatever it likes
+            return Crashed(f"unreadable message from a worker: {type(error).__name__}")
         return message
 
     def end_within(self, seconds: float) -> None:
@@ -150,6 +172,7 @@ class Worker:
         """Kills the child and frees this end."""
         self.kill()
         self._sock.close()
+        self._lifeline.let_go()
 
 
 class Workers:
@@ -158,20 +181,19 @@ class Workers:
 
     def __init__(self, power_job: Job, storage_job: Job) -> None:
         self._jobs = (power_job, storage_job)
-        self._lifeline = Lifeline()
         self.power: Worker | None = None
         self.storage: Worker | None = None
 
     def need_power(self) -> Worker:
         """The power worker, forked unless one is waiting."""
         if self.power is None:
-            self.power = Worker.spawn(self._jobs[0], self._lifeline, self._alive())
+            self.power = Worker.spawn(self._jobs[0], self._alive())
         return self.power
 
     def need_storage(self) -> Worker:
         """The storage worker, forked unless one is waiting."""
         if self.storage is None:
-            self.storage = Worker.spawn(self._jobs[1], self._lifeline, self._alive())
+            self.storage = Worker.spawn(self._jobs[1], self._alive())
         return self.storage
 
     def drop_power(self) -> None:
@@ -205,7 +227,7 @@ def _run(job: Job, channel: Channel) -> int:
     try:
         job(channel)
     except FenceError as error:
-        channel.send(Crashed(str(error)))
+        channel.send(Crashed(str(error), misuse=isinstance(error, UsageError)))
         return 1
     except BaseException as error:  # noqa: BLE001 - the only place where a child's surprise can be told to its parent
         channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"))

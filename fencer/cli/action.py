@@ -8,10 +8,10 @@ from types import FrameType
 from fencer.cli.asking import build_request, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.report import Report
+from fencer.errors import UsageError
 from fencer.fence import Run
 from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
-from fencer.options import OPTIONS, Effect
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
 from fencer.verdict import EXIT_FAILURE, EXIT_OK, judge
@@ -48,30 +48,34 @@ class Performer:
         values, report = self._given.values, self._report
         if values.get("debug_file"):
             report.open_debug_file(values["debug_file"])
+        membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
+        listing = values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS)
+        methods: tuple[tuple[Mapping[str, str], ...], ...] = ()
+        if self._caller is Caller.PERSON and membership.cluster is not None and not listing:
+            from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
+
+            if by_hand.applies(values):
+                found = by_hand.resolve(values, membership, membership.cluster)
+                report.notice(found.introduction)  # before anything else: who, and why that one
+                methods = found.methods
         for warning in self._given.warnings:
             report.warning(warning)
-        for option in OPTIONS:
-            if option.effect is Effect.NONE and option.name in values:
-                report.detail(f"{option.name} is accepted for compatibility and has no effect here")
-        membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
-        if values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS):
+        if listing:
             return self._list(values, membership)
-        if self._caller is Caller.CLUSTER or membership.cluster is None:
-            return self._one(values, membership)
-        from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
-
-        if not by_hand.applies(values):
-            return self._one(values, membership)
-        found = by_hand.resolve(values, membership, membership.cluster)
-        report.notice(found.introduction)
-        return self._try_methods(found.methods, membership)
+        return self._try_methods(methods, membership) if methods else self._one(values, membership)
 
     def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
         """As fenced does: the methods in order, until all devices of one have succeeded."""
         status = EXIT_FAILURE
-        for devices in methods:
+        for number, devices in enumerate(methods, 1):
             for values in devices:
-                status = self._one(values, membership)
+                try:
+                    status = self._one(values, membership)
+                except UsageError as error:
+                    if number == len(methods):
+                        raise
+                    self._report.error(str(error))
+                    status = EXIT_FAILURE
                 if status == EXIT_FAILURE:
                     break
             else:
@@ -108,6 +112,8 @@ class Performer:
             report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown")
             return EXIT_FAILURE
         verdict = judge(plan, facts, run.late)
+        if not verdict.success and run.misuse is not None and not (facts.session or facts.power_failures):
+            raise UsageError(run.misuse)
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         return verdict.exit_status
 

@@ -100,8 +100,9 @@ class Report:
             else:
                 self.error(reason)
         if plan.needs_proof or not verdict.success:
-            summary = summarise(verdict, facts, plan)
-            self.notice(f"{summary}, in {took_s:.2f} s")
+            summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
+            # A failure has said its sentence: whoever shows one line only shall show that one.
+            self._line(syslog.LOG_NOTICE, summary, always=verdict.success)
 
     def _line(self, level: int, text: str, *, always: bool) -> None:
         line = text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
