@@ -28,6 +28,12 @@ class Plan(NamedTuple):
         """True where success means that the target writes no more."""
         return self.storage is StorageGoal.FENCE or self.request.action in (Action.OFF, Action.REBOOT)
 
+    @property
+    def may_repair(self) -> bool:
+        """Whether a fence may register a nexus of this node again: where every fence of the cluster switches its target
+        off, a node that registered itself a moment too late writes nothing (docs/decisions/0002)."""
+        return self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
+
     def steps(self) -> tuple[str, ...]:
         """The plan in an operator's words, for --dry-run."""
         request = self.request

@@ -35,7 +35,7 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:
     own, target = settings.own_key, settings.target_key
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
-            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline)
+            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair)
         case StorageGoal.REGISTER if own is not None:
             unfence(opened, settings, own, emit, deadline)
         case StorageGoal.STATUS if target is not None:

@@ -28,6 +28,7 @@ class Contest:
     """Who fences whom, and how long each waits before it writes.
 
     slot_s: a node waits its rank times this. 0 switches the ranks off.
+    repair: a nexus that lost its registration may be registered again although it carries data (0002 says when).
     """
 
     own: ReservationKey
@@ -35,6 +36,7 @@ class Contest:
     reservation_type: ReservationType
     aptpl: bool
     slot_s: float
+    repair: bool = True
 
     def wait_s(self, active_here: bool) -> float:
         """Rank 0 has the volume group active; the others follow in the order of their keys."""
@@ -58,7 +60,7 @@ def standing(look: Look, contest: Contest) -> Standing | None:
             ArbitrationResult.LOST,
             f"this node's key {contest.own} is not registered: it was fenced, or never unfenced",
         )
-    if contest.target not in look.keys:
+    if not look.listed(contest.target):
         return Standing(ArbitrationResult.WON)
     return None
 
@@ -68,37 +70,50 @@ def arbitrate(
 ) -> Standing:
     """Plays the race on one LUN to its end. Never raises: a LUN that cannot be asked has not been won."""
     try:
-        end = standing(lun.look(deadline), contest)
+        look = lun.look(deadline)
         wait_s = contest.wait_s(lun.active_here)
-        if end is None and wait_s > 0:
+        if standing(look, contest) is None and wait_s > 0:
             sleep(min(wait_s, deadline.remaining_s))
-            end = standing(lun.look(deadline), contest)
-        return end or _race(lun, contest, deadline, sleep)
+            look = lun.look(deadline)
+        return _race(lun, contest, look, deadline, sleep)
     except StorageError as error:
         return Standing(ArbitrationResult.UNREACHABLE, str(error))
 
 
-def _race(lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callable[[float], None]) -> Standing:
-    """Preempts until a look decides. Each path gets its turn; a path that lost its registration is left aside."""
+def _race(
+    lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline, sleep: Callable[[float], None]
+) -> Standing:
+    """Preempts until a look decides, and looks before each writing.
+
+    Each path gets its turn; a path that lost its registration is left aside.
+    """
     unregistered: set[Nexus] = set()
     failures: list[StorageError] = []
     removal: Removal | None = None
+    look: Look | None = first
     while not deadline.passed:
-        paths = [nexus for nexus in lun.nexuses if nexus not in unregistered]
         try:
+            look = look or lun.look(deadline)
+            if end := standing(look, contest):
+                return replace(end, removal=removal)
+            paths = [nexus for nexus in lun.nexuses if nexus not in unregistered]
             if paths:
                 nexus = paths[len(failures) % len(paths)]
-                attempt = remove_key(nexus, contest.own, contest.target, contest.reservation_type, deadline)
-                match attempt.outcome:
-                    case Outcome.DONE:
-                        removal = attempt
-                    case Outcome.CONFLICT:
-                        unregistered.add(nexus)
-                    case Outcome.UNSUPPORTED:
-                        raise StorageError(f"{nexus.name}: PREEMPT: not supported by this target")
-                    case Outcome.CHANGED:
-                        pass
-            elif any(_registered_again(nexus, contest, deadline) for nexus in lun.nexuses):
+                victim = look.listed(contest.target)[0]
+                attempt = remove_key(nexus, contest.own, victim, contest.reservation_type, deadline)
+                if attempt.may_have_removed:
+                    removal = attempt.after(removal)
+                if attempt.failure is not None:
+                    raise attempt.failure
+                if attempt.outcome is Outcome.CONFLICT:
+                    unregistered.add(nexus)
+                if attempt.outcome is Outcome.UNSUPPORTED:
+                    return Standing(
+                        ArbitrationResult.UNREACHABLE, f"{nexus.name}: PREEMPT: not supported by this target"
+                    )
+            elif not (contest.repair or lun.private):
+                return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: {unrepaired(contest.own)}")
+            elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
                 unregistered.clear()
             else:
                 sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
@@ -106,10 +121,18 @@ def _race(lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callabl
             failures.append(error)
             if len(failures) > ATTEMPTS_PER_PATH * len(lun.nexuses):
                 raise
-        if end := standing(lun.look(deadline), contest):
-            return replace(end, removal=removal)
+        look = None
     return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: no decision before the deadline")
 
 
-def _registered_again(nexus: Nexus, contest: Contest, deadline: Deadline) -> bool:
-    return register_under_guard(nexus, contest.own, contest.aptpl, deadline) is Outcome.DONE
+def unrepaired(own: ReservationKey) -> str:
+    """Why a nexus was not registered again."""
+    return (
+        f"this node's key {own} is registered, but on none of the paths that it has now (a new login?); registering "
+        "them again during a fence is safe only with proof=power or proof=all: run 'on' for this node (unfence) first"
+    )
+
+
+def _may_try_again(nexus: Nexus, contest: Contest, deadline: Deadline) -> bool:
+    """True when the nexus is registered now, or was all the time (CONFLICT: it has some key)."""
+    return register_under_guard(nexus, contest.own, contest.aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT)

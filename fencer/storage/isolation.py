@@ -3,8 +3,8 @@
 from fencer.errors import StorageError
 from fencer.model import Deadline
 from fencer.observations import LunFailed, LunIsolated
-from fencer.storage.arbitration import Contest
-from fencer.storage.nexus import Outcome
+from fencer.storage.arbitration import Contest, unrepaired
+from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Removal, register_under_guard, remove_key
 
 ATTEMPTS_MOST = 6
@@ -20,6 +20,7 @@ def isolate(
     """
     wrote = removed is not None
     aborted = removed is None or removed.aborted
+    unregistered: set[Nexus] = set()
     reason = f"{lun.name}: not isolated before the deadline"
     for attempt in range(ATTEMPTS_MOST * max(1, len(lun.nexuses))):
         if deadline.passed:
@@ -31,16 +32,27 @@ def isolate(
             if look.shuts_out(contest.target):
                 return LunIsolated(lun.name, aborted=aborted, already=not wrote)
             nexus = lun.nexuses[attempt % len(lun.nexuses)]
-            if contest.target in look.keys:
-                removal = remove_key(nexus, contest.own, contest.target, contest.reservation_type, deadline)
-                aborted = removal.aborted if removal.outcome is Outcome.DONE else aborted
+            outcome: Outcome | None
+            if victims := look.listed(contest.target):
+                removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
                 outcome = removal.outcome
+                if removal.may_have_removed:
+                    wrote, aborted = True, aborted and removal.aborted
+                if removal.failure is not None:
+                    raise removal.failure
             else:
                 outcome = nexus.reserve(contest.own, contest.reservation_type, deadline)
-            wrote = wrote or outcome is Outcome.DONE
-            reason = f"{nexus.name}: {_REASONS[outcome]}"
+                wrote = wrote or outcome is Outcome.DONE
+            if outcome is not None:
+                reason = f"{nexus.name}: {_REASONS[outcome]}"
             if outcome is Outcome.CONFLICT:
-                register_under_guard(nexus, contest.own, contest.aptpl, deadline)
+                unregistered.add(nexus)
+            if unregistered >= set(lun.nexuses):
+                unregistered.clear()
+                if contest.repair or lun.private:
+                    register_under_guard(nexus, contest.own, contest.aptpl, deadline)
+                else:
+                    reason = f"{lun.name}: {unrepaired(contest.own)}"
         except StorageError as error:
             reason = str(error)
     return LunFailed(lun.name, reason)

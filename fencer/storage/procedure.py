@@ -50,9 +50,10 @@ def fence(
     slot_s: float,
     emit: Emit,
     deadline: Deadline,
+    repair: bool = True,
 ) -> None:
     """Arbitrates on the first LUN, then isolates the target from all of them side by side."""
-    contest = Contest(own, target, settings.reservation_type, settings.aptpl, slot_s)
+    contest = Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair)
     taken: dict[str, Standing] = {}
     if settings.arbitration is not ArbitrationMode.OFF:
         end = _arbitrate(opened, contest, deadline)

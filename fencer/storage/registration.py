@@ -69,25 +69,31 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
         reason = None if terms.re_register else objection(look, past, terms.own)
         if reason is not None:
             return LunFailed(lun.name, f"{lun.name}: {reason}")
-        fresh = terms.re_register or terms.own not in look.keys or past.history is History.NEVER
+        held = next((key for key in (terms.own, past.key) if key in look.keys), None)
+        listed = None if terms.re_register or past.history is History.NEVER else held
         for nexus in lun.nexuses:
-            if (refusal := _register_path(nexus, terms, fresh, deadline)) is not None:
+            if (refusal := _register_path(nexus, terms, listed, deadline)) is not None:
                 return LunFailed(lun.name, f"{nexus.name}: {refusal}")
         return _hold(lun, terms, deadline)
     except StorageError as error:
         return LunFailed(lun.name, str(error))
 
 
-def _register_path(nexus: Nexus, terms: Terms, fresh: bool, deadline: Deadline) -> str | None:
-    """None when this path is registered, else why not."""
+def _register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, deadline: Deadline) -> str | None:
+    """None when this path is registered, else why not.
+
+    listed: this node's key as this boot registered it and as it is listed still; None when there is nothing to lose.
+    """
     capabilities = nexus.report_capabilities(deadline) if terms.aptpl else None
     aptpl = capabilities is not None and capabilities.ptpl_capable
     for _ in range(ATTEMPTS_MOST):
-        if fresh:
+        if listed is None:
             outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
         else:
             # REGISTER from our key to our key: executed only where it is still registered, so it can resurrect nothing.
-            outcome = nexus.register(terms.own, terms.own, aptpl, deadline)
+            outcome = nexus.register(listed, terms.own, aptpl, deadline)
+            if outcome is Outcome.CONFLICT and listed != terms.own:  # on another path we have changed it already
+                outcome = nexus.register(terms.own, terms.own, aptpl, deadline)
             if outcome is Outcome.CONFLICT:
                 outcome = register_under_guard(nexus, terms.own, aptpl, deadline)
         match outcome:
@@ -100,7 +106,7 @@ def _register_path(nexus: Nexus, terms: Terms, fresh: bool, deadline: Deadline) 
             case Outcome.UNSUPPORTED:
                 return "REGISTER: this target supports no persistent reservations"
             case Outcome.CHANGED:
-                if not fresh and terms.own not in nexus.read_keys(deadline).keys:
+                if listed is not None and not {listed, terms.own} & set(nexus.read_keys(deadline).keys):
                     return f"REGISTER: key {terms.own} was preempted meanwhile"
     return "REGISTER: registrations keep changing"
 
