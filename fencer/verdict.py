@@ -214,6 +214,8 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
         return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
     proofs = proofs_of(plan, facts)
     reasons = _reasons(plan, facts, late)
+    if plan.gated and facts.arbitration is None:
+        return Verdict(EXIT_FAILURE, reasons=reasons or ("the fence race was not decided",))
     if not suffices(plan.request.policy, proofs):
         return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons or ("no proof that the node is fenced",))
     if plan.request.action is Action.REBOOT:
@@ -231,7 +233,7 @@ def _judge_diag(plan: Plan, facts: Facts, late: bool) -> Verdict:
         return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
     proofs = tuple(proof for proof in proofs_of(plan, facts) if proof is Proof.STORAGE)
     reasons = _reasons(plan, facts, late)
-    if ChassisCommand.DIAG not in facts.commanded:
+    if (plan.gated and facts.arbitration is None) or ChassisCommand.DIAG not in facts.commanded:
         return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons)
     if plan.request.caller is Caller.CLUSTER and not proofs:
         reason = "a diagnostic interrupt proves nothing: give vg= or devices=, so that storage can be proved beside it"
