@@ -315,6 +315,7 @@ REGISTRATIONS_PREEMPTED = Sense(UNIT_ATTENTION, 0x2A, 0x05)
 INVALID_RELEASE = Sense(ILLEGAL_REQUEST, 0x26, 0x04)
 
 _TEXTS = {
+    (0x08, 0x00): "logical unit communication failure; a Linux target without its /etc/target/pr says so",
     (0x20, 0x00): "invalid command operation code",
     (0x24, 0x00): "invalid field in CDB",
     (0x25, 0x00): "logical unit not supported",

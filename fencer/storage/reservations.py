@@ -149,32 +149,36 @@ def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadlin
     before = nexus.read_keys(deadline)
     if own not in before.keys:
         return Outcome.CHANGED
-    outcome = nexus.register(None, guard, aptpl, deadline)
-    if outcome is Outcome.UNSUPPORTED and aptpl:
-        aptpl = False
-        outcome = nexus.register(None, guard, aptpl, deadline)
-    if outcome is Outcome.CONFLICT:  # an earlier attempt ended here
-        outcome = nexus.register(guard, guard, aptpl, deadline)
-    if outcome is not Outcome.DONE:
-        return outcome
     try:
+        outcome = nexus.register(None, guard, aptpl, deadline)
+        if outcome is Outcome.UNSUPPORTED and aptpl:
+            aptpl = False
+            outcome = nexus.register(None, guard, aptpl, deadline)
+        if outcome is Outcome.CONFLICT:  # an earlier attempt ended here
+            outcome = nexus.register(guard, guard, aptpl, deadline)
+        if outcome is not Outcome.DONE:
+            return outcome
         after = nexus.read_keys(deadline)
         if after.generation == (before.generation + 1) % (1 << 32) and own in after.keys:
             outcome = nexus.register(guard, own, aptpl, deadline)
             if outcome is Outcome.DONE:
                 return Outcome.DONE
-    except StorageError:
-        _forget(nexus, guard, deadline)
+    except StorageError:  # executed perhaps: LIO without /etc/target/pr registers, then answers 2/0800
+        _forget(nexus, guard, aptpl, deadline)
         raise
-    _forget(nexus, guard, deadline)
+    _forget(nexus, guard, aptpl, deadline)
     return Outcome.CHANGED
 
 
-def _forget(nexus: Nexus, guard: ReservationKey, deadline: Deadline) -> None:
-    """Unregisters the guard key; a conflict says that it is not there (any more)."""
+def _forget(nexus: Nexus, guard: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+    """Unregisters the guard key; a conflict says that it is not there (any more).
+
+    aptpl as before: the last REGISTER, whatever it does, decides whether *all* registrations of the LUN survive a power
+    loss (SPC-4 5.13.5).
+    """
     for _ in range(UNDO_TRIES):
         with suppress(StorageError):
-            if nexus.register(guard, None, False, deadline) in (Outcome.DONE, Outcome.CONFLICT):
+            if nexus.register(guard, None, aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT):
                 return
 
 

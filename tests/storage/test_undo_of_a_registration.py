@@ -1,0 +1,68 @@
+"""What a guarded registration leaves behind when it is undone, or answered with an error although it was executed."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fencer.errors import CommandFailed
+from fencer.model import Deadline, ReservationKey
+from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.pr import OutAction
+from fencer.storage.reservations import register_under_guard
+from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
+
+from .fake_target import FakeTarget, FakeTransport
+
+OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xB1)
+
+
+class _Before:
+    """A transport that lets something happen before some commands, and may spoil the answer afterwards."""
+
+    def __init__(self, inner: FakeTransport, happens: Callable[[bytes], None], spoil: bool = False) -> None:
+        self._inner, self._happens, self._spoil = inner, happens, spoil
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+        self._happens(cdb)
+        reply = self._inner.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
+        if self._spoil and cdb[:2] == bytes((0x5F, OutAction.REGISTER)) and reply.status is ScsiStatus.GOOD:
+            return ScsiReply(ScsiStatus.CHECK_CONDITION, Sense(0x2, 0x08, 0x00), b"")
+        return reply
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _registered(target: FakeTarget, initiator: str, key: ReservationKey) -> Nexus:
+    nexus = Nexus(target.nexus(initiator))
+    assert nexus.register(None, key, True, Deadline.after(5)) is Outcome.DONE
+    return nexus
+
+
+def test_undoing_leaves_everybodys_persistence_as_it_was() -> None:
+    target = FakeTarget()
+    _registered(target, "a-old", OWN)
+    b = _registered(target, "b", OTHER)
+
+    def somebody_is_quicker(cdb: bytes) -> None:
+        if cdb[:2] == bytes((0x5F, OutAction.REGISTER)) and OTHER.value in target.keys:
+            b.register(OTHER, None, True, Deadline.after(5))
+
+    again = Nexus(_Before(target.nexus("a-new"), somebody_is_quicker))
+    assert register_under_guard(again, OWN, True, Deadline.after(5)) is Outcome.CHANGED
+    assert target.keys == [OWN.value]
+    assert target.aptpl_active
+
+
+@pytest.mark.parametrize("aptpl", [True, False])
+def test_a_registration_answered_with_an_error_is_undone(aptpl: bool) -> None:
+    target = FakeTarget()
+    _registered(target, "a-old", OWN)
+    again = Nexus(_Before(target.nexus("a-new"), lambda _: None, spoil=True))
+    with pytest.raises(CommandFailed, match="logical unit communication failure"):
+        register_under_guard(again, OWN, aptpl, Deadline.after(5))
+    assert target.keys == [OWN.value]
