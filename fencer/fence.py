@@ -147,8 +147,9 @@ class Run:
                 )
                 self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False))
                 self._end_power_attempt(again=True)
-            case PowerFailed():
-                self._note(message)
+            case PowerFailed(reason, final):
+                bmc = f"{self._plan.request.bmc}: "  # a procedure does not know whom it talks to
+                self._note(message if reason.startswith(bmc) else PowerFailed(bmc + reason, final))
                 self._end_power_attempt(again=not message.final)
             case PowerDone():
                 self._note(message)
@@ -252,6 +253,7 @@ class Run:
             return None
         if self._workers.power is None and self._power_again_at is None:
             return self._settled_at + PATIENCE_S
-        if self.facts.session:
-            return self._settled_at + self._plan.request.timing.power_timeout_s
-        return max(self._settled_at, self._began + self._plan.request.timing.login_timeout_s)
+        timing = self._plan.request.timing
+        if self.facts.session:  # so long that a node that does not come on again is reported as such
+            return self._settled_at + timing.power_timeout_s * max(1, timing.retry_on) + PATIENCE_S
+        return max(self._settled_at, self._began + timing.login_timeout_s)

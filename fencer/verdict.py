@@ -220,6 +220,8 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
         return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons or ("no proof that the node is fenced",))
     if plan.request.action is Action.REBOOT:
         text = "Success: Rebooted"
+        if PowerState.OFF in facts.states[-1:] and not reasons:
+            reasons = (f"{plan.request.bmc}: the node is off and was not seen on again",)
     elif facts.found_off or (Proof.POWER not in proofs and all(lun.already for lun in facts.isolated.values())):
         text = "Success: Already OFF"
     else:
