@@ -1,0 +1,311 @@
+"""No interleaving of commands, crashes, lost answers and relogins lets two nodes fence each other, or a fenced one write.
+
+The state machine chooses; what must hold is checked after every single command:
+
+(a) never do two nodes hold a success verdict against each other;
+(b) once a node has the storage proof for a victim on a LUN, no write of the victim on that LUN is accepted until the
+    victim has rebooted;
+(c) a node that was preempted in this boot is never registered again under its own key; where nothing was lost, also its
+    guard key is gone when its procedure is over.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fencer.cli import storage_job
+from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
+from fencer.observations import LunIsolated, Observation
+from fencer.plan import make_plan
+from fencer.request import Caller, Request, StorageSettings
+from fencer.storage import procedure
+from fencer.storage.nexus import Nexus
+from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
+from fencer.storage.procedure import Opened
+from fencer.storage.reservations import LogicalUnit, guard_key
+from fencer.storage.transport import Sense
+from fencer.verdict import Facts, judge
+from tests.decisions.interleaving import Fate, Stage, SteppedTransport
+from tests.storage.fake_target import FakeTarget
+
+NODES = 3
+LUNS = 2
+PATHS = 2
+WRITE_10 = 0x2A
+KEYS = tuple(ReservationKey(0xC0DE0000_00000001 + node) for node in range(NODES))
+WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+nodes = st.integers(0, NODES - 1)
+luns = st.integers(0, LUNS - 1)
+paths = st.integers(0, PATHS - 1)
+fates = st.sampled_from([Fate.EXECUTE] * 8 + [Fate.LOSE, Fate.DEAFEN, Fate.CRASH, Fate.CRASH_AFTER])
+attentions = st.sampled_from([Sense(6, 0x29, 0), Sense(6, 0x2A, 4), RESERVATIONS_PREEMPTED, REGISTRATIONS_PREEMPTED])
+
+
+@dataclass
+class Node:
+    """life: which boot. unfenced: its first unfencing in this life is over; what is done to it earlier is done to the
+    registrations of an earlier life (0002 says what is open about that moment).
+    preempted: LUNs from which this life's key was taken. lossy: something was lost or killed."""
+
+    number: int
+    state_dir: Path
+    life: int = 0
+    unfenced: bool = False
+    stage: Stage | None = None
+    victim: int | None = None
+    facts: Facts = field(default_factory=Facts)
+    preempted: set[int] = field(default_factory=set)
+    lossy: bool = False
+
+    @property
+    def key(self) -> ReservationKey:
+        return KEYS[self.number]
+
+    @property
+    def busy(self) -> bool:
+        return self.stage is not None and not self.stage.over
+
+
+def one_after_another(luns: Iterable[LogicalUnit], work: object) -> None:
+    for lun in luns:
+        work(lun)  # type: ignore[operator]
+
+
+class Fences(RuleBasedStateMachine):
+    """repair: nexuses may be registered again in a fence; then only invariants (a) and (c) are claimed, see 0002."""
+
+    repair = False
+    preempt_and_abort = True
+    kind = WERO
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory(dir="/dev/shm")
+        self.targets = [
+            FakeTarget(wwid=f"naa.600140500000000000000000000000{lun:02x}", preempt_and_abort=self.preempt_and_abort)
+            for lun in range(LUNS)
+        ]
+        self.nodes = [Node(number, Path(self.directory.name) / f"{number}.0") for number in range(NODES)]
+        self.isolated: dict[tuple[int, int], tuple[int, int]] = {}  # (victim, LUN) → (its life, by whom)
+        self.won: dict[tuple[int, int], tuple[int, int]] = {}  # (winner, victim) → both lives
+        self.parallel = procedure._side_by_side
+        procedure._side_by_side = one_after_another  # type: ignore[assignment]
+        for node in self.nodes:
+            self.begin_unfence(node)
+            assert node.stage is not None
+            node.stage.finish()
+            node.unfenced = True
+
+    def teardown(self) -> None:
+        for node in self.nodes:
+            if node.stage is not None and not node.stage.over:
+                node.stage.crash()
+        procedure._side_by_side = self.parallel
+        self.directory.cleanup()
+
+    # --- what a node does -----------------------------------------------------------------------------------------
+
+    def opened(self, node: Node, stage: Stage) -> Opened:
+        return Opened(
+            tuple(
+                LogicalUnit(
+                    target.wwid,
+                    f"lun{number}",
+                    [
+                        Nexus(SteppedTransport(target.nexus(f"{node.number}.{path}"), stage), sleep=stage.sleep)
+                        for path in range(PATHS)
+                    ],
+                )
+                for number, target in enumerate(self.targets)
+            )
+        )
+
+    def settings_of(self, node: Node, victim: int | None) -> StorageSettings:
+        return StorageSettings(
+            ("lun0", "lun1"),
+            None,
+            node.key,
+            KEYS[victim] if victim is not None else None,
+            reservation_type=self.kind,
+            state_dir=str(node.state_dir),
+        )
+
+    def begin_unfence(self, node: Node) -> None:
+        node.victim = None
+        asked = self.settings_of(node, None)
+        node.stage = Stage(
+            lambda stage: storage_job.unfence(
+                self.opened(node, stage), asked, node.key, lambda _what: None, stage.deadline
+            )
+        )
+
+    def begin_fence(self, node: Node, victim: Node) -> None:
+        node.victim, node.facts = victim.number, Facts()
+        life, victim_life, counts = node.life, victim.life, victim.unfenced
+        asked = self.settings_of(node, victim.number)
+        request = Request(Action.OFF, Caller.CLUSTER, "victim", False, ProofPolicy.STORAGE, storage=asked)
+        plan = make_plan(request)
+
+        def emit(what: Observation) -> None:
+            node.facts.add(what)
+            if isinstance(what, LunIsolated) and counts and victim.life == victim_life:
+                self.isolated[victim.number, int(what.lun[3:])] = (victim_life, node.number)
+            verdict = judge(plan, node.facts)
+            if verdict.success:
+                assert Proof.STORAGE in verdict.proofs
+                assert verdict.weak is not self.preempt_and_abort or all(
+                    lun.already for lun in node.facts.isolated.values()
+                )
+                if counts:
+                    self.won[node.number, victim.number] = (life, victim_life)
+
+        node.stage = Stage(
+            lambda stage: procedure.fence(
+                self.opened(node, stage), asked, node.key, victim.key, 0.25, emit, stage.deadline, self.repair
+            )
+        )
+
+    # --- what may happen ------------------------------------------------------------------------------------------
+
+    @rule(number=nodes, other=st.integers(1, NODES - 1))
+    def fence(self, number: int, other: int) -> None:
+        node = self.nodes[number]
+        if not node.busy:
+            self.begin_fence(node, self.nodes[(number + other) % NODES])
+
+    @rule(number=nodes)
+    def unfence(self, number: int) -> None:
+        if not self.nodes[number].busy:
+            self.begin_unfence(self.nodes[number])
+
+    @rule(moves=st.lists(st.tuples(nodes, fates), min_size=1, max_size=25))
+    def go_on(self, moves: list[tuple[int, Fate]]) -> None:
+        for number, fate in moves:
+            node = self.nodes[number]
+            if node.busy and node.stage is not None:
+                if fate is not Fate.EXECUTE:
+                    node.lossy = True
+                before = self.registered()
+                node.stage.step(fate)
+                node.unfenced = node.unfenced or (node.victim is None and node.stage.over)
+                self.note_preempted(before, by=number)
+                self.check()
+
+    @rule(number=nodes)
+    def finish(self, number: int) -> None:
+        node = self.nodes[number]
+        for _ in range(400):
+            if not node.busy or node.stage is None:
+                break
+            self.go_on([(number, Fate.EXECUTE)])
+
+    @rule(number=nodes, lun=luns, path=paths)
+    def relogin(self, number: int, lun: int, path: int) -> None:
+        self.targets[lun].relogin(f"{number}.{path}")
+
+    @rule(number=nodes, lun=luns)
+    def relogin_everywhere(self, number: int, lun: int) -> None:
+        for path in range(PATHS):
+            self.targets[lun].relogin(f"{number}.{path}")
+
+    @rule(number=nodes, lun=luns, path=paths, attention=attentions)
+    def attend(self, number: int, lun: int, path: int, attention: Sense) -> None:
+        self.targets[lun].inject(f"{number}.{path}", attention)
+
+    @rule(lun=luns)
+    def reset(self, lun: int) -> None:
+        self.targets[lun].reset(lose_registrations=False)
+
+    @rule(number=nodes)
+    def reboot(self, number: int) -> None:
+        """Everything the node knew is gone; its unfencing is another rule."""
+        node = self.nodes[number]
+        if node.stage is not None and not node.stage.over:
+            node.stage.crash()
+        node.life += 1
+        node.state_dir = node.state_dir.with_name(f"{number}.{node.life}")
+        node.preempted, node.lossy, node.unfenced, node.victim = set(), False, False, None
+        for target in self.targets:
+            for path in range(PATHS):
+                target.relogin(f"{number}.{path}")
+
+    # --- what must hold -------------------------------------------------------------------------------------------
+
+    def registered(self) -> set[tuple[int, int]]:
+        return {
+            (number, lun)
+            for lun, target in enumerate(self.targets)
+            for number in range(NODES)
+            if KEYS[number] in target.keys
+        }
+
+    def note_preempted(self, before: set[tuple[int, int]], by: int) -> None:
+        for number, lun in before - self.registered():
+            if number != by and self.nodes[number].unfenced:
+                self.nodes[number].preempted.add(lun)
+
+    def accepts(self, number: int, lun: int) -> bool:
+        """Whether the target would take a WRITE now, on any path. Looked up, not sent: unit attentions stay."""
+        target = self.targets[lun]
+        return any(target._admits(target._session(f"{number}.{path}"), WRITE_10) for path in range(PATHS))
+
+    @invariant()
+    def check(self) -> None:
+        for (winner, victim), lives in self.won.items():
+            back = self.won.get((victim, winner))
+            assert back is None or back != (lives[1], lives[0]), f"{winner} and {victim} both won"
+        for node in self.nodes:
+            for lun in node.preempted:
+                assert node.key not in self.targets[lun].keys, f"{node.number} came back on LUN {lun}"
+                if not node.busy and not node.lossy:
+                    assert guard_key(node.key) not in self.targets[lun].keys
+        if not self.repair:
+            for (victim, lun), (life, by) in self.isolated.items():
+                if self.nodes[victim].life == life:
+                    assert not self.accepts(victim, lun), f"{victim} writes on LUN {lun}, isolated by {by}"
+
+
+class FencesWithRepair(Fences):
+    repair = True
+
+
+class FencesByPlainPreempt(Fences):
+    preempt_and_abort = False
+
+
+class FencesAllRegistrants(Fences):
+    kind = ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
+
+
+class FencesHolderOnly(Fences):
+    """Only the holder may write: even a node that comes back late writes nothing, so repair keeps (b), too."""
+
+    kind = ReservationType.WRITE_EXCLUSIVE
+
+
+QUICK = settings(
+    max_examples=int(os.environ.get("INTERLEAVINGS", "5")),
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestFences = Fences.TestCase
+TestFencesWithRepair = FencesWithRepair.TestCase
+TestFencesByPlainPreempt = FencesByPlainPreempt.TestCase
+TestFencesAllRegistrants = FencesAllRegistrants.TestCase
+TestFencesHolderOnly = FencesHolderOnly.TestCase
+for _case in (
+    TestFences,
+    TestFencesWithRepair,
+    TestFencesByPlainPreempt,
+    TestFencesAllRegistrants,
+    TestFencesHolderOnly,
+):
+    _case.settings = QUICK
+del _case
