@@ -1,0 +1,259 @@
+"""The race between two agents that hold their sessions: the product's own arbitrate() and isolate(), nothing between.
+
+Each agent is a forked process with its own paths. A race: both register (as after a reboot), one of them, drawn by lot,
+reserves; at one instant, give or take a random skew, both fence each other; then each tries to write. The referee is a
+third session that only reads.
+"""
+
+import multiprocessing
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from multiprocessing.connection import Connection
+
+from fencer.errors import StorageError
+from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.observations import ArbitrationResult, LunIsolated
+from fencer.storage.arbitration import Contest, arbitrate
+from fencer.storage.isolation import isolate
+from fencer.storage.nexus import Nexus
+from fencer.storage.reservations import LogicalUnit
+from fencer.storage.transport import ScsiStatus, ScsiTransport
+
+KEYS = (ReservationKey(0x5E2F0000_00000001), ReservationKey(0x5E2F0000_00000002))
+WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+RACE_S = 10.0
+LEAD_S = 0.004
+WRITE_10, BLOCK_BYTES = 0x2A, 512
+
+Opener = Callable[[str, int], ScsiTransport]
+"""A device and the node's number (0, 1; 2 for the referee) to a nexus."""
+
+
+def open_transport(device: str, node: int) -> ScsiTransport:
+    """iscsi:// by libiscsi, as initiators of their own; a /dev path by SG_IO: then each node needs its own paths."""
+    if device.startswith("iscsi://"):
+        from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
+
+        initiator = f"iqn.2026-11.test.fence-halvm:racer{node}"
+        return IscsiTransport(
+            IscsiUrl.parse(device), initiator=initiator, isid=0x100 + node, deadline=Deadline.after(RACE_S)
+        )
+    from fencer.storage.sgutils import SgTransport
+
+    return SgTransport(device)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How one agent ended. write: what its next write got."""
+
+    result: ArbitrationResult
+    isolated: bool
+    reason: str
+    took_s: float
+    write: ScsiStatus | None = None
+
+
+class Outcome(Enum):
+    """One race."""
+
+    ONE_SURVIVOR = auto()
+    BOTH_WON = auto()
+    NOBODY_WON = auto()
+    LOSER_REGISTERED = auto()
+    LOSER_WRITES = auto()
+    WINNER_CANNOT_WRITE = auto()
+    SILENT_LOSER = auto()
+    HUNG = auto()
+
+
+@dataclass
+class Series:
+    """Many races."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    wins: Counter[int] = field(default_factory=Counter)
+    times_s: list[float] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return set(self.outcomes) == {Outcome.ONE_SURVIVOR}
+
+    def add(self, outcome: Outcome, winner: int | None, took_s: float, what: object) -> None:
+        self.outcomes[outcome] += 1
+        self.times_s.append(took_s)
+        if winner is not None:
+            self.wins[winner] += 1
+        if outcome is not Outcome.ONE_SURVIVOR:
+            self.oddities.append(f"{outcome.name}: {what}")
+
+    def table(self, title: str) -> str:
+        lines = [f"{title}: {sum(self.outcomes.values())} races"]
+        lines += [f"  {outcome.name.lower().replace('_', ' '):24}{self.outcomes[outcome]:6}" for outcome in Outcome]
+        times = sorted(self.times_s) or [0.0]
+        lines.append(f"  won by node 1 / node 2  {self.wins[0]:6} / {self.wins[1]}")
+        lines.append(f"  a race, median / longest  {times[len(times) // 2] * 1e3:.1f} / {times[-1] * 1e3:.1f} ms")
+        return "\n".join(lines + self.oddities[:10])
+
+
+def _agent(node: int, devices: Sequence[str], slot_s: float, relogin: bool, pipe: Connection, opener: Opener) -> None:
+    """Obeys: ("register",), ("reserve",), ("fence", at, active) → Finish, ("write",) → status, None → end."""
+    own, other = KEYS[node], KEYS[1 - node]
+
+    def connect() -> LogicalUnit:
+        nexuses = [Nexus(opener(device, node)) for device in devices]
+        return LogicalUnit("naa.race", devices[0], nexuses, private=devices[0].startswith("iscsi://"))
+
+    lun = connect()
+    while (order := pipe.recv()) is not None:
+        deadline = Deadline.after(RACE_S)
+        match order:
+            case ("register",):
+                for nexus in lun.nexuses:
+                    nexus.register_and_ignore(own, False, deadline)
+                pipe.send(None)
+            case ("reserve",):
+                pipe.send(lun.nexuses[0].reserve(own, WERO, deadline))
+            case ("relogin",):
+                lun.close()
+                lun = connect()
+                pipe.send(None)
+            case ("fence", at, active):
+                lun.active_here = active
+                contest = Contest(own, other, WERO, False, slot_s)
+                while time.monotonic() < at:
+                    pass
+                began = time.monotonic()
+                end = arbitrate(lun, contest, deadline)
+                isolated = False
+                if end.result is ArbitrationResult.WON:
+                    isolated = isinstance(isolate(lun, contest, deadline, end.removal), LunIsolated)
+                pipe.send(Finish(end.result, isolated, end.reason, time.monotonic() - began))
+            case ("write",):
+                pipe.send(_write(lun.nexuses[0], deadline))
+            case ("clear",):
+                with suppress(StorageError):
+                    lun.nexuses[0].register_and_ignore(own, False, deadline)
+                    lun.nexuses[0].clear(own, deadline)
+                pipe.send(None)
+    lun.close()
+
+
+def _write(nexus: Nexus, deadline: Deadline) -> ScsiStatus:
+    """One block, repeated through unit attentions as a kernel would."""
+    cdb = bytes((WRITE_10, 0, 0, 0, 0, 8, 0, 0, 1, 0))
+    while True:
+        reply = nexus._transport.execute(cdb, data_out=bytes(BLOCK_BYTES), timeout_s=deadline.remaining_s)
+        if reply.sense is None or reply.sense.key != 6:
+            return reply.status
+
+
+class Agents:
+    """Two of them, and a referee. devices: what each of the two, and the referee, reach the LUN by."""
+
+    def __init__(
+        self,
+        devices: Sequence[Sequence[str]],
+        *,
+        slot_s: float = 0.0,
+        relogin: bool = False,
+        opener: Opener = open_transport,
+    ) -> None:
+        self._devices = devices
+        self._slot_s = slot_s
+        self._relogin = relogin
+        self._opener = opener
+        self._pipes: list[Connection] = []
+        self._processes: list[multiprocessing.process.BaseProcess] = []
+
+    def __enter__(self) -> "Agents":
+        context = multiprocessing.get_context("fork")
+        for node in range(2):
+            ours, theirs = context.Pipe()
+            arguments = (node, self._devices[node], self._slot_s, self._relogin, theirs, self._opener)
+            process = context.Process(target=_agent, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+        self._referee = Nexus(self._opener(self._devices[2][0], 2))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            with suppress(OSError):
+                pipe.send(None)
+            process.join(2)
+            if process.is_alive():
+                process.kill()
+        self._referee.close()
+
+    def race(self, skew_s: float, dice: random.Random, active: int | None = None) -> tuple[Outcome, int | None, float, object]:
+        """active: the node that has the volume group active; None: neither."""
+        self._ask(0, ("clear",))
+        for node in (0, 1):
+            self._ask(node, ("register",))
+        self._ask(dice.randrange(2), ("reserve",))
+        if self._relogin:
+            for node in (0, 1):
+                self._ask(node, ("relogin",))
+        at = time.monotonic() + LEAD_S
+        late = dice.randrange(2)
+        for node in (0, 1):
+            self._pipes[node].send(("fence", at + (dice.uniform(0, skew_s) if node == late else 0.0), node == active))
+        finishes: list[Finish] = []
+        for pipe in self._pipes:
+            if not pipe.poll(RACE_S + skew_s + 2):
+                return Outcome.HUNG, None, RACE_S, finishes
+            finishes.append(pipe.recv())
+        took_s = max(finish.took_s for finish in finishes)
+        return *self._judge(finishes), took_s, finishes
+
+    def _judge(self, finishes: list[Finish]) -> tuple[Outcome, int | None]:
+        won = [node for node in (0, 1) if finishes[node].result is ArbitrationResult.WON and finishes[node].isolated]
+        if len(won) == 2:
+            return Outcome.BOTH_WON, None
+        if not won:
+            return Outcome.NOBODY_WON, None
+        winner, loser = won[0], 1 - won[0]
+        if finishes[loser].result is not ArbitrationResult.LOST or not finishes[loser].reason:
+            return Outcome.SILENT_LOSER, winner
+        if self._ask(loser, ("write",)) is not ScsiStatus.RESERVATION_CONFLICT:
+            return Outcome.LOSER_WRITES, winner
+        if self._ask(winner, ("write",)) is not ScsiStatus.GOOD:
+            return Outcome.WINNER_CANNOT_WRITE, winner
+        if set(self._referee.read_keys(Deadline.after(RACE_S)).keys) != {KEYS[winner]}:
+            return Outcome.LOSER_REGISTERED, winner
+        return Outcome.ONE_SURVIVOR, winner
+
+    def _ask(self, node: int, order: tuple[object, ...]) -> object:
+        self._pipes[node].send(order)
+        if not self._pipes[node].poll(RACE_S + 2):
+            raise TimeoutError(f"agent {node} hangs in {order[0]}")
+        return self._pipes[node].recv()
+
+
+def run(
+    devices: Sequence[Sequence[str]],
+    races: int,
+    *,
+    skew_s: float = 0.005,
+    slot_s: float = 0.0,
+    relogin: bool = False,
+    seed: int | None = None,
+    opener: Opener = open_transport,
+) -> Series:
+    """relogin: both lose their registered nexus before each race, so that both must repair it under the guard."""
+    dice = random.Random(seed if seed is not None else os.urandom(8))
+    series = Series()
+    with Agents(devices, slot_s=slot_s, relogin=relogin, opener=opener) as agents:
+        for _ in range(races):
+            series.add(*agents.race(skew_s, dice))
+    return series

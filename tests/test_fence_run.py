@@ -1,0 +1,407 @@
+"""Run holds its deadline and its order whatever its children do: report, crash, hang, ignore signals, talk nonsense."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from fencer.fence import Gate, PowerOrder, Run, Stamped, StorageOrder
+from fencer.model import (
+    Action,
+    ArbitrationMode,
+    BmcSettings,
+    Deadline,
+    Proof,
+    ProofPolicy,
+    ReservationKey,
+    Secret,
+)
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunsIdentified,
+    PowerDone,
+    PowerFailed,
+    SessionOpened,
+    StorageDone,
+)
+from fencer.plan import make_plan
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.request import Caller, Request, StorageSettings, Timing
+from fencer.verdict import Verdict, judge
+from fencer.worker import Channel, Workers
+from tests.test_worker import deaf, gone_within
+
+WON = Arbitrated(ArbitrationResult.WON, "lun")
+LOST = Arbitrated(ArbitrationResult.LOST, "lun", "this node's key is not registered")
+UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "lun", "no path")
+ISOLATED = LunIsolated("lun", aborted=True, already=False)
+Job = Callable[[Channel], None]
+
+
+def storage_says(*messages: object, then: Job | None = None) -> Job:
+    def job(channel: Channel) -> None:
+        assert isinstance(channel.receive(), StorageOrder)
+        for message in messages:
+            channel.send(message)
+        if then is not None:
+            then(channel)
+
+    return job
+
+
+def hang(_channel: Channel) -> None:
+    time.sleep(60)
+
+
+def obedient_power(channel: Channel) -> None:
+    """What power_job does with a BMC that works."""
+    order = channel.receive()
+    assert isinstance(order, PowerOrder)
+    if order.gated and channel.receive() is not Gate.LOGIN:
+        return
+    channel.send(SessionOpened())
+    if order.gated and channel.receive() is not Gate.GO:
+        return
+    channel.send(ChassisCommanded(ChassisCommand.OFF))
+    channel.send(ChassisObserved(PowerState.OFF))
+    channel.send(PowerDone())
+
+
+def power_must_not_move(channel: Channel) -> None:
+    """Goes on to power off at the first gate that is granted beyond the login."""
+    order = channel.receive()
+    assert isinstance(order, PowerOrder)
+    assert order.gated
+    channel.receive()
+    channel.send(SessionOpened())
+    if channel.receive() is Gate.GO:
+        channel.send(ChassisCommanded(ChassisCommand.OFF))
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+
+@dataclass
+class Played:
+    verdict: Verdict
+    took_s: float
+    late: bool
+    seen: list[object] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
+
+
+class _WatchedWorkers(Workers):
+    """Remembers every child, so that a test can ask whether it is gone."""
+
+    pids: list[int]
+
+    def __init__(self, power_job: Job, storage_job: Job) -> None:
+        super().__init__(power_job, storage_job)
+        self.pids = []
+
+    def need_power(self):  # type: ignore[no-untyped-def]
+        worker = super().need_power()
+        self.pids += [worker.pid] if worker.pid not in self.pids else []
+        return worker
+
+    def need_storage(self):  # type: ignore[no-untyped-def]
+        worker = super().need_storage()
+        self.pids += [worker.pid] if worker.pid not in self.pids else []
+        return worker
+
+
+def play(
+    power: Job | None,
+    storage: Job | None,
+    *,
+    policy: ProofPolicy = ProofPolicy.POWER,
+    action: Action = Action.OFF,
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
+    deadline_s: float = 5.0,
+    power_timeout_s: float = 20.0,
+    login_timeout_s: float = 5.0,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Played:
+    request = Request(
+        action,
+        Caller.CLUSTER,
+        "victim",
+        False,
+        policy,
+        BmcSettings("bmc", 623, b"", Secret(b"")) if power else None,
+        StorageSettings(("lun",), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
+        if storage
+        else None,
+        timing=Timing(deadline_s=deadline_s, power_timeout_s=power_timeout_s, login_timeout_s=login_timeout_s),
+    )
+    plan = make_plan(request)
+    workers = _WatchedWorkers(power or deaf, storage or deaf)
+    seen: list[object] = []
+
+    def observe(stamped: Stamped) -> None:
+        seen.append(stamped.what)
+
+    began = time.monotonic()
+    run = Run(plan, Deadline.after(deadline_s), workers, observe, interrupted)
+    facts = run.execute()
+    return Played(judge(plan, facts, run.late), time.monotonic() - began, run.late, seen, workers.pids)
+
+
+# --- the good case ---------------------------------------------------------------------------------------------------
+
+
+def test_power_and_storage_together() -> None:
+    played = play(
+        obedient_power, storage_says(LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)), policy=ProofPolicy.ALL
+    )
+    assert played.verdict.text == "Success: Powered OFF"
+    assert set(played.verdict.proofs) == {Proof.POWER, Proof.STORAGE}
+    assert not played.late
+
+
+def test_power_alone_is_not_gated() -> None:
+    assert play(obedient_power, None).verdict.success
+
+
+# --- the gate --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        storage_says(LunsIdentified(("lun",)), LOST),
+        storage_says(LunsIdentified(("lun",)), UNREACHABLE),
+        storage_says(LunsIdentified(("lun",)), StorageDone(1)),
+        storage_says(LunsIdentified(("lun",))),
+        storage_says(),
+        storage_says(then=lambda channel: os._exit(3)),
+        storage_says(then=lambda channel: os.kill(os.getpid(), signal.SIGKILL)),
+        storage_says(then=lambda channel: channel._sock.send(b"garbage") and None),
+        storage_says(LunsIdentified(("lun",)), "nonsense", 17, ISOLATED, StorageDone(1)),
+        storage_says(then=lambda channel: 1 // 0),  # type: ignore[arg-type, return-value]
+    ],
+    ids=[
+        "lost",
+        "unreachable",
+        "never-arbitrated",
+        "silent-exit",
+        "exit",
+        "status-3",
+        "killed",
+        "garbage",
+        "odd",
+        "raises",
+    ],
+)
+@pytest.mark.parametrize("policy", ProofPolicy)
+def test_power_is_not_touched_unless_arbitration_is_won(storage: Job, policy: ProofPolicy) -> None:
+    played = play(power_must_not_move, storage, policy=policy)
+    assert not played.verdict.success
+    assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
+    assert played.took_s < 4
+
+
+def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_until_the_deadline() -> None:
+    played = play(power_must_not_move, storage_says(LunsIdentified(("lun",)), then=hang), deadline_s=0.6)
+    assert not played.verdict.success
+    assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
+    assert played.late
+    assert played.took_s < 2.5
+
+
+def test_no_login_before_the_luns_make_sense() -> None:
+    played = play(power_must_not_move, storage_says(then=hang), deadline_s=0.5)
+    assert not any(isinstance(what, SessionOpened) for what in played.seen)
+
+
+def test_preferred_goes_on_when_no_lun_is_reachable() -> None:
+    played = play(
+        obedient_power,
+        storage_says(UNREACHABLE, LunFailed("lun", "dead"), StorageDone(1)),
+        arbitration=ArbitrationMode.PREFERRED,
+    )
+    assert played.verdict.success
+    assert played.verdict.proofs == (Proof.POWER,)
+
+
+def test_preferred_still_obeys_a_lost_race() -> None:
+    played = play(power_must_not_move, storage_says(LOST), arbitration=ArbitrationMode.PREFERRED)
+    assert not played.verdict.success
+
+
+def test_arbitration_off_does_not_wait() -> None:
+    played = play(obedient_power, storage_says(then=hang), arbitration=ArbitrationMode.OFF, deadline_s=4)
+    assert played.verdict.success
+
+
+# --- attempts at the BMC ---------------------------------------------------------------------------------------------
+
+
+def failing_power(final: bool, times: list[float] | None = None) -> Job:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(PowerFailed("bmc: no answer", final=final))
+
+    return job
+
+
+def test_a_bmc_without_an_answer_is_asked_again_until_the_deadline() -> None:
+    played = play(failing_power(False), None, deadline_s=1.8)
+    failures = [what for what in played.seen if isinstance(what, PowerFailed)]
+    assert len(failures) >= 2
+    assert not played.verdict.success
+    assert played.verdict.reasons == ("bmc: no answer",)
+    assert played.took_s < 3.5
+
+
+def test_a_refusal_is_final() -> None:
+    played = play(failing_power(True), None, deadline_s=5)
+    assert sum(isinstance(what, PowerFailed) for what in played.seen) == 1
+    assert played.took_s < 2
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda channel: os._exit(0),
+        lambda channel: os.kill(os.getpid(), signal.SIGKILL),
+        lambda channel: channel._sock.send(b"\x80garbage"),
+        lambda channel: 1 // 0,
+    ],
+    ids=["exit", "killed", "garbage", "raises"],
+)
+def test_an_attempt_that_ends_without_a_result_is_no_success_and_is_repeated(end: Job) -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        end(channel)
+
+    played = play(job, None, deadline_s=1.3)
+    assert not played.verdict.success
+    assert len(played.pids) >= 2
+
+
+def test_what_one_attempt_saw_counts_when_it_dies_afterwards() -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(SessionOpened())
+        channel.send(ChassisObserved(PowerState.OFF))
+        os._exit(1)
+
+    played = play(job, None, deadline_s=3, power_timeout_s=0.2)
+    assert played.verdict.success
+    assert played.verdict.reasons  # and what did not work is said
+
+
+def test_a_second_attempt_of_a_reboot_goes_on_at_on() -> None:
+    def job(channel: Channel) -> None:
+        order = channel.receive()
+        assert isinstance(order, PowerOrder)
+        channel.send(SessionOpened())
+        if not order.goal.off_proven:
+            channel.send(ChassisObserved(PowerState.OFF))
+            channel.send(PowerFailed("bmc: lost", final=False))
+        else:
+            channel.send(ChassisCommanded(ChassisCommand.ON))
+            channel.send(ChassisObserved(PowerState.ON))
+            channel.send(PowerDone())
+
+    played = play(job, None, action=Action.REBOOT)
+    assert played.verdict.text == "Success: Rebooted"
+    assert ChassisObserved(PowerState.ON) in played.seen
+
+
+def test_a_reboot_whose_power_on_is_refused_is_a_success_that_says_so() -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(SessionOpened())
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerFailed("bmc: power on refused", final=True))
+
+    played = play(job, None, action=Action.REBOOT)
+    assert played.verdict.text == "Success: Rebooted"
+    assert played.verdict.reasons == ("bmc: power on refused",)
+
+
+# --- patience and deadline -------------------------------------------------------------------------------------------
+
+
+def test_any_with_a_dead_bmc_is_decided_by_storage_after_the_login_timeout() -> None:
+    played = play(
+        deaf, storage_says(WON, ISOLATED, StorageDone(1)), policy=ProofPolicy.ANY, login_timeout_s=0.5, deadline_s=8
+    )
+    assert played.verdict.success
+    assert played.verdict.proofs == (Proof.STORAGE,)
+    assert 0.4 < played.took_s < 4
+
+
+def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> None:
+    played = play(deaf, storage_says(WON, ISOLATED, StorageDone(1)), deadline_s=0.8, login_timeout_s=0.2)
+    assert not played.verdict.success
+    assert played.verdict.proofs == (Proof.STORAGE,)
+    assert played.late
+    assert 0.7 < played.took_s < 2.5
+
+
+def test_a_slow_storage_gets_a_moment_when_power_has_settled_it() -> None:
+    played = play(obedient_power, storage_says(WON, then=hang), deadline_s=8)
+    assert played.verdict.success
+    assert played.took_s < 4
+
+
+def test_all_waits_for_both() -> None:
+    slow = storage_says(
+        WON, then=lambda channel: [time.sleep(0.5), channel.send(ISOLATED), channel.send(StorageDone(1))][-1]
+    )
+    played = play(obedient_power, slow, policy=ProofPolicy.ALL)
+    assert played.verdict.success
+
+
+def test_a_lun_that_failed_ends_the_wait_of_a_storage_policy() -> None:
+    played = play(
+        None, storage_says(WON, LunFailed("lun", "lun: dead"), StorageDone(1)), policy=ProofPolicy.STORAGE, deadline_s=8
+    )
+    assert not played.verdict.success
+    assert played.verdict.reasons == ("lun: dead",)
+    assert played.took_s < 4
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
+    def job(channel: Channel) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        if stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(60)
+
+    played = play(job, job, deadline_s=0.5)
+    assert not played.verdict.success
+    assert played.took_s < 2.5
+    assert len(played.pids) == 2
+    assert all(gone_within(pid) for pid in played.pids)
+
+
+def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:
+    def flood(channel: Channel) -> None:
+        channel.receive()
+        while True:
+            channel.send(SessionOpened())
+
+    played = play(flood, None, deadline_s=0.5)
+    assert played.took_s < 2.5
+    assert not played.verdict.success
+
+
+def test_an_interrupt_ends_it_at_once() -> None:
+    flag = time.monotonic() + 0.3
+    played = play(deaf, storage_says(then=hang), interrupted=lambda: time.monotonic() > flag, deadline_s=30)
+    assert played.took_s < 3
+    assert not played.verdict.success
+    assert all(gone_within(pid) for pid in played.pids)
