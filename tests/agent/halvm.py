@@ -1,0 +1,147 @@
+"""Runs fence_halvm, or its peer, as a caller does."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.rig.bmc import Bmc
+
+T = TypeVar("T")
+
+AGENT = str(Path(sys.executable).with_name("fence_halvm"))
+PEER = "/usr/sbin/fence_ipmilan"
+LIMIT_S = 100.0
+SETTLE_S = 1.0
+"""How long after its exit nothing of an agent may be left."""
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PCMK_service"} | {"LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a caller gets. status: negative when a signal ended it. took_s: from start to the end of its output."""
+
+    status: int
+    stdout: str
+    stderr: str
+    took_s: float
+
+    @property
+    def lines(self) -> list[str]:
+        """stderr's lines without the agent's name."""
+        return [line.removeprefix("fence_halvm: ") for line in self.stderr.splitlines()]
+
+
+class Call:
+    """One running agent, leader of a process group of its own, as Pacemaker starts it."""
+
+    def __init__(
+        self,
+        *argv: str,
+        stdin: str | None = None,
+        environ: dict[str, str] | None = None,
+        program: tuple[str, ...] = (AGENT,),
+    ) -> None:
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(
+            [*program, *argv],
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT | (environ or {}),
+            start_new_session=True,
+        )
+        if stdin is not None and self._process.stdin is not None:
+            self._process.stdin.write(stdin.encode("utf-8", "surrogateescape"))
+            self._process.stdin.close()
+            self._process.stdin = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Sends a signal to the agent, or to its whole process group."""
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def group(self) -> list[int]:
+        """The living processes of its process group, itself included. Zombies do not live."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (fields := _stat(entry)) and int(fields[2]) == self.pid and fields[0] != "Z":
+                found.append(int(entry.name))
+        return found
+
+    def end(self) -> Outcome:
+        """Reads to the end, as a caller does: a child that kept our streams open would be noticed here."""
+        stdout, stderr = self._process.communicate(timeout=LIMIT_S)
+        took_s = time.monotonic() - self.began
+        return Outcome(self._process.returncode, stdout.decode(), stderr.decode(), took_s)
+
+    def assert_all_gone(self) -> None:
+        """Nothing of it is left a second after its end."""
+        until = time.monotonic() + SETTLE_S
+        while (left := self.group()) and time.monotonic() < until:
+            time.sleep(0.02)
+        if left:
+            names = {pid: _cmdline(pid) for pid in left}
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"left behind: {names}")
+
+
+def halvm(*argv: str, stdin: str | None = None, environ: dict[str, str] | None = None) -> Outcome:
+    """Runs the agent to its end. No stdin: /dev/null."""
+    call = Call(*argv, stdin=stdin, environ=environ)
+    outcome = call.end()
+    call.assert_all_gone()
+    assert "Traceback" not in outcome.stderr, outcome.stderr
+    return outcome
+
+
+def ipmilan(*argv: str, stdin: str | None = None) -> Outcome:
+    """Runs the peer to its end."""
+    return Call(*argv, stdin=stdin, program=("/usr/bin/python3", "-W", "ignore", PEER)).end()
+
+
+def at(bmc: Bmc, port: int | None = None, username: str = "ADMIN", password: str = "ADMIN") -> tuple[str, ...]:
+    """Arguments that reach a BMC, or a proxy in front of it."""
+    return ("-a", bmc.address, "-u", str(port or bmc.port), "-l", username, "-p", password)
+
+
+def chassis_was_off(bmc: Bmc) -> bool:
+    """Whether the chassis really has been off since the log began, or is."""
+    return bmc.power == "off" or any(event.words == ("now", "off") for event in bmc.log())
+
+
+def _stat(directory: Path) -> list[str]:
+    """state, ppid, pgrp, ... of /proc/PID/stat; empty when it is gone."""
+    try:
+        return (directory / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _cmdline(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "gone"
+
+
+def together(jobs: Iterable[Callable[[], T]]) -> list[T]:
+    """Runs what mostly waits side by side."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]

@@ -1,0 +1,269 @@
+"""A BMC that is silent, wrong, slow or dying: the deadline holds, and only a chassis that was off makes success."""
+
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.agent.halvm import Outcome, at, chassis_was_off, halvm, together
+from tests.rig.bmc import Bmc
+from tests.rig.udp_proxy import RAKP_2, UdpProxy, Way, payload_type
+
+HELD_WITHIN_S = 1.0
+
+
+def by_deadline(deadline_s: float, *argv: str) -> Outcome:
+    """Runs to the deadline, and holds it within 1 s. The agent's own clock tells, as its debug file has it: Python's
+    start may take any time on a machine that runs other tests."""
+    with tempfile.NamedTemporaryFile("r") as debug:
+        outcome = halvm(*argv, f"--deadline={deadline_s:g}", "-D", debug.name)
+        ran_s = float(re.findall(r", in ([0-9.]+) s$", debug.read(), re.MULTILINE)[-1])
+    assert ran_s <= deadline_s + HELD_WITHIN_S, outcome
+    assert outcome.took_s <= deadline_s + 10, outcome
+    return outcome
+
+
+def fails_by_deadline(deadline_s: float, *argv: str) -> Outcome:
+    """And uses it up: no attempt was given up while there was time."""
+    outcome = by_deadline(deadline_s, *argv)
+    assert outcome.took_s >= deadline_s
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert len(outcome.lines) == 1
+    return outcome
+
+
+def test_a_silent_bmc(bmc: Bmc) -> None:
+    def one(action: str) -> None:
+        with UdpProxy((bmc.address, bmc.port), address=bmc.address, blackhole=True) as proxy:
+            outcome = fails_by_deadline(2, *at(bmc, proxy.port), "-o", action)
+            assert outcome.lines == [f"ERROR: {bmc.address}: Timed out: the BMC opened no session within 2 s"]
+            assert proxy.passed.to_bmc >= 3
+
+    together([partial(one, action) for action in ("off", "status", "on")])
+    assert bmc.power == "on"
+
+
+def test_nobody_listens(bmc: Bmc) -> None:
+    with UdpProxy((bmc.address, bmc.port), address=bmc.address) as gone:
+        port = gone.port
+    outcome = fails_by_deadline(2, *at(bmc, port), "-o", "off")
+    assert bmc.address in outcome.stderr
+
+
+def _flipped(packet: bytes) -> bytes:
+    return packet[:-1] + bytes((packet[-1] ^ 0xFF,))
+
+
+def _cut(packet: bytes) -> bytes:
+    return packet[:-7]
+
+
+def _empty(packet: bytes) -> bytes:
+    return packet[:16]
+
+
+def _noise(packet: bytes) -> bytes:
+    return packet[:16] + os.urandom(len(packet) - 16)
+
+
+def test_a_bmc_that_answers_rakp_2_wrongly_forever(bmc: Bmc) -> None:
+    def one(spoil: Callable[[bytes], bytes]) -> None:
+        def tamper(_way: Way, packet: bytes) -> bytes:
+            return spoil(packet) if payload_type(packet) == RAKP_2 else packet
+
+        with UdpProxy((bmc.address, bmc.port), address=bmc.address, tamper=tamper) as proxy:
+            outcome = by_deadline(3, *at(bmc, proxy.port), "-o", "off")
+            assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
+            assert proxy.passed.to_bmc < 60  # no storm
+
+    together([partial(one, spoil) for spoil in (_flipped, _cut, _empty, _noise)])
+    assert bmc.commands() == []
+
+
+def test_a_bmc_that_answers_nothing_but_noise(bmc: Bmc, proxy: UdpProxy) -> None:
+    proxy.tamper = lambda way, packet: os.urandom(len(packet)) if way is Way.TO_CLIENT else packet
+    outcome = by_deadline(3, *at(bmc, proxy.port), "-o", "off")
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert bmc.power == "on"
+
+
+def test_a_bmc_that_dies_in_the_login(bmc: Bmc) -> None:
+    def one(packets: int) -> None:
+        with UdpProxy((bmc.address, bmc.port), address=bmc.address, die_after=packets) as proxy:
+            outcome = fails_by_deadline(2, *at(bmc, proxy.port), "-o", "off")
+            assert "Timed out" in outcome.stderr
+
+    together([partial(one, packets) for packets in range(1, 6)])
+    assert bmc.power == "on"
+
+
+def test_a_bmc_that_dies_when_it_has_taken_the_off_command(bmc: Bmc, proxy: UdpProxy) -> None:
+    """The node is off, but nobody can know."""
+
+    def once_off() -> None:
+        while "power 0" not in bmc.commands() and not over.is_set():
+            time.sleep(0.002)
+        proxy.blackhole = True
+
+    bmc.slow(set_s=0.3)  # so that the answer, too, is lost
+    over = threading.Event()
+    watcher = threading.Thread(target=once_off)
+    watcher.start()
+    outcome = fails_by_deadline(3, *at(bmc, proxy.port), "-o", "off")
+    over.set()
+    watcher.join()
+    assert bmc.power == "off"
+    assert "chassis power was last seen on" in outcome.stderr
+
+
+def test_a_bmc_that_comes_back_within_the_deadline(bmc: Bmc, proxy: UdpProxy) -> None:
+    proxy.blackhole = True
+    timer = threading.Timer(1.5, lambda: setattr(proxy, "blackhole", False))
+    timer.start()
+    outcome = by_deadline(6, *at(bmc, proxy.port), "-o", "off")
+    timer.join()
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+    assert bmc.power == "off"
+
+
+def test_a_bmc_that_restarts_in_the_session(bmc: Bmc) -> None:
+    """Its sessions are gone; the chassis switches off late. A new session finds it off."""
+    with Bmc(bmc.address) as own:
+        own.lag(off_s=2.0)
+
+        def restart() -> None:
+            while "power 0" not in own.commands():
+                time.sleep(0.01)
+            own.restart()
+
+        watcher = threading.Thread(target=restart)
+        watcher.start()
+        outcome = by_deadline(10, *at(own), "-o", "off")
+        watcher.join()
+        assert outcome.status == 0
+        assert own.power == "off"
+
+
+def test_a_slow_bmc() -> None:
+    def one(get_s: float) -> None:
+        with Bmc("127.0.7.200") as own:
+            own.slow(get_s=get_s, set_s=1.5)
+            outcome = by_deadline(15, *at(own), "-o", "off")
+            assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+            assert own.power == "off"
+            assert own.commands() == ["power 0"]  # a slow BMC is not told again and again
+
+    together([partial(one, 0.0), partial(one, 1.0)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("action", "deadline_s"), [("off", 25.0), ("off", 60.0)])
+def test_a_bmc_that_takes_15_s_for_the_command(action: str, deadline_s: float) -> None:
+    with Bmc("127.0.7.201") as own:
+        own.slow(set_s=15)
+        outcome = by_deadline(deadline_s, *at(own), "-o", action)
+        assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+        assert own.power == "off"
+
+
+@pytest.mark.slow
+def test_a_bmc_that_takes_15_s_for_every_answer(bmc: Bmc) -> None:
+    with Bmc("127.0.7.202") as own:
+        own.slow(get_s=15, set_s=15)
+        outcome = by_deadline(20, *at(own), "-o", "off")
+        assert (outcome.status, outcome.stdout) == (1, "")
+        outcome = by_deadline(70, *at(own), "-o", "off", "--power-timeout=60")
+        assert outcome.status == 0
+        assert own.power == "off"
+
+
+def test_an_off_that_takes_its_time() -> None:
+    with Bmc("127.0.7.203") as own:
+        own.lag(off_s=2.0)
+        outcome = by_deadline(15, *at(own), "-o", "off")
+        assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+        assert own.power == "off"
+        assert 2.0 <= outcome.took_s < 5.0
+        assert own.commands() == ["power 0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_an_off_that_takes_5_s(action: str) -> None:
+    with Bmc("127.0.7.204") as own:
+        own.lag(off_s=5.0)
+        outcome = by_deadline(30, *at(own), "-o", action)
+        assert outcome.status == 0
+        assert chassis_was_off(own)
+        assert own.power == ("off" if action == "off" else "on")
+        assert 5.0 <= outcome.took_s < 8.0
+
+
+def test_an_off_that_never_happens(bmc: Bmc) -> None:
+    bmc.ignore(off=True)
+
+    def one(action: str, limits: tuple[str, ...], text: str) -> None:
+        outcome = by_deadline(3, *at(bmc), "-o", action, *limits)
+        assert (outcome.status, outcome.stdout) == (1, "")
+        assert outcome.lines == [f"ERROR: {bmc.address}: {text}"]
+
+    by_the_deadline = "Timed out: chassis power was last seen on, the BMC did not finish within 3 s"
+    by_the_timeout = "chassis power is still on 1 s after hard off"
+    together(
+        partial(one, action, limits, text)
+        for action in ("off", "reboot")
+        for limits, text in (((), by_the_deadline), (("--power-timeout=1",), by_the_timeout))
+    )
+    assert not chassis_was_off(bmc)
+
+
+def test_an_on_that_never_happens(bmc: Bmc) -> None:
+    bmc.power = "off"
+    bmc.ignore(on=True)
+    outcome = by_deadline(3, *at(bmc), "-o", "on", "--power-timeout=1")
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert outcome.lines == [f"ERROR: {bmc.address}: chassis power is still off 1 s after power on"]
+
+
+def test_a_reboot_is_a_success_once_the_node_was_off(bmc: Bmc) -> None:
+    """FenceAgentAPI: what does not come on again is for a person to look at, not for the cluster to wait for."""
+    bmc.ignore(on=True)
+    outcome = by_deadline(6, *at(bmc), "-o", "reboot", "--power-timeout=1")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    assert any("chassis power is still off" in line for line in outcome.lines)
+    assert bmc.power == "off"
+
+
+def test_a_bmc_that_says_off_only_once_the_chassis_is(bmc: Bmc) -> None:
+    """The moment of success is after the moment of off."""
+    with Bmc("127.0.7.205") as own:
+        own.lag(off_s=1.0)
+        outcome = by_deadline(10, *at(own), "-o", "off")
+        now_off = next(event.at_s for event in own.log() if event.words == ("now", "off"))
+        assert outcome.status == 0
+        assert time.clock_gettime(time.CLOCK_BOOTTIME) >= now_off
+
+
+TROUBLES: dict[str, Callable[[Bmc], None]] = {
+    "off is ignored": lambda bmc: bmc.ignore(off=True),
+    "off is refused": lambda bmc: bmc.refuse(),
+    "slow command": lambda bmc: bmc.slow(set_s=9),
+    "slow state": lambda bmc: bmc.slow(get_s=9),
+    "late off": lambda bmc: bmc.lag(off_s=9),
+}
+
+
+@pytest.mark.parametrize("argv", [("-o", "off"), ("-o", "reboot"), ("-o", "reboot", "-m", "cycle")], ids=" ".join)
+def test_never_a_success_without_off(argv: tuple[str, ...]) -> None:
+    def one(trouble: str) -> Outcome:
+        with Bmc("127.0.7.206") as own:
+            TROUBLES[trouble](own)
+            return by_deadline(1.5, *at(own), *argv)
+
+    outcomes = together([partial(one, trouble) for trouble in TROUBLES])
+    assert {(outcome.status, outcome.stdout) for outcome in outcomes} == {(1, "")}
