@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from multiprocessing.connection import Connection
 
-from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult, LunIsolated
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.nexus import Nexus
+from fencer.storage.nexus import Outcome as PrOutcome
 from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiStatus, ScsiTransport
 
@@ -117,10 +118,11 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, relogin: bool, pipe
         match order:
             case ("register",):
                 for nexus in lun.nexuses:
-                    nexus.register_and_ignore(own, False, deadline)
+                    _insist(partial(nexus.register_and_ignore, own, False, deadline))
                 pipe.send(None)
             case ("reserve",):
-                pipe.send(lun.nexuses[0].reserve(own, WERO, deadline))
+                _insist(partial(lun.nexuses[0].reserve, own, WERO, deadline))
+                pipe.send(None)
             case ("relogin",):
                 lun.close()
                 lun = connect()
@@ -139,11 +141,18 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, relogin: bool, pipe
             case ("write",):
                 pipe.send(_write(lun.nexuses[0], deadline))
             case ("clear",):
-                with suppress(StorageError):
-                    lun.nexuses[0].register_and_ignore(own, False, deadline)
-                    lun.nexuses[0].clear(own, deadline)
+                _insist(partial(lun.nexuses[0].register_and_ignore, own, False, deadline))
+                _insist(partial(lun.nexuses[0].clear, own, deadline))
                 pipe.send(None)
     lun.close()
+
+
+def _insist(command: Callable[[], PrOutcome]) -> None:
+    """Past the unit attentions that the race before has left."""
+    for _ in range(8):
+        if (outcome := command()) is PrOutcome.DONE:
+            return
+    raise RuntimeError(f"the race could not be set up: {outcome}")
 
 
 def _write(nexus: Nexus, deadline: Deadline) -> ScsiStatus:
@@ -195,7 +204,9 @@ class Agents:
                 process.kill()
         self._referee.close()
 
-    def race(self, skew_s: float, dice: random.Random, active: int | None = None) -> tuple[Outcome, int | None, float, object]:
+    def race(
+        self, skew_s: float, dice: random.Random, active: int | None = None
+    ) -> tuple[Outcome, int | None, float, object]:
         """active: the node that has the volume group active; None: neither."""
         self._ask(0, ("clear",))
         for node in (0, 1):

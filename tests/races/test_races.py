@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.races import contest
+from tests.races import contest, whole
 from tests.rig.target import Target
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.geteuid() != 0, reason="tgtd must run as root")]
@@ -23,3 +23,9 @@ def test_the_node_that_does_the_work_wins_when_ranks_are_on() -> None:
         for active in (0, 1):
             outcome, winner, _, what = agents.race(0.005, dice, active=active)
             assert (outcome, winner) == (contest.Outcome.ONE_SURVIVOR, active), what
+
+
+def test_of_two_whole_agents_one_survives() -> None:
+    with Target() as target:
+        series = whole.run([target.url()], 3, seed=3)
+    assert series.clean, series.table("whole")

@@ -1,0 +1,1 @@
+"""The whole agent, as a process, against a real target and a real BMC in userspace."""
