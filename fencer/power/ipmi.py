@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fencer.errors import BmcRefused, BmcUnreachable, UsageError
 from fencer.model import BmcSettings
 from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.power.ipmi_codes import PASSING, STATE_DEPENDENT, completion_code_text
 
 if TYPE_CHECKING:
     from fencer.power.ipmi_session import PatientSession
@@ -22,29 +23,6 @@ _MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 _MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 _MAX_KG_BYTES = 20  # IPMI 2.0 §22.25
 
-_COMPLETION_CODE = {  # IPMI 2.0 table 5-2
-    0xC0: "node busy",
-    0xC1: "invalid command",
-    0xC2: "invalid command for this LUN",
-    0xC3: "timeout",
-    0xC4: "out of space",
-    0xC5: "reservation cancelled",
-    0xC7: "request data length invalid",
-    0xC9: "parameter out of range",
-    0xCB: "not present",
-    0xCC: "invalid data field",
-    0xCE: "response could not be provided",
-    0xCF: "duplicate request",
-    0xD2: "BMC initialization in progress",
-    0xD3: "destination unavailable",
-    0xD4: "insufficient privilege",
-    0xD5: "not supported in the present state",
-    0xD6: "command disabled",
-    0xFF: "unspecified error",
-}
-_PASSING = frozenset((0xC0, 0xC3, 0xC4, 0xCE, 0xCF, 0xD2, 0xD3))
-"""Not now, or not through this bridge now: asking again may help."""
-_STATE_DEPENDENT = 0xD5
 _BUSY_TRIES = 5
 _BUSY_PAUSE_S = 0.25
 
@@ -119,12 +97,11 @@ class IpmiChassisPower:
                 raise self._unforeseen(operation, error) from error
             if code == 0:
                 return answer
-            if code not in _PASSING and code != _STATE_DEPENDENT:
+            if code not in PASSING and code != STATE_DEPENDENT:
                 break
         where = "" if self._settings.bridge_address is None else f" (bridged to {self._settings.bridge_address:#04x})"
-        meaning = _COMPLETION_CODE.get(code, "unknown")
-        reason = f"{self._settings}: {operation}{where}: refused with completion code {code:#04x} ({meaning})"
-        if code in _PASSING:
+        reason = f"{self._settings}: {operation}{where}: refused with {completion_code_text(code)}"
+        if code in PASSING:
             raise BmcUnreachable(reason)
         raise BmcRefused(reason)
 

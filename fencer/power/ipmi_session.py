@@ -23,10 +23,10 @@ from pyghmi.ipmi.private.session import Session
 
 from fencer.errors import BmcRefused, BmcUnreachable
 from fencer.model import BmcSettings, Privilege
+from fencer.power import ipmi_codes as codes
 
 _LONGEST_SLEEP_S = 0.5
-_FIRST_PATIENCE_S = 0.2
-_LONGEST_PATIENCE_S = 2.0
+_FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 0.2, 2.0
 _STEP_GROWTH = 1.25
 _PROBE_GROWTH = 1.1
 _RESEND_GROWTH = 1.3
@@ -41,36 +41,11 @@ _SHA1, _SHA256 = 1, 256  # pyghmi's words for cipher suites 3 and 17 (IPMI 2.0 t
 _HASHES_OF_CIPHER = {None: (_SHA256, _SHA1), 3: (_SHA1,), 17: (_SHA256,)}
 
 _APP_REQUEST, _APP_RESPONSE = 6, 7
-_GET_DEVICE_ID = 0x01
-_SEND_MESSAGE = 0x34
+_GET_DEVICE_ID, _SEND_MESSAGE = 0x01, 0x34
 _GET_CHANNEL_AUTH_CAPABILITIES = 0x38
-_SET_SESSION_PRIVILEGE = 0x3B
-_CLOSE_SESSION = 0x3C
+_SET_SESSION_PRIVILEGE, _CLOSE_SESSION = 0x3B, 0x3C
 
-_AUTH_CAPABILITIES_PACKET = bytes.fromhex("0600ff07 00 00000000 00000000 09 2018c8 8104 388e 04 b1")
-"""Get Channel Authentication Capabilities outside of any session (IPMI 2.0 §13.6, §22.13)."""
-
-_RAKP_STATUS = {  # IPMI 2.0 table 13-15
-    0x01: "it has no free session slot",
-    0x03: "invalid payload type",
-    0x04: "invalid authentication algorithm",
-    0x05: "invalid integrity algorithm",
-    0x06: "no matching authentication payload",
-    0x07: "no matching integrity payload",
-    0x09: "invalid role",
-    0x0A: "unauthorized role or privilege level",
-    0x0B: "it has no free session slot for this privilege level",
-    0x0C: "invalid user name length",
-    0x0D: "unauthorized user name",
-    0x0E: "unauthorized GUID",
-    0x0F: "invalid integrity check value",
-    0x10: "invalid confidentiality algorithm",
-    0x11: "no cipher suite matches",
-    0x12: "illegal parameter",
-}
-_NO_SLOT = (0x01, 0x0B)
-_STALE_SESSION_ID = (0x02, 0x08)
-_NOT_WITH_THIS_PRIVILEGE = (0x09, 0x0A, 0x0D)  # which one depends on the vendor
+_SESSIONLESS_ANSWER_BYTES = 30
 
 
 def _receive_here(timeout: float, myaddr: object = None, evq: object = None) -> None:  # noqa: ARG001  pyghmi's signature
@@ -105,10 +80,8 @@ class PatientSession(Session):
     sockaddr: tuple[Any, ...] | None = None
 
     def __new__(cls, settings: BmcSettings) -> "PatientSession":
-        kg = settings.kg.reveal if settings.kg else None
-        return super().__new__(
-            cls, settings.address, settings.username, settings.password.reveal, port=settings.port, kg=kg
-        )
+        who = settings.username, settings.password.reveal
+        return super().__new__(cls, settings.address, *who, settings.port, settings.kg.reveal if settings.kg else None)
 
     def __init__(self, settings: BmcSettings) -> None:
         """Raises socket.gaierror when the address does not resolve."""
@@ -119,6 +92,7 @@ class PatientSession(Session):
         self._base_patience_s = _FIRST_PATIENCE_S
         self._no_slot_answers = 0
         self._malformed_answers = 0
+        self._generation = 0
         self._sessionless_answers = 0
         self._asked_at: dict[int, float] = {}
         self._bridge: dict[str, int] | None = None
@@ -128,14 +102,10 @@ class PatientSession(Session):
         self._responses: list[dict[str, Any]] = []
         self._handle: Callable[[dict[str, Any]], None] = self._got_channel_auth_cap
         self._begin_step()
+        kg = settings.kg.reveal if settings.kg else None
+        who = settings.username, settings.password.reveal
         super().__init__(
-            settings.address,
-            settings.username,
-            settings.password.reveal,
-            port=settings.port,
-            kg=settings.kg.reveal if settings.kg else None,
-            onlogon=lambda _: None,
-            privlevel=settings.privilege,
+            settings.address, *who, settings.port, kg, onlogon=lambda _: None, privlevel=settings.privilege
         )
 
     # What the adapter calls
@@ -152,10 +122,11 @@ class PatientSession(Session):
         self._answers.clear()
         self._resends = 0
         self._sessionless_answers = 0
+        self._generation = (self._generation + 1) & 0x3F
         self.request_entry.clear()  # so that late answers to what was asked before are dropped
         self._handle = self._got_answer
         self._begin_step()
-        self._send_command()
+        self._request(*self._command, self._bridge)
         while not self._answers:
             Session.wait_for_rsp(_LONGEST_SLEEP_S)
         answer = self._answers.pop()
@@ -182,10 +153,6 @@ class PatientSession(Session):
         self.ipmicallback = self._responses.append
         self._send_ipmi_net_payload(netfn, command, data, bridge_request=bridge, retry=retry)
 
-    def _send_command(self) -> None:
-        netfn, command, data = self._command
-        self._request(netfn, command, data, self._bridge)
-
     def _begin_step(self) -> None:
         self._tries = 1
         self._patience_s = self._base_patience_s
@@ -199,7 +166,7 @@ class PatientSession(Session):
         self._patience_s = min(self._patience_s * growth, _LONGEST_PATIENCE_S)
         if self._ready:
             if self._tries % 3 == 0 and self.sockaddr is not None:
-                pyghmi_session._io_sendto(self.socket, _AUTH_CAPABILITIES_PACKET, self.sockaddr)
+                pyghmi_session._io_sendto(self.socket, _sessionless_question(self._generation), self.sockaddr)
             self._request(_APP_REQUEST, _GET_DEVICE_ID)
         elif self.sessioncontext is None:
             self._get_channel_auth_cap()
@@ -266,14 +233,14 @@ class PatientSession(Session):
             self._hashes = (self.attemptedhash,)
             self._begin_step()
             super()._got_rmcp_response(data)
-        elif status in _NO_SLOT:
+        elif status in codes.RAKP_NO_SLOT:
             self._wait_for_slot(status)
         else:
             self._hashes = tuple(each for each in self._hashes if each != self.attemptedhash)
             if not self._hashes:
                 raise BmcRefused(
                     f"{self._settings}: login: the BMC does not accept cipher suite "
-                    f"{self._settings.cipher or '17 or 3'} ({_status_text(status)})"
+                    f"{self._settings.cipher or '17 or 3'} ({codes.rakp_status_text(status)})"
                 )
             self._begin_step()
             self._open_rmcpplus_request()
@@ -301,13 +268,15 @@ class PatientSession(Session):
         super()._got_rakp4(data)
 
     def _got_refusal(self, status: int) -> None:
-        user = _shown(self._settings.username)
-        level = _level_name(self.privlevel)
-        if status in _STALE_SESSION_ID:
+        user = codes.shown_name(self._settings.username)
+        level = codes.level_name(self.privlevel)
+        if status in codes.RAKP_STALE_SESSION_ID:
             return  # what was sent again met a session that is gone: the timer starts again
-        if status in _NO_SLOT:
+        if status in codes.RAKP_NO_SLOT:
             self._wait_for_slot(status)
-        elif status in _NOT_WITH_THIS_PRIVILEGE and self.autopriv and self.privlevel == Privilege.ADMINISTRATOR:
+        elif (
+            status in codes.RAKP_NOT_WITH_THIS_PRIVILEGE and self.autopriv and self.privlevel == Privilege.ADMINISTRATOR
+        ):
             self.privlevel = Privilege.OPERATOR
             self._restart()
         elif self._sent_twice:
@@ -315,17 +284,20 @@ class PatientSession(Session):
             self._restart()
         elif status == 0x0D:
             raise BmcRefused(f"{self._settings}: login: unknown user {user}, or not allowed in as {level}")
-        elif status in _NOT_WITH_THIS_PRIVILEGE:
+        elif status in codes.RAKP_NOT_WITH_THIS_PRIVILEGE:
             raise BmcRefused(f"{self._settings}: login: privilege level {level} is not granted to user {user}")
         elif status == 0x0F:
             raise BmcRefused(f"{self._settings}: login: wrong password for user {user}")
         else:
-            raise BmcRefused(f"{self._settings}: login: refused for user {user}: {_status_text(status)}")
+            raise BmcRefused(f"{self._settings}: login: refused for user {user}: {codes.rakp_status_text(status)}")
+
+    def _may_give_way(self) -> bool:
+        return self.autopriv and self.privlevel == Privilege.ADMINISTRATOR
 
     def _wait_for_slot(self, status: int) -> None:
         self._no_slot_answers += 1
         if self._no_slot_answers >= _NO_SLOT_TRIES:
-            raise BmcUnreachable(f"{self._settings}: login: the BMC lets nobody in: {_status_text(status)}")
+            raise BmcUnreachable(f"{self._settings}: login: the BMC lets nobody in: {codes.rakp_status_text(status)}")
         time.sleep(_NO_SLOT_PAUSE_S)
         self._restart()
 
@@ -339,7 +311,9 @@ class PatientSession(Session):
         elif self.sessioncontext == "EXPECTINGRAKP4":
             raise BmcRefused(f"{self._settings}: login: wrong Kg (BMC key)")
         elif self.sessioncontext == "FAILED":
-            raise BmcRefused(f"{self._settings}: login: wrong password for user {_shown(self._settings.username)}")
+            raise BmcRefused(
+                f"{self._settings}: login: wrong password for user {codes.shown_name(self._settings.username)}"
+            )
         else:
             raise BmcUnreachable(f"{self._settings}: login: {parameter['error']}")
 
@@ -357,13 +331,13 @@ class PatientSession(Session):
         if code == 0:
             self._ready = True
             self.logging = False
-        elif self.autopriv and self.privlevel == Privilege.ADMINISTRATOR:
+        elif self._may_give_way():
             self.privlevel = Privilege.OPERATOR
             self._req_priv_level()
         else:
             raise BmcRefused(
-                f"{self._settings}: login: privilege level {_level_name(self.privlevel)} is not granted "
-                f"to user {_shown(self._settings.username)} (completion code {code:#04x})"
+                f"{self._settings}: login: privilege level {codes.level_name(self.privlevel)} is not granted "
+                f"to user {codes.shown_name(self._settings.username)} (completion code {code:#04x})"
             )
 
     # Receiving
@@ -384,7 +358,7 @@ class PatientSession(Session):
         # Spaced wider each time, for a BMC that answers Get Device ID at once and still works on the command.
         self._resends += 1
         self._patience_s = min(self._base_patience_s * _RESEND_GROWTH**self._resends, _LONGEST_PATIENCE_S)
-        self._send_command()
+        self._request(*self._command, self._bridge)
 
     def _parse_ipmi_payload(self, payload: bytearray) -> int | None:
         asked_at = self._asked_at.pop(payload[4] >> 2, None) if len(payload) >= 7 else None
@@ -401,6 +375,8 @@ class PatientSession(Session):
         self, data: bytearray, sockaddr: tuple[Any, ...] | None = None, qent: Sequence[Any] | None = None
     ) -> int | None:
         if self._ready and len(data) > 4 and data[4] == 0:
+            if self._answers or len(data) < _SESSIONLESS_ANSWER_BYTES or data[18] >> 2 != self._generation:
+                return None  # late: asked while an earlier command was slow
             self._sessionless_answers += 1
             if self._sessionless_answers >= _SESSION_LOST_ANSWERS:
                 raise BmcUnreachable(f"{self._settings}: the BMC has dropped the session")
@@ -416,13 +392,8 @@ class PatientSession(Session):
             return None
 
 
-def _status_text(status: int) -> str:
-    return _RAKP_STATUS.get(status, f"status code {status:#04x}")
-
-
-def _level_name(level: int) -> str:
-    return Privilege(level).name.lower()
-
-
-def _shown(username: bytes) -> str:
-    return username.decode("utf-8", "backslashreplace") or "''"
+def _sessionless_question(number: int) -> bytes:
+    """Get Channel Authentication Capabilities outside of any session (IPMI 2.0 §13.6, §22.13)."""
+    body = bytes((0x81, number << 2, _GET_CHANNEL_AUTH_CAPABILITIES, 0x8E, Privilege.ADMINISTRATOR))
+    checksum = -sum(body) & 0xFF
+    return bytes.fromhex("0600ff07 00 00000000 00000000 09 2018c8") + body + bytes((checksum,))
