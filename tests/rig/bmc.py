@@ -65,7 +65,8 @@ class Bmc:
     (operator), user/test (user) and a satellite controller at IPMB address 30h. ipmi_sim does not hold its users to
     their privilege, only a session to the level it asked for.
 
-    address: any loopback address, also ``::1``. port: 0 takes a free one. kg: the BMC key, up to 20 bytes, or none.
+    address: any loopback address, also ``::1``. port: 0 takes a free one. kg: the BMC key, up to 20 ASCII
+    characters, or none.
     Knobs may be turned at any time. Raises RuntimeError when ipmi_sim does not come up.
     """
 
@@ -111,7 +112,7 @@ class Bmc:
         state = self._directory / "state"
         shutil.rmtree(state, ignore_errors=True)  # it remembers users, which then win over lan.conf
         state.mkdir()
-        kg_line = f"    bmc_key 0x{self._kg.ljust(20, bytes(1)).hex()}\n" if self._kg else ""
+        kg_line = f'    bmc_key "{self._kg.decode("ascii")}"\n' if self._kg else ""
         lan = self._directory / "lan.conf"
         lan.write_text(
             _LAN.format(address=self.address, port=self.port, hook=_HOOK, chassis=self.chassis, kg_line=kg_line)
