@@ -1,0 +1,234 @@
+"""What a caller gets from the whole agent on shared LUNs, and what is on the LUNs afterwards."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fencer.storage.reservations import guard_key
+from fencer.storage.transport import ScsiStatus
+from tests.agent_storage.nodes import NAMES, Answer, Node, Witness, finish
+from tests.rig.bmc import Bmc
+from tests.rig.target import Target
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.geteuid() != 0, reason="tgtd must run as root")]
+KILLS = int(os.environ.get("KILLS", "5"))
+
+
+@pytest.fixture(scope="module")
+def bmc() -> Iterator[Bmc]:
+    with Bmc() as bmc:
+        yield bmc
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with Target(luns=2) as target:
+        yield target
+
+
+@pytest.fixture
+def nodes(target: Target, tmp_path: Path) -> tuple[Node, Node]:
+    """serv-0001 and serv-0002, unfenced."""
+    both = Node(0, tmp_path, target.urls), Node(1, tmp_path, target.urls)
+    for node in both:
+        answer = node.unfence()
+        assert (answer.status, answer.stdout) == (0, "Success: Powered ON\n"), answer.stderr
+    return both
+
+
+def bmc_options(bmc: Bmc, **more: object) -> dict[str, object]:
+    return {"ip": bmc.address, "ipport": bmc.port, "username": "ADMIN", "password": "ADMIN", "cipher": 3} | more
+
+
+def fenced(target: Target, victim: Node) -> bool:
+    """By the LUNs alone: the key gone from all of them, a reservation held."""
+    ok = True
+    for url in target.urls:
+        witness = Witness(url)
+        keys = witness.keys().keys
+        ok = ok and not {victim.key, guard_key(victim.key)} & set(keys) and witness.reservation().type is not None
+        witness.close()
+    return ok
+
+
+def test_off_isolates_every_lun_and_the_victims_writes_are_refused(target: Target, nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    kernels = [Witness(url, "kernel", one.key) for url in target.urls]
+    assert [kernel.write() for kernel in kernels] == [ScsiStatus.GOOD] * 2
+    answer = two.call("off", one.name)
+    assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+    assert "proved by storage" in answer.stderr
+    assert "plain PREEMPT" in answer.stderr  # tgtd has no PREEMPT AND ABORT
+    assert [kernel.write() for kernel in kernels] == [ScsiStatus.RESERVATION_CONFLICT] * 2
+    assert fenced(target, one)
+    again = two.typed("off", one.name)
+    assert (again.status, again.stdout) == (0, "Success: Already OFF\n"), again.stderr
+    assert two.call("status", one.name).status == 2
+    assert two.call("status", two.name).status == 0
+    assert two.call("monitor", one.name).status == 0
+    for kernel in kernels:
+        kernel.close()
+
+
+def test_a_fenced_node_loses_every_fence_and_never_registers_again(target: Target, nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    assert two.call("reboot", one.name).stdout == "Success: Rebooted\n"
+    before = [_listing(url) for url in target.urls]
+    lost = one.call("off", two.name)
+    assert (lost.status, lost.stdout) == (1, "")
+    assert "the fence race is lost, nothing was powered off" in lost.stderr
+    for _ in range(2):  # marker rules over two runs
+        refused = one.unfence()
+        assert refused.status == 1
+        assert "this node was fenced" in refused.stderr
+    assert [_listing(url) for url in target.urls] == before, "the loser wrote something"
+    one.forget()  # a reboot
+    assert one.unfence().status == 0
+    assert not fenced(target, one)
+
+
+def _listing(url: str) -> object:
+    """Generation and keys: any PERSISTENT RESERVE OUT but RESERVE and RELEASE moves them."""
+    witness = Witness(url)
+    try:
+        return witness.keys()
+    finally:
+        witness.close()
+
+
+def test_re_register_overrides(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    assert two.call("off", one.name).status == 0
+    assert one.call("on", one.name, re_register=1).status == 0
+
+
+def test_a_node_that_was_never_unfenced_writes_nothing(target: Target, tmp_path: Path) -> None:
+    two = Node(1, tmp_path, target.urls)
+    before = [_listing(url) for url in target.urls]
+    answer = two.call("off", NAMES[0])
+    assert (answer.status, answer.stdout) == (1, "")
+    assert "never unfenced" in answer.stderr
+    assert [_listing(url) for url in target.urls] == before
+
+
+def test_a_lun_that_one_node_cannot_name_leaves_the_race_undecided(target: Target, nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    two.urls = [*target.urls, target.url(9)]
+    answer = two.call("off", one.name, deadline=5)
+    assert answer.status == 1
+    assert "cannot be told" in answer.stderr
+    assert not fenced(target, one)
+
+
+def test_two_entries_for_one_lun_are_refused(target: Target, nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    two.urls = [target.url(1), target.url(1).replace("127.0.0.1", "127.0.0.1", 1)]
+    answer = two.call("off", one.name)
+    assert answer.status == 1
+    assert not fenced(target, one)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"key": "0"}, "key: 0x0 is no reservation key"),
+        ({"key": "5", "local_key": "5"}, "own key"),
+        ({"plug": "serv-0002"}, "this node"),
+        ({"plug": "serv-0009"}, "no node serv-0009"),
+        ({"devices": "/dev/null"}, "devices: /dev/null"),
+        ({"devices": "iscsi://nowhere"}, "is not an iSCSI URL"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_sent(
+    nodes: tuple[Node, Node], target: Target, more: dict[str, str], says: str
+) -> None:
+    before = [_listing(url) for url in target.urls]
+    answer = nodes[1].call("off", more.pop("plug", "serv-0001"), **more)
+    assert (answer.status, answer.stdout) == (1, "")
+    assert says in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert [_listing(url) for url in target.urls] == before
+
+
+# --- with a BMC ------------------------------------------------------------------------------------------------------
+
+
+def test_power_and_storage_both_prove(target: Target, nodes: tuple[Node, Node], bmc: Bmc) -> None:
+    bmc.power = "on"
+    answer = nodes[1].call("off", "serv-0001", proof="all", **bmc_options(bmc))
+    assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+    assert "proved by power" in answer.stderr
+    assert "and storage" in answer.stderr
+    assert bmc.power == "off"
+    assert fenced(target, nodes[0])
+
+
+def test_an_undecidable_race_touches_no_power(target: Target, nodes: tuple[Node, Node], bmc: Bmc) -> None:
+    bmc.power = "on"
+    before = bmc.commands()
+    target.stop()
+    began = time.monotonic()
+    try:
+        answer = nodes[1].call("reboot", "serv-0001", deadline=2, **bmc_options(bmc))
+    finally:
+        target.resume()
+    assert time.monotonic() - began < 5
+    assert answer.status == 1
+    assert bmc.commands() == before
+    assert bmc.power == "on"
+
+
+def test_a_lost_race_touches_no_power(nodes: tuple[Node, Node], bmc: Bmc) -> None:
+    bmc.power = "on"
+    before = bmc.commands()
+    assert nodes[0].call("off", "serv-0002").status == 0
+    answer = nodes[1].call("reboot", "serv-0001", **bmc_options(bmc))
+    assert answer.status == 1
+    assert "lost" in answer.stderr
+    assert bmc.commands() == before
+
+
+def dead_bmc() -> dict[str, object]:
+    """A loopback address where nobody listens."""
+    return {"ip": "127.0.0.99", "ipport": 9, "username": "ADMIN", "password": "ADMIN", "login_timeout": 1}
+
+
+def test_any_with_a_dead_bmc_is_proved_by_storage(target: Target, nodes: tuple[Node, Node]) -> None:
+    answer = nodes[1].call("off", "serv-0001", proof="any", deadline=8, **dead_bmc())
+    assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+    assert "proved by storage" in answer.stderr
+    assert "not powered off" in answer.stderr
+    assert fenced(target, nodes[0])
+
+
+def test_power_with_a_dead_bmc_fails_at_its_deadline(nodes: tuple[Node, Node]) -> None:
+    began = time.monotonic()
+    answer = nodes[1].call("off", "serv-0001", proof="power", deadline=3, **dead_bmc())
+    assert answer.status == 1
+    assert 2.5 < time.monotonic() - began < 5.5
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+
+def test_killed_at_any_point_and_called_again_it_completes(target: Target, nodes: tuple[Node, Node], bmc: Bmc) -> None:
+    """The verdict of the second call is right, and what it says is so. KILLS=100 for the whole of it."""
+    one, two = nodes
+    dice = random.Random(int(os.environ.get("KILL_SEED", "7")))
+    for _ in range(KILLS):
+        bmc.power = "on"
+        process = two.start("reboot", one.name, proof="all", **bmc_options(bmc))
+        time.sleep(dice.uniform(0.0, 0.45))
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+        answer: Answer = two.call("reboot", one.name, proof="all", **bmc_options(bmc))
+        assert (answer.status, answer.stdout) == (0, "Success: Rebooted\n"), answer.stderr
+        assert fenced(target, one)
+        assert bmc.power == "on"
+        one.forget()
+        assert one.unfence().status == 0
