@@ -1,0 +1,149 @@
+"""Bad input: one sentence that names the option and the remedy, exit 1, nothing sent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fencer.cli import asking
+from fencer.errors import UsageError
+from tests.agent.halvm import Call, at, halvm
+from tests.rig.bmc import Bmc
+from tests.rig.target import Target
+from tests.rig.udp_proxy import UdpProxy
+
+CLUSTER = """<cluster name="c"><clusternodes>
+<clusternode name="serv-0001" nodeid="1"/><clusternode name="serv-0002" nodeid="2"/>
+</clusternodes></cluster>"""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """argv: beside the BMC's address. says: how the sentence begins. remedy: what it contains."""
+
+    argv: tuple[str, ...]
+    says: str
+    remedy: str = "give "
+
+
+KEYS = ("-k", "2", "--local-key=1")
+BAD = [
+    Bad(("-o", "explode"), "Failed: Unrecognised action 'explode'", "give one of on, off"),
+    Bad(("-o", "off", "-u", "70000"), "ipport: 70000"),
+    Bad(("-o", "off", "-u", "x"), "ipport: 'x'"),
+    Bad(("-o", "off", "--delay=-1"), "delay: '-1'"),
+    Bad(("-o", "off", "--deadline=0"), "deadline: 0"),
+    Bad(("-o", "off", "--power-timeout=soon"), "power_timeout: 'soon'"),
+    Bad(("-o", "off", "--retry-on=many"), "retry_on: 'many'"),
+    Bad(("-o", "off", "-L", "king"), "privlvl: 'king'"),
+    Bad(("-o", "off", "-m", "hammer"), "method: 'hammer'"),
+    Bad(("-o", "off", "-C", "9"), "cipher: suite 9"),
+    Bad(("-o", "off", "--target=far"), "target: 'far'"),
+    Bad(("-o", "off", "--hexadecimal-kg=xyz"), "hexadecimal_kg: not hexadecimal"),
+    Bad(("-o", "off", "--hexadecimal-kg=" + 21 * "00"), "hexadecimal_kg: 21 bytes", "at most 20"),
+    Bad(("-o", "off", "-p", 21 * "x"), "password: 21 bytes"),
+    Bad(("-o", "off", "-l", 17 * "x"), "username: 17 bytes"),
+    Bad(("-o", "off", "-S", "/nonexistent"), "password_script: /nonexistent: No such file"),
+    Bad(("-o", "off", "-S", "/etc/passwd"), "password_script: /etc/passwd: Permission denied"),
+    Bad(("-o", "off", "-S", "/bin/false"), "password_script: /bin/false: exit status 1"),
+    Bad(("-o", "off", "-S", " "), "password_script:"),
+    Bad(("-o", "off", "-S", "'"), "password_script:"),
+    Bad(("-o", "off", "--proof=all"), "proof: all needs the shared LUNs"),
+    Bad(("-o", "off", "--proof=storage"), "proof: storage needs the shared LUNs"),
+    Bad(("-o", "off", "--proof=luck"), "proof: 'luck'"),
+    Bad(("-o", "off", "-d", "/dev/null", *KEYS), "devices: /dev/null is not a block device"),
+    Bad(("-o", "off", "-d", "/etc/passwd", *KEYS), "devices: /etc/passwd is not a block device"),
+    Bad(("-o", "off", "-d", "/dev/gone", *KEYS), "devices: /dev/gone does not exist", "correct the name"),
+    Bad(("-o", "off", "-d", "sdb", *KEYS), "devices: sdb is neither a path nor a WWID"),
+    Bad(("-o", "off", "-d", "iscsi://x", *KEYS), "devices: 'iscsi://x' is not an iSCSI URL"),
+    Bad(("-o", "off", "-d", "iscsi://x:99999/iqn.x/1", *KEYS), "devices: 'iscsi://x:99999/iqn.x/1'"),
+    Bad(("-o", "off", "--vg=vanished", *KEYS), "vg: no physical volume of volume group vanished", "correct the name"),
+    Bad(("-o", "off", "-d", "/dev/null", "-k", "0", "--local-key=1"), "key: 0x0"),
+    Bad(("-o", "off", "-d", "/dev/null", "-k", "1", "--local-key=0"), "local_key: 0x0"),
+    Bad(("-o", "off", "-d", "/dev/null", "-k", "spam", "--local-key=1"), "key: 'spam'"),
+    Bad(("-o", "off", "-d", "/dev/null", "-k", "1" * 17, "--local-key=1"), "key: 0x1111"),
+    Bad(("-o", "off", "-d", "/dev/null", "-k", "0x1", "--local-key=01"), "key: 0x1 is this node's own key"),
+    Bad(("-o", "off", "--cluster-conf=/nonexistent"), "cluster_conf: /nonexistent: No such file"),
+    Bad(("-o", "off", "--cluster-conf=/etc/passwd"), "cluster_conf: /etc/passwd line 1", "correct the XML"),
+    Bad(("-o", "off", "-D", "/nonexistent/x"), "debug_file: /nonexistent/x"),
+    Bad(("-o", "off", "--no-such"), "Command line: option --no-such not recognized", "see --help"),
+    Bad(("-o", "off", "--po=1"), "Command line: option --po", "see --help"),
+    Bad(("-o", "off", "--delay"), "Command line: option --delay", "see --help"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: " ".join(bad.argv)[:60])
+def test_bad_input_is_one_sentence_and_nothing_is_sent(bmc: Bmc, proxy: UdpProxy, bad: Bad) -> None:
+    outcome = halvm(*at(bmc, proxy.port), *bad.argv)
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert len(outcome.lines) == 1, outcome.stderr
+    assert outcome.lines[0].startswith(f"ERROR: {bad.says}")
+    assert bad.remedy in outcome.lines[0]
+    assert proxy.passed.to_bmc == 0
+    assert bmc.log() == []
+
+
+@pytest.mark.parametrize("argv", [("-o", "off"), ("-o", "monitor"), ("-o", "status"), ("-l", "ADMIN")], ids=" ".join)
+def test_a_missing_address_names_every_way_out(argv: tuple[str, ...]) -> None:
+    outcome = halvm(*argv)
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+    assert outcome.lines[0].startswith("ERROR: ip: ")
+    assert "vg=" in outcome.lines[0]
+
+
+@pytest.mark.parametrize("action", ["off", "reboot", "diag"])
+def test_this_node_as_target_is_refused(bmc: Bmc, proxy: UdpProxy, cluster_conf: Path, action: str) -> None:
+    cluster_conf.write_text(CLUSTER)
+    known = (f"--cluster-conf={cluster_conf}", "--local-node=serv-0001")
+    for name in ("serv-0001", "SERV-0001", "serv-0001.example.org"):
+        outcome = halvm(*at(bmc, proxy.port), "-o", action, "-n", name, *known)
+        assert (outcome.status, len(outcome.lines)) == (1, 1), name
+        assert "a node cannot fence itself" in outcome.stderr
+    assert proxy.passed.to_bmc == 0
+
+
+def test_two_names_of_one_lun_are_refused(bmc: Bmc, proxy: UdpProxy) -> None:
+    with Target() as target:
+        twin = target.url(1).replace("127.0.0.1", "localhost")
+        outcome = halvm(*at(bmc, proxy.port), "-o", "off", "-d", f"{target.url(1)},{twin}", *KEYS)
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+    assert outcome.lines[0].startswith("ERROR: devices: ")
+    assert "name it once" in outcome.lines[0]
+    assert bmc.log() == []
+
+
+def test_a_password_script_that_hangs_is_given_up_with_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "left"
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\n(sleep 3; touch {left}) &\nwait\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(asking, "PASSWORD_SCRIPT_S", 0.3)
+    with pytest.raises(UsageError, match=r"no answer within 0.3 s: give the path of a program"):
+        asking._password({"password_script": str(script)})
+    processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(str(script).encode() in each for each in processes)
+    assert not left.exists()
+
+
+@pytest.mark.slow
+def test_a_password_script_that_hangs_ends_in_a_sentence(bmc: Bmc, proxy: UdpProxy) -> None:
+    call = Call(*at(bmc, proxy.port), "-o", "off", "-S", "sleep 60")
+    outcome = call.end()
+    call.assert_all_gone()
+    assert outcome.lines[0].startswith("ERROR: password_script: sleep 60: no answer within 5 s: give ")
+    assert proxy.passed.to_bmc == 0
+
+
+def test_a_huge_name_does_not_fill_a_callers_pipe(bmc: Bmc) -> None:
+    lines = [f"ipaddr={bmc.address}", f"nodename={'x' * 500_000}", "action=off", "devices=/dev/null", "verbose=3"]
+    outcome = halvm(stdin="\n".join(lines) + "\n")
+    assert outcome.status == 1
+    assert len(outcome.stdout) + len(outcome.stderr) < 8000
+
+
+def test_control_characters_do_not_reach_a_terminal(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc), "-o", "off", "-S", "/tmp/\x1b[2Jx")
+    assert outcome.status == 1
+    assert "\x1b" not in outcome.stderr
