@@ -1,8 +1,8 @@
 """Several nodes' procedures against fake targets, one SCSI command at a time, in an order that somebody else chooses.
 
-Each procedure runs in a thread of its own that stops before every command and every sleep. Stage.step() lets one of them
-go on to its next stop, with a fate for the command it stands before; so every interleaving of whole commands, every
-lost command or answer and every crash can be played, and played again.
+Each procedure runs in a thread of its own that stops before every command and every sleep. Stage.step() lets one of
+them go on to its next stop, with a fate for the command it stands before; so every interleaving of whole commands,
+every lost command or answer and every crash can be played, and played again.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Two nodes fence each other on one LUN: thousands of random interleavings, command by command.
 
-The state machine of test_interleavings.py roams; this one goes where it hurts, and is quick: both nodes registered, some
-of them on a nexus that a relogin took from them, some of them killed and called again, some answers lost.
+The state machine of test_interleavings.py roams; this one goes where it hurts, and is quick: both nodes registered,
+some on a nexus that a relogin took from them, some killed and called again, some answers lost.
 """
 
 import os
@@ -164,7 +164,7 @@ def test_the_window_of_0002_exists_and_is_as_it_says() -> None:
     target.relogin("b")
     b.call()
     assert b.stage is not None
-    while not (b.stage.pending[:2] == bytes((0x5F, OutAction.REGISTER))):
+    while b.stage.pending[:2] != bytes((0x5F, OutAction.REGISTER)):
         b.stage.step()
     a.call()
     assert a.stage is not None

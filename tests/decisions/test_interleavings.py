@@ -1,4 +1,4 @@
-"""No interleaving of commands, crashes, lost answers and relogins lets two nodes fence each other, or a fenced one write.
+"""Whatever the order of commands, crashes, lost answers, relogins: no two nodes fence each other, no fenced one writes.
 
 The state machine chooses; what must hold is checked after every single command:
 

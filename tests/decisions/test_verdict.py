@@ -1,0 +1,299 @@
+"""Success is never said without a sufficient proof, whatever was observed and in whatever order."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fencer.cli.report import summarise
+from fencer.model import Action, ArbitrationMode, BmcSettings, Proof, ProofPolicy, ReservationKey, Secret
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunState,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.plan import Plan, make_plan
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.request import Caller, Request, StorageSettings
+from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, judge, suffices
+
+WON = Arbitrated(ArbitrationResult.WON, "a")
+LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")
+UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "a", "no path")
+OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
+ISOLATED_A = LunIsolated("a", aborted=True, already=False)
+ISOLATED_B = LunIsolated("b", aborted=True, already=False)
+WEAK_B = LunIsolated("b", aborted=False, already=False)
+FOUND_A, FOUND_B = LunIsolated("a", True, True), LunIsolated("b", True, True)
+FAILED_B = LunFailed("b", "b: dead")
+DONE = StorageDone(2)
+
+EVERYTHING: tuple[Observation, ...] = (
+    SessionOpened(), ChassisCommanded(ChassisCommand.OFF), ChassisCommanded(ChassisCommand.DIAG), OFF, ON,
+    PowerFailed("bmc: no", False), PowerFailed("bmc: refused", True), PowerDone(),
+    WON, LOST, UNREACHABLE, ISOLATED_A, ISOLATED_B, WEAK_B, FOUND_A, FAILED_B, Noted("note"),
+    LunRegistered("a", 1), LunRegistered("b", 1), LunState("a", True, True), LunState("b", False, True),
+    LunState("b", False, False), DONE, StorageDone(0), StorageDone(1), StorageFailed("died"),
+)  # fmt: skip
+
+
+def plan(
+    action: Action = Action.OFF,
+    policy: ProofPolicy = ProofPolicy.POWER,
+    *,
+    bmc: bool = True,
+    storage: bool = True,
+    local: bool = False,
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
+    caller: Caller = Caller.CLUSTER,
+) -> Plan:
+    return make_plan(
+        Request(
+            action, caller, "victim", local, policy,
+            BmcSettings("bmc", 623, b"", Secret(b"")) if bmc else None,
+            StorageSettings(("a", "b"), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
+            if storage else None,
+        )
+    )  # fmt: skip
+
+
+def verdict_of(the_plan: Plan, *observations: Observation, late: bool = False):  # type: ignore[no-untyped-def]
+    return judge(the_plan, Facts.of(observations), late)
+
+
+# --- whatever is observed --------------------------------------------------------------------------------------------
+
+plans = st.builds(
+    plan,
+    st.sampled_from([Action.OFF, Action.REBOOT]),
+    st.sampled_from(ProofPolicy),
+    bmc=st.booleans(),
+    storage=st.booleans(),
+    arbitration=st.sampled_from(ArbitrationMode),
+    caller=st.sampled_from(Caller),
+)
+
+
+@settings(max_examples=800, deadline=None)
+@given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=14), st.booleans())
+def test_no_success_without_a_sufficient_proof(the_plan: Plan, seen: list[Observation], late: bool) -> None:
+    verdict = verdict_of(the_plan, *seen, late=late)
+    assert verdict.exit_status in (EXIT_OK, EXIT_FAILURE)
+    if verdict.exit_status != EXIT_OK:
+        assert verdict.text == ""
+        assert verdict.reasons
+        return
+    assert verdict.text.startswith("Success: ")
+    assert suffices(the_plan.request.policy, verdict.proofs)
+    last = [what for what in seen if isinstance(what, Arbitrated)][-1:]
+    if the_plan.storage is not None and last:
+        assert last[0].result is not ArbitrationResult.LOST
+    if the_plan.gated:
+        assert last
+        assert last[0].result is ArbitrationResult.WON or (
+            the_plan.request.storage is not None and the_plan.request.storage.arbitration is ArbitrationMode.PREFERRED
+        )
+    if Proof.POWER in verdict.proofs:
+        assert the_plan.power is not None
+        assert OFF in seen
+    if Proof.STORAGE in verdict.proofs:
+        assert not any(isinstance(what, LunFailed | StorageFailed) for what in seen)
+        done = [what.luns for what in seen if isinstance(what, StorageDone)][-1]
+        assert done >= 1
+        assert len({what.lun for what in seen if isinstance(what, LunIsolated)}) == done
+        final = {what.lun: what for what in seen if isinstance(what, LunIsolated)}
+        assert verdict.weak is not all(what.aborted for what in final.values())
+    assert "proved by nothing" not in summarise(verdict, Facts.of(seen), the_plan)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    plans,
+    st.lists(st.sampled_from(EVERYTHING), max_size=10),
+    st.sampled_from([SessionOpened(), PowerDone(), Noted("x"), ON, PowerFailed("x", True), FAILED_B]),
+)
+def test_what_proves_nothing_never_makes_a_success(
+    the_plan: Plan, seen: list[Observation], nothing: Observation
+) -> None:
+    if not verdict_of(the_plan, *seen).success:
+        assert not verdict_of(the_plan, *seen, nothing).success
+
+
+@settings(max_examples=500, deadline=None)
+@given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=10))
+def test_the_deadline_changes_no_verdict_only_its_reasons(the_plan: Plan, seen: list[Observation]) -> None:
+    assert verdict_of(the_plan, *seen).success is verdict_of(the_plan, *seen, late=True).success
+
+
+PROBES = (WON, OFF, PowerFailed("refused", True), PowerDone(), ISOLATED_A, ISOLATED_B, FAILED_B, DONE)
+
+
+@pytest.mark.parametrize("policy", ProofPolicy)
+@pytest.mark.parametrize(("bmc", "storage"), [(True, True), (True, False), (False, True)])
+def test_decided_means_that_nothing_more_turns_it_over(policy: ProofPolicy, bmc: bool, storage: bool) -> None:
+    """Every order of up to four observations, then any one more that its workers could still make."""
+    the_plan = plan(policy=policy, bmc=bmc, storage=storage, arbitration=ArbitrationMode.OFF)
+    power = [OFF, PowerFailed("refused", True), PowerDone()] if bmc else []
+    luns = [ISOLATED_A, ISOLATED_B, FAILED_B, DONE] if storage else []
+    for length in range(4):
+        for seen in permutations([*power, *luns], length):
+            facts = Facts.of(seen)
+            if not decided(the_plan, facts):
+                continue
+            now = judge(the_plan, facts).success
+            for more in ([] if facts.power_over else power) + ([] if facts.storage_over else luns):
+                after = verdict_of(the_plan, *seen, more)
+                if more is not FAILED_B:  # a storage proof is only had when its worker is over
+                    assert after.success is now, (seen, more)
+
+
+# --- row by row ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "seen", "success"),
+    [
+        (policy, seen, success)
+        for policy, rows in {
+            ProofPolicy.POWER: ((True, True, True), (True, False, True), (False, True, False), (False, False, False)),
+            ProofPolicy.STORAGE: ((True, True, True), (True, False, False), (False, True, True), (False, False, False)),
+            ProofPolicy.ANY: ((True, True, True), (True, False, True), (False, True, True), (False, False, False)),
+            ProofPolicy.ALL: ((True, True, True), (True, False, False), (False, True, False), (False, False, False)),
+        }.items()
+        for power, storage, success in rows
+        for seen in [
+            [WON, *([OFF] if power else [ON]), *([ISOLATED_A, ISOLATED_B] if storage else [ISOLATED_A, FAILED_B]), DONE]
+        ]
+    ],
+)
+def test_policies(policy: ProofPolicy, seen: list[Observation], success: bool) -> None:
+    assert verdict_of(plan(policy=policy), *seen).success is success
+
+
+@pytest.mark.parametrize("end", [LOST, UNREACHABLE])
+@pytest.mark.parametrize("policy", ProofPolicy)
+def test_a_race_not_won_beats_an_observed_off(end: Arbitrated, policy: ProofPolicy) -> None:
+    verdict = verdict_of(plan(policy=policy), OFF, ISOLATED_A, ISOLATED_B, DONE, end)
+    assert not verdict.success
+    assert "nothing was powered off" in verdict.reasons[0]
+
+
+def test_a_race_of_which_nothing_was_said_is_not_won() -> None:
+    assert not verdict_of(plan(policy=ProofPolicy.ANY), OFF, ISOLATED_A, ISOLATED_B, DONE).success
+
+
+def test_unreachable_is_no_obstacle_where_arbitration_is_only_preferred() -> None:
+    preferred = plan(arbitration=ArbitrationMode.PREFERRED)
+    assert verdict_of(preferred, UNREACHABLE, OFF).success
+    assert not verdict_of(preferred, LOST, OFF).success
+
+
+@pytest.mark.parametrize("states", [(), (ON,)])
+def test_power_that_was_not_seen_off_proves_nothing(states: tuple[ChassisObserved, ...]) -> None:
+    commanded = ChassisCommanded(ChassisCommand.OFF)
+    assert not verdict_of(plan(storage=False), SessionOpened(), commanded, *states, PowerDone()).success
+
+
+def test_no_luns_at_all_prove_nothing() -> None:
+    assert not verdict_of(plan(policy=ProofPolicy.STORAGE), WON, StorageDone(0)).success
+
+
+def test_one_lun_less_than_there_are_proves_nothing() -> None:
+    assert not verdict_of(plan(policy=ProofPolicy.STORAGE), WON, ISOLATED_A, DONE).success
+
+
+def test_a_worker_that_died_after_isolating_proves_nothing() -> None:
+    assert not verdict_of(plan(policy=ProofPolicy.STORAGE), WON, ISOLATED_A, ISOLATED_B, StorageFailed("died")).success
+
+
+def test_weak_is_named() -> None:
+    the_plan, seen = plan(policy=ProofPolicy.STORAGE, bmc=False), (WON, ISOLATED_A, WEAK_B, DONE)
+    verdict = verdict_of(the_plan, *seen)
+    assert verdict.success
+    assert verdict.weak
+    assert "plain PREEMPT" in summarise(verdict, Facts.of(seen), the_plan)
+
+
+@pytest.mark.parametrize(
+    ("action", "seen", "text"),
+    [
+        (Action.OFF, (WON, OFF, PowerDone()), "Success: Already OFF"),
+        (Action.OFF, (WON, ON, ChassisCommanded(ChassisCommand.OFF), OFF), "Success: Powered OFF"),
+        (Action.REBOOT, (WON, OFF, PowerFailed("on: refused", True)), "Success: Rebooted"),
+        (Action.REBOOT, (WON, OFF, ON, PowerDone()), "Success: Rebooted"),
+    ],
+)
+def test_texts_of_power(action: Action, seen: tuple[Observation, ...], text: str) -> None:
+    assert verdict_of(plan(action), *seen).text == text
+
+
+@pytest.mark.parametrize(
+    ("seen", "text"),
+    [((ISOLATED_A, FOUND_B), "Success: Powered OFF"), ((FOUND_A, FOUND_B), "Success: Already OFF")],
+)
+def test_texts_of_storage(seen: tuple[Observation, ...], text: str) -> None:
+    assert verdict_of(plan(policy=ProofPolicy.STORAGE, bmc=False), WON, *seen, DONE).text == text
+
+
+def test_a_reboot_that_did_not_come_on_says_why_beside_its_success() -> None:
+    verdict = verdict_of(plan(Action.REBOOT), WON, OFF, PowerFailed("bmc: on refused", True))
+    assert verdict.reasons == ("bmc: on refused",)
+
+
+def test_diag_is_no_fence_for_a_cluster() -> None:
+    sent = ChassisCommanded(ChassisCommand.DIAG)
+    assert not verdict_of(plan(Action.DIAG, storage=False), sent, PowerDone()).success
+    assert verdict_of(plan(Action.DIAG, storage=False, caller=Caller.PERSON), sent, PowerDone()).success
+    assert verdict_of(plan(Action.DIAG), WON, sent, ISOLATED_A, ISOLATED_B, DONE).success
+    assert not verdict_of(plan(Action.DIAG), WON, ISOLATED_A, ISOLATED_B, DONE).success
+    assert not verdict_of(plan(Action.DIAG), LOST, sent, ISOLATED_A, ISOLATED_B, DONE).success
+    assert not verdict_of(plan(Action.DIAG), WON, sent, ISOLATED_A, FAILED_B, DONE).success
+
+
+def test_status_of_luns() -> None:
+    the_plan = plan(Action.STATUS, bmc=False)
+    registered, shut, bare = LunState("a", True, True), LunState("b", False, True), LunState("b", False, False)
+    assert verdict_of(the_plan, registered, shut, DONE).text == "Status: ON"
+    assert verdict_of(the_plan, LunState("a", False, True), shut, DONE).exit_status == EXIT_STATUS_OFF
+    assert verdict_of(the_plan, LunState("a", False, True), bare, DONE).exit_status == EXIT_FAILURE
+    assert verdict_of(the_plan, shut, FAILED_B, DONE).exit_status == EXIT_FAILURE
+
+
+def test_status_unknown_is_neither_on_nor_off() -> None:
+    for late in (False, True):
+        assert verdict_of(plan(Action.STATUS), SessionOpened(), late=late).exit_status == EXIT_FAILURE
+
+
+def test_unfencing_needs_every_lun() -> None:
+    the_plan = plan(Action.ON, local=True)
+    assert verdict_of(the_plan, LunRegistered("a", 1), LunRegistered("b", 2), DONE).success
+    assert not verdict_of(the_plan, LunRegistered("a", 1), FAILED_B, DONE).success
+    assert not verdict_of(the_plan, LunRegistered("a", 1), LunRegistered("b", 2)).success
+
+
+def test_on_needs_an_observed_on() -> None:
+    the_plan = plan(Action.ON, storage=False)
+    assert verdict_of(the_plan, ON).text == "Success: Already ON"
+    assert not verdict_of(the_plan, ON, OFF).success
+    assert not verdict_of(the_plan, ChassisCommanded(ChassisCommand.ON), PowerDone()).success
+
+
+@pytest.mark.parametrize(
+    ("policy", "may"),
+    [(ProofPolicy.POWER, True), (ProofPolicy.ALL, True), (ProofPolicy.ANY, False), (ProofPolicy.STORAGE, False)],
+)
+def test_a_fence_may_repair_a_nexus_only_where_every_target_is_switched_off(policy: ProofPolicy, may: bool) -> None:
+    assert plan(policy=policy).may_repair is may
