@@ -1,0 +1,114 @@
+"""The proof is what is read back, never what a command answered."""
+
+import pytest
+
+from fencer.model import ReservationType
+from fencer.observations import LunFailed, LunIsolated
+from fencer.storage.isolation import isolate
+from fencer.storage.pr import OutAction, Reservation
+from fencer.storage.reservations import Look, guard_key
+from fencer.storage.transport import ScsiStatus
+from tests.storage.fake_target import FakeTarget
+from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, contest, deadline, lun, registered
+
+
+@pytest.mark.parametrize("kind", ReservationType)
+def test_all_six_types_shut_out_whoever_is_not_registered(kind: ReservationType) -> None:
+    target = registered("a", "b", holder="b", kind=kind)
+    end = isolate(lun(target, "a"), contest(reservation_type=kind), deadline())
+    assert isinstance(end, LunIsolated)
+    assert not end.already
+    assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
+    assert target.write("a") is ScsiStatus.GOOD
+
+
+@pytest.mark.parametrize("kind", ReservationType)
+@pytest.mark.parametrize(
+    ("keys", "holder", "shut"),
+    [
+        ((), None, False),
+        ((A,), None, False),
+        ((A,), A, True),
+        ((A, C), C, True),  # a third node holds it
+        ((A, B), A, False),
+        ((B,), B, False),
+        ((A, guard_key(B)), A, False),
+        ((guard_key(B),), guard_key(B), False),
+    ],
+)
+def test_what_shuts_out(kind: ReservationType, keys: tuple, holder: object, shut: bool) -> None:  # type: ignore[type-arg]
+    shown = None if kind in ALL_REGISTRANTS else holder
+    look = Look(1, frozenset(keys), Reservation(1, shown, kind if holder else None))  # type: ignore[arg-type]
+    assert look.shuts_out(B) is shut
+
+
+def test_a_reservation_of_somebody_who_is_not_registered_shuts_nobody_out() -> None:
+    wero = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+    assert not Look(1, frozenset({A}), Reservation(1, C, wero)).shuts_out(B)
+
+
+def test_a_missing_reservation_is_made() -> None:
+    target = registered("a", holder=None)
+    end = isolate(lun(target, "a"), contest(), deadline())
+    assert end == LunIsolated(lun(target, "a").name, aborted=True, already=False)
+    assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
+
+
+def test_found_so_writes_nothing() -> None:
+    target = registered("a", "c", holder="c")
+    end = isolate(lun(target, "a"), contest(), deadline())
+    assert isinstance(end, LunIsolated)
+    assert end.already
+    assert target.log == []
+
+
+@pytest.mark.parametrize("names", [(), ("b",), ("c",)])
+def test_a_caller_that_is_not_registered_isolates_nobody_and_writes_nothing(names: tuple[str, ...]) -> None:
+    target = registered(*names, holder=None)
+    assert isinstance(isolate(lun(target, "a"), contest(), deadline()), LunFailed)
+    assert target.log == []
+
+
+@pytest.mark.parametrize("abort", [True, False])
+def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_was(abort: bool) -> None:
+    """The PREEMPT is executed, its answer lost on the first path; the second path shows the key gone."""
+    target = registered("a1", "a2", "b", target=FakeTarget(preempt_and_abort=abort))
+    unit = lun(target, "a1", "a2")
+    serve = target.execute
+
+    def lose(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
+        if cdb[:2] == bytes((0x5F, OutAction.PREEMPT_AND_ABORT if abort else OutAction.PREEMPT)):
+            target.deaf.add(initiator)
+        return serve(initiator, cdb, data_out, length)
+
+    target.execute = lose  # type: ignore[method-assign]
+    end = isolate(unit, contest(), deadline())
+    assert end == LunIsolated(unit.name, aborted=abort, already=False)
+
+
+def test_a_silent_lun_is_not_isolated() -> None:
+    target = registered("a", "b")
+    target.silent.add("a")
+    assert isinstance(isolate(lun(target, "a"), contest(), deadline()), LunFailed)
+
+
+def test_an_endless_busy_storm_ends_at_the_deadline() -> None:
+    target = registered("a", "b")
+    target.busy = 10**9
+    assert isinstance(isolate(lun(target, "a"), contest(), deadline(seconds=5)), LunFailed)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_stale_nexus_is_repaired_only_where_that_is_allowed(repair: bool) -> None:
+    target = registered("a", "b")
+    target.relogin("a")
+    end = isolate(lun(target, "a"), contest(repair=repair), deadline())
+    assert isinstance(end, LunIsolated if repair else LunFailed)
+    assert (B in target.keys) is not repair
+    assert guard_key(A) not in target.keys
+
+
+def test_a_path_without_registration_leaves_it_to_another() -> None:
+    target = registered("a2", "b")
+    assert isinstance(isolate(lun(target, "a1", "a2"), contest(repair=False), deadline()), LunIsolated)
+    assert target.keys == [A]

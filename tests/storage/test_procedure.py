@@ -1,0 +1,144 @@
+"""Many LUNs: one arbitrates, all are isolated, one that fails is named and spoils the proof."""
+
+import pytest
+
+from fencer.model import ArbitrationMode, ReservationKey
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunState,
+    Noted,
+    Observation,
+    StorageDone,
+)
+from fencer.request import StorageSettings
+from fencer.storage import procedure
+from fencer.storage.procedure import Opened
+from fencer.storage.registration import History, Past
+from tests.storage.fake_target import FakeTarget
+from tests.storage.nodes import WERO, A, B, deadline, lun, registered
+
+
+def targets(count: int = 3) -> list[FakeTarget]:
+    return [registered("a", "b", target=FakeTarget(wwid=f"naa.6001405{n:025x}")) for n in range(count)]
+
+
+def settings_for(mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> StorageSettings:
+    return StorageSettings(("x",), None, A, B, arbitration=mode)
+
+
+def fence(opened: Opened, mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> list[Observation]:
+    seen: list[Observation] = []
+    procedure.fence(opened, settings_for(mode), A, B, 0.0, seen.append, deadline())
+    return seen
+
+
+def test_the_smallest_wwid_arbitrates_whatever_the_order() -> None:
+    shared = targets()
+    for order in (shared, shared[::-1]):
+        assert Opened(tuple(lun(t, "a") for t in order)).in_order[0].wwid == shared[0].wwid
+
+
+def test_all_are_isolated() -> None:
+    shared = targets()
+    seen = fence(Opened(tuple(lun(t, "a") for t in shared)))
+    assert isinstance(seen[0], Arbitrated)
+    assert seen[-1] == StorageDone(3)
+    assert sum(isinstance(what, LunIsolated) for what in seen) == 3
+    assert all(t.keys == [A] for t in shared)
+
+
+def test_one_of_many_fails_and_the_rest_stays_isolated() -> None:
+    shared = targets()
+    shared[1].silent.add("a")
+    seen = fence(Opened(tuple(lun(t, "a") for t in shared)))
+    assert [type(what) for what in seen].count(LunFailed) == 1
+    assert [t.keys == [A] for t in shared] == [True, False, True]
+
+
+def test_a_lost_race_leaves_every_other_lun_alone() -> None:
+    shared = targets()
+    shared[0]._unregister([shared[0]._session("a")], attention=None)
+    seen = fence(Opened(tuple(lun(t, "a") for t in shared)))
+    assert [what.result for what in seen if isinstance(what, Arbitrated)] == [ArbitrationResult.LOST]
+    assert len(seen) == 1
+    assert all(t.log == [] for t in shared)
+
+
+@pytest.mark.parametrize("mode", [ArbitrationMode.REQUIRED, ArbitrationMode.PREFERRED])
+def test_an_unknown_lun_cannot_be_left_out_of_the_arbitration(mode: ArbitrationMode) -> None:
+    shared = targets(2)
+    opened = Opened(tuple(lun(t, "a") for t in shared), (LunFailed("y", "y: no WWID"),))
+    seen = fence(opened, mode)
+    assert isinstance(seen[0], Arbitrated)
+    assert seen[0].result is ArbitrationResult.UNREACHABLE
+    if mode is ArbitrationMode.REQUIRED:
+        assert all(t.log == [] for t in shared)
+    else:
+        assert seen[-1] == StorageDone(3)
+        assert LunFailed("y", "y: no WWID") in seen
+
+
+def test_no_lun_at_all_is_unreachable() -> None:
+    seen = fence(Opened(()))
+    assert [what.result for what in seen if isinstance(what, Arbitrated)] == [ArbitrationResult.UNREACHABLE]
+
+
+def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
+    shared = targets()
+    for target in shared:
+        target._unregister([target._session("a")], attention=None)
+    seen: list[Observation] = []
+
+    def past_of(wwid: str) -> Past:
+        return Past(History.REGISTERED, 1, A) if wwid == shared[1].wwid else Past(History.NEVER)
+
+    opened = Opened(tuple(lun(t, "a") for t in shared))
+    procedure.unfence(opened, settings_for(), A, past_of, seen.append, deadline())
+    assert not any(isinstance(what, LunRegistered) for what in seen)
+    assert all(t.log == [] for t in shared)
+
+
+@pytest.mark.parametrize(
+    ("names", "holder", "state"),
+    [
+        (("a", "b"), "a", (True, True)),
+        (("a",), "a", (False, True)),
+        (("a",), None, (False, False)),
+        ((), None, (False, False)),
+    ],
+)
+def test_status_writes_nothing(names: tuple[str, ...], holder: str | None, state: tuple[bool, bool]) -> None:
+    target = registered(*names, holder=holder)
+    seen: list[Observation] = []
+    procedure.status(Opened((lun(target, "b"),)), B, seen.append, deadline())
+    assert seen == [LunState(lun(target).name, *state), StorageDone(1)]
+    assert target.log == []
+
+
+@pytest.mark.parametrize(
+    ("target", "own", "past", "good", "noted"),
+    [
+        (registered("a", "b"), A, Past(History.REGISTERED, 1, A), True, False),
+        (registered("b"), A, Past(History.NEVER), True, True),
+        (registered("b"), A, Past(History.REGISTERED, 1, A), False, False),
+        (registered("b"), A, Past(History.UNKNOWN), False, False),
+        (registered("a", "b", holder=None), A, Past(History.REGISTERED, 1, A), False, False),
+        (registered("a", target=FakeTarget(preempt_and_abort=False)), A, Past(History.REGISTERED, 1, A), True, True),
+        (registered("a", target=FakeTarget(aptpl=False)), A, Past(History.REGISTERED, 1, A), True, True),
+    ],
+)
+def test_monitor_says_whether_a_fence_would_work_and_writes_nothing(
+    target: FakeTarget, own: ReservationKey, past: Past, good: bool, noted: bool
+) -> None:
+    seen: list[Observation] = []
+    opened = Opened((lun(target, "a"),))
+    procedure.monitor(opened, settings_for(), own, lambda _wwid: past, seen.append, deadline())
+    assert any(isinstance(what, LunState) for what in seen) is good
+    assert any(isinstance(what, LunFailed) for what in seen) is not good
+    assert any(isinstance(what, Noted) for what in seen) is noted
+    assert target.log == []
+    assert WERO is settings_for().reservation_type
