@@ -5,9 +5,8 @@ agent (cman, fence/libfence/agent.c: make_args, make_args_unfence). Attributes m
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -16,36 +15,38 @@ from fencer.host_names import match_host_names
 from fencer.storage.keys import NodeIdentity
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRef:
+class DeviceRef(NamedTuple):
     """A ``<device>`` inside a method or ``<unfence>``: which fencedevice, and what to tell it about this node.
 
     attributes: all but ``name``, in the order of the file.
     """
 
     name: str
-    attributes: Mapping[str, str] = field(repr=False, hash=False)
+    attributes: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"DeviceRef({self.name!r}, ...)"
 
 
-@dataclass(frozen=True, slots=True)
-class FenceDevice:
+class FenceDevice(NamedTuple):
     """A ``<fencedevice>``. attributes: all but ``name``, ``agent`` included, in the order of the file."""
 
     name: str
     agent: str
-    attributes: Mapping[str, str] = field(repr=False, hash=False)
+    attributes: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"FenceDevice({self.name!r}, {self.agent!r}, ...)"
 
 
-@dataclass(frozen=True, slots=True)
-class FenceMethod:
+class FenceMethod(NamedTuple):
     """One way to fence a node: all its devices must succeed, in order."""
 
     name: str
     devices: tuple[DeviceRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterNode:
+class ClusterNode(NamedTuple):
     """A ``<clusternode>``. node_id is 0 when the file gives none. Methods are tried in order."""
 
     name: str
@@ -54,8 +55,7 @@ class ClusterNode:
     unfence: tuple[DeviceRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(NamedTuple):
     """The part of cluster.conf that fencing is about. config_version is 0 when the file gives none."""
 
     name: str
@@ -74,7 +74,8 @@ class Cluster:
 def read_cluster(path: str = "/etc/cluster/cluster.conf") -> Cluster:
     """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 7 ms
+            content = file.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cluster_conf: {path}: {reason}: give the path of a readable cluster.conf") from error

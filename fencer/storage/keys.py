@@ -2,17 +2,14 @@
 docs/decisions/0001-reservation-keys.md.
 """
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from fencer.errors import UsageError
 from fencer.model import KeyScheme, ReservationKey
 
 
-@dataclass(frozen=True, slots=True)
-class NodeIdentity:
+class NodeIdentity(NamedTuple):
     """What the cluster's configuration says a node is, whichever file it stands in.
 
     node_id: 1 to 2^32 - 1, or 0 when the configuration gives none.
@@ -48,6 +45,8 @@ def derive_key(scheme: KeyScheme, cluster_name: str, node: NodeIdentity) -> Rese
                     f"key: node {node.name} has no node id from 1 to 4294967295: give it a nodeid in the cluster's "
                     "configuration, or give key="
                 )
+            import hashlib  # noqa: PLC0415 - loads OpenSSL, which a fence without LUNs has no use for
+
             digest = hashlib.sha256(cluster_name.encode("utf-8", "surrogateescape")).digest()
             return ReservationKey(int.from_bytes(digest[:4], "big") << 32 | node.node_id)
         case KeyScheme.ID:
@@ -83,4 +82,6 @@ def _md5_digits(text: str) -> str:
     """The 4 digits fence_scsi takes. It encodes as ASCII and dies on anything else, so no cluster has such keys."""
     if not text.isascii():
         raise UsageError(f"key: {text!r} is not ASCII, so fence_scsi has no key for it: use key_value=nodeid, or key=")
+    import hashlib  # noqa: PLC0415
+
     return hashlib.md5(text.encode("ascii"), usedforsecurity=False).hexdigest()[:4]
