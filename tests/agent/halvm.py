@@ -78,10 +78,10 @@ class Call:
             (os.killpg if group else os.kill)(self.pid, number)
 
     def group(self) -> list[int]:
-        """The living processes of its process group, itself included. Zombies do not live."""
+        """The living processes of its session, itself included. Zombies do not live."""
         found = []
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and (fields := _stat(entry)) and int(fields[2]) == self.pid and fields[0] != "Z":
+            if entry.name.isdigit() and (fields := _stat(entry)) and int(fields[3]) == self.pid and fields[0] != "Z":
                 found.append(int(entry.name))
         return found
 
@@ -98,7 +98,8 @@ class Call:
             time.sleep(0.02)
         if left:
             names = {pid: _cmdline(pid) for pid in left}
-            os.killpg(self.pid, signal.SIGKILL)
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
             raise AssertionError(f"left behind: {names}")
 
 
@@ -127,7 +128,7 @@ def chassis_was_off(bmc: Bmc) -> bool:
 
 
 def _stat(directory: Path) -> list[str]:
-    """state, ppid, pgrp, ... of /proc/PID/stat; empty when it is gone."""
+    """state, ppid, pgrp, session, ... of /proc/PID/stat; empty when it is gone."""
     try:
         return (directory / "stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,0 +1,190 @@
+"""A person names a node, or nobody: cluster.conf says the rest. Callers on stdin never get this."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.halvm import halvm
+from tests.rig.bmc import Bmc
+
+HEAD = '<?xml version="1.0"?>\n<cluster name="lvm-cluster" config_version="2">'
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[Bmc]:
+    with Bmc("127.0.7.220") as started:
+        yield started
+
+
+def device(name: str, bmc: Bmc, more: str = "", agent: str = "fence_halvm") -> str:
+    return (
+        f'<fencedevice name="{name}" agent="{agent}" ipaddr="{bmc.address}" ipport="{bmc.port}" login="ADMIN" '
+        f'passwd="ADMIN" lanplus="1" {more}/>'
+    )
+
+
+def node(name: str, number: int, *methods: str) -> str:
+    inside = "".join(
+        f'<method name="{index}">' + "".join(f'<device name="{each}"/>' for each in method.split()) + "</method>"
+        for index, method in enumerate(methods)
+    )
+    return f'<clusternode name="{name}" nodeid="{number}"><fence>{inside}</fence></clusternode>'
+
+
+def write(path: Path, nodes: list[str], devices: list[str]) -> str:
+    body = f"<clusternodes>{''.join(nodes)}</clusternodes><fencedevices>{''.join(devices)}</fencedevices>"
+    path.write_text(f"{HEAD}{body}</cluster>\n")
+    return f"--cluster-conf={path}"
+
+
+@pytest.fixture
+def two_nodes(bmc: Bmc, second: Bmc, cluster_conf: Path) -> str:
+    second.power = "on"
+    nodes = [node("serv-0001", 1, "halvm1"), node("serv-0002", 2, "halvm2")]
+    return write(cluster_conf, nodes, [device("halvm1", bmc), device("halvm2", second)])
+
+
+def changed(bmc: Bmc) -> list[str]:
+    return [event.words[1] for event in bmc.log() if event.words[0] == "now"]
+
+
+def test_a_named_node_is_fenced(bmc: Bmc, second: Bmc, two_nodes: str) -> None:
+    outcome = halvm("-o", "reboot", "-n", "serv-0001", two_nodes, "--local-node=serv-0002")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    first = outcome.lines[0]
+    assert first.startswith("about to reboot serv-0001 (node 1 of lvm-cluster, ")
+    assert first.endswith(": it was named; this node is serv-0002")
+    assert changed(bmc) == ["off", "on"]
+    assert changed(second) == []
+
+
+def test_in_two_nodes_the_other_one_is_meant(bmc: Bmc, second: Bmc, two_nodes: str) -> None:
+    outcome = halvm("-o", "reboot", two_nodes, "--local-node=serv-0002")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    assert outcome.lines[0].startswith("about to reboot serv-0001 ")
+    assert outcome.lines[0].endswith(": it is the other node; this node is serv-0002")
+    assert changed(bmc) == ["off", "on"]
+    assert changed(second) == []
+
+
+def test_this_node_is_known_by_its_host_name(bmc: Bmc, cluster_conf: Path) -> None:
+    here = socket.gethostname().partition(".")[0]
+    conf = write(cluster_conf, [node("serv-0001", 1, "halvm1"), node(here, 2)], [device("halvm1", bmc)])
+    outcome = halvm("-o", "off", conf)
+    assert outcome.stdout == "Success: Powered OFF\n"
+    assert outcome.lines[0].endswith(f"this node is {here}")
+
+
+def test_who_is_fenced_is_said_before_every_warning(two_nodes: str) -> None:
+    outcome = halvm("-o", "off", "-P", "-v", "stray", two_nodes, "--local-node=serv-0002")
+    assert outcome.lines[0].startswith("about to off serv-0001 ")
+
+
+def test_what_is_typed_wins_over_cluster_conf(two_nodes: str) -> None:
+    outcome = halvm("-o", "off", "-n", "serv-0001", "-p", "wrong", two_nodes, "--local-node=serv-0002")
+    assert outcome.status == 1
+    assert "wrong password" in outcome.stderr
+
+
+def test_other_actions_work_by_name(bmc: Bmc, two_nodes: str) -> None:
+    here = (two_nodes, "--local-node=serv-0002")
+    assert halvm("-o", "status", "-n", "serv-0001", *here).stdout == "Status: ON\n"
+    assert halvm("-o", "off", "-n", "serv-0001", *here).stdout == "Success: Powered OFF\n"
+    assert halvm("-o", "status", "-n", "serv-0001", *here).status == 2
+    assert halvm("-o", "on", "-n", "serv-0001", *here).stdout == "Success: Powered ON\n"
+    assert halvm("-o", "monitor", "-n", "serv-0001", *here).status == 0
+    assert halvm("-o", "list", *here).stdout == "serv-0001\nserv-0002\n"
+    assert halvm("-o", "list-status", *here).stdout == "serv-0001,,ON\nserv-0002,,ON\n"
+
+
+def test_a_dry_run_by_hand_sends_nothing(bmc: Bmc, two_nodes: str) -> None:
+    outcome = halvm("-o", "reboot", two_nodes, "--local-node=serv-0002", "--dry-run")
+    assert outcome.stdout.startswith("Plan for reboot serv-0001")
+    assert bmc.log() == []
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def refused(word: str, *argv: str) -> None:
+    outcome = halvm(*argv)
+    assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1), outcome
+    assert word in outcome.stderr
+
+
+def test_three_nodes_are_not_guessed_among(bmc: Bmc, cluster_conf: Path) -> None:
+    nodes = [node(f"serv-000{number}", number, "halvm1") for number in (1, 2, 3)]
+    conf = write(cluster_conf, nodes, [device("halvm1", bmc)])
+    refused("3", "-o", "reboot", conf, "--local-node=serv-0001")
+    assert bmc.log() == []
+
+
+def test_an_unknown_local_node_is_not_guessed_from(bmc: Bmc, two_nodes: str) -> None:
+    refused("--local-node=NAME", "-o", "reboot", two_nodes)
+    refused("local_node", "-o", "reboot", two_nodes, "--local-node=stranger")
+    assert bmc.log() == []
+
+
+def test_an_unknown_node_is_refused(bmc: Bmc, two_nodes: str) -> None:
+    refused("has no node serv-0009: give one of serv-0001", "-o", "off", "-n", "serv-0009", two_nodes)
+    assert bmc.log() == []
+
+
+def test_this_node_is_refused(second: Bmc, two_nodes: str) -> None:
+    outcome = halvm("-o", "off", "-n", "serv-0002", two_nodes, "--local-node=serv-0002")
+    assert outcome.status == 1
+    assert "a node cannot fence itself" in outcome.stderr
+    assert second.power == "on"
+
+
+def test_another_agents_device_is_refused(bmc: Bmc, cluster_conf: Path) -> None:
+    nodes = [node("serv-0001", 1, "other"), node("serv-0002", 2)]
+    conf = write(cluster_conf, nodes, [device("other", bmc, agent="fence_ipmilan")])
+    refused("fenced by fence_ipmilan", "-o", "off", conf, "--local-node=serv-0002")
+    assert bmc.log() == []
+
+
+def test_a_node_without_a_method_is_refused(cluster_conf: Path) -> None:
+    conf = write(cluster_conf, [node("serv-0001", 1), node("serv-0002", 2)], [])
+    refused("no fence method", "-o", "off", conf, "--local-node=serv-0002")
+
+
+@pytest.mark.parametrize("lines", ["nodename=serv-0001\n", "port=serv-0001\naction=off\n", "action=reboot\n"])
+def test_stdin_never_guesses(bmc: Bmc, two_nodes: str, lines: str) -> None:
+    conf = two_nodes.removeprefix("--").replace("cluster-conf", "cluster_conf")
+    outcome = halvm(stdin=f"{lines}{conf}\nlocal_node=serv-0002\n")
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+    assert outcome.lines[0].startswith("ERROR: ip: ")
+    assert bmc.log() == []
+
+
+# --- methods --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "broken", ['passwd="wrong"', 'cipher="99"', 'power_timeout="x"', 'hexadecimal_kg="zz"'], ids=str
+)
+def test_methods_are_tried_in_order(bmc: Bmc, second: Bmc, cluster_conf: Path, broken: str) -> None:
+    """Also after one that makes no sense: fenced, too, would go on."""
+    second.power = "on"
+    nodes = [node("serv-0001", 1, "first", "backup"), node("serv-0002", 2)]
+    first = device("first", bmc).replace('passwd="ADMIN" ', "" if "passwd" in broken else 'passwd="ADMIN" ')
+    conf = write(cluster_conf, nodes, [first.replace("/>", f"{broken}/>"), device("backup", second)])
+    outcome = halvm("-o", "off", conf, "--local-node=serv-0002")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+    assert (bmc.power, second.power) == ("on", "off")
+    assert any(line.startswith("ERROR: ") for line in outcome.lines)
+
+
+def test_all_devices_of_a_method_have_to_succeed(bmc: Bmc, second: Bmc, cluster_conf: Path) -> None:
+    second.power = "on"
+    nodes = [node("serv-0001", 1, "one two"), node("serv-0002", 2)]
+    devices = [device("one", bmc), device("two", second)]
+    conf = write(cluster_conf, nodes, devices)
+    assert halvm("-o", "off", conf, "--local-node=serv-0002").status == 0
+    assert (bmc.power, second.power) == ("off", "off")
+    wrong = device("two", second).replace('passwd="ADMIN"', 'passwd="wrong"')
+    conf = write(cluster_conf, nodes, [device("one", bmc), wrong])
+    assert halvm("-o", "off", conf, "--local-node=serv-0002").status == 1

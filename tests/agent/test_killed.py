@@ -1,0 +1,96 @@
+"""Killed at any point: nothing is left behind, and running it again completes."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.agent.conftest import reset
+from tests.agent.halvm import Call, at, halvm
+from tests.rig.bmc import Bmc
+
+KILLS_A_RESTART = 40  # kills between two restarts of ipmi_sim, whose 63 session slots a killed agent cannot free
+
+
+def _survives_kills(bmc: Bmc, kills: int, seed: int) -> dict[str, int]:
+    """What the kills met: how far the reboot had come."""
+    dice = random.Random(seed)
+    life_s = min(halvm(*at(bmc), "-o", "reboot").took_s for _ in range(3))
+    met = {"before": 0, "off": 0, "over": 0}
+    for number in range(kills):
+        if number % KILLS_A_RESTART == KILLS_A_RESTART - 1:
+            bmc.restart()
+        reset(bmc)
+        call = Call(*at(bmc), "-o", "reboot")
+        time.sleep(dice.uniform(0, 1.1 * life_s))
+        call.kill(signal.SIGKILL, group=bool(number % 2))
+        killed = call.end()
+        call.assert_all_gone()
+        if killed.status == 0:
+            assert killed.stdout == "Success: Rebooted\n"
+        met["over" if killed.status == 0 else "off" if bmc.commands() else "before"] += 1
+        (bmc.chassis / "log").write_text("")
+        again = halvm(*at(bmc), "-o", "reboot")
+        assert (again.status, again.stdout) == (0, "Success: Rebooted\n")
+        assert [event.words[1] for event in bmc.log() if event.words[0] == "now"][-2:] == ["off", "on"]
+        assert bmc.power == "on"
+    return met
+
+
+def test_killed_at_random_moments(bmc: Bmc) -> None:
+    _survives_kills(bmc, 12, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_a_hundred_times(bmc: Bmc, capsys: pytest.CaptureFixture[str]) -> None:
+    met = _survives_kills(bmc, 100, seed=2)
+    with capsys.disabled():
+        print(f"\n100 kills: {met}")
+
+
+@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_says_so_logs_out_and_leaves_nothing(bmc: Bmc, number: signal.Signals, group: bool) -> None:
+    """group: a Ctrl-C reaches the children, too."""
+    bmc.ignore(off=True)
+    call = Call(*at(bmc), "-o", "off", "-v")
+    while "power 0" not in bmc.commands():
+        time.sleep(0.01)
+    told_at = time.monotonic()
+    call.kill(number, group=group)
+    outcome = call.end()
+    assert time.monotonic() - told_at < 2.0
+    call.assert_all_gone()
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert f"interrupted by {number.name}: the outcome is unknown" in outcome.lines[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_frees_the_session_slot(number: signal.Signals) -> None:
+    """ipmi_sim has 63 slots."""
+    with Bmc("127.0.7.242") as own:
+        own.ignore(off=True)
+        for _ in range(66):
+            (own.chassis / "log").write_text("")
+            call = Call(*at(own), "-o", "off")
+            while "power 0" not in own.commands():
+                time.sleep(0.01)
+            call.kill(number, group=True)
+            assert call.end().status == 1
+        assert halvm(*at(own), "-o", "status").status == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_in_its_delay_it_sends_nothing(bmc: Bmc, number: signal.Signals) -> None:
+    call = Call(*at(bmc), "-o", "off", "--delay=20", "-v")
+    time.sleep(1.0)
+    call.kill(number)
+    outcome = call.end()
+    call.assert_all_gone()
+    assert outcome.took_s < 4.0
+    assert outcome.status == 1
+    assert "interrupted" in outcome.stderr
+    assert bmc.log() == []

@@ -1,0 +1,203 @@
+"""Options that change what is said or when, streams that are closed, and the shapes of calls that callers make."""
+
+import fcntl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fencer import __version__
+from tests.agent.halvm import AGENT, ENVIRONMENT, Call, at, halvm
+from tests.rig.bmc import Bmc
+from tests.rig.udp_proxy import UdpProxy
+
+# --- delay ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_delay_elapses_before_anything_is_sent(bmc: Bmc, action: str) -> None:
+    outcome = halvm(*at(bmc), "-o", action, "--delay=1.5")
+    assert outcome.status == 0
+    assert outcome.took_s >= 1.5
+
+
+def test_delay_is_not_part_of_the_deadline(bmc: Bmc) -> None:
+    assert halvm(*at(bmc), "-o", "off", "--delay=2", "--deadline=1.9").status == 0
+
+
+@pytest.mark.parametrize("action", ["status", "monitor", "on", "list", "validate-all"])
+def test_delay_is_for_off_and_reboot_only(bmc: Bmc, action: str) -> None:
+    assert halvm(*at(bmc), "-o", action, "--delay=30").took_s < 10
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_off_tells_its_proof(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc), "-o", "off", "-n", "serv-0001")
+    assert len(outcome.lines) == 1
+    assert outcome.lines[0].startswith("off serv-0001: proved by power (chassis read back off), in ")
+
+
+def test_status_says_nothing_on_stderr(bmc: Bmc) -> None:
+    assert halvm(*at(bmc), "-o", "status").stderr == ""
+
+
+def test_verbose_tells_each_step_once_with_its_time(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc), "-P", "-o", "reboot", "-v")
+    steps = [line.partition("BMC ")[2] for line in outcome.lines if " s  (+" in line]
+    who = bmc.address
+    assert steps == [
+        f"{who}: session open",
+        f"{who}: chassis command off accepted",
+        f"{who}: chassis power is off",
+        f"{who}: chassis command on accepted",
+        f"{who}: chassis power is on",
+    ]
+    assert len([line for line in outcome.lines if "lanplus" in line]) == 1
+    assert len(outcome.lines) == len(set(outcome.lines))
+
+
+def test_quiet_leaves_the_verdict(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc), "-o", "off", "-q")
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (0, "Success: Powered OFF\n", "")
+
+
+def test_the_debug_file_has_all_steps_also_when_quiet(bmc: Bmc, tmp_path: Path) -> None:
+    debug = tmp_path / "debug"
+    outcome = halvm(*at(bmc), "-o", "off", "-q", "-D", str(debug))
+    assert outcome.stderr == ""
+    assert "session open" in debug.read_text()
+    assert "proved by power" in debug.read_text()
+    halvm(*at(bmc), "-o", "on", "-D", str(debug))
+    assert "proved by power" in debug.read_text(), "it is appended to"
+
+
+def test_version_and_help() -> None:
+    assert halvm("--version").stdout == halvm("-V").stdout == f"{__version__}\n"
+    assert "--deadline" in halvm("--help").stdout
+
+
+@pytest.mark.parametrize("action", ["off", "reboot", "on", "status", "monitor"])
+def test_a_dry_run_prints_the_plan_and_sends_nothing(bmc: Bmc, proxy: UdpProxy, action: str) -> None:
+    outcome = halvm(*at(bmc, proxy.port), "-o", action, "-n", "serv-0001", "--dry-run", "--delay=9")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith(f"Plan for {action} serv-0001 (nothing is sent):\n  1. ")
+    assert outcome.took_s < 5
+    assert proxy.passed.to_bmc == 0
+    assert bmc.log() == []
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
+def test_a_fence_works_whatever_is_closed(bmc: Bmc, closed: str) -> None:
+    command = " ".join((AGENT, *at(bmc), "-o", "off", "-v", closed))
+    call = Call("-c", command, program=("/bin/sh",))
+    outcome = call.end()
+    call.assert_all_gone()
+    assert outcome.status == 0
+    assert "Traceback" not in outcome.stderr
+    assert bmc.power == "off"
+
+
+@pytest.mark.parametrize("action", ["metadata", "status", "off"])
+def test_no_traceback_for_a_reader_that_is_gone(bmc: Bmc, action: str) -> None:
+    command = " ".join((AGENT, *at(bmc), "-o", action, "|", "true"))
+    outcome = Call("-c", command, program=("/bin/sh",)).end()
+    assert "Traceback" not in outcome.stderr
+    assert "Exception" not in outcome.stderr
+
+
+def test_metadata_that_cannot_be_written_is_a_failure() -> None:
+    outcome = Call("-c", f"{AGENT} -o metadata >/dev/full", program=("/bin/sh",)).end()
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+
+
+def test_closed_stdin_without_options_is_bad_input() -> None:
+    outcome = Call("-c", f"{AGENT} <&-", program=("/bin/sh",)).end()
+    assert outcome.status == 1
+    assert outcome.lines[0].startswith("ERROR: ip: ")
+
+
+def test_a_caller_that_reads_nothing_is_not_waited_for(bmc: Bmc) -> None:
+    """fenced reads the output when the agent has ended. Here the pipe holds 4 KiB, not 64."""
+    process = subprocess.Popen(
+        [AGENT, *at(bmc), "-o", "reboot", "-vvv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    assert process.wait(timeout=30) == 0
+    assert b"Success: Rebooted" in process.stdout.read()
+
+
+# --- callers --------------------------------------------------------------------------------------------------------
+
+
+def test_as_fenced_writes_it(bmc: Bmc) -> None:
+    """Device attributes, nodename=, then the fencedevice's; no action: reboot. Nobody reads a warning about these."""
+    lines = ["nodename=serv-0001", "name=halvm1", "agent=fence_halvm", f"ipaddr={bmc.address}", f"ipport={bmc.port}"]
+    outcome = halvm(stdin="\n".join([*lines, "login=ADMIN", "passwd=ADMIN", "lanplus=1"]) + "\n")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    assert outcome.lines[0].startswith("reboot serv-0001: proved by power")
+    assert bmc.power == "on"
+
+
+def test_as_dlm_controld_writes_it(bmc: Bmc) -> None:
+    lines = [f"ipaddr={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", 'passwd="ADMIN"', "action=off", "node=1"]
+    outcome = halvm(stdin="\n".join(lines) + "\n")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+    assert "WARNING: stdin: unknown option 'node' is ignored" in outcome.lines
+
+
+def test_as_pacemaker_writes_it(bmc: Bmc) -> None:
+    """nodename and plug and port, unordered, with its own meta attributes."""
+    lines = ["crm_feature_set=3.17.4", "plug=serv-0001", "port=serv-0001", "nodename=serv-0001", "nodeid=1"]
+    lines += [f"ip={bmc.address}", f"ipport={bmc.port}", "username=ADMIN", "password=ADMIN", "action=reboot"]
+    lines += ["pcmk_host_list=serv-0001"]
+    outcome = halvm(stdin="\n".join(lines) + "\n", environ={"PCMK_service": "pacemaker-fenced"})
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    ignored = [line for line in outcome.lines if line.startswith("WARNING: stdin: unknown option")]
+    assert len(ignored) == 2
+
+
+def test_pacemaker_gets_an_answer_before_it_kills(bmc: Bmc) -> None:
+    """disable_timeout leaves steps to the caller, whose default is 60 s."""
+    plan = halvm(*at(bmc), "-o", "off", "--dry-run", environ={"PCMK_service": "pacemaker-fenced"})
+    assert "give up after 50 s" in plan.stdout
+    assert "give up after 30 s" in halvm(*at(bmc), "-o", "off", "--dry-run").stdout
+    own = halvm(*at(bmc), "-o", "off", "--dry-run", "--deadline=12", environ={"PCMK_service": "pacemaker-fenced"})
+    assert "give up after 12 s" in own.stdout
+
+
+def test_under_pacemaker_a_lag_longer_than_power_timeout_is_waited_for() -> None:
+    with Bmc("127.0.7.210") as own:
+        own.lag(off_s=2)
+        argv = (*at(own), "-o", "off", "--power-timeout=1", "--deadline=9")
+        assert halvm(*argv, environ={"PCMK_service": "pacemaker-fenced"}).status == 0
+
+
+def test_argv_wins_over_stdin(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc), "-o", "status", stdin="action=off\n")
+    assert outcome.stdout == "Status: ON\n"
+    assert bmc.power == "on"
+
+
+def test_stdin_without_a_final_newline_and_with_dos_ends(bmc: Bmc) -> None:
+    text = f"ipaddr={bmc.address}\r\nipport={bmc.port}\r\nlogin=ADMIN\r\npasswd=ADMIN\r\naction=status"
+    assert halvm(stdin=text).stdout == "Status: ON\n"
+
+
+def test_pacemaker_reads_a_timeout_from_a_silent_bmc(bmc: Bmc, proxy: UdpProxy) -> None:
+    proxy.blackhole = True
+    outcome = halvm(*at(bmc, proxy.port), "-o", "status", "--deadline=1")
+    assert "timed out" in outcome.stderr.lower()
+
+
+def test_no_word_of_timeout_where_none_was(bmc: Bmc) -> None:
+    """Pacemaker would call a wrong password a timeout."""
+    outcome = halvm(*at(bmc, password="wrong"), "-o", "status")
+    assert "timed out" not in outcome.stderr.lower()
+    assert "timeout" not in outcome.stderr.lower()
