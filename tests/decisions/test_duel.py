@@ -20,7 +20,7 @@ from fencer.storage.reservations import LogicalUnit, guard_key
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 
-GAMES = int(os.environ.get("DUELS", "400"))
+GAMES = int(os.environ.get("DUELS", "250"))
 A, B = ReservationKey(0xA), ReservationKey(0xB)
 NAMES = {A: "a", B: "b"}
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY

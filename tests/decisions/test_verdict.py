@@ -87,7 +87,7 @@ plans = st.builds(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=14), st.booleans())
 def test_no_success_without_a_sufficient_proof(the_plan: Plan, seen: list[Observation], late: bool) -> None:
     verdict = verdict_of(the_plan, *seen, late=late)
@@ -119,7 +119,7 @@ def test_no_success_without_a_sufficient_proof(the_plan: Plan, seen: list[Observ
     assert "proved by nothing" not in summarise(verdict, Facts.of(seen), the_plan)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     plans,
     st.lists(st.sampled_from(EVERYTHING), max_size=10),
@@ -132,7 +132,7 @@ def test_what_proves_nothing_never_makes_a_success(
         assert not verdict_of(the_plan, *seen, nothing).success
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=10))
 def test_the_deadline_changes_no_verdict_only_its_reasons(the_plan: Plan, seen: list[Observation]) -> None:
     assert verdict_of(the_plan, *seen).success is verdict_of(the_plan, *seen, late=True).success

@@ -1,0 +1,108 @@
+"""What is asked becomes keys, policies and a target, or one sentence; and by hand, the right node or none."""
+
+from pathlib import Path
+
+import pytest
+
+from fencer.cli import by_hand
+from fencer.cli.asking import build_request
+from fencer.cli.membership import Membership, read_membership
+from fencer.errors import UsageError
+from fencer.model import ProofPolicy, ReservationKey
+from fencer.option_input import with_defaults
+from fencer.request import Caller, Request
+
+LUN = "iscsi://127.0.0.1/iqn.2026-11.test:disk/1"
+
+
+def membership(directory: Path, nodes: int = 2, local: str | None = "serv-0002") -> Membership:
+    conf = directory / "cluster.conf"
+    rows = "".join(
+        f'<clusternode name="serv-000{n}" nodeid="{n}"><fence><method name="m"><device name="d{n}"/></method></fence>'
+        "</clusternode>"
+        for n in range(1, nodes + 1)
+    )
+    devices = "".join(
+        f'<fencedevice name="d{n}" agent="fence_halvm" ipaddr="192.0.2.{n}" login="ADMIN" passwd="x" vg="shared"/>'
+        for n in range(1, nodes + 1)
+    )
+    conf.write_text(
+        f'<cluster name="c" config_version="1"><clusternodes>{rows}</clusternodes>'
+        f"<fencedevices>{devices}</fencedevices></cluster>"
+    )
+    return read_membership(str(conf), local)
+
+
+def ask(directory: Path, **given: str) -> Request:
+    given = {"state_dir": str(directory / "run"), "devices": LUN, "plug": "serv-0001"} | given
+    given = {name: value for name, value in given.items() if value}
+    return build_request(with_defaults(given, {}), given, Caller.CLUSTER, membership(directory))
+
+
+def test_keys_are_derived_and_differ(tmp_path: Path) -> None:
+    storage = ask(tmp_path, action="off").storage
+    assert storage is not None
+    assert storage.own_key is not None
+    assert storage.target_key is not None
+    assert int(storage.own_key) & 0xFFFFFFFF == 2
+    assert int(storage.target_key) & 0xFFFFFFFF == 1
+
+
+def test_keys_that_are_given_win(tmp_path: Path) -> None:
+    storage = ask(tmp_path, action="off", key="0xabc", local_key="0DEF").storage
+    assert storage is not None
+    assert (storage.target_key, storage.own_key) == (ReservationKey(0xABC), ReservationKey(0xDEF))
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, ProofPolicy.STORAGE),
+        ({"ip": "192.0.2.1"}, ProofPolicy.POWER),
+        ({"ip": "192.0.2.1", "proof": "any"}, ProofPolicy.ANY),
+    ],
+)
+def test_policies(tmp_path: Path, given: dict[str, str], policy: ProofPolicy) -> None:
+    assert ask(tmp_path, action="off", **given).policy is policy
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"plug": "serv-0002"}, "cannot fence itself"),
+        ({"key": "5", "local_key": "05"}, "own key"),
+        ({"key": "0"}, "key: 0x0"),
+        ({"key": "xyz"}, "key: 'xyz'"),
+        ({"plug": ""}, "plug: "),
+        ({"plug": "serv-0007"}, "no node serv-0007"),
+        ({"proof": "power"}, "proof: power needs a BMC"),
+        ({"devices": "", "ip": "192.0.2.1", "proof": "all"}, "proof: all needs the shared LUNs"),
+        ({"deadline": "0"}, "deadline: 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, given: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        ask(tmp_path, action="off", **given)
+
+
+def test_by_hand_the_other_node_of_two(tmp_path: Path) -> None:
+    found = membership(tmp_path)
+    assert found.cluster is not None
+    resolved = by_hand.resolve({"action": "reboot"}, found, found.cluster)
+    assert resolved.introduction.startswith("about to reboot serv-0001")
+    assert "it is the other node" in resolved.introduction
+    assert resolved.methods[0][0]["ip"] == "192.0.2.1"
+
+
+def test_by_hand_a_named_node(tmp_path: Path) -> None:
+    found = membership(tmp_path, nodes=3)
+    assert found.cluster is not None
+    assert by_hand.resolve({"plug": "serv-0003"}, found, found.cluster).methods[0][0]["nodename"] == "serv-0003"
+
+
+@pytest.mark.parametrize(("nodes", "local"), [(3, "serv-0002"), (2, None)])
+def test_by_hand_it_does_not_guess(tmp_path: Path, nodes: int, local: str | None) -> None:
+    found = membership(tmp_path, nodes, local)
+    assert found.cluster is not None
+    with pytest.raises(UsageError):
+        by_hand.resolve({"action": "reboot"}, found, found.cluster)
