@@ -3,6 +3,7 @@ PYTHON ?= .venv/bin/python
 
 .PHONY: lab
 lab: .venv/stamp  ## build and cache images and snapshots of the VM lab
+	$(call debian-packages,tests/lab/host-packages.txt)
 	$(PYTHON) -m tests.lab prepare
 
 .PHONY: lab-shell

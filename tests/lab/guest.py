@@ -152,7 +152,7 @@ class Guest:
         arguments: dict[str, object] = {"path": "/bin/bash", "arg": ["-c", command], "capture-output": True}
         return Job(self, command, self.agent("guest-exec", arguments)["pid"])
 
-    def run(self, command: str, *, timeout_s: float = 60, check: bool = False) -> Result:
+    def run(self, command: str, *, timeout_s: float = 120, check: bool = False) -> Result:
         """Runs a shell command as root. With check, any exit status but 0 raises GuestError."""
         result = self.spawn(command).wait(timeout_s)
         if check and result.rc:
@@ -179,9 +179,9 @@ class Guest:
         self.agent("guest-file-close", {"handle": handle})
         return bytes(data)
 
-    def set_clock(self) -> None:
-        """A restored guest believes that it is still the day of its snapshot."""
-        self.agent("guest-set-time", {"time": time.time_ns()})
+    def wake(self, with_product: bool) -> None:
+        """Tells a restored guest, which believes that it is still the day of its snapshot, what has changed."""
+        self.run(f"date -s @{time.time():.3f} >/dev/null" + (" && lab-product" if with_product else ""), check=True)
 
     def qmp(self, command: str, **arguments: object) -> Any:
         """One command to QEMU itself (qemu docs/interop/qemu-qmp-ref)."""

@@ -6,7 +6,7 @@ interrupted. It needs root, as debootstrap does.
 """
 
 import argparse
-import fcntl
+import inspect
 import lzma
 import os
 import shutil
@@ -15,10 +15,9 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
-from .places import CACHE, LAB, PACKAGE, PROJECT, digest, prune, published
+from .places import CACHE, LAB, PACKAGE, PROJECT, digest, locked, prune, published
 
 SUITE = "bookworm"
 DISK_SIZE = "3G"
@@ -28,14 +27,10 @@ def _words(name: str) -> list[str]:
     return (PACKAGE / name).read_text().split()
 
 
-PACKAGES = _words("guest-packages.txt")
-
 # Started by the tests that want them, not at boot.
-DISABLED_UNITS = _words("guest-units-off.txt")
 ENABLED_UNITS = ("lab-net", "lab-product", "lab-storage")
 
 # Of the kernel package's modules, those that some guest may need: the whole set is four times as large.
-MODULES = _words("guest-modules.txt")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 
 INITRAMFS_INIT = """\
@@ -123,7 +118,9 @@ def download_wheels() -> Path:
     return wheels
 
 
-def _bootstrap(root: Path, mirror: str) -> None:
+def _bootstrap(root: Path) -> None:
+    """Debian's packages, none of them started, and the kernel package beside them as /kernel.deb."""
+    mirror = host_mirror()
     debs, archives = CACHE / "debs", CACHE / "archives"
     debs.mkdir(exist_ok=True)
     (archives / "partial").mkdir(parents=True, exist_ok=True)
@@ -135,23 +132,46 @@ def _bootstrap(root: Path, mirror: str) -> None:
     (root / "etc/dpkg/dpkg.cfg.d/lab").write_text(
         "force-unsafe-io\n" + "".join(f"path-exclude=/usr/share/{name}/*\n" for name in unwanted)
     )
-    (root / "etc/apt/apt.conf.d/99lab").write_text('APT::Install-Recommends "false";\nAcquire::Languages "none";\n')
+    (root / "etc/apt/apt.conf.d/99lab").write_text(
+        'APT::Install-Recommends "false";\nAcquire::Languages "none";\nAPT::Sandbox::User "root";\n'
+    )
     (root / "etc/apt/sources.list").write_text(f"deb {mirror} {SUITE} main\n")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     _run("mount", "--bind", archives, root / "var/cache/apt/archives")
     _run("mount", "-t", "proc", "proc", root / "proc")
+    _run("chroot", root, "apt-get", "-qq", "update")
+    _run("chroot", root, "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "install", *_words("guest-packages.txt"))
+    depends = _run("chroot", root, "apt-cache", "depends", "--important", "linux-image-amd64")
+    kernel = next(word for word in depends.split() if word.startswith("linux-image-6"))
+    _run("chroot", root, "sh", "-c", f"cd /var/cache/apt/archives && apt-get -q download {kernel}")
+    deb = max(archives.glob(f"{kernel}_*.deb"), key=lambda path: path.stat().st_mtime)
+    shutil.copy(deb, root / "kernel.deb")
+    _run("umount", root / "var/cache/apt/archives", root / "proc")
+    _run("rm", "-rf", root / "var/lib/apt/lists", *(root / "usr/share" / name for name in unwanted))
+    (root / "etc/resolv.conf").unlink()
+
+
+def _base(root: Path) -> None:
+    """What _bootstrap makes, from the cache where that has it: a changed script must not cost a debootstrap."""
+    archive = CACHE / f"base-{digest([PACKAGE / 'guest-packages.txt', inspect.getsource(_bootstrap)])}.tar"
+    root.mkdir(exist_ok=True)
+    if not archive.exists():
+        _bootstrap(root)
+        for old in CACHE.glob("base-*"):
+            old.unlink()
+        partial = archive.with_suffix(".partial")
+        _run("tar", "--numeric-owner", "--xattrs", "-C", root, "-cf", partial, ".")
+        partial.rename(archive)
+    else:
+        _run("tar", "--numeric-owner", "--xattrs", "-C", root, "-xf", archive)
 
 
 def _kernel(root: Path, out: Path) -> str:
     """Unpacks the kernel package: vmlinux for QEMU's PVH boot, the modules for the root. Returns the release."""
-    depends = _run("chroot", root, "apt-cache", "depends", "--important", "linux-image-amd64")
-    package = next(word for word in depends.split() if word.startswith("linux-image-6"))
-    fetch = f"cd /var/cache/apt/archives && apt-get -q -o APT::Sandbox::User=root download {package}"
-    _run("chroot", root, "sh", "-c", fetch)
-    deb = max((CACHE / "archives").glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
     unpacked = out / "kernel"
-    _run("dpkg", "-x", deb, unpacked)
-    release = package.removeprefix("linux-image-")
+    _run("dpkg", "-x", root / "kernel.deb", unpacked)
+    (root / "kernel.deb").unlink()
+    release = next((unpacked / "lib/modules").iterdir()).name
     image = (unpacked / f"boot/vmlinuz-{release}").read_bytes()
     # Linux Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length.
     start = ((image[0x1F1] or 4) + 1) * 512 + int.from_bytes(image[0x248:0x24C], "little")
@@ -161,7 +181,7 @@ def _kernel(root: Path, out: Path) -> str:
     target.mkdir(parents=True)
     for index in source.glob("modules.*"):
         shutil.copy(index, target)
-    wanted = [name for name in MODULES if (source / "kernel" / name).exists()]
+    wanted = [name for name in _words("guest-modules.txt") if (source / "kernel" / name).exists()]
     (target / "kernel").mkdir()
     _run("cp", "-a", "--parents", *wanted, target / "kernel", cwd=source / "kernel")
     _run("chroot", root, "depmod", release)
@@ -198,29 +218,23 @@ def _configure(root: Path, wheels: Path) -> None:
     _run("chroot", root, "python3", "-m", "venv", "/opt/fence-halvm")
     pip = ["/opt/fence-halvm/bin/pip", "install", "-q", "--no-index", "-f", "/var/lib/wheels"]
     _run("chroot", root, *pip, *wheel_requirements())
-    for unit in DISABLED_UNITS:
+    _run("rm", "-rf", root / "var/lib/wheels")
+    for unit in _words("guest-units-off.txt"):
         subprocess.run(["chroot", root, "systemctl", "disable", unit], capture_output=True, check=False)
     _run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
 
 
 def _build(out: Path) -> None:
     """Runs inside namespaces of its own, see build()."""
-    progress = _Progress()
-    mirror, root = host_mirror(), out / "root"
+    progress, root = _Progress(), out / "root"
     wheels = download_wheels()
     progress("wheels")
-    _bootstrap(root, mirror)
-    progress("debootstrap")
-    _run("chroot", root, "apt-get", "-qq", "update")
-    _run("chroot", root, "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "install", *PACKAGES)
+    _base(root)
     progress("packages")
     release = _kernel(root, out)
     _initramfs(root, release, out)
     progress("kernel")
     _configure(root, wheels)
-    _run("umount", root / "var/cache/apt/archives", root / "proc")
-    unwanted = ("var/lib/apt/lists", "var/lib/wheels", "usr/share/doc", "usr/share/man", "usr/share/locale")
-    _run("rm", "-rf", root / "etc/resolv.conf", *(root / name for name in unwanted))
     make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-J", "size=16", "-E", "root_owner=0:0"]
     _run(*make, "-d", root, out / "root.ext4", DISK_SIZE)
     shutil.rmtree(root)
@@ -231,8 +245,7 @@ def build() -> Path:
     """The directory of the images, built first where need be. Raises RuntimeError with the failed command's output."""
     images = images_directory()
     CACHE.mkdir(parents=True, exist_ok=True)
-    with closing(os.fdopen(os.open(LAB / "lock", os.O_CREAT | os.O_RDWR), "r+")) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked():
         if images.exists():
             return images
         with published(images) as scratch:

@@ -5,10 +5,12 @@ LIO serves the guest's own logical units over iSCSI to two initiator names. Each
 target answers on the host's loopback.
 """
 
+import inspect
 import json
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,13 +20,14 @@ from .enclosure import Enclosure
 from .guest import Guest, GuestError, make_disk
 from .images import build, images_directory
 from .machine import Machine, incoming
-from .places import LAB, PACKAGE, digest, new_run_directory, published
+from .places import LAB, digest, locked, new_run_directory, published
 from .product import pad, product_directory
 
 NODES = ("serv-0001", "serv-0002")
 TARGET = "iqn.2026-11.lab:shared"
 LUN_SIZE_MB = 64
 MULTIPATH_NODE = NODES[0]
+UDEV_LUNS = 16  # with more, udev does not get to see them: its rules take half a second a disk under TCG
 
 
 def portal(node: str, path: int = 0) -> str:
@@ -66,8 +69,20 @@ class Level2Guest(Guest):
 
     def login(self, node: str, path: int = 0) -> None:
         """Opens a session of the node on one more path; its disks are there on return."""
-        self.run(f"lab-login {node} {portal(node, path)}", check=True, timeout_s=120)
-        self._find_disks()
+        self.run(f"lab-login {node} {portal(node, path)}", check=True, timeout_s=300)
+        end = time.monotonic() + 300
+        while sum(place[:2] == (node, portal(node, path)) for place in self._find_disks()) < self.luns:
+            if time.monotonic() > end:
+                raise GuestError(f"{node}: only {self._disks} of {self.luns} disks on path {path}")
+
+    @contextmanager
+    def udev_asleep(self, asleep: bool) -> Iterator[None]:
+        """Keeps udev from looking at the disks that appear meanwhile. sysfs and /dev have them all the same."""
+        if asleep:
+            self.run("udevadm control --exit", check=True)
+        yield
+        if asleep:
+            self.run("/lib/systemd/systemd-udevd --daemon", check=True)
 
     def logout(self, node: str, path: int = 0) -> None:
         self.run(f"iscsiadm -m node -T {TARGET} -p {portal(node, path)} --logout", check=True)
@@ -100,15 +115,15 @@ class Level2Guest(Guest):
         others = " ".join(name for name in self._disks.values() if name not in disks.split())
         self.run(f"rm -rf /run/fence*; lab-forget {disks} -- {others}", check=True)
 
-    def _find_disks(self) -> None:
+    def _find_disks(self) -> dict[tuple[str, str, int], str]:
         lines = self.run("udevadm settle; lab-disks", check=True).out.splitlines()
         self._disks = {}
         for line in lines:
             node, address, lun, name = line.split()
             self._disks[node, address, int(lun)] = f"/dev/{name}"
+        return self._disks
 
     def remember_disks(self, file: Path) -> None:
-        self._find_disks()
         sessions = len(NODES) + bool(self.maps)
         if len(self._disks) != self.luns * sessions:
             raise GuestError(f"expected {self.luns} disks in each of {sessions} sessions: {self._disks}")
@@ -148,8 +163,10 @@ class Shape:
     @property
     def snapshot(self) -> Path:
         """Where the snapshot of this shape is, or would be."""
-        sources = (PACKAGE / name for name in ("machine.py", "level2.py"))
-        return LAB / "snapshots" / f"{self.name}-{digest([images_directory().name, *sources])}"
+        made_by = (_make_snapshot, Level2Guest.login, Level2Guest.join_paths, Level2Guest.remember_disks)
+        hardware = _machine(0).argv(Path("images"), Path("run"))
+        parts = [images_directory().name, *hardware, _MULTIPATH_CONF, *(inspect.getsource(each) for each in made_by)]
+        return LAB / "snapshots" / f"{self.name}-{digest(parts)}"
 
     @property
     def name(self) -> str:
@@ -162,9 +179,15 @@ DEFAULT_SHAPES = (Shape(4), Shape(4, multipath=True), Shape(64))
 def make_snapshot(shape: Shape) -> Path:
     """Boots the guest, makes its disks and keeps its memory. A snapshot that exists is left as it is."""
     snapshot = shape.snapshot
-    if snapshot.exists():
-        return snapshot
-    images, run = build(), new_run_directory()
+    images = build()
+    with locked():
+        if not snapshot.exists():
+            _make_snapshot(shape, snapshot, images)
+    return snapshot
+
+
+def _make_snapshot(shape: Shape, snapshot: Path, images: Path) -> None:
+    run = new_run_directory()
     try:
         with Enclosure(network=False) as enclosure, published(snapshot) as scratch:
             make_disk(run, images / "root.ext4", "raw")
@@ -175,8 +198,9 @@ def make_snapshot(shape: Shape) -> Path:
             guest = Level2Guest(run, qemu, port, shape)
             guest.wait_ready()
             guest.run(f"lab-target {shape.luns} {LUN_SIZE_MB}", check=True)
-            for node in NODES:
-                guest.login(node)
+            with guest.udev_asleep(shape.luns > UDEV_LUNS):
+                for node in NODES:
+                    guest.login(node)
             if shape.multipath:
                 guest.join_paths(MULTIPATH_NODE)
             guest.remember_disks(scratch / "disks.json")
@@ -189,7 +213,6 @@ def make_snapshot(shape: Shape) -> Path:
                 shutil.rmtree(old)
     finally:
         shutil.rmtree(run, ignore_errors=True)
-    return snapshot
 
 
 @contextmanager
@@ -212,9 +235,7 @@ def restored(shape: Shape, *, with_product: bool = True) -> Iterator[Level2Guest
             guest.wait_loaded()
             guest.qmp("cont")
             guest.wait_ready(30)
-            guest.set_clock()
-            if with_product:
-                guest.run("lab-product", check=True)
+            guest.wake(with_product)
             yield guest
     finally:
         shutil.rmtree(run, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Level 3: two nodes and their storage, each node with a BMC that really powers it, in a network of their own."""
 
+import inspect
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from .enclosure import Enclosure
 from .guest import Guest, GuestError, make_disk
 from .images import build, images_directory
 from .machine import Machine, incoming
-from .places import LAB, PACKAGE, digest, new_run_directory, published
+from .places import LAB, digest, locked, new_run_directory, published
 from .product import pad, product_directory
 
 NODES = ("serv-0001", "serv-0002")
@@ -74,7 +75,7 @@ class Node(Guest):
         super().__init__(name, run)
         self.bmc_address = bmc_address(name)
 
-    def wait_booted(self, timeout_s: float = 60) -> None:
+    def wait_booted(self, timeout_s: float = 180) -> None:
         """Returns when the node has its shared disk and the product."""
         self.wait_ready(timeout_s)
         self.run(f"systemctl start lab-storage lab-product && udevadm settle && test -b {DISK}", check=True)
@@ -119,10 +120,12 @@ class Cluster:
 
     def activate(self, node: str) -> None:
         """Lets a node run the service: the volume group is its own and active, the file system mounted."""
-        known = " ".join(f'"{name}"' for name in NODES).replace(" ", ",")
-        take = f"vgchange -y --config 'local/extra_system_ids=[{known}]' --systemid {node} shared_vg"
+        known = ",".join(f'"{name}"' for name in NODES)
+        foreign = f"--config 'local/extra_system_ids=[{known}]'"
+        owner = f"$(vgs {foreign} --noheadings -o systemid shared_vg | tr -d ' ')"
+        take = f"[ {owner} = {node} ] || vgchange -y {foreign} --systemid {node} shared_vg"
         mount = "mkdir -p /srv/ha && mount /dev/shared_vg/ha_lv /srv/ha"
-        self.nodes[node].run(f"{take} && lvchange -ay shared_vg/ha_lv && {mount}", check=True)
+        self.nodes[node].run(f"({take}) && lvchange -ay shared_vg/ha_lv && {mount}", check=True)
 
     def deactivate(self, node: str) -> None:
         self.nodes[node].run("umount /srv/ha; vgchange -an shared_vg", check=True)
@@ -167,8 +170,11 @@ class Cluster:
 
 def snapshot_directory() -> Path:
     """Where the snapshot is, or would be."""
-    sources = (PACKAGE / name for name in ("machine.py", "bmc.py", "level3.py"))
-    return LAB / "snapshots" / f"level3-{digest([images_directory().name, *sources])}"
+    machines = (_storage_machine(), *map(_node_machine, NODES))
+    hardware = [word for machine in machines for word in machine.argv(Path("images"), Path("run"))]
+    made_by = (_make_snapshot, Cluster.make_network, Cluster.start, bmc.write_configuration)
+    parts = [images_directory().name, *hardware, _MAKE_VOLUME_GROUP, *(inspect.getsource(each) for each in made_by)]
+    return LAB / "snapshots" / f"level3-{digest(parts)}"
 
 
 _MAKE_VOLUME_GROUP = f"""
@@ -180,9 +186,15 @@ lvcreate -y -n ha_lv -L 96m shared_vg && mkfs.ext4 -q /dev/shared_vg/ha_lv && vg
 def make_snapshot() -> Path:
     """Boots all three, makes the volume group and keeps their memories. A snapshot that exists is left as it is."""
     snapshot = snapshot_directory()
-    if snapshot.exists():
-        return snapshot
-    images, run = build(), new_run_directory()
+    images = build()
+    with locked():
+        if not snapshot.exists():
+            _make_snapshot(snapshot, images)
+    return snapshot
+
+
+def _make_snapshot(snapshot: Path, images: Path) -> None:
+    run = new_run_directory()
     try:
         with Enclosure(network=True) as enclosure, published(snapshot) as scratch:
             cluster = Cluster(run, enclosure)
@@ -206,7 +218,6 @@ def make_snapshot() -> Path:
                 shutil.rmtree(old)
     finally:
         shutil.rmtree(run, ignore_errors=True)
-    return snapshot
 
 
 @contextmanager
@@ -226,9 +237,7 @@ def restored(*, with_product: bool = True) -> Iterator[Cluster]:
 
             def settle(guest: Guest) -> None:
                 guest.wait_ready(30)
-                guest.set_clock()
-                if product and guest is not cluster.storage:
-                    guest.run("lab-product", check=True)
+                guest.wake(product is not None and guest is not cluster.storage)
 
             with ThreadPoolExecutor(len(guests)) as pool:
                 list(pool.map(settle, guests))

@@ -1,5 +1,6 @@
 """Where the lab keeps what it built and where one run of it lives."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -35,6 +36,15 @@ def published(directory: Path) -> Iterator[Path]:
         scratch.rename(directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Lets one process at a time build below .lab."""
+    LAB.mkdir(parents=True, exist_ok=True)
+    with (LAB / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def prune(parent: Path, keep: Path) -> None:

@@ -1,0 +1,77 @@
+"""fence_halvm as a caller in a guest starts it, on storage alone."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .guest import Guest, Result
+from .level2 import NODES, Level2Guest
+
+KEYS = {NODES[0]: "a1", NODES[1]: "b1"}
+STATE = "/run/fence-halvm"  # level 2 has one /run for both nodes: each gets a directory in there
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One node of level 2 as the agent's caller. `disks` are that node's devices for the shared LUNs."""
+
+    guest: Level2Guest
+    node: str
+    disks: Sequence[str]
+    options: Sequence[str] = field(default=())
+
+    def command(self, action: str, target: str, *options: str) -> str:
+        """The command line. Run by `exec`, so that a job in the guest is the agent and not a shell around it."""
+        words = ["fence_halvm", "-o", action, "-n", target, "-d", ",".join(self.disks)]
+        words += [f"--key={KEYS[target]}", f"--local-key={KEYS[self.node]}", f"--local-node={self.node}"]
+        words += [f"--state-dir={STATE}/{self.node}", *self.options, *options]
+        return "exec " + shlex.join(words)
+
+    def call(self, action: str, target: str, *options: str, timeout_s: float = 60) -> Result:
+        return self.guest.run(self.command(action, target, *options), timeout_s=timeout_s)
+
+    def unfence(self) -> Result:
+        result = self.call("on", self.node)
+        assert result.rc == 0, result
+        return result
+
+    def reboot(self) -> None:
+        """What a reboot of this node means to the storage side here: what the boot knew is gone."""
+        self.guest.run(f"rm -rf {STATE}/{self.node}", check=True)
+
+
+def caller(guest: Level2Guest, node: str, luns: Sequence[int] = (0,), options: Sequence[str] = ()) -> Caller:
+    return Caller(guest, node, [guest.sd(node, lun) for lun in luns], options)
+
+
+def unfenced(guest: Level2Guest, luns: Sequence[int] = (0,)) -> tuple[Caller, Caller]:
+    """Both nodes as callers, registered on fresh LUNs."""
+    guest.forget_reservations()
+    both = (caller(guest, NODES[0], luns), caller(guest, NODES[1], luns))
+    for each in both:
+        each.unfence()
+    return both
+
+
+def keys(guest: Guest, disk: str) -> list[str]:
+    """Registered keys, one a nexus, without 0x and leading zeros."""
+    for line in (lines := guest.run(f"sg_persist -n -i -k {disk}", check=True).out.splitlines()):
+        assert "generation" not in line or line.strip().startswith("PR gen"), lines
+    return sorted(line.strip().removeprefix("0x") for line in lines if line.strip().startswith("0x"))
+
+
+def generation(guest: Guest, disk: str) -> int:
+    """PRGENERATION: it counts every change of the registrations."""
+    first = guest.run(f"sg_persist -n -i -k {disk}", check=True).out.partition("generation=")[2]
+    return int(first.split()[0].rstrip(",;"), 16)
+
+
+def reservation(guest: Guest, disk: str) -> str:
+    """What sg_persist says of the reservation."""
+    return guest.run(f"sg_persist -n -i -r {disk}", check=True).out
+
+
+def write(guest: Guest, disk: str, *, buffered: bool = False) -> str:
+    """Writes one block. Empty when it reached the disk, else dd's complaint."""
+    how = "conv=fsync" if buffered else "oflag=direct"
+    return guest.run(f"dd if=/dev/zero of={disk} bs=4096 count=1 seek=8 status=none {how}").err
