@@ -6,7 +6,7 @@ from fencer.cli.luns import open_luns
 from fencer.errors import StorageError
 from fencer.fence import StorageOrder
 from fencer.model import Deadline, ReservationKey
-from fencer.observations import LunFailed, LunRegistered, LunsIdentified, Observation
+from fencer.observations import LunFailed, LunRegistered, LunsIdentified, Observation, StorageDone
 from fencer.request import StorageSettings
 from fencer.storage import procedure
 from fencer.storage.goal import StorageGoal
@@ -70,11 +70,15 @@ def unfence(
     if trusted:
         write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
     done: set[str] = set()
+    ends: list[Observation] = []
 
     def note(what: Observation) -> None:
         if isinstance(what, LunRegistered):
             done.add(what.lun)
-        emit(what)
+        if isinstance(what, StorageDone):
+            ends.append(what)  # the parent ends us when it hears this, and the marker is not written yet
+        else:
+            emit(what)
 
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
     procedure.unfence(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
@@ -83,6 +87,8 @@ def unfence(
         after, _ = _generations(registered, deadline)
         marks |= {wwid: LunMark(wwid, generation, registered=True) for wwid, generation in after.items()}
         write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
+    for end in ends:
+        emit(end)
 
 
 def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, int], tuple[LunFailed, ...]]:

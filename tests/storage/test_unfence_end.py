@@ -1,0 +1,43 @@
+"""The parent ends the storage worker as soon as it hears that all is done: by then the marker must say so."""
+
+from pathlib import Path
+
+from fencer.cli.storage_job import unfence
+from fencer.model import ArbitrationMode, Deadline, ReservationKey, ReservationType
+from fencer.observations import Observation, StorageDone
+from fencer.request import StorageSettings
+from fencer.storage.marker import Marker, read_marker
+from fencer.storage.nexus import Nexus
+from fencer.storage.procedure import Opened
+from fencer.storage.reservations import LogicalUnit
+
+from .fake_target import FakeTarget
+
+OWN = ReservationKey(0xA1)
+
+
+def test_the_marker_is_whole_before_the_end_is_told(tmp_path: Path) -> None:
+    settings = StorageSettings(
+        devices=("/dev/sdb",),
+        volume_group=None,
+        own_key=OWN,
+        target_key=None,
+        cluster_keys=(),
+        reservation_type=ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
+        aptpl=True,
+        arbitration=ArbitrationMode.REQUIRED,
+        initiator="",
+        state_dir=str(tmp_path),
+        re_register=False,
+    )
+    lun = LogicalUnit("naa.1", "/dev/sdb", [Nexus(FakeTarget().nexus("a"))])
+    registered_at_the_end: list[bool] = []
+
+    def heard(what: Observation) -> None:
+        if isinstance(what, StorageDone):
+            found = read_marker(str(tmp_path))
+            assert isinstance(found, Marker)
+            registered_at_the_end.append(all(mark.registered for mark in found.luns))
+
+    unfence(Opened((lun,)), settings, OWN, heard, Deadline.after(5))
+    assert registered_at_the_end == [True]
