@@ -1,7 +1,6 @@
 """Loads a C library by a table of signatures, and says clearly what is missing. For adapters only."""
 
 import ctypes
-import ctypes.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,9 @@ def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
         except OSError as error:
             reasons.append(str(error))
     # Last, because it may start a compiler or ldconfig, and does not find Debian 12's libsgutils2 at all.
-    found = ctypes.util.find_library(name)
+    from ctypes import util  # noqa: PLC0415 - brings subprocess, shutil, lzma
+
+    found = util.find_library(name)
     if found is not None:
         try:
             return ctypes.CDLL(found)
