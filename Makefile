@@ -49,6 +49,17 @@ test: venv host-packages test-all  ## everything that CI runs
 test-all: lint
 	$(BIN)/pytest -q
 
+.PHONY: race
+race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table
+	$(PYTHON) -m tests.races
+
+FUZZ_S ?= 600
+.PHONY: fuzz
+fuzz: venv  ## the decoders and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(PYTHON) -m tests.fuzz.fuzz_pr all -max_total_time=$(FUZZ_S)
+	$(PYTHON) -m tests.fuzz.fuzz_stdin -max_total_time=$(FUZZ_S)
+
 .PHONY: texts
 texts: venv  ## what is generated from the options table: man page, docs/options.md, golden help and metadata
 	$(PYTHON) -m fencer.manual man > packaging/fence_halvm.8

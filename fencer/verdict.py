@@ -302,6 +302,8 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
         elif late and not facts.storage_over:
             within = f"within {plan.request.timing.deadline_s:g} s"
             reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}")
+        elif plan.storage is StorageGoal.FENCE and not facts.storage_over and Proof.POWER in proofs_of(plan, facts):
+            reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then")
     return tuple(dict.fromkeys(reasons))
 
 

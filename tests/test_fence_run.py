@@ -352,6 +352,7 @@ def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> 
 def test_a_slow_storage_gets_a_moment_when_power_has_settled_it() -> None:
     played = play(obedient_power, storage_says(WON, then=hang), deadline_s=8)
     assert played.verdict.success
+    assert any("not every LUN was isolated" in reason for reason in played.verdict.reasons)
     assert played.took_s < 4
 
 
