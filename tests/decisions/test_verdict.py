@@ -249,7 +249,9 @@ def test_texts_of_storage(seen: tuple[Observation, ...], text: str) -> None:
 
 
 def test_a_reboot_that_did_not_come_on_says_why_beside_its_success() -> None:
-    verdict = verdict_of(plan(Action.REBOOT), WON, OFF, PowerFailed("bmc: on refused", True))
+    verdict = verdict_of(
+        plan(Action.REBOOT), WON, ISOLATED_A, ISOLATED_B, DONE, OFF, PowerFailed("bmc: on refused", True)
+    )
     assert verdict.reasons == ("bmc: on refused",)
 
 
