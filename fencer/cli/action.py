@@ -121,7 +121,7 @@ class Performer:
         """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name."""
         full = with_defaults(values, self._environ)
         name = target_name(full)
-        names = (name,) if name else ()
+        names: tuple[str, ...] = (name,) if name else ()
         if name is None and membership.cluster is not None and not any(full.get(o) for o in ("ip", "devices", "vg")):
             names = tuple(node.name for node in membership.cluster.nodes)
         for each in names:
