@@ -72,19 +72,23 @@ class Agent:
             given = parse_argv(self._argv) if self._argv else parse_stdin(read_stdin(self._stdin))
             check(given.values)
             text = self._documentation(given)
-            if text is not None:
-                self._stdout.write(text)
-                self._stdout.flush()
-                return 0
-            return self._act(given)
+            return self._act(given) if text is None else self._print(text)
         except UsageError as error:
             return self._fail(str(error))
         except KeyboardInterrupt:
             return self._fail("interrupted before anything was sent")
+        except Exception as error:  # noqa: BLE001 - a fault of ours: no traceback at 3 a.m., and never success
+            return self._fail(f"unexpected {type(error).__name__}: {error}: the outcome is unknown; please report this")
+
+    def _print(self, text: str) -> int:
+        try:
+            self._stdout.write(text)
+            self._stdout.flush()
         except BrokenPipeError:
             return 1
         except OSError as error:
             return self._fail(f"standard output: {error.strerror}: give one that can be written")
+        return 0
 
     def _fail(self, sentence: str) -> int:
         from fencer.cli.report import Report  # noqa: PLC0415 - bounds and cleans the line, and tells the system log

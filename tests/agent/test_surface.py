@@ -1,12 +1,15 @@
 """Options that change what is said or when, streams that are closed, and the shapes of calls that callers make."""
 
 import fcntl
+import io
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fencer import __version__
+from fencer.cli.fence_halvm import Agent
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, at, halvm
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import UdpProxy
@@ -201,3 +204,17 @@ def test_no_word_of_timeout_where_none_was(bmc: Bmc) -> None:
     outcome = halvm(*at(bmc, password="wrong"), "-o", "status")
     assert "timed out" not in outcome.stderr.lower()
     assert "timeout" not in outcome.stderr.lower()
+
+
+def test_a_fault_of_ours_is_a_sentence_and_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_agent: Agent, _given: object) -> int:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(Agent, "_act", broken)
+    assert Agent(["-o", "off"], io.BytesIO(), sys.stdout, sys.stderr, {}).run() == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "unexpected RuntimeError: on purpose: the outcome is unknown" in told.err
+    assert "Traceback" not in told.err
