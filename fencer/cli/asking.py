@@ -34,6 +34,8 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         storage = build_storage(full, action, target, local, membership)
     unfencing = action is Action.ON and local and storage is not None
     bmc = None if unfencing else _bmc(full)  # a node that runs needs no BMC to be switched on
+    if action is Action.ON and storage is not None and not local:
+        _require_other_node(target, bmc, membership)
     if bmc is None and storage is None:
         raise UsageError(
             "ip: neither a BMC nor shared LUNs are known: give ip=ADDRESS, or vg=NAME or devices=LIST, "
@@ -51,6 +53,21 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         timing=_timing(full, given),
         dry_run=full.get("dry_run") == "1",
     )
+
+
+def _require_other_node(target: str | None, bmc: BmcSettings | None, membership: Membership) -> None:
+    """``on`` with LUNs unfences this node or switches another one on: never the one in place of the other."""
+    if membership.nodes and membership.local is None:
+        hosts = " or ".join(membership.host_names)
+        raise UsageError(
+            f"local_node: {membership.source} has no node {hosts}, so whether to unfence this node or to switch "
+            "another one on cannot be told: give local_node=NAME"
+        )
+    if bmc is None:
+        raise UsageError(
+            f"ip: {target or 'the target'} is not this node, so only its BMC can switch it on: give ip=ADDRESS, "
+            "or run this on that node to unfence it"
+        )
 
 
 def target_name(full: Mapping[str, str]) -> str | None:

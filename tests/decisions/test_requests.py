@@ -48,6 +48,19 @@ def test_keys_are_derived_and_differ(tmp_path: Path) -> None:
     assert int(storage.target_key) & 0xFFFFFFFF == 1
 
 
+def test_on_of_nobody_knows_whom_is_refused(tmp_path: Path) -> None:
+    given = {"state_dir": str(tmp_path / "run"), "devices": LUN, "nodename": "serv-0001", "action": "on", "ip": "b"}
+    stranger = membership(tmp_path)._replace(host_names=("elsewhere",))
+    with pytest.raises(UsageError, match=r"^local_node: .* has no node elsewhere.*: give local_node=NAME$"):
+        build_request(with_defaults(given, {}), given, Caller.CLUSTER, stranger)
+
+
+def test_on_of_another_node_needs_its_bmc(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^ip: serv-0001 is not this node"):
+        ask(tmp_path, action="on")
+    assert ask(tmp_path, action="on", ip="192.0.2.1").bmc is not None
+
+
 def test_keys_that_are_given_win(tmp_path: Path) -> None:
     storage = ask(tmp_path, action="off", key="0xabc", local_key="0DEF").storage
     assert storage is not None
