@@ -17,7 +17,7 @@ diag            the BMC accepted the interrupt; that proves nothing about the no
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fencer.model import Action, ArbitrationMode, Proof, ProofPolicy
+from fencer.model import Action, ArbitrationMode, Privilege, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -275,6 +275,14 @@ def _judge_status(plan: Plan, facts: Facts, late: bool) -> Verdict:
 
 def _judge_monitor(plan: Plan, facts: Facts, late: bool) -> Verdict:
     reasons = _reasons(plan, facts, late)
+    bmc = plan.request.bmc
+    if bmc is not None and bmc.privilege in (Privilege.CALLBACK, Privilege.USER):
+        level = bmc.privilege.name.lower()
+        reasons = (
+            *reasons,
+            f"privlvl: {level} cannot switch power, a fence would fail: give operator or administrator",
+        )
+        return Verdict(EXIT_FAILURE, reasons=reasons)
     power = plan.power is None or bool(facts.states)
     storage = plan.storage is None or facts.every_lun_in(facts.lun_states)
     return Verdict(EXIT_OK if power and storage else EXIT_FAILURE, reasons=reasons)

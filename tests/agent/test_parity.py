@@ -116,6 +116,12 @@ def test_the_privilege_user_may_look_and_not_touch_as_the_peers(bmc: Bmc) -> Non
     assert ours.seen == peer.seen == (1, "", "on")
 
 
+def test_a_monitor_with_too_low_a_privilege_fails_and_says_so(bmc: Bmc) -> None:
+    outcome = halvm(*at(bmc, username="user", password="test"), "-L", "user", "-o", "monitor")
+    assert outcome.status == 1
+    assert "privlvl: user cannot switch power" in outcome.stderr
+
+
 @pytest.mark.slow  # the peer takes 20 s to give up
 @pytest.mark.parametrize("action", ["status", "off", "monitor"])
 def test_an_unreachable_bmc_fails_as_the_peers(bmc: Bmc, action: str) -> None:
