@@ -222,6 +222,7 @@ def _configure(root: Path, wheels: Path) -> None:
     for unit in _words("guest-units-off.txt"):
         subprocess.run(["chroot", root, "systemctl", "disable", unit], capture_output=True, check=False)
     _run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
+    _run("chroot", root, "systemctl", "mask", *_words("guest-units-masked.txt"))
 
 
 def _build(out: Path) -> None:
@@ -252,7 +253,7 @@ def build() -> Path:
             command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
             command += [sys.executable, "-m", "tests.lab.images", "--into", str(scratch)]
             subprocess.run(command, cwd=PROJECT, check=True)
-        prune(images.parent, keep=images)
+        prune(images.parent, "*")
     return images
 
 

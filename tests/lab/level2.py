@@ -20,7 +20,7 @@ from .enclosure import Enclosure
 from .guest import Guest, GuestError, make_disk
 from .images import build, images_directory
 from .machine import Machine, incoming
-from .places import LAB, digest, locked, new_run_directory, published
+from .places import LAB, digest, locked, new_run_directory, prune, published
 from .product import pad, product_directory
 
 NODES = ("serv-0001", "serv-0002")
@@ -208,9 +208,7 @@ def _make_snapshot(shape: Shape, snapshot: Path, images: Path) -> None:
             guest.save_memory(scratch / "memory")
             guest.qmp("quit")
             shutil.copy(run / "root.qcow2", scratch / "root.qcow2")
-        for old in snapshot.parent.glob(f"{shape.name}-{'?' * 16}"):
-            if old != snapshot:
-                shutil.rmtree(old)
+        prune(snapshot.parent, f"{shape.name}-{'?' * 16}")
     finally:
         shutil.rmtree(run, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from .enclosure import Enclosure
 from .guest import Guest, GuestError, make_disk
 from .images import build, images_directory
 from .machine import Machine, incoming
-from .places import LAB, digest, locked, new_run_directory, published
+from .places import LAB, digest, locked, new_run_directory, prune, published
 from .product import pad, product_directory
 
 NODES = ("serv-0001", "serv-0002")
@@ -65,7 +65,7 @@ def _node_machine(node: str) -> Machine:
         *("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=local,serial=local"),
         *("-device", "i6300esb", "-action", "watchdog=reset"),
     )
-    return Machine(node, 448, 2, "/sbin/init", f"lab.ip={addresses} lab.portal={STORAGE_ADDRESS}", devices)
+    return Machine(node, 448, 1, "/sbin/init", f"lab.ip={addresses} lab.portal={STORAGE_ADDRESS}", devices)
 
 
 class Node(Guest):
@@ -213,9 +213,7 @@ def _make_snapshot(snapshot: Path, images: Path) -> None:
                 guest.save_memory(scratch / f"{guest.name}.memory")
                 guest.qmp("quit")
                 shutil.copy(guest.directory / "root.qcow2", scratch / f"{guest.name}.qcow2")
-        for old in snapshot.parent.glob(f"level3-{'?' * 16}"):
-            if old != snapshot:
-                shutil.rmtree(old)
+        prune(snapshot.parent, f"level3-{'?' * 16}")
     finally:
         shutil.rmtree(run, ignore_errors=True)
 

@@ -47,11 +47,11 @@ def locked() -> Iterator[None]:
         yield
 
 
-def prune(parent: Path, keep: Path) -> None:
-    """Removes what older inputs had built beside `keep`."""
-    for other in parent.iterdir():
-        if other != keep:
-            shutil.rmtree(other, ignore_errors=True)
+def prune(parent: Path, pattern: str) -> None:
+    """Removes what was built of old inputs, but for the two newest: another work in this tree may still use one."""
+    built = sorted(parent.glob(pattern), key=lambda path: path.stat().st_mtime)
+    for old in built[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _alive(pid: int) -> bool:

@@ -61,7 +61,7 @@ def product_directory() -> Path:
                 for top in sorted(root.iterdir()):
                     archive.add(top, top.name, filter=_owned_by_root)
             pad(scratch / "product.tar")
-        prune(product.parent, keep=product)
+        prune(product.parent, "*")
     return product
 
 
