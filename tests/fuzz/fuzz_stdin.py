@@ -14,7 +14,7 @@ from fencer.options import OPTIONS
 
 SEEDS = (
     b"S",
-    b"Saction=off\nip=10.0.0.1\nplug=n1\nlogin=ADMIN\npasswd=\"a=b\"\nlanplus=1\nverbose=1\n",
+    b'Saction=off\nip=10.0.0.1\nplug=n1\nlogin=ADMIN\npasswd="a=b"\nlanplus=1\nverbose=1\n',
     b"Sagent=fence_halvm\noption=reboot\nnodename=n1\ndevices=/dev/sdb\nkey_value=hash\nrank-slot=0.5\n",
     b"Sverbose_level=-1\npower_timeout=1e9\ndelay=\xff\xfe\n# comment\n\0\n=\n",
     b"A-a\0010.0.0.1\0-vv\0--power-timeout=5\0--meth\0cycle\0-ostatus",

@@ -1,9 +1,9 @@
 """``make race``: the races at full length, and a table.
 
-    python -m tests.races
-        a private tgtd: 500 races in process, 500 after a relogin, 50 of whole processes
-    python -m tests.races --devices A --devices B --devices R
-        other LUNs, in process only: node 1, node 2 and the referee; each a list of paths or URLs with commas
+python -m tests.races
+    a private tgtd: 500 races in process, 500 after a relogin, 50 of whole processes
+python -m tests.races --devices A --devices B --devices R
+    other LUNs, in process only: node 1, node 2 and the referee; each a list of paths or URLs with commas
 """
 
 import argparse
