@@ -1,4 +1,6 @@
 # Everything a contributor types. `make test` is what CI runs. Needs make and python3-venv; brings the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON3 ?= /usr/bin/python3
 PYTHON := .venv/bin/python
 BIN := .venv/bin
@@ -17,7 +19,7 @@ venv: .venv/stamp  ## the virtualenv with the product and its development tools
 
 # Installs what is missing of the packages named in $(1), a list of files with one package a line.
 define debian-packages
-	@missing=$$(grep -hvE '^(#|$$)' $(1) | sort -u | while read -r p; do \
+	@missing=$$(sed -E '/^(#|$$)/d' $(1) | sort -u | while read -r p; do \
 	  dpkg-query -W -f '$${db:Status-Status}\n' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
 	if [ -n "$$missing" ]; then \
 	  echo "installing:" $$missing; \
