@@ -90,20 +90,28 @@ def faults(race: Race) -> list[str]:
 # --- inside the guest ---------------------------------------------------------------------------------------------
 
 
-def _agent_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+def agent_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
     where = [f"--local-node={node}", f"--state-dir=/run/fence-race/{node}", "--devices=" + ",".join(disks)]
     return ["fence_halvm", *where, "--action=off", f"--plug={victim}", "-v"]
 
 
-def _peer_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
-    state = f"/run/fence-race/{node}"
-    Path(state).mkdir(parents=True, exist_ok=True)
-    Path(state, "fence_scsi.key").write_text(f"{KEYS[node]:x}\n")
-    Path(state, "fence_scsi.dev").write_text("".join(f"{disk}\n" for disk in disks))
-    Path("/run/cluster").mkdir(exist_ok=True)
-    # Both nodes are one machine here: each agent gets a /run/cluster of its own.
-    agent = f"fence_scsi -o off -k {KEYS[victim]:x} -d {','.join(disks)}"
-    return ["unshare", "--mount", "sh", "-c", f"mount --bind {state} /run/cluster && exec {agent}"]
+def peer_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+    state = Path("/run/fence-race", node)
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "key").write_text(f"{KEYS[node]:x}\n")
+    (state / "dev").write_text("".join(f"{disk}\n" for disk in disks))
+    # Both nodes are one machine here: each agent gets files of its own in Debian's place for them.
+    mounts = ""
+    for name in ("key", "dev"):
+        Path(f"/run/cluster.{name}").touch()
+        mounts += f"mount --bind {state}/{name} /run/cluster.{name} && "
+    return [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f"{mounts}exec fence_scsi -o off -k {KEYS[victim]:x} -d {','.join(disks)}",
+    ]
 
 
 def _start(node: str, command: list[str], after_s: float, began: float, into: dict[str, Side]) -> threading.Thread:
@@ -182,7 +190,7 @@ def play(
         sides: dict[str, Side] = {}
         with _active_on(disks[active][0] if active else None):
             began = time.monotonic()
-            build = _peer_command if peer else _agent_command
+            build = peer_command if peer else agent_command
             commands = [build(node, next(n for n in nodes if n != node), disks[node]) for node in order]
             threads = [
                 _start(node, command, after_s, began, sides)

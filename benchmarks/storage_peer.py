@@ -1,0 +1,183 @@
+"""`off` by storage alone, beside fence_scsi, as whole processes on the same LUNs of a real LIO target.
+
+    python -m benchmarks.storage_peer [--runs 5] [--luns 1 8 64] [--markdown]
+
+In one throwaway guest of the VM lab (level 2, `make lab`) the two programs take turns. Before each turn both nodes are
+registered on every LUN and the caller holds the reservation. One turn measures the time until the program has ended
+with success. In another the victim meanwhile writes by O_DIRECT to the last LUN, every 20 ms (more would take the one
+emulated CPU from the programs), and what is measured is the time until its first refused write. The bare sequence is
+the product's own commands on open descriptors, one LUN after the other, in a process that is running already: PREEMPT
+AND ABORT, READ KEYS, READ RESERVATION. `python` is the interpreter of either program starting and ending.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+BARS = {1: 5.0, 8: 15.0, 64: 50.0}
+"""At least so many times as fast as fence_scsi, by the number of LUNs."""
+
+WRITE_EVERY_S = 0.02
+
+_IN_GUEST = Path("/run/lab/storage_peer.py")
+
+
+# --- inside the guest ---------------------------------------------------------------------------------------------
+
+
+class _Victim(threading.Thread):
+    """Writes one block again and again. refused_at: monotonic seconds of the first write that failed."""
+
+    def __init__(self, disk: str) -> None:
+        super().__init__(daemon=True)
+        self._disk = os.open(disk, os.O_WRONLY | os.O_DIRECT)
+        self.refused_at: float | None = None
+
+    def run(self) -> None:
+        block = mmap.mmap(-1, 4096)
+        try:
+            while True:
+                os.pwritev(self._disk, [block], 1 << 20)
+                time.sleep(WRITE_EVERY_S)
+        except OSError:
+            self.refused_at = time.monotonic()
+        finally:
+            os.close(self._disk)
+
+
+def guest_main() -> int:
+    import race  # type: ignore[import-not-found]
+
+    from fencer.model import Deadline, ReservationKey, ReservationType
+    from fencer.storage.nexus import Nexus, Outcome
+    from fencer.storage.sgutils import SgTransport
+
+    runs = int(sys.argv[1])
+    disks = {node: names.split(",") for node, _, names in (word.partition("=") for word in sys.argv[2:])}
+    caller, victim = disks
+    own, other = (ReservationKey(race.KEYS[node]) for node in (caller, victim))
+    kind = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+    nexuses = {node: [Nexus(SgTransport(disk)) for disk in disks[node]] for node in disks}
+
+    def prepare() -> None:
+        deadline = Deadline.after(100)
+        for node in disks:
+            for nexus in nexuses[node]:
+                while nexus.register_and_ignore(ReservationKey(race.KEYS[node]), True, deadline) is Outcome.CHANGED:
+                    pass
+                nexus.read_keys(deadline)
+        for nexus in nexuses[caller]:
+            if nexus.read_reservation(deadline).type is None:
+                nexus.reserve(own, kind, deadline)
+
+    def isolated() -> bool:
+        deadline = Deadline.after(100)
+        return all(
+            nexus.read_keys(deadline).keys == (own,) and nexus.read_reservation(deadline).type is kind
+            for nexus in nexuses[caller]
+        )
+
+    def bare() -> None:
+        deadline = Deadline.after(100)
+        for nexus in nexuses[caller]:
+            nexus.preempt_and_abort(own, other, kind, deadline)
+            nexus.read_keys(deadline)
+            nexus.read_reservation(deadline)
+
+    def program(command: list[str]) -> None:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{command}: exit {done.returncode}: {done.stdout}{done.stderr}")
+
+    contestants = {
+        "fence_halvm": lambda: program(race.agent_command(caller, victim, disks[caller])),
+        "fence_scsi": lambda: program(race.peer_command(caller, victim, disks[caller])),
+        "bare": bare,
+    }
+    for _ in range(runs):
+        for name, work in contestants.items():
+            prepare()
+            began = time.monotonic()
+            work()
+            took_s = time.monotonic() - began
+            prepare()
+            writing = _Victim(disks[victim][-1])
+            writing.start()
+            began = time.monotonic()
+            work()
+            writing.join(30)
+            if not isolated() or writing.refused_at is None:
+                raise RuntimeError(f"{name}: said success, but the victim is not isolated")
+            print(json.dumps({"who": name, "seconds": took_s, "safe": writing.refused_at - began}), flush=True)
+    for _ in range(runs):
+        began = time.monotonic()
+        program([sys.executable, "-c", "pass"])
+        print(json.dumps({"who": "python", "seconds": time.monotonic() - began, "safe": 0}), flush=True)
+    return 0
+
+
+# --- on the host --------------------------------------------------------------------------------------------------
+
+
+def _measured(luns: tuple[int, ...], runs: int) -> dict[int, dict[str, dict[str, list[float]]]]:
+    """By LUNs, then who, then what: seconds, in order."""
+    from tests.lab import level2, race
+
+    shape = level2.Shape(64) if max(luns) > 4 else level2.Shape()
+    found: dict[int, dict[str, dict[str, list[float]]]] = {}
+    with level2.restored(shape) as guest:
+        guest.put("/run/lab/race.py", Path(race.__file__).read_bytes())
+        guest.put(str(_IN_GUEST), Path(__file__).read_bytes())
+        guest.run("fence_halvm --version; fence_scsi -o metadata", check=True)  # read from the disk, once
+        for count in luns:
+            words = [f"{node}={','.join(guest.sd(node, lun) for lun in range(count))}" for node in level2.NODES]
+            command = f"/opt/fence-halvm/bin/python3 {_IN_GUEST} {runs} {' '.join(words)}"
+            print(f"{count} LUNs …", file=sys.stderr, flush=True)
+            done = guest.run(command, timeout_s=600 * (runs + 1), check=True)
+            rows = [json.loads(line) for line in done.out.splitlines()]
+            found[count] = {
+                who: {what: [row[what] for row in rows if row["who"] == who] for what in ("seconds", "safe")}
+                for who in ("fence_halvm", "fence_scsi", "bare", "python")
+            }
+    return found
+
+
+def _table(found: dict[int, dict[str, dict[str, list[float]]]]) -> list[list[str]]:
+    rows = [["LUNs", "fence_halvm", "fence_scsi", "times as fast", "bar", "bare", "python", "safe: ours", "theirs"]]
+    for count, whose in found.items():
+        ours, theirs = whose["fence_halvm"], whose["fence_scsi"]
+        times = statistics.median(t / o for t, o in zip(theirs["seconds"], ours["seconds"], strict=True))
+        bar = f"{BARS[count]:g}" if count in BARS else ""
+        bare_s = statistics.median(whose["bare"]["seconds"])
+        python_s = statistics.median(whose["python"]["seconds"])
+        safe = [f"{statistics.median(each['safe']):.2f} s" for each in (ours, theirs)]
+        medians = [f"{statistics.median(each['seconds']):.2f} s" for each in (ours, theirs)]
+        rows.append([str(count), *medians, f"{times:.1f}", bar, f"{bare_s * 1000:.0f} ms", f"{python_s:.2f} s", *safe])
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.storage_peer")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--markdown", action="store_true")
+    given = parser.parse_args()
+    rows = _table(_measured(tuple(given.luns), given.runs))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |" if given.markdown else "  ".join(cells))
+        if given.markdown and number == 0:
+            print("|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guest_main() if _IN_GUEST.exists() else main())
