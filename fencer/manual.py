@@ -113,7 +113,7 @@ def _man(version: str) -> Iterator[str]:
     yield from _definitions(_FILES)
     yield ".SH EXAMPLES"
     yield from _paragraphs(("Would a fence of serv-0001 work now?",))
-    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /etc/cluster/bmc-pw --vg=shared_vg")
+    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /etc/bmc-password --vg=shared_vg")
     yield from _paragraphs(("What would be done?",))
     yield _roff_example(f"{AGENT} -o off -n serv-0001 --vg=shared_vg --dry-run")
     yield ".SH SEE ALSO\n.BR fence_ipmilan (8),\n.BR fence_scsi (8),\n.BR sg_persist (8),\n.BR stonith_admin (8)"
