@@ -245,6 +245,8 @@ def _report(races: list[Race], peer: bool) -> None:
     print(f"only the winner wrote, once a LUN: {clean}")
     sole = sum(len(set(race.left)) == 1 and len(race.left[0]) == 1 for race in races)
     print(f"one and the same key left on every LUN: {sole}")
+    split = sum(len(set(race.left)) > 1 and all(len(left) == 1 for left in race.left) for race in races)
+    print(f"LUNs divided between the nodes: {split}")
     if not peer:
         due = [race for race in races if race.active_must_win]
         kept = sum(race.winners == [race.active] for race in due)
