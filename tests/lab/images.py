@@ -51,8 +51,9 @@ exec /bin/busybox switch_root /root $init
 
 
 def wheel_requirements() -> list[str]:
-    """What the product needs at run time, by its own word."""
-    return list(tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"])
+    """What the product needs at run time, by its own word, the exporter included."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["exporter"]]
 
 
 def build_requirements() -> list[str]:

@@ -115,7 +115,9 @@ def main() -> int:
     with level2.restored(level2.Shape()) as guest:
         for number in range(given.count):
             trials.append(trial(guest, list(Fault)[number % len(Fault)], chance))
-            print(f"{number + 1} of {given.count}", file=sys.stderr, flush=True)
+            last = trials[-1]
+            told = "; ".join(last.faults) or f"exit {last.rc}, {last.mark} records before, none after"
+            print(f"{number + 1} of {given.count}: {last.fault}: {told}", file=sys.stderr, flush=True)
     for fault in Fault:
         these = [each for each in trials if each.fault is fault]
         wins = sum(each.rc == 0 for each in these)

@@ -1,0 +1,82 @@
+"""What the journal records and what others read from it. Types only; fencer.journal writes and reads them."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from fencer.model import Proof
+
+
+class EventKind(StrEnum):
+    """What happened. Values are label values of metrics and stand in the database."""
+
+    FENCE = "fence"  # off or reboot of another node
+    POWER_ON = "power-on"  # on, of another node
+    UNFENCE = "unfence"  # on, of this node
+    MONITOR = "monitor"  # a proof that a fence would work
+    SELF_FENCE = "self-fence"  # the sidecar let this node be reset
+    REGISTRATION = "registration"  # the sidecar registered a path or a LUN, or saw a registration vanish
+    PAUSE = "pause"  # maintenance began or ended
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    UNKNOWN = "unknown"  # killed or interrupted before there was a verdict
+
+
+class Step(NamedTuple):
+    """One observation. at_s: seconds since the event began."""
+
+    at_s: float
+    text: str
+
+
+class Event(NamedTuple):
+    """One line of the journal; never holds a secret.
+
+    at_unix_s: when it began, UTC. took_s: until the verdict. program: ``fence_halvm`` or ``halvm-watchdogd``. actor:
+    the node that acted (this one), target: whom it acted on; "" where unknown. action: as the caller asked (``off``).
+    proofs: what proved it; weak: only a plain PREEMPT. error: one sentence, "" when it succeeded.
+    """
+
+    at_unix_s: float
+    took_s: float
+    kind: EventKind
+    program: str
+    actor: str
+    target: str
+    action: str
+    outcome: Outcome
+    proofs: tuple[Proof, ...] = ()
+    weak: bool = False
+    error: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def proof(self) -> str:
+        """The proofs as one word: ``power``, ``storage``, ``power+storage``, ``none``."""
+        return "+".join(self.proofs) or "none"
+
+
+class Total(NamedTuple):
+    """All events ever of one kind, target, action, outcome and proof, also those that the journal has dropped since.
+
+    events and sum_s never go back. buckets: how many took at most BUCKETS_S[i], cumulative. last_unix_s: the end of the
+    latest.
+    """
+
+    kind: EventKind
+    target: str
+    action: str
+    outcome: Outcome
+    proof: str
+    events: int
+    sum_s: float
+    buckets: tuple[int, ...]
+    last_unix_s: float
+
+
+BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+"""Upper bounds of the duration histograms."""

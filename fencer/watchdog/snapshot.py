@@ -1,0 +1,111 @@
+"""What the sidecar publishes for others to read, atomically replaced: /run/fence-halvm/watchdogd.json.
+
+Unix times (``…_unix_s``) are for people and metrics; ages are taken between ``…_monotonic_s`` of the same boot, which
+no clock change moves. A reader compares boot_id with its own and calls anything else stale.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+SCHEMA = 1
+SNAPSHOT_NAME = "watchdogd.json"
+
+
+class PolicyState(StrEnum):
+    """What the policy says now."""
+
+    STARTING = "starting"
+    KEEPALIVE = "keepalive"
+    DEGRADED = "degraded"  # something is lost; grace runs, or enough is left
+    SELF_FENCE = "self-fence"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # an orderly stop: the watchdog is disarmed
+
+
+class PathSnapshot(NamedTuple):
+    """name: kernel name. address: SCSI ``host:channel:target:lun``. up: answered its probe in time."""
+
+    name: str
+    address: str
+    up: bool
+    registered: bool
+    error: str
+    probed_monotonic_s: float
+    probe_took_s: float
+
+
+class KeySnapshot(NamedTuple):
+    """A key at a LUN. node: whose it is by the cluster configuration, "" if nobody's. nexuses: how many."""
+
+    key: str
+    node: str
+    nexuses: int
+
+
+class LunSnapshot(NamedTuple):
+    """standing: a Standing, or "" as long as nothing is known. type: SPC name in words, "" when nobody holds one.
+
+    holder: the key, "" when none or when all registrants hold it. error: why it could not be read, "" else.
+    """
+
+    wwid: str
+    name: str
+    standing: str
+    generation: int
+    keys: tuple[KeySnapshot, ...]
+    holder: str
+    type: str
+    read_monotonic_s: float
+    error: str
+    paths: tuple[PathSnapshot, ...]
+
+
+class WatchdogSnapshot(NamedTuple):
+    """device: "" and armed False when configured as ``none``. Gaps are between two keepalives."""
+
+    device: str
+    identity: str
+    armed: bool
+    nowayout: bool
+    timeout_s: float
+    keepalive_interval_s: float
+    keepalives: int
+    last_keepalive_monotonic_s: float
+    worst_gap_s: float
+    late_keepalives: int
+
+
+class NodeSnapshot(NamedTuple):
+    """A node of the cluster's configuration and its key, as hexadecimal text with 0x."""
+
+    name: str
+    key: str
+
+
+class Snapshot(NamedTuple):
+    """Everything at one moment. grace_remaining_s: None unless grace runs. bound_s: the longest time from the loss of
+    all paths to the reset, as published. last_self_fence_*: of an earlier boot; "" and 0.0 when there is none."""
+
+    boot_id: str
+    pid: int
+    version: str
+    node: str
+    key: str
+    written_unix_s: float
+    written_monotonic_s: float
+    started_unix_s: float
+    interval_s: float
+    state: PolicyState
+    reasons: tuple[str, ...]
+    grace_s: float
+    grace_remaining_s: float | None
+    check_interval_s: float
+    bound_s: float
+    paused_until_unix_s: float | None
+    watchdog: WatchdogSnapshot
+    nodes: tuple[NodeSnapshot, ...]
+    luns: tuple[LunSnapshot, ...]
+    registrations: int
+    last_self_fence_reason: str
+    last_self_fence_unix_s: float
+    observer_restarts: int
