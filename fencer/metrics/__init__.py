@@ -1,0 +1,1 @@
+"""Snapshot and journal as Prometheus metric families. Pure: reads no file, no clock, no device."""
