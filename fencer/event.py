@@ -26,11 +26,29 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # killed or interrupted before there was a verdict
 
 
+class StepName(StrEnum):
+    """What a step was, in few words: a label value of metrics."""
+
+    SESSION = "session"  # the BMC let us in
+    COMMAND = "command"  # the BMC accepted a chassis command
+    CHASSIS = "chassis"  # the BMC reported a power state
+    IDENTIFY = "identify"  # the LUNs make sense
+    ARBITRATE = "arbitrate"  # the race on the first LUN is decided
+    ISOLATE = "isolate"  # a LUN was read back without the target's key, under a survivor's reservation
+    REGISTER = "register"  # a LUN was read back with this node's key on every path
+    LOOK = "look"  # a LUN was read
+    FAILURE = "failure"  # one of these went wrong
+    OTHER = "other"
+
+
 class Step(NamedTuple):
-    """One observation. at_s: seconds since the event began."""
+    """One observation. at_s: seconds since the event began. took_s: since the step it had to wait for (a BMC's and the
+    LUNs' steps run side by side)."""
 
     at_s: float
     text: str
+    name: StepName = StepName.OTHER
+    took_s: float = 0.0
 
 
 class Event(NamedTuple):
@@ -76,6 +94,16 @@ class Total(NamedTuple):
     sum_s: float
     buckets: tuple[int, ...]
     last_unix_s: float
+
+
+class StepTotal(NamedTuple):
+    """All steps ever of one name in events of one kind; as Total."""
+
+    kind: EventKind
+    name: StepName
+    steps: int
+    sum_s: float
+    buckets: tuple[int, ...]
 
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
