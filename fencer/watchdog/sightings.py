@@ -15,9 +15,34 @@ class Standing(StrEnum):
 
     REGISTERED = "registered"  # our key is listed, a write-excluding reservation is held
     UNPROTECTED = "unprotected"  # our key is listed, nobody holds a reservation
+    CONFLICT = "conflict"  # our key is listed, but the reservation held lets only its holder write, and that is not us
     PREEMPTED = "preempted"  # registered in this boot, and gone: somebody fenced us
     TARGET_FORGOT = "target-forgot"  # nobody's key is left and the generation restarted: the target lost everything
+    SHUT_OUT = "shut-out"  # the target lost everything, others registered since: whether they fenced us is unknowable
     NEVER = "never"  # not registered in this boot
+    UNKNOWN = "unknown"  # our key is absent, and the record of this boot is unreadable
+
+
+class ListedPath(NamedTuple):
+    """path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``."""
+
+    path: str
+    address: str
+
+
+class ListedLun(NamedTuple):
+    """lun: WWID. name: what an operator calls it."""
+
+    lun: str
+    name: str
+    paths: tuple[ListedPath, ...]
+
+
+class LunsListed(NamedTuple):
+    """All LUNs and the paths that the kernel has for them now. What is not in it is no more."""
+
+    at_s: float
+    luns: tuple[ListedLun, ...]
 
 
 class PathSeen(NamedTuple):
@@ -40,7 +65,10 @@ class PathGone(NamedTuple):
 
 
 class PathRegistered(NamedTuple):
-    """Our key is on this path (nexus), found so or put there. Until then a path does not count."""
+    """Our key is on this path (nexus), found so or put there. Until then a path does not count.
+
+    A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus.
+    """
 
     lun: str
     path: str
@@ -48,7 +76,11 @@ class PathRegistered(NamedTuple):
 
 
 class LunSeen(NamedTuple):
-    """One consistent reading of a LUN's registrations. keys: each once; holder: None for all-registrants types."""
+    """One consistent reading of a LUN's registrations.
+
+    keys: each once; holder: None for all-registrants types. nexuses: how many each of keys is registered on, in the
+    same order, as the target lists them.
+    """
 
     lun: str
     at_s: float
@@ -57,6 +89,7 @@ class LunSeen(NamedTuple):
     keys: tuple[ReservationKey, ...]
     holder: ReservationKey | None
     type: ReservationType | None
+    nexuses: tuple[int, ...] = ()
 
 
 class LunSilent(NamedTuple):
@@ -67,10 +100,31 @@ class LunSilent(NamedTuple):
     reason: str
 
 
+class Registered(NamedTuple):
+    """We registered our key, for the journal. why: one phrase (``at start``, ``the path came back``). path: "" for all
+    paths of the LUN."""
+
+    lun: str
+    path: str
+    at_s: float
+    why: str
+
+
+class RegistrationFailed(NamedTuple):
+    """Our key could not be registered, for the journal. path: "" for the LUN as a whole."""
+
+    lun: str
+    path: str
+    at_s: float
+    reason: str
+
+
 class Alive(NamedTuple):
     """The observing process works, whatever its LUNs do."""
 
     at_s: float
 
 
-Sighting = PathSeen | PathGone | PathRegistered | LunSeen | LunSilent | Alive
+Sighting = (
+    LunsListed | PathSeen | PathGone | PathRegistered | LunSeen | LunSilent | Registered | RegistrationFailed | Alive
+)

@@ -1,0 +1,102 @@
+"""What the observers and the policy are told, and how long a loss can last: fully typed, made once from the
+configuration. docs/decisions/0008-self-fence-bound.md argues the sums."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from fencer.request import StorageSettings
+
+SLACK_S = 0.5
+"""By how much a look may begin late, on a busy machine, before it counts as missing."""
+
+
+class Requirement(StrEnum):
+    """How many of the LUNs must be reachable."""
+
+    ALL = "all"
+    ANY = "any"
+    MAJORITY = "majority"
+
+
+class TargetReset(StrEnum):
+    """What to do when a target has lost everybody's registration."""
+
+    RE_REGISTER = "re-register"
+    SELF_FENCE = "self-fence"
+
+
+class Timing(NamedTuple):
+    """All in seconds.
+
+    probe_*: the read of each path. check_interval_s, answer_deadline_s: the reading of each LUN's registrations.
+    list_interval_s: how often the kernel's paths are listed although no uevent came. grace_s: how long the requirement
+    may be unmet. settle_s: how long it must be met again until the grace is whole again. decide_interval_s: the longest
+    time between two decisions.
+    """
+
+    probe_interval_s: float = 1.0
+    probe_deadline_s: float = 2.0
+    check_interval_s: float = 2.0
+    answer_deadline_s: float = 2.0
+    list_interval_s: float = 5.0
+    grace_s: float = 10.0
+    settle_s: float = 3.0
+    decide_interval_s: float = 0.25
+
+    @property
+    def path_stale_s(self) -> float:
+        """A path whose last good probe began longer ago is lost."""
+        return self.probe_interval_s + self.probe_deadline_s + SLACK_S
+
+    @property
+    def standing_stale_s(self) -> float:
+        """A LUN whose last reading of registrations began longer ago is lost. One reading may be missed."""
+        return 2 * (self.check_interval_s + self.answer_deadline_s) + SLACK_S
+
+    @property
+    def alive_interval_s(self) -> float:
+        """How often the observing process says that it works."""
+        return self.probe_interval_s
+
+
+class PolicySettings(NamedTuple):
+    """What the policy decides by."""
+
+    timing: Timing = Timing()
+    require: Requirement = Requirement.ALL
+    on_target_reset: TargetReset = TargetReset.RE_REGISTER
+
+
+class ObserverSettings(NamedTuple):
+    """What the observers look at. storage: devices or volume_group, own_key, reservation_type, aptpl, state_dir count.
+
+    storage.devices must name disks of this node: an iscsi:// session of our own says nothing of the node's paths.
+    """
+
+    storage: StorageSettings
+    timing: Timing = Timing()
+    on_target_reset: TargetReset = TargetReset.RE_REGISTER
+
+
+def loss_bound_s(timing: Timing, reset_s: float) -> float:
+    """The longest time from the loss of the last path that the requirement needs until the node is reset.
+
+    reset_s: from the decision to the reset: the watchdog's timeout when feeding just stops, or what an immediate reset
+    takes at most.
+    """
+    return timing.path_stale_s + timing.grace_s + 2 * timing.decide_interval_s + reset_s
+
+
+def preempt_bound_s(timing: Timing, reset_s: float) -> float:
+    """The longest time from a preemption to the reset, while the target answers PERSISTENT RESERVE IN."""
+    return timing.check_interval_s + timing.answer_deadline_s + SLACK_S + timing.decide_interval_s + reset_s
+
+
+def unseen_bound_s(timing: Timing, reset_s: float) -> float:
+    """The same when the target has stopped answering PERSISTENT RESERVE IN while it still answers reads."""
+    return timing.standing_stale_s + timing.grace_s + 2 * timing.decide_interval_s + reset_s
+
+
+def bound_s(timing: Timing, reset_s: float) -> float:
+    """The longest of them: what the sidecar promises whatever happens to storage and key."""
+    return max(loss_bound_s(timing, reset_s), preempt_bound_s(timing, reset_s), unseen_bound_s(timing, reset_s))
