@@ -5,6 +5,7 @@
     ├── PowerError            something about the BMC
     │   ├── BmcRefused        it understood and said no: asking again is pointless
     │   └── BmcUnreachable    no usable answer: another attempt may help
+    ├── WatchdogError         the watchdog device is missing, taken, or does not do what it is told
     └── StorageError          something about a LUN
         ├── TransportError    no SCSI status came back: whether the command was executed is unknown
         ├── CommandFailed     a status and sense that no retry mends
@@ -33,6 +34,10 @@ class BmcRefused(PowerError):
 
 class BmcUnreachable(PowerError):
     """The BMC gave no usable answer (silence, garbage, a lost session)."""
+
+
+class WatchdogError(FenceError):
+    """The watchdog device is missing, taken, or does not do what it is told. The message says what to change."""
 
 
 class StorageError(FenceError):

@@ -1,0 +1,34 @@
+"""Why this node last fenced itself: written before the reset, read after it (``halvm-watchdogd last``)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from fencer.watchdog.records import from_json, to_json
+from fencer.watchdog.replacing import replace_file
+
+LAST_NAME = "last-self-fence.json"
+SCHEMA = 1
+
+
+class SelfFence(NamedTuple):
+    """reason: one sentence. boot_id: of the boot that it ended. Times as of the decision."""
+
+    reason: str
+    node: str
+    boot_id: str
+    at_unix_s: float
+    at_monotonic_s: float
+
+
+def write_last(directory: str, record: SelfFence) -> None:
+    """On stable storage when it returns. Raises OSError."""
+    replace_file(Path(directory) / LAST_NAME, to_json(record, SCHEMA), 0o644, durable=True)
+
+
+def read_last(directory: str) -> SelfFence | None:
+    """None when there is none. Raises OSError or ValueError for one that cannot be read."""
+    try:
+        content = (Path(directory) / LAST_NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    return from_json(SelfFence, content, SCHEMA)

@@ -1,0 +1,26 @@
+"""Tells systemd how we are: sd_notify(3), one datagram to $NOTIFY_SOCKET, never waited for."""
+
+import contextlib
+import os
+import socket
+
+
+class ServiceManager:
+    """The one who started us; tells nobody when nobody asked to be told (in the foreground)."""
+
+    def __init__(self, address: str | None = None) -> None:
+        address = os.environ.pop("NOTIFY_SOCKET", "") if address is None else address
+        self._socket: socket.socket | None = None
+        if address.startswith(("/", "@")):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            try:
+                self._socket.connect("\0" + address[1:] if address[0] == "@" else address)
+            except OSError:
+                self._socket.close()
+                self._socket = None
+
+    def tell(self, *assignments: str) -> None:
+        """``READY=1``, ``STATUS=…``, ``WATCHDOG=1``, ``STOPPING=1``. A stuck service manager is not our loss."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send("\n".join(assignments).encode())

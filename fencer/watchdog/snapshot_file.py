@@ -1,0 +1,20 @@
+"""Where the snapshot stands, and how it is read and written."""
+
+from pathlib import Path
+
+from fencer.watchdog.records import from_json, to_json
+from fencer.watchdog.replacing import replace_file
+from fencer.watchdog.snapshot import SCHEMA, SNAPSHOT_NAME, Snapshot
+
+_LONGEST_BYTES = 4 << 20
+
+
+def write_snapshot(directory: str, snapshot: Snapshot) -> None:
+    """Replaces it; anybody may read it. Raises OSError."""
+    replace_file(Path(directory) / SNAPSHOT_NAME, to_json(snapshot, SCHEMA), 0o644, durable=False)
+
+
+def read_snapshot(directory: str) -> Snapshot:
+    """Raises OSError (FileNotFoundError: the sidecar never ran in this boot), ValueError for what is no snapshot."""
+    with (Path(directory) / SNAPSHOT_NAME).open("rb") as file:
+        return from_json(Snapshot, file.read(_LONGEST_BYTES), SCHEMA)
