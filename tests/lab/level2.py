@@ -180,7 +180,7 @@ def make_snapshot(shape: Shape) -> Path:
     """Boots the guest, makes its disks and keeps its memory. A snapshot that exists is left as it is."""
     snapshot = shape.snapshot
     images = build()
-    with locked():
+    with locked(f"{shape.name}."):
         if not snapshot.exists():
             _make_snapshot(shape, snapshot, images)
     return snapshot

@@ -187,7 +187,7 @@ def make_snapshot() -> Path:
     """Boots all three, makes the volume group and keeps their memories. A snapshot that exists is left as it is."""
     snapshot = snapshot_directory()
     images = build()
-    with locked():
+    with locked("level3."):
         if not snapshot.exists():
             _make_snapshot(snapshot, images)
     return snapshot

@@ -5,15 +5,19 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.rig.leash import tie_to_this_process
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parents[1]
 LAB = Path(os.environ.get("FENCE_HALVM_LAB", PROJECT / ".lab"))
 CACHE = LAB / "cache"
 _RUN_PREFIX = "halvm-"
+_ABANDONED_AFTER_S = 3600
 
 
 def digest(parts: Iterable[str | Path]) -> str:
@@ -29,6 +33,9 @@ def digest(parts: Iterable[str | Path]) -> str:
 def published(directory: Path) -> Iterator[Path]:
     """A scratch directory that becomes `directory` in one step when the block ends well, and vanishes otherwise."""
     directory.parent.mkdir(parents=True, exist_ok=True)
+    for old in directory.parent.glob(f".{directory.name}-*"):
+        if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_S:  # of a build that was killed
+            shutil.rmtree(old, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         scratch.chmod(0o755)
@@ -39,18 +46,18 @@ def published(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Lets one process at a time build below .lab."""
+def locked(what: str = "") -> Iterator[None]:
+    """Lets one at a time, process or thread, build this below .lab."""
     LAB.mkdir(parents=True, exist_ok=True)
-    with (LAB / "lock").open("w") as lock:
+    with (LAB / f"{what}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def prune(parent: Path, pattern: str) -> None:
-    """Removes what was built of old inputs, but for the two newest: another work in this tree may still use one."""
+def prune(parent: Path, pattern: str, keep: int = 2) -> None:
+    """Removes what was built of old inputs, but for the newest: another work in this tree may still use one."""
     built = sorted(parent.glob(pattern), key=lambda path: path.stat().st_mtime)
-    for old in built[:-2]:
+    for old in built[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -61,8 +68,7 @@ def _alive(pid: int) -> bool:
 def new_run_directory() -> Path:
     """A directory for one run: sockets (a path of at most 108 bytes) and disks that are written and thrown away.
 
-    In memory where there is room: a guest's flushes then cost nothing. The name carries our pid, so that the next run
-    can sweep away what a killed one had to leave.
+    In memory where there is room: a guest's flushes then cost nothing. It goes with this process, however that ends.
     """
     shm = Path("/dev/shm")
     parent = shm if shm.is_dir() and shutil.disk_usage(shm).free > 2 << 30 else Path(tempfile.gettempdir())
@@ -70,4 +76,6 @@ def new_run_directory() -> Path:
         pid = old.name.removeprefix(_RUN_PREFIX).partition("-")[0]
         if pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=parent))
+    run = Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=parent))
+    tie_to_this_process(run)
+    return run

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .images import download_wheels
 from .machine import PRODUCT_DISK_BYTES
-from .places import LAB, PROJECT, digest, prune, published
+from .places import LAB, PROJECT, digest, locked, prune, published
 
 PREFIX = "opt/fence-halvm"
 
@@ -53,15 +53,16 @@ def product_directory() -> Path:
     for path in _sources():
         parts += [str(path.relative_to(PROJECT)), path]
     product = LAB / "product" / digest(parts)
-    if not product.exists():
-        with tempfile.TemporaryDirectory() as staging, published(product) as scratch:
-            root = Path(staging)
-            _stage(_build_wheel(scratch), root)
-            with tarfile.open(scratch / "product.tar", "w") as archive:
-                for top in sorted(root.iterdir()):
-                    archive.add(top, top.name, filter=_owned_by_root)
-            pad(scratch / "product.tar")
-        prune(product.parent, "*")
+    with locked("product."):
+        if not product.exists():
+            with tempfile.TemporaryDirectory() as staging, published(product) as scratch:
+                root = Path(staging)
+                _stage(_build_wheel(scratch), root)
+                with tarfile.open(scratch / "product.tar", "w") as archive:
+                    for top in sorted(root.iterdir()):
+                        archive.add(top, top.name, filter=_owned_by_root)
+                pad(scratch / "product.tar")
+            prune(product.parent, "*", keep=20)  # a running node reads it again when it is powered on
     return product
 
 
