@@ -74,9 +74,10 @@ LABELS: Final = (
           "reservation), `preempted`, `target-forgot`, `never`, `unknown`", "6"),
     Label("state", "`starting`, `keepalive`, `degraded`, `self-fence`, `paused`, `stopped`", "6"),
     Label("status", "see the metric", "see the metric"),
-    Label("step", "`session`, `arbitration`, `isolation`, `power-off`, `power-on`", "5"),
+    Label("step", "`session`, `command`, `chassis`, `identify`, `arbitrate`, `isolate`, `register`, `look`, `failure`, "
+          "`other`", "10"),
     Label("target", "node that was acted on; empty where the caller named none", "nodes of the cluster; at most 64, "
-          "the rest is summed as `other`"),
+          "the rest is summed as `(other)`"),
     Label("type", "reservation type in words (SPC-4 table 60)", "one a LUN"),
     Label("version", "version of the program", "1"),
 )  # fmt: skip
@@ -309,9 +310,9 @@ LAST_FENCE_SUCCESS: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_success_timestamp_seconds", ("target",),
     "When this node last fenced the target with proof. Absent if never.",
 )  # fmt: skip
-LAST_FENCE_STEP: Final = Metric(
-    "fences", _J, _GAUGE, "halvm_last_fence_step_seconds", ("target", "step"),
-    "Time from the call until the step was observed, in the last fence of the target. Absent for steps it had not.",
+STEP_DURATION: Final = Metric(
+    "fences", _J, _HISTOGRAM, "halvm_step_duration_seconds", ("kind", "step"),
+    "Time from the step it had to wait for until the step was observed, in all events of the kind.",
 )  # fmt: skip
 
 # --- monitors -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""halvm-exporter's own adapters: files in, HTTP out."""

@@ -1,0 +1,224 @@
+"""Reads the sidecar's snapshot and the journal, both of which may be missing, stale, torn, huge or made to harm.
+
+A file that has not changed is not read again. Nothing here opens a device or a socket.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fencer.event import Event, EventKind
+from fencer.journal import Journal, JournalError, Position
+from fencer.journal import Snapshot as JournalSnapshot
+from fencer.readings import (
+    JournalReading,
+    JournalStatus,
+    Now,
+    Readings,
+    SnapshotReading,
+    SnapshotStatus,
+    judge_snapshot,
+)
+from fencer.watchdog.records import from_json
+from fencer.watchdog.snapshot import SCHEMA, Snapshot
+
+SNAPSHOT_BYTES_MOST: Final = 4 << 20
+STORY_LENGTH: Final = 50
+STORY: Final = tuple(kind for kind in EventKind if kind not in (EventKind.MONITOR, EventKind.REGISTRATION))
+SETTLED_NS: Final = 100_000_000
+"""A file changed less long ago may change again without its time showing it: it is read again."""
+_JOURNAL_BUSY_S: Final = 0.2
+_ATTEMPTS: Final = 3
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class _Mark(NamedTuple):
+    """By which a change of a file is seen."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Sources:
+    """Both files. clock: both clocks at one moment; said: takes a sentence each time something gets wrong or right."""
+
+    def __init__(self, snapshot: Path, journal: Path, clock: Callable[[], Now], said: Callable[[str], None]) -> None:
+        self._snapshot = _SnapshotFile(snapshot)
+        self._journal = _JournalFile(journal)
+        self._clock = clock
+        self._said = said
+        self._problems: dict[str, str] = {}
+
+    def read(self) -> Readings:
+        """Never raises."""
+        now = self._clock()
+        boot = boot_id()
+        snapshot = self._snapshot.read(boot, now)
+        journal = self._journal.read(now)
+        self._tell("snapshot", snapshot.problem if snapshot.failed else "")
+        self._tell("journal", journal.problem if journal.failed else "")
+        return Readings(now, boot, snapshot, journal)
+
+    def _tell(self, subject: str, problem: str) -> None:
+        if self._problems.get(subject, "") != problem:
+            self._problems[subject] = problem
+            self._said(problem or f"{subject}: can be read again")
+
+
+def boot_id() -> str:
+    """Of the running kernel; "" where it cannot be read, which no snapshot carries."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+class _SnapshotFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark: _Mark | None = None
+        self._snapshot: Snapshot | None = None
+
+    def read(self, boot: str, now: Now) -> SnapshotReading:
+        try:
+            snapshot = self._parsed(now)
+        except FileNotFoundError:
+            return SnapshotReading(SnapshotStatus.MISSING, problem=f"{self._path}: there is none")
+        except OSError as error:
+            problem = f"{self._path}: {error.strerror or error}: let halvm-exporter read it"
+            return SnapshotReading(SnapshotStatus.UNREADABLE, problem=problem)
+        except _UnknownSchema as error:
+            problem = f"{self._path}: schema {error}, this halvm-exporter knows {SCHEMA}: install one version of both"
+            return SnapshotReading(SnapshotStatus.UNKNOWN_SCHEMA, problem=problem)
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            problem = f"{self._path}: not a snapshot: {error}"
+            return SnapshotReading(SnapshotStatus.MALFORMED, problem=problem)
+        return judge_snapshot(snapshot, boot, now)
+
+    def _parsed(self, now: Now) -> Snapshot:
+        found = os.stat(self._path)  # noqa: PTH116
+        mark = _Mark(found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._snapshot is not None and mark == self._mark and _settled(mark, now):
+            return self._snapshot
+        self._snapshot = None
+        content = _content(self._path)
+        try:
+            self._snapshot = from_json(Snapshot, content, SCHEMA)
+        except ValueError as error:
+            if (schema := _schema_of(content)) not in (None, SCHEMA):
+                raise _UnknownSchema(schema) from error
+            raise
+        self._mark = mark
+        return self._snapshot
+
+
+class _UnknownSchema(Exception):
+    """The number that the file gives."""
+
+
+def _content(path: Path) -> bytes:
+    """Of a regular file that is not too long. Raises OSError, ValueError. Waits for nobody: it may be a FIFO."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with open(fd, "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("not a regular file")
+        content = file.read(SNAPSHOT_BYTES_MOST + 1)
+    if len(content) > SNAPSHOT_BYTES_MOST:
+        raise ValueError(f"longer than {SNAPSHOT_BYTES_MOST} bytes")
+    return content
+
+
+def _schema_of(content: bytes) -> int | None:
+    """What a snapshot of whatever version says it is; None for what is none."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return schema if type(schema) is int else None
+
+
+def _settled(mark: _Mark, now: Now) -> bool:
+    return now.unix_s * 1e9 - mark.mtime_ns > SETTLED_NS
+
+
+class _JournalFile:
+    """Reads what was appended since; all of it only once, or when the journal is another one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._journal = Journal(str(path), busy_s=_JOURNAL_BUSY_S)
+        self._marks: tuple[_Mark | None, _Mark | None] | None = None
+        self._position: Position | None = None
+        self._reading: JournalReading | None = None
+        self._monitors: dict[str, Event] = {}
+
+    def read(self, now: Now) -> JournalReading:
+        try:
+            marks = (_mark(str(self._path)), _mark(f"{self._path}-wal"))
+            if marks[0] is None:
+                self._forget()
+                return JournalReading(JournalStatus.MISSING, problem=f"{self._path}: there is none yet")
+            if self._reading is None or marks != self._marks or not all(m is None or _settled(m, now) for m in marks):
+                self._reading = self._refreshed()
+                self._marks = marks
+        except (JournalError, OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            self._forget()
+            newer = "written by a newer" in str(error)
+            status = JournalStatus.UNKNOWN_SCHEMA if newer else JournalStatus.UNREADABLE
+            return JournalReading(status, problem=str(error))
+        return self._reading
+
+    def _forget(self) -> None:
+        self._reading = None
+        self._position = None
+        self._monitors = {}
+
+    def _refreshed(self) -> JournalReading:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._journal.read() as journal:
+                    position = journal.position()
+                    if self._reading is not None and position == self._position:
+                        return self._reading
+                    return self._read(journal, position)
+            except JournalError as error:
+                if attempt == _ATTEMPTS or "changed while" not in str(error):
+                    raise
+        raise AssertionError  # the last attempt returned or raised
+
+    def _read(self, journal: JournalSnapshot, position: Position) -> JournalReading:
+        totals = journal.totals()
+        known = self._position is not None and self._position.journal == position.journal
+        monitored = {total.target for total in totals if total.kind is EventKind.MONITOR}
+        monitors = {target: event for target, event in self._monitors.items() if known and target in monitored}
+        if known and self._position is not None:
+            new = journal.page(
+                limit=len(monitored) * 8 + 64, after_id=self._position.last_id, kinds=(EventKind.MONITOR,)
+            )
+            monitors |= {event.target: event for _, event in reversed(new)}
+        for target in monitored - monitors.keys():
+            latest = journal.page(limit=1, target=target, kinds=(EventKind.MONITOR,))
+            monitors |= {event.target: event for _, event in latest}
+        story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
+        told = sum(total.events for total in totals if total.kind in STORY)
+        self._position, self._monitors = position, monitors
+        return JournalReading(
+            JournalStatus.READABLE,
+            totals=totals,
+            story=story,
+            told=told,
+            monitors=tuple(monitors[target] for target in sorted(monitors)),
+        )
+
+
+def _mark(path: str) -> _Mark | None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return _Mark(found.st_ino, found.st_size, found.st_mtime_ns)

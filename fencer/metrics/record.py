@@ -1,0 +1,79 @@
+"""Collectors of the journal: events, fences, monitors. Each is a pure function."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from fencer.event import Event, EventKind, Outcome, StepName, Total
+from fencer.metrics import table
+from fencer.metrics.families import Families
+from fencer.metrics.sidecar import state_set
+from fencer.readings import JournalStatus, Readings
+
+TARGETS_MOST: Final = 64
+OTHER: Final = "(other)"
+
+
+def collect_journal(readings: Readings, out: Families) -> None:
+    """Whether it can be read, and everything in it by kind."""
+    state_set(out, table.JOURNAL_STATUS, JournalStatus, readings.journal.status)
+    for target, total in _bounded(readings.journal.totals):
+        out.add(table.EVENTS, total.events, total.kind, target, total.outcome)
+        out.most(table.LAST_EVENT, total.last_unix_s, total.kind, target, total.outcome)
+
+
+def collect_fences(readings: Readings, out: Families) -> None:
+    """Fences of other nodes by this one."""
+    for target, total in _bounded(readings.journal.totals):
+        if total.kind is not EventKind.FENCE:
+            continue
+        labels = (target, total.action, total.outcome, total.proof)
+        out.add(table.FENCES, total.events, *labels)
+        out.add_histogram(table.FENCE_DURATION, total.buckets, total.events, total.sum_s, *labels)
+        out.most(table.LAST_FENCE, total.last_unix_s, target)
+        if total.outcome is Outcome.SUCCESS:
+            out.most(table.LAST_FENCE_SUCCESS, total.last_unix_s, target)
+    for steps in readings.journal.steps:
+        out.add_histogram(table.STEP_DURATION, steps.buckets, steps.steps, steps.sum_s, steps.kind, steps.name)
+
+
+def collect_monitors(readings: Readings, out: Families) -> None:
+    """Whether a fence would have worked when that was last tried."""
+    latest: dict[str, Total] = {}
+    for target, total in _bounded(readings.journal.totals):
+        if total.kind is not EventKind.MONITOR:
+            continue
+        out.add(table.MONITORS, total.events, target, total.outcome)
+        out.most(table.LAST_MONITOR, total.last_unix_s, target)
+        if total.outcome is Outcome.SUCCESS:
+            out.most(table.LAST_MONITOR_SUCCESS, total.last_unix_s, target)
+        if target not in latest or latest[target].last_unix_s <= total.last_unix_s:
+            latest[target] = total
+    for target, total in latest.items():
+        out.put(table.MONITOR_SUCCESS, total.outcome is Outcome.SUCCESS, target)
+    for event in readings.journal.monitors:
+        reachable = bmc_reachable(event)
+        if reachable is not None:
+            out.put(table.BMC_REACHABLE, reachable, event.target)
+
+
+def bmc_reachable(event: Event) -> bool | None:
+    """Whether the BMC let us in. None: that monitor asked none, or its words do not tell."""
+    if any(step.name in (StepName.SESSION, StepName.CHASSIS) for step in event.steps):
+        return True
+    failures = [*(step.text for step in event.steps if step.name is StepName.FAILURE), event.error]
+    return False if any(_BMC_SPEAKS.match(text) for text in failures) else None
+
+
+_BMC_SPEAKS: Final = re.compile(r"(BMC )?[^\s/]+: (.*login|.*BMC|no answer|get |.*session)", re.IGNORECASE)
+"""How fencer/power words what went wrong: ``192.168.1.50: login: wrong password for user ADMIN``."""
+
+
+def _bounded(totals: tuple[Total, ...]) -> Iterator[tuple[str, Total]]:
+    """Each total with the label of its target: a caller that makes up names must not make up series."""
+    latest: dict[str, float] = {}
+    for total in totals:
+        latest[total.target] = max(latest.get(total.target, 0.0), total.last_unix_s)
+    kept = set(sorted(latest, key=lambda target: (-latest[target], target))[:TARGETS_MOST])
+    for total in totals:
+        yield (total.target if total.target in kept else OTHER), total

@@ -1,0 +1,123 @@
+"""Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from fencer.metrics import table
+from fencer.metrics.families import Families
+from fencer.metrics.table import Metric
+from fencer.readings import Readings, SnapshotStatus, readable_now, unix_s
+from fencer.watchdog.sightings import Standing
+from fencer.watchdog.snapshot import LunSnapshot, PolicyState, Snapshot
+
+UNKNOWN_KEYS_MOST: Final = 32
+_STANDINGS: Final = (*(standing.value for standing in Standing), "unknown")
+
+
+def collect_snapshot(readings: Readings, out: Families) -> None:
+    """Whether there is one, and how old it is. Remains when all else vanishes."""
+    reading = readings.snapshot
+    state_set(out, table.SNAPSHOT_STATUS, SnapshotStatus, reading.status)
+    if reading.snapshot is not None and reading.age_s is not None:
+        out.put(table.SNAPSHOT_AGE, reading.age_s)
+        out.put(table.SNAPSHOT_TIME, reading.snapshot.written_unix_s)
+        out.put(table.SNAPSHOT_INTERVAL, reading.snapshot.interval_s)
+
+
+def collect_sidecar(readings: Readings, out: Families) -> None:
+    """The policy and its terms."""
+    if (snapshot := readings.snapshot.fresh) is None:
+        return
+    out.put(table.SIDECAR_INFO, 1, snapshot.node, snapshot.key, snapshot.version)
+    state_set(out, table.SIDECAR_STATE, PolicyState, snapshot.state)
+    out.put(table.SIDECAR_START, snapshot.started_unix_s)
+    out.put(table.SIDECAR_GRACE, snapshot.grace_s)
+    out.put(table.SIDECAR_GRACE_REMAINING, grace_remaining_s(snapshot))
+    out.put(table.SIDECAR_CHECK_INTERVAL, snapshot.check_interval_s)
+    out.put(table.SIDECAR_BOUND, snapshot.bound_s)
+    out.put(table.SIDECAR_PAUSED, snapshot.state is PolicyState.PAUSED)
+    if snapshot.paused_until_unix_s is not None:
+        out.put(table.SIDECAR_PAUSED_UNTIL, snapshot.paused_until_unix_s)
+    out.put(table.SIDECAR_REGISTRATIONS, snapshot.registrations)
+    out.put(table.SIDECAR_OBSERVER_RESTARTS, snapshot.observer_restarts)
+    if snapshot.last_self_fence_unix_s > 0:
+        out.put(table.SIDECAR_LAST_SELF_FENCE, snapshot.last_self_fence_unix_s)
+    for node in snapshot.nodes:
+        out.put(table.NODE_INFO, 1, node.name, node.key, "true" if node.name == snapshot.node else "false")
+
+
+def grace_remaining_s(snapshot: Snapshot) -> float:
+    """What is left; the whole grace while none runs, nothing once the node self-fences."""
+    if snapshot.grace_remaining_s is not None:
+        return snapshot.grace_remaining_s
+    return 0.0 if snapshot.state is PolicyState.SELF_FENCE else snapshot.grace_s
+
+
+def collect_watchdog(readings: Readings, out: Families) -> None:
+    """The hardware that resets this node, and how well it was fed."""
+    if (snapshot := readings.snapshot.fresh) is None:
+        return
+    watchdog = snapshot.watchdog
+    out.put(table.WATCHDOG_INFO, 1, watchdog.device, watchdog.identity)
+    out.put(table.WATCHDOG_ARMED, watchdog.armed)
+    out.put(table.WATCHDOG_NOWAYOUT, watchdog.nowayout)
+    out.put(table.WATCHDOG_TIMEOUT, watchdog.timeout_s)
+    out.put(table.WATCHDOG_INTERVAL, watchdog.keepalive_interval_s)
+    if watchdog.last_keepalive_monotonic_s > 0:
+        out.put(table.WATCHDOG_LAST_KEEPALIVE, unix_s(snapshot, watchdog.last_keepalive_monotonic_s))
+    out.put(table.WATCHDOG_WORST_GAP, watchdog.worst_gap_s)
+    out.put(table.WATCHDOG_KEEPALIVES, watchdog.keepalives)
+    out.put(table.WATCHDOG_LATE, watchdog.late_keepalives)
+
+
+def collect_reservations(readings: Readings, out: Families) -> None:
+    """What the LUNs say of keys and reservations, where they said it lately."""
+    if (snapshot := readings.snapshot.fresh) is None:
+        return
+    for lun in snapshot.luns:
+        readable = readable_now(lun, snapshot)
+        out.put(table.LUN_INFO, 1, lun.wwid, lun.name)
+        out.put(table.LUN_READABLE, readable, lun.wwid)
+        if lun.read_monotonic_s > 0:
+            out.put(table.LUN_READ_TIME, unix_s(snapshot, lun.read_monotonic_s), lun.wwid)
+        standing = lun.standing if readable and lun.standing in _STANDINGS else "unknown"
+        state_set(out, table.LUN_STANDING, _STANDINGS, standing, lun.wwid)
+        if readable:
+            _registrations(lun, snapshot, out)
+
+
+def _registrations(lun: LunSnapshot, snapshot: Snapshot, out: Families) -> None:
+    out.put(table.LUN_GENERATION, lun.generation, lun.wwid)
+    names = {node.key: node.name for node in snapshot.nodes}
+    for node in snapshot.nodes:
+        out.put(table.LUN_REGISTRATIONS, 0, lun.wwid, node.key, node.name)
+    unknown = [key for key in lun.keys if key.key not in names]
+    for key in (*(key for key in lun.keys if key.key in names), *unknown[:UNKNOWN_KEYS_MOST]):
+        out.put(table.LUN_REGISTRATIONS, key.nexuses, lun.wwid, key.key, names.get(key.key, ""))
+    out.put(table.LUN_UNKNOWN_KEYS, len(unknown), lun.wwid)
+    out.put(table.LUN_RESERVED, bool(lun.type), lun.wwid)
+    if lun.type:
+        out.put(table.LUN_RESERVATION_INFO, 1, lun.wwid, lun.holder, names.get(lun.holder, ""), lun.type)
+
+
+def collect_paths(readings: Readings, out: Families) -> None:
+    """Every path of every LUN."""
+    if (snapshot := readings.snapshot.fresh) is None:
+        return
+    for lun in snapshot.luns:
+        out.put(table.LUN_PATHS, len(lun.paths), lun.wwid)
+        out.put(table.LUN_PATHS_UP, sum(path.up for path in lun.paths), lun.wwid)
+        out.put(table.LUN_PATHS_USABLE, sum(path.up and path.registered for path in lun.paths), lun.wwid)
+        for path in lun.paths:
+            labels = (lun.wwid, path.name, path.address)
+            out.put(table.PATH_UP, path.up, *labels)
+            out.put(table.PATH_REGISTERED, path.registered, *labels)
+            if path.probed_monotonic_s > 0:
+                out.put(table.PATH_PROBE_TIME, unix_s(snapshot, path.probed_monotonic_s), *labels)
+                out.put(table.PATH_PROBE_DURATION, path.probe_took_s, *labels)
+
+
+def state_set(out: Families, metric: Metric, states: Iterable[str], present: str, *labels: str) -> None:
+    """One series a state; 1 for the present one. The state's label is the last."""
+    for state in states:
+        out.put(metric, state == present, *labels, str(state))
