@@ -72,15 +72,15 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
         held = next((key for key in (terms.own, past.key) if key in look.keys), None)
         listed = None if terms.re_register or past.history is History.NEVER else held
         for nexus in lun.nexuses:
-            if (refusal := _register_path(nexus, terms, listed, deadline)) is not None:
+            if (refusal := register_path(nexus, terms, listed, deadline)) is not None:
                 return LunFailed(lun.name, f"{nexus.name}: {refusal}")
         return _hold(lun, terms, deadline)
     except StorageError as error:
         return LunFailed(lun.name, str(error))
 
 
-def _register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, deadline: Deadline) -> str | None:
-    """None when this path is registered, else why not.
+def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, deadline: Deadline) -> str | None:
+    """Registers one path; None when it is registered now, else why not.
 
     listed: this node's key as this boot registered it and as it is listed still; None when there is nothing to lose.
     """

@@ -19,12 +19,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fencer.cli import storage_job
 from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
 from fencer.observations import LunIsolated, Observation
 from fencer.plan import make_plan
 from fencer.request import Caller, Request, StorageSettings
-from fencer.storage import procedure
+from fencer.storage import procedure, unfencing
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
 from fencer.storage.procedure import Opened
@@ -140,7 +139,7 @@ class Fences(RuleBasedStateMachine):
         node.victim = None
         asked = self.settings_of(node, None)
         node.stage = Stage(
-            lambda stage: storage_job.unfence(
+            lambda stage: unfencing.unfence(
                 self.opened(node, stage), asked, node.key, lambda _what: None, stage.deadline
             )
         )

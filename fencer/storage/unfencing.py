@@ -1,0 +1,118 @@
+"""Registering this node between two writings of its marker, one process at a time: what ``on`` and the sidecar do."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fencer.errors import StorageError, UsageError
+from fencer.model import Deadline, ReservationKey
+from fencer.observations import LunFailed, LunRegistered, Observation, StorageDone
+from fencer.request import StorageSettings
+from fencer.storage import procedure
+from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
+from fencer.storage.procedure import Opened
+from fencer.storage.registration import History, Past
+from fencer.storage.reservations import LogicalUnit
+
+LOCK_NAME = "registering.lock"
+_LOOK_AGAIN_S = 0.02
+
+
+def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
+    """What this boot's marker says about one LUN."""
+    match found:
+        case UnreadableMarker():
+            return Past(History.UNKNOWN)
+        case Marker(key) if (mark := found.of(wwid)) is not None:
+            return Past(History.REGISTERED if mark.registered else History.BEGUN, mark.generation, key)
+        case _:
+            return Past(History.NEVER)
+
+
+def unfence(
+    opened: Opened, settings: StorageSettings, own: ReservationKey, emit: procedure.Emit, deadline: Deadline
+) -> None:
+    """Registers this node, between two writings of the marker. A LUN that cannot be read is not touched.
+
+    Raises UsageError when the marker cannot be written, StorageError when another process registers until the deadline.
+    """
+    with _alone(settings.state_dir, deadline):
+        _unfence(opened, settings, own, emit, deadline)
+
+
+def _unfence(
+    opened: Opened, settings: StorageSettings, own: ReservationKey, emit: procedure.Emit, deadline: Deadline
+) -> None:
+    found = read_marker(settings.state_dir)
+    generations, silent = _generations(opened.luns, deadline)
+    before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
+    marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
+    trusted = settings.re_register or not isinstance(found, UnreadableMarker)
+    if trusted:
+        write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
+    done: set[str] = set()
+    ends: list[Observation] = []
+
+    def note(what: Observation) -> None:
+        if isinstance(what, LunRegistered):
+            done.add(what.lun)
+        if isinstance(what, StorageDone):
+            ends.append(what)  # the parent ends us when it hears this, and the marker is not written yet
+        else:
+            emit(what)
+
+    readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
+    procedure.unfence(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
+    registered = tuple(lun for lun in readable.luns if lun.name in done)
+    if trusted or len(registered) == opened.count:
+        after, _ = _generations(registered, deadline)
+        marks |= {wwid: LunMark(wwid, generation, registered=True) for wwid, generation in after.items()}
+        write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
+    for end in ends:
+        emit(end)
+
+
+def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, int], tuple[LunFailed, ...]]:
+    """PRGENERATION by WWID, and the LUNs that cannot be read."""
+    generations: dict[str, int] = {}
+    silent: list[LunFailed] = []
+    for lun in luns:
+        try:
+            generations[lun.wwid] = lun.look(deadline).generation
+        except StorageError as error:
+            silent.append(LunFailed(lun.name, str(error)))
+    return generations, tuple(silent)
+
+
+@contextmanager
+def _alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Keeps the others out from the first reading of the marker to its last writing.
+
+    Two that interleave would each write the marks that they had read, and the generation that the other one caused.
+    The lock goes with its process, also when that is killed.
+    """
+    path = Path(state_dir) / LOCK_NAME
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"state_dir: {path}: {error.strerror}: run as root, or give a directory on a tmpfs") from error
+    try:
+        while not _locked(descriptor):
+            if deadline.passed:
+                raise StorageError(f"{path}: another process is registering this node")
+            sleep(min(_LOOK_AGAIN_S, deadline.remaining_s))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
