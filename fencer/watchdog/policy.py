@@ -170,7 +170,8 @@ class Policy:
             case _:
                 assert_never(sighting)
         # A loss that is over before anybody decides is a loss all the same: it must not count as settled.
-        self._interrupted = self._interrupted or (self._armed and not self._met(self._now))
+        if _may_lose(sighting) and self._armed and not self._interrupted:
+            self._interrupted = not self._enough(self._obstacles(self._now))
 
     def _list(self, listed: LunsListed) -> None:
         """A LUN that was listed once stays required; only its paths may all be gone."""
@@ -283,9 +284,6 @@ class Policy:
 
     # --- judging --------------------------------------------------------------------------------------------------
 
-    def _met(self, now: float) -> bool:
-        return self._enough(self._obstacles(now))
-
     def _obstacles(self, now: float) -> list[_Obstacle | None]:
         """For each LUN why it is not reachable, None when it is; one for all when nobody observes."""
         silent_s = now - self._alive_at_s
@@ -387,6 +385,16 @@ class Policy:
             wwid, lun.name, reachable, seen.standing, seen.generation, keys, seen.holder, seen.type, seen.at_s,
             lun.silence, paths,
         )  # fmt: skip
+
+
+def _may_lose(sighting: Sighting) -> bool:
+    match sighting:
+        case PathSeen(ok=ok):
+            return not ok
+        case LunSeen(standing=standing):
+            return standing not in (Standing.REGISTERED, Standing.UNPROTECTED)
+        case _:
+            return isinstance(sighting, PathGone | LunsListed)
 
 
 def _because(lun: _Lun) -> str:

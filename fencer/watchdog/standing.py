@@ -1,0 +1,50 @@
+"""From one reading of a LUN's registrations to this node's standing there. Pure."""
+
+from typing import NamedTuple
+
+from fencer.model import ReservationKey, ReservationType
+from fencer.storage.pr import Reservation
+from fencer.storage.registration import History, Past
+from fencer.watchdog.sightings import Standing
+
+_HOLDER_ONLY = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
+
+
+class Reading(NamedTuple):
+    """Both answers carry this PR generation. keys: as the target lists them, a key once for each nexus it is on."""
+
+    generation: int
+    keys: tuple[ReservationKey, ...]
+    reservation: Reservation
+
+    @property
+    def counts(self) -> tuple[tuple[ReservationKey, int], ...]:
+        """Each key once, in the target's order, and on how many nexuses it is registered."""
+        return tuple((key, self.keys.count(key)) for key in dict.fromkeys(self.keys))
+
+
+def judge(reading: Reading, past: Past, own: ReservationKey, type_: ReservationType) -> Standing:
+    """This node's standing. past: of this LUN in this boot. type_: the reservation that we are configured for.
+
+    When the target has lost everything and others are registered again, they may have fenced us since: the agent finds
+    our key absent under their reservation, and that is its storage proof. So it is never taken for "forgot".
+    """
+    held = reading.reservation
+    if own in reading.keys:
+        if held.type is None:
+            return Standing.UNPROTECTED
+        # With a holder-only type as configured, one node writes and the others stand by.
+        refused = held.type in _HOLDER_ONLY and held.holder != own and held.type is not type_
+        return Standing.CONFLICT if refused else Standing.REGISTERED
+    if past.key in reading.keys:  # registered in this boot under an earlier configuration's key
+        return Standing.NEVER
+    match past.history:
+        case History.NEVER:
+            return Standing.NEVER
+        case History.UNKNOWN:
+            return Standing.UNKNOWN
+        case History.BEGUN:  # whether our REGISTER was executed, and taken away, is known only if nothing has happened
+            return Standing.NEVER if past.generation == reading.generation else Standing.UNKNOWN
+    if past.generation is None or reading.generation >= past.generation:
+        return Standing.PREEMPTED
+    return Standing.SHUT_OUT if reading.keys else Standing.TARGET_FORGOT
