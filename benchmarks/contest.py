@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.measure import Command, Ended, Memory, Processes, memory, processes, run
 from benchmarks.paired import Pairs, Spread, in_turns
 from tests.rig.bmc import Bmc
+from tests.rig.journal import own_journal
 from tests.rig.target import Target
 from tests.rig.udp_proxy import Passed, UdpProxy
 
@@ -113,7 +114,7 @@ class Contest:
         if not row.sends:
             return [our_agent(), "-o", row.action], [PEER, "-o", row.action]
         common = ["-a", address, "-u", str(port), "-P", "-l", "ADMIN", "-p", "ADMIN", "-o", row.action]
-        return [our_agent(), *common], [PEER, *common, *row.peer]
+        return [our_agent(), f"--journal={own_journal()}", *common], [PEER, *common, *row.peer]
 
     def _once(self, row: Row, command: Command) -> Ended:
         self._bmc.power = row.before
@@ -153,7 +154,16 @@ def storage_off(luns: int, runs: int, told: Callable[[str], None]) -> StorageOff
     with tempfile.TemporaryDirectory() as directory, Target(luns=luns, lun_size_bytes=1 << 20) as target:
         conf = Path(directory) / "cluster.conf"
         conf.write_text(CLUSTER_CONF)
-        common = [our_agent(), "-d", ",".join(target.urls), "-n", "serv-0001", "--cluster-conf", str(conf)]
+        common = [
+            our_agent(),
+            f"--journal={own_journal()}",
+            "-d",
+            ",".join(target.urls),
+            "-n",
+            "serv-0001",
+            "--cluster-conf",
+            str(conf),
+        ]
         common += ["--rank-slot=0", "-q"]
         _register(directory, common, "serv-0002")
         ended = []

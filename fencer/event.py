@@ -55,7 +55,8 @@ class Event(NamedTuple):
     """One line of the journal; never holds a secret.
 
     at_unix_s: when it began, UTC. took_s: until the verdict. program: ``fence_halvm`` or ``halvm-watchdogd``. actor:
-    the node that acted (this one), target: whom it acted on; "" where unknown. action: as the caller asked (``off``).
+    the node that acted (this one), target: whom it acted on, by its BMC's
+    address where it was not named, "" where nothing is known. action: as the caller asked (``off``).
     proofs: what proved it; weak: only a plain PREEMPT. error: one sentence, "" when it succeeded.
     """
 

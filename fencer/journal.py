@@ -13,10 +13,8 @@ read. Who reads needs no right to write: neither the file nor its directory (doc
 import contextlib
 import json
 import os
-import secrets
 import sqlite3
 import stat
-import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -128,16 +126,20 @@ class Snapshot:
         after_id: int | None = None,
         since_unix_s: float | None = None,
         target: str | None = None,
+        node: str | None = None,
         kinds: Iterable[EventKind] = (),
+        routine: bool = True,
         newest_first: bool = True,
     ) -> list[tuple[int, Event]]:
-        """Events with their ids, ids between the two given."""
-        conditions, values = ["1"], list[object]()
+        """Events with their ids, ids between the two given. node: who acted or was acted on. routine: monitors that
+        found nothing wrong, too."""
+        conditions, values = ["1" if routine else "NOT (kind = 'monitor' AND outcome = 'success')"], list[object]()
         for condition, value in (
             ("id < ?", before_id),
             ("id > ?", after_id),
             ("at_unix_s >= ?", since_unix_s),
             ("target = ?", target),
+            ("? IN (target, actor)", node),
         ):
             if value is not None:
                 conditions.append(condition)
@@ -163,22 +165,19 @@ class Journal:
         self._bounds = bounds or Bounds()
         self._busy_s = busy_s
         self._db: sqlite3.Connection | None = None
+        self._opened: int | None = None
 
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, event: Event) -> None:
         """Returns when it is on the disk. Raises JournalError; what was there before is whole then, too."""
-        try:
-            if self._db is None:
-                self._db = self._open_for_writing()
-            with _transaction(self._db):
-                _insert(self._db, event, self._bounds)
-        except JournalError:
-            self.close()
-            raise
-        except (sqlite3.Error, OSError, ValueError) as error:
-            self.close()
-            raise self._unusable(error) from error
+        with self._writing() as db, _transaction(db):
+            _insert(db, event, self._bounds)
+
+    def open(self) -> None:
+        """What append does first, so that it has less to do. Raises JournalError."""
+        with self._writing():
+            pass
 
     def close(self) -> None:
         """The next append opens it again. A process that ends without a call of this does no harm."""
@@ -186,6 +185,25 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if self._db is not None and self._inode() != self._opened:
+                self.close()  # somebody moved it away
+            if self._db is None:
+                self._db = self._open_for_writing()
+                self._opened = self._inode()
+            yield self._db
+        except (sqlite3.Error, OSError, ValueError, JournalError) as error:
+            self.close()
+            raise (error if isinstance(error, JournalError) else self._unusable(error)) from error
+
+    def _inode(self) -> int | None:
+        try:
+            return os.lstat(self.path).st_ino
+        except FileNotFoundError:
+            return None
 
     def _open_for_writing(self) -> sqlite3.Connection:
         directory = os.path.dirname(self.path)  # noqa: PTH120
@@ -198,8 +216,9 @@ class Journal:
         db = self._connect("rw")
         try:
             _prepare(db)
-            with _transaction(db):
-                self._migrate(db)
+            if self._version(db) < SCHEMA:
+                with _transaction(db):
+                    self._migrate(db)
         except BaseException:
             db.close()
             raise
@@ -215,7 +234,7 @@ class Journal:
 
     def _create(self, directory: str) -> None:
         """Made under another name, whole, then linked: nobody ever sees half a journal, and of two makers one wins."""
-        temporary = f"{directory}/.journal.{os.getpid()}.{secrets.token_hex(4)}"
+        temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
             os.chmod(temporary, 0o644)  # noqa: PTH101 - whatever the umask
@@ -240,7 +259,7 @@ class Journal:
         if version < 1:
             for statement in _VERSION_1:
                 db.execute(statement)
-            db.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(8),))
+            db.execute("INSERT INTO identity VALUES (?)", (os.urandom(8).hex(),))
         if version < SCHEMA:
             db.execute(f"PRAGMA user_version = {SCHEMA}")
 
@@ -267,10 +286,12 @@ class Journal:
         limit: int | None = None,
         since_unix_s: float | None = None,
         target: str | None = None,
+        node: str | None = None,
         kinds: Iterable[EventKind] = (),
+        routine: bool = True,
         newest_first: bool = True,
     ) -> Iterator[Event]:
-        """A page at a time, so that a slow consumer holds nothing up. Raises JournalError."""
+        """As Snapshot.page. A page at a time, so that a slow consumer holds nothing up. Raises JournalError."""
         left = limit
         last_id: int | None = None
         while left is None or left > 0:
@@ -282,7 +303,9 @@ class Journal:
                     after_id=None if newest_first else last_id,
                     since_unix_s=since_unix_s,
                     target=target,
+                    node=node,
                     kinds=kinds,
+                    routine=routine,
                     newest_first=newest_first,
                 )
             for _, event in page:
@@ -329,7 +352,8 @@ class Journal:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{urllib.parse.quote(self.path)}?mode={mode}"
+        path = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        uri = f"file:{path}?mode={mode}"
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._busy_s)
 
     def _version(self, db: sqlite3.Connection) -> int:
@@ -348,6 +372,8 @@ class Journal:
             return JournalError(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
         if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError):
             return JournalError(f"journal: {self.path}: {error}")
+        if "not a database" in str(error):
+            return JournalError(f"journal: {self.path}: not a journal: move it away, or give another path")
         return JournalError(f"journal: {self.path}: corrupt ({error}): move {self.path}* away, a new one is made then")
 
 

@@ -91,11 +91,13 @@ class Option(NamedTuple):
 
 
 # Every action that the agent performs. list and list-status work but stay out of the metadata: Pacemaker takes
-# their presence as pcmk_host_check=dynamic-list, and would then ask one node's BMC for the names of all nodes.
+# their presence as pcmk_host_check=dynamic-list, and would then ask one node's BMC for the names of all nodes. history
+# is for people.
 ACTIONS: Final = (
     "on", "off", "reboot", "status", "list", "list-status", "monitor", "metadata", "manpage", "validate-all", "diag",
+    "history",
 )  # fmt: skip
-UNADVERTISED_ACTIONS: Final = ("list", "list-status")
+UNADVERTISED_ACTIONS: Final = ("list", "list-status", "history")
 
 _STRING, _BOOLEAN, _INTEGER, _SECOND, _SELECT = Kind.STRING, Kind.BOOLEAN, Kind.INTEGER, Kind.SECOND, Kind.SELECT
 _GENERAL, _POWER, _STORAGE, _PROOF = Group.GENERAL, Group.POWER, Group.STORAGE, Group.PROOF
@@ -390,6 +392,22 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "state_dir", "", "state-dir", "path", _STRING, 300, _GENERAL, _OURS,
         "Directory of the marks that must not survive a reboot",
         default="/run/fence-halvm",
+    ),
+    Option(
+        "journal", "", "journal", "path", _STRING, 300, _GENERAL, _OURS,
+        "Journal of what was fenced, switched on, unfenced and monitored; none: keep no journal",
+        more="SQLite; read it with fence_halvm -o history. A journal that cannot be written changes no verdict.",
+        default="/var/lib/fence-halvm/journal.db",
+    ),
+    Option(
+        "json", "", "json", "", _BOOLEAN, 301, _GENERAL, _OURS,
+        "With history: one JSON object a line",
+        default="0", in_metadata=False,
+    ),
+    Option(
+        "limit", "", "limit", "events", _INTEGER, 301, _GENERAL, _OURS,
+        "With history: show so many events, the latest first; 0: all",
+        default="50", in_metadata=False,
     ),
     # --- other agents' means, which are not used here ---
     Option(

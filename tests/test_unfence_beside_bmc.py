@@ -36,6 +36,7 @@ def test_unfencing_neither_asks_nor_awaits_the_bmc(tmp_path: Path) -> None:
             "ipport": "9",
             "devices": target.url(1),
             "state_dir": str(tmp_path),
+            "journal": str(tmp_path / "journal.db"),
             "verbose": "1",
             "deadline": "20",
         }

@@ -4,18 +4,23 @@ import signal
 import time
 from collections.abc import Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from fencer.cli.asking import build_request, target_name
 from fencer.cli.membership import Membership, read_membership
+from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report
 from fencer.errors import UsageError
-from fencer.fence import Run
+from fencer.fence import Run, Stamped
 from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
 from fencer.verdict import EXIT_FAILURE, EXIT_OK, judge
 from fencer.worker import Workers
+
+if TYPE_CHECKING:
+    from fencer.cli.witness import Witness
 
 
 class _Interrupt:
@@ -34,13 +39,21 @@ class _Interrupt:
 
 
 class Performer:
-    """One call's surroundings. workers: children that may already be warming up."""
+    """One call's surroundings. workers: children that may already be warming up. witness: writes the journal."""
 
-    def __init__(self, given: OptionInput, workers: Workers, report: Report, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        given: OptionInput,
+        workers: Workers,
+        report: Report,
+        environ: Mapping[str, str],
+        witness: "Witness | None" = None,
+    ) -> None:
         self._given = given
         self._workers = workers
         self._report = report
         self._environ = environ
+        self._witness = witness
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
 
     def perform(self) -> int:
@@ -95,27 +108,43 @@ class Performer:
             for number, step in enumerate(plan.steps(), 1):
                 self._report.result(f"  {number}. {step}")
             return EXIT_OK
-        return self._run(plan)
+        local = membership.local
+        actor = local.name if local is not None else membership.host_names[0]
+        recorded = full["journal"] != "none" and is_recorded(action)
+        return self._run(plan, Record(plan, actor, full["journal"], self._witness if recorded else None))
 
-    def _run(self, plan: Plan) -> int:
+    def _run(self, plan: Plan, record: Record) -> int:
         request, report = plan.request, self._report
         interrupt = _Interrupt()
         if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
             report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
             _sleep_until(time.monotonic() + request.timing.delay_s, interrupt)
+        record.begin()
         began = time.monotonic()
         deadline = Deadline.after(request.timing.deadline_s)
-        run = Run(plan, deadline, self._workers, lambda stamped: report.observed(stamped, plan), interrupt)
+
+        def observe(stamped: Stamped) -> None:
+            report.observed(stamped, plan)
+            record.observe(stamped)
+
+        run = Run(plan, deadline, self._workers, observe, interrupt)
         facts = run.facts if interrupt() else run.execute()
         if interrupt():
             name = signal.Signals(interrupt.signal).name
             report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown")
+            self._warn(record.interrupted(name))
             return EXIT_FAILURE
         verdict = judge(plan, facts, run.late)
         if not verdict.success and run.misuse is not None and not (facts.session or facts.power_failures):
+            record.end(verdict)
             raise UsageError(run.misuse)
         report.verdict(verdict, facts, plan, time.monotonic() - began)
+        self._warn(record.end(verdict))
         return verdict.exit_status
+
+    def _warn(self, unwritten: str | None) -> None:
+        if unwritten is not None:
+            self._report.warning(unwritten)
 
     def _list(self, values: Mapping[str, str], membership: Membership) -> int:
         """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name."""

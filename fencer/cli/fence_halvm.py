@@ -12,7 +12,8 @@ from fencer.errors import UsageError
 from fencer.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
 
 if TYPE_CHECKING:
-    from fencer.worker import Channel, Workers
+    from fencer.cli.witness import Witness
+    from fencer.worker import Channel, Job, Workers
 
 NAME = "fence_halvm"
 
@@ -71,6 +72,8 @@ class Agent:
         try:
             given = parse_argv(self._argv) if self._argv else parse_stdin(read_stdin(self._stdin))
             check(given.values)
+            if given.values.get("action", "").lower() == "history":
+                return self._history(given)
             text = self._documentation(given)
             return self._act(given) if text is None else self._print(text)
         except UsageError as error:
@@ -89,6 +92,11 @@ class Agent:
         except OSError as error:
             return self._fail(f"standard output: {error.strerror}: give one that can be written")
         return 0
+
+    def _history(self, given: OptionInput) -> int:
+        from fencer.cli.history import print_history  # noqa: PLC0415 - brings SQLite
+
+        return print_history(given.values, self._stdout, given.verbosity)
 
     def _fail(self, sentence: str) -> int:
         from fencer.cli.report import Report  # noqa: PLC0415 - bounds and cleans the line, and tells the system log
@@ -119,7 +127,8 @@ class Agent:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is something to end in order
         from fencer.worker import Workers  # noqa: PLC0415 - not for metadata, which is asked for often
 
-        workers = Workers(_power_job, _storage_job)
+        witness = _witness(given.values)  # before the children: it must hold nothing of theirs
+        workers = Workers(_apart(_power_job, witness), _apart(_storage_job, witness))
         try:
             self._warm_up(given.values, workers)
             from fencer.cli.action import Performer  # noqa: PLC0415 - while the children warm up
@@ -127,7 +136,7 @@ class Agent:
 
             quiet = given.values.get("quiet") == "1"
             report = Report(self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity)
-            return Performer(given, workers, report, self._environ).perform()
+            return Performer(given, workers, report, self._environ, witness).perform()
         finally:
             workers.drop()
 
@@ -140,6 +149,28 @@ class Agent:
             workers.need_storage()
         if values.get("ip"):
             workers.need_power()
+
+
+def _witness(values: Mapping[str, str]) -> "Witness | None":
+    """Who writes the journal; None where nothing will be written."""
+    if values.get("journal") == "none" or values.get("dry_run") == "1":
+        return None
+    if values.get("action", "").lower() in ("status", "validate-all", "list", "list-status"):
+        return None
+    from fencer.cli.witness import Witness  # noqa: PLC0415 - not for what leaves no record
+
+    return Witness.start()
+
+
+def _apart(job: "Job", witness: "Witness | None") -> "Job":
+    """A child must not hold the witness' socket: it could outlive us in state D, and our end would go unnoticed."""
+
+    def run(channel: "Channel") -> None:
+        if witness is not None:
+            witness.let_go()
+        job(channel)
+
+    return run
 
 
 def _power_job(channel: "Channel") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.journal import Journal
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, Outcome, at
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
@@ -17,7 +18,13 @@ PLAIN = b"S3cr3tNeverToBeSeen"  # what ipmi_sim refuses: the agent says so, and 
 
 def by_stdin(bmc: Bmc, password: str, tmp_path: Path) -> tuple[tuple[str, ...], str | None]:
     lines = (f"ipaddr={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", f"passwd={password}", "action=off")
-    return (), "\n".join((*lines, "verbose=3", f"debug_file={tmp_path / 'debug'}", f"state_dir={tmp_path}")) + "\n"
+    return (), "\n".join(
+        (*lines, "verbose=3", f"debug_file={tmp_path / 'debug'}", f"state_dir={tmp_path}", _journal(tmp_path))
+    ) + "\n"
+
+
+def _journal(tmp_path: Path) -> str:
+    return f"journal={tmp_path / 'journal.db'}"
 
 
 def _script(password: str, tmp_path: Path) -> Path:
@@ -32,13 +39,13 @@ def _script(password: str, tmp_path: Path) -> Path:
 def by_script(bmc: Bmc, password: str, tmp_path: Path) -> tuple[tuple[str, ...], str | None]:
     script = _script(password, tmp_path)
     argv = ("-a", bmc.address, "-u", str(bmc.port), "-l", "ADMIN", "-S", str(script), "-o", "off", "-vvv")
-    return (*argv, "-D", str(tmp_path / "debug"), f"--state-dir={tmp_path}"), None
+    return (*argv, "-D", str(tmp_path / "debug"), f"--state-dir={tmp_path}", f"--{_journal(tmp_path)}"), None
 
 
 def by_script_on_stdin(bmc: Bmc, password: str, tmp_path: Path) -> tuple[tuple[str, ...], str | None]:
     script = _script(password, tmp_path)
     lines = (f"ip={bmc.address}", f"ipport={bmc.port}", "username=ADMIN", f"passwd_script={script}", "action=off")
-    return (), "\n".join((*lines, "verbose_level=3", f"debug_file={tmp_path / 'debug'}")) + "\n"
+    return (), "\n".join((*lines, "verbose_level=3", f"debug_file={tmp_path / 'debug'}", _journal(tmp_path))) + "\n"
 
 
 WAYS = [by_stdin, by_script, by_script_on_stdin]
@@ -69,6 +76,8 @@ def test_not_in_output_debug_file_system_log_or_state(bmc: Bmc, tmp_path: Path, 
     outcome = Call(*argv, stdin=stdin, program=program).end()
     assert outcome.status == 1
     assert "password" in (tmp_path / "syslog").read_text()  # it was logged that it is wrong
+    if len(password) == len(PLAIN):  # one that is too long is found before anything is sent
+        assert [event.error for event in Journal(str(tmp_path / "journal.db")).events()] != []
     _without(PLAIN, tmp_path, outcome)
 
 

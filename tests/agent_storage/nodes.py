@@ -49,6 +49,7 @@ class Node:
             "cluster_conf": str(self.conf),
             "local_node": self.name,
             "state_dir": str(self.state_dir),
+            "journal": str(self.conf.with_name("journal.db")),
         }
         return basic | {name: str(value) for name, value in more.items()}
 

@@ -49,8 +49,8 @@ class Demo:
         story.say(
             "Different from two real servers: the LUN is named by an iscsi:// URL (devices=), not by its volume group "
             "(vg=), since this host has no /dev/sdb; both agents run on this host, so each is told who it is "
-            "(local_node, state_dir, cluster_conf); and a BMC's chassis is a file: no machine hangs on it, so the "
-            "writer below survives its own power cut. It plays the node that never stops."
+            "(local_node, state_dir, journal, cluster_conf); and a BMC's chassis is a file: no machine hangs on it, so "
+            "the writer below survives its own power cut. It plays the node that never stops."
         )
 
     def _device_lines(self) -> list[str]:

@@ -30,7 +30,7 @@ OBSERVER = INITIATOR + "observer"
 AGENT_PATIENCE_S = 30.0
 _ROOT = Path(__file__).parents[2]
 
-ONLY_HERE = ("local_node", "state_dir", "cluster_conf", "verbose")
+ONLY_HERE = ("local_node", "state_dir", "journal", "cluster_conf", "verbose")
 """What the demo adds to fenced's lines: on a real node host name, /run and /etc/cluster/cluster.conf say it."""
 
 CLUSTER_CONF = """\
@@ -212,6 +212,7 @@ class Stage:
         return {
             "local_node": on,
             "state_dir": str(self._state_dir(on)),
+            "journal": str(self._directory / "journal.db"),
             "cluster_conf": str(self.cluster_conf),
             "verbose": "1",
         }

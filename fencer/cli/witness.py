@@ -1,0 +1,194 @@
+"""A child that writes the journal, so that a fence neither waits for a disk nor fails with it.
+
+It is forked before anything is sent, holds none of the caller's streams, and is in a session of its own: it outlives an
+agent that is killed, with its process group or alone, and then records that the outcome is unknown. While the agent
+fences, the child loads SQLite, at low priority. When the verdict is out the agent sends the record, and waits a moment
+to hear whether it was written; then it leaves. The child gives up by itself soon after.
+"""
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import syslog
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fencer.errors import FenceError
+from fencer.event import Event, Step
+
+ACKNOWLEDGED_S = 0.040
+"""The longest that the agent stays for the journal once the verdict is out."""
+
+WRITING_S = 5
+"""The longest that the child may take over one record; SIGALRM ends it."""
+
+NICENESS = 5
+"""Of the child, until the verdict is out."""
+
+MESSAGE_BYTES = 256 * 1024
+FEW_STEPS = 20
+
+
+class Begun(NamedTuple):
+    """What the agent is about to do, with the outcome that holds if it never comes back."""
+
+    path: str
+    event: Event
+
+
+class Ended(NamedTuple):
+    """How it ended; takes the place of what was begun."""
+
+    event: Event
+
+
+class Witness:
+    """The agent's end."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self._pid = pid
+        self._sock = sock
+        self._path = ""
+
+    @classmethod
+    def start(cls) -> "Witness":
+        """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if pid := os.fork():
+            theirs.close()
+            return cls(pid, ours)
+        try:
+            ours.close()
+            _stand_apart(theirs)
+            _watch(theirs)
+        finally:
+            os._exit(0)  # without closing the journal: its log stays, which is what unprivileged readers need
+
+    def begun(self, path: str, event: Event) -> None:
+        """Before anything is sent to the hardware."""
+        self._path = os.path.abspath(path)  # noqa: PTH100 - the child is elsewhere
+        self._send(Begun(self._path, event))
+
+    def saw(self, step: Step) -> None:
+        """One step, in case the agent does not live to tell all of them."""
+        self._send(step)
+
+    def ended(self, event: Event) -> str | None:
+        """After the verdict. Returns why it is not in the journal, one sentence; None when it is, or soon will be."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on somebody waits for it
+        if not self._send(Ended(event)) and not self._send(Ended(event._replace(steps=event.steps[:FEW_STEPS]))):
+            return f"journal: {self._path}: this call is not in it: its writer is gone"
+        if not select.select([self._sock], [], [], ACKNOWLEDGED_S)[0]:
+            if self._runs():  # this machine is busy; if it goes wrong in the end, the system log will say so
+                return None
+            return f"journal: {self._path}: not written within {ACKNOWLEDGED_S * 1000:.0f} ms; it may still be"
+        try:
+            answer = self._sock.recv(MESSAGE_BYTES)
+        except OSError:
+            answer = b""
+        if not answer:
+            return f"journal: {self._path}: this call is not in it: its writer is gone"
+        reason: str | None = pickle.loads(answer)  # noqa: S301 - only our own child holds the other end
+        return reason
+
+    def _runs(self) -> bool:
+        """Whether the child only waits for a processor: not for a lock, not for a disk."""
+        try:
+            with open(f"/proc/{self._pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs a fence 7 ms
+                return file.read().rpartition(b") ")[2][:1] == b"R"
+        except OSError:
+            return False
+
+    def let_go(self) -> None:
+        """In this process the end of the agent will not be told by this end."""
+        self._sock.close()
+
+    def _send(self, message: object) -> bool:
+        try:
+            self._sock.send(pickle.dumps(message), socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
+
+
+def _stand_apart(sock: socket.socket) -> None:
+    """Nothing of the caller's is held, and nothing that is sent to its process group ends this process."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    os.chdir("/")
+    syslog.closelog()  # its descriptor goes, too
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(3, sock.fileno())
+    os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _watch(sock: socket.socket) -> None:
+    """Until the agent's end is closed."""
+    scribe: _Scribe | None = None
+    begun: Begun | None = None
+    began_at = 0.0
+    steps: list[Step] = []
+    while data := sock.recv(MESSAGE_BYTES):
+        match pickle.loads(data):  # noqa: S301 - only our own parent holds the other end
+            case Begun() as begun:
+                began_at = time.monotonic()
+                steps = []
+                scribe = _Scribe(begun.path)
+                scribe.warm_up()
+            case Step() as step:
+                steps.append(step)
+            case Ended(event) if scribe is not None:
+                begun = None
+                reason = scribe.write(event)
+                try:
+                    sock.send(pickle.dumps(reason))
+                except OSError:  # it did not wait so long
+                    _log(reason)
+    if begun is not None and scribe is not None:
+        took_s = time.monotonic() - began_at
+        _log(scribe.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
+
+
+class _Scribe:
+    """Holds the journal open. It loads SQLite, so it is made when it is known that something runs."""
+
+    def __init__(self, path: str) -> None:
+        os.nice(NICENESS)
+        from fencer.journal import Journal  # noqa: PLC0415 - brings SQLite
+
+        self._path = path
+        self._journal = Journal(path)
+
+    def warm_up(self) -> None:
+        """What can be done before there is a record. What is wrong is found again when there is one."""
+        self._guarded(self._journal.open)
+
+    def write(self, event: Event) -> str | None:
+        """None, or why it could not be written."""
+        return self._guarded(lambda: self._journal.append(event))
+
+    def _guarded(self, work: Callable[[], None]) -> str | None:
+        signal.alarm(WRITING_S)  # its default action ends the process, whatever it waits for
+        try:
+            work()
+        except FenceError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - nobody else could tell
+            return f"journal: {self._path}: unexpected {type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+        return None
+
+
+def _log(reason: str | None) -> None:
+    if reason is not None:
+        syslog.openlog("fence_halvm", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_WARNING, f"WARNING: {reason}")
