@@ -210,6 +210,7 @@ class _JournalFile:
         return JournalReading(
             JournalStatus.READABLE,
             totals=totals,
+            steps=journal.step_totals(),
             story=story,
             told=told,
             monitors=tuple(monitors[target] for target in sorted(monitors)),

@@ -1,1 +1,1 @@
-"""The page at /: what is wrong in words, LUNs by nodes, paths, watchdog, the last fences. Pure: readings in, text out."""
+"""The page at /: what is wrong in words, LUNs by nodes, paths, watchdog, fences. Pure: readings in, text out."""

@@ -1,0 +1,9 @@
+#!python
+"""halvm-exporter: what the sidecar and the journal know, for Prometheus and for people."""
+
+import sys
+
+from fencer.cli.halvm_exporter import main
+
+if __name__ == "__main__":
+    sys.exit(main())

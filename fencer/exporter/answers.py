@@ -1,0 +1,92 @@
+"""What is answered to a request: /metrics, the status page at /, /-/healthy, /-/ready."""
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from fencer.errors import UsageError
+from fencer.exporter.server import Answer, Request
+from fencer.exporter.web_config import WebConfig
+from fencer.readings import Source
+from fencer.status_page.page import CONTENT_SECURITY_POLICY, render
+
+_TEXT: Final = "text/plain; charset=utf-8"
+_COMPRESS_FROM_BYTES: Final = 1024
+_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+
+
+class Answers:
+    """read: both files. registry: what /metrics shows. said: takes a sentence for whoever reads the log."""
+
+    def __init__(
+        self, registry: CollectorRegistry, read: Source, version: str, config: WebConfig, said: Callable[[str], None]
+    ) -> None:
+        self._registry = registry
+        self._read = read
+        self._version = version
+        self._config = config
+        self._said = said
+
+    async def __call__(self, request: Request) -> Answer:
+        """Never raises."""
+        try:
+            if not await self._config.admits(request.headers.get("authorization", "")):
+                await asyncio.sleep(0)
+                challenge = ("WWW-Authenticate", 'Basic realm="halvm-exporter", charset="UTF-8"')
+                return self._with_headers(_said(HTTPStatus.UNAUTHORIZED, challenge))
+            return self._with_headers(_compressed(self._answer(request), request))
+        except UsageError:  # the web configuration is wrong, and has been told
+            return _said(HTTPStatus.SERVICE_UNAVAILABLE)
+        except Exception as error:  # noqa: BLE001 - one request shall not cost the others theirs
+            self._said(f"{request.path!r}: unexpected {type(error).__name__}: {error}; please report this")
+            return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _answer(self, request: Request) -> Answer:
+        if request.path not in ("/", "/metrics", "/-/healthy", "/-/ready"):
+            return _said(HTTPStatus.NOT_FOUND)
+        if request.method not in ("GET", "HEAD"):
+            return _said(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", "GET, HEAD"))
+        match request.path:
+            case "/metrics":
+                encode, content_type = choose_encoder(request.headers.get("accept", ""))
+                return Answer(HTTPStatus.OK, content_type, encode(self._registry), (("Vary", "Accept"),))
+            case "/":
+                body = render(self._read(), self._version).encode("utf-8", "replace")
+                policy = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+                return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))
+            case _:
+                return _said(HTTPStatus.OK)
+
+    def _with_headers(self, answer: Answer) -> Answer:
+        wanted = {name: (name, value) for name, value in (*_HEADERS, *answer.headers, *self._config.settings().headers)}
+        return answer._replace(headers=tuple(wanted.values()))
+
+
+def _said(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, _TEXT, f"{status.value} {status.phrase}\n".encode(), headers)
+
+
+def _compressed(answer: Answer, request: Request) -> Answer:
+    if len(answer.body) < _COMPRESS_FROM_BYTES or not _takes_gzip(request.headers.get("accept-encoding", "")):
+        return answer
+    body = gzip.compress(answer.body, compresslevel=1, mtime=0)
+    return answer._replace(body=body, headers=(*answer.headers, ("Content-Encoding", "gzip")))
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """RFC 9110 12.5.3: named, and not with a weight of 0."""
+    for each in accepted.lower().split(","):
+        coding, _, weight = each.replace(" ", "").partition(";q=")
+        if coding in ("gzip", "x-gzip", "*"):
+            return weight.strip("0.") != "" or not weight
+    return False
