@@ -38,6 +38,9 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def send(self, message: object) -> None:
         """Reports to the parent. When the parent is gone the child ends: nobody would act on what it does."""
         try:

@@ -9,7 +9,8 @@ class ServiceManager:
     """The one who started us; tells nobody when nobody asked to be told (in the foreground)."""
 
     def __init__(self, address: str | None = None) -> None:
-        address = os.environ.pop("NOTIFY_SOCKET", "") if address is None else address
+        address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
+        self._wants_life = "WATCHDOG_USEC" in os.environ
         self._socket: socket.socket | None = None
         if address.startswith(("/", "@")):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
@@ -20,7 +21,12 @@ class ServiceManager:
                 self._socket = None
 
     def tell(self, *assignments: str) -> None:
-        """``READY=1``, ``STATUS=…``, ``WATCHDOG=1``, ``STOPPING=1``. A stuck service manager is not our loss."""
+        """``READY=1``, ``STATUS=…``, ``STOPPING=1``. A stuck service manager is not our loss."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.send("\n".join(assignments).encode())
+
+    def alive(self) -> None:
+        """``WATCHDOG=1``, where the unit has WatchdogSec."""
+        if self._wants_life:
+            self.tell("WATCHDOG=1")

@@ -109,3 +109,4 @@ class Snapshot(NamedTuple):
     last_self_fence_reason: str
     last_self_fence_unix_s: float
     observer_restarts: int
+    paused_until_monotonic_s: float | None = None

@@ -1,0 +1,14 @@
+#!python
+"""halvm-watchdogd: resets this node when it has lost its shared storage or its reservation key."""
+
+import contextlib
+import os
+import sys
+
+from fencer.cli.halvm_watchdogd import main
+
+if __name__ == "__main__":
+    status = main()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)  # children that hang are left behind, and nothing closes the watchdog but the kernel

@@ -1,0 +1,148 @@
+"""The sidecar: reads its configuration, starts its processes, feeds; and the words by which an operator talks to it."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from fencer.errors import FenceError, UsageError
+from fencer.watchdog import attendant, device, linux
+from fencer.watchdog.config import DEFAULT_PATH, SelfFenceBy, Settings
+from fencer.watchdog.control import ControlSocket
+from fencer.watchdog.daemon import Daemon, Ended, ExitStatus, Resetting, Signals, Surroundings
+from fencer.watchdog.device import NoWatchdog, Watchdog
+from fencer.watchdog.messages import Config, ConfigRefused, Configured, ReadConfig
+from fencer.watchdog.notify import ServiceManager
+from fencer.watchdog.realtime import become_realtime
+from fencer.watchdog.scribe import PROGRAM
+from fencer.watchdog.self_fence import NoReset, Reset
+from fencer.watchdog.snapshot import PolicyState, Snapshot
+from fencer.watchdog.snapshot_file import read_snapshot
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+CONFIGURE_S = 30.0
+
+
+def main() -> int:
+    """Entry point. Returns the exit status."""
+    try:
+        path = _config_of_a_run(sys.argv[1:])
+        if path is None:
+            from fencer.cli.watchdogd_words import speak  # noqa: PLC0415 - the feeder needs no parser of words
+
+            return speak(sys.argv[1:])
+        ended = run(path)
+    except FenceError as error:
+        ended = Ended(ExitStatus.MISCONFIGURED, str(error))
+    except KeyboardInterrupt:
+        ended = Ended(ExitStatus.MISCONFIGURED, "interrupted")
+    except Exception as error:  # noqa: BLE001 - a fault of ours: no traceback, no disarming; a successor may look again
+        ended = Ended(ExitStatus.BROKEN, f"unexpected {type(error).__name__}: {error}: please report this")
+    for line in ended.sentence.splitlines():
+        print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201
+    return ended.status
+
+
+def _config_of_a_run(argv: Sequence[str]) -> str | None:
+    """The configuration file when the sidecar is to run, None for all other words."""
+    match [word for word in argv if word != "run"] if argv[:1] == ["run"] else list(argv):
+        case []:
+            return DEFAULT_PATH
+        case ["--config" | "-c", path]:
+            return path
+        case [word] if word.startswith("--config="):
+            return word.removeprefix("--config=")
+        case _:
+            return None
+
+
+def run(path: str) -> Ended:
+    """Feeds until an orderly stop, or for ever."""
+    boot_id = _boot_id()
+    signals = Signals()
+    log = os.dup(2)
+    pid = os.getpid()
+
+    def make_jobs() -> attendant.Jobs:
+        from fencer.cli.watchdogd_jobs import jobs  # noqa: PLC0415 - for the attendant and its children alone
+
+        return jobs(boot_id, pid, log)
+
+    links = attendant.start(make_jobs)
+    try:
+        config = _configure(links, path, signals)
+        if config is None:
+            return Ended(ExitStatus.STOPPED)
+        surroundings = _surroundings(config, boot_id)
+        for problem in become_realtime():
+            print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201
+        return Daemon(config, links, surroundings, signals).run()
+    finally:
+        links.attendant.close()
+
+
+def _surroundings(config: Config, boot_id: str) -> Surroundings:
+    """The adapters, and what a predecessor in this boot left. Raises UsageError, WatchdogError."""
+    settings = config.settings
+    reset: Resetting = Reset() if settings.self_fence is SelfFenceBy.RESET else NoReset()
+    for problem in reset.problems if isinstance(reset, Reset) else ():
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201
+    try:
+        control = ControlSocket(settings.state_dir)
+    except OSError as error:
+        raise UsageError(f"state_dir: {settings.state_dir}: {error.strerror}: run as root, or give another") from error
+    before = _predecessor(settings.state_dir, boot_id)
+    return Surroundings(
+        arm=_armer(settings),
+        reset=reset,
+        service=ServiceManager(),
+        control=control,
+        boot_id=boot_id,
+        resumed=before is not None and before.watchdog.armed,
+        paused_until_s=before.paused_until_monotonic_s if before is not None else None,
+    )
+
+
+def _armer(settings: Settings) -> Callable[[], Watchdog]:
+    """What arms the configured device. Raises WatchdogError now rather than after the first look when there is none."""
+    if settings.watchdog == device.NONE:
+        return NoWatchdog
+    chosen = device.choose(settings.watchdog, linux.candidates(), linux.legacy_exists())
+    return lambda: linux.LinuxWatchdog(chosen, settings.watchdog_timeout_s)
+
+
+def _predecessor(state_dir: str, boot_id: str) -> Snapshot | None:
+    """The snapshot of an earlier sidecar of this boot; None when there is none that can be read."""
+    try:
+        before = read_snapshot(state_dir)
+    except (OSError, ValueError):
+        return None
+    if before.boot_id != boot_id or before.state is PolicyState.STOPPED:
+        return None
+    return before
+
+
+def _boot_id() -> str:
+    with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123
+        return file.read().strip()
+
+
+def _configure(links: attendant.Links, path: str, signals: Signals) -> Config | None:
+    """Has the attendant read the file. None when a signal ended the waiting. Raises UsageError."""
+    links.attendant.send(ReadConfig(path))
+    until = time.monotonic() + CONFIGURE_S
+    while not signals.stop and (left := until - time.monotonic()) > 0:
+        signals.drain()
+        if links.attendant.fileno() not in select.select([links.attendant.fileno(), signals.fileno()], [], [], left)[0]:
+            continue
+        match links.attendant.receive():
+            case Configured(config):
+                return config
+            case ConfigRefused(complaints):
+                raise UsageError(complaints)
+            case None:
+                raise RuntimeError("the attendant process has ended")
+    if signals.stop:
+        return None
+    raise UsageError(f"{path}: could not be read within {CONFIGURE_S:g} s: see whether its disk answers")

@@ -1,0 +1,46 @@
+"""What follows from watchdogd.toml and the cluster's files: this node and its key, everybody's keys, the LUNs."""
+
+import os
+
+from fencer.cli.asking_storage import build_storage
+from fencer.cli.membership import read_membership
+from fencer.errors import UsageError
+from fencer.model import Action
+from fencer.watchdog.config import Settings, read_settings
+from fencer.watchdog.messages import Config
+from fencer.watchdog.settings import ObserverSettings
+from fencer.watchdog.snapshot import NodeSnapshot
+
+
+def read_config(path: str) -> Config:
+    """Raises UsageError; its message has one complaint a line."""
+    settings = read_settings(path)
+    try:
+        return derive(settings)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def derive(settings: Settings) -> Config:
+    """Raises UsageError when the cluster's files make no sense, or do not tell this node's key."""
+    membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
+    options = {
+        "devices": ",".join(settings.devices),
+        "vg": settings.vg,
+        "local_key": settings.local_key,
+        "key_value": settings.key_value,
+        "reservation_type": settings.reservation_type,
+        "aptpl": "1" if settings.aptpl else "0",
+        "arbitration": "required",
+        "state_dir": settings.state_dir,
+    }
+    storage = build_storage(options, Action.ON, None, True, membership)
+    if storage.own_key is None:
+        raise UsageError("local_key: this node's key is not known: give local_key")
+    local = membership.local
+    node = local.name if local is not None else settings.local_node or os.uname().nodename
+    nodes = tuple(NodeSnapshot(name, str(key)) for name, key in storage.cluster_keys)
+    if not any(each.key == str(storage.own_key) for each in nodes):
+        nodes = (*(each for each in nodes if each.name != node), NodeSnapshot(node, str(storage.own_key)))
+    observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
+    return Config(settings, node, str(storage.own_key), nodes, observer)

@@ -1,0 +1,70 @@
+"""What the sidecar's other processes do. Imported by the attendant, so that its children find everything loaded."""
+
+from collections.abc import Callable
+
+from fencer.cli.luns import open_luns
+from fencer.cli.watchdogd_config import read_config
+from fencer.errors import FenceError, StorageError
+from fencer.journal import Journal
+from fencer.model import Deadline, ReservationKey
+from fencer.storage.marker import Marker, write_marker
+from fencer.storage.nexus import Outcome
+from fencer.storage.reservations import LogicalUnit
+from fencer.watchdog.attendant import Jobs
+from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Unregister
+from fencer.watchdog.observers import observe
+from fencer.watchdog.scribe import Scribe
+from fencer.worker import Channel
+
+UNREGISTER_S = 8.0
+
+
+def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
+    """log: the descriptor that lines go to; the children hold no standard streams."""
+    return Jobs(_configure, _observe, _write(boot_id, feeder_pid, log), unregister)
+
+
+def _configure(path: str, channel: Channel) -> None:
+    try:
+        channel.send(Configured(read_config(path)))
+    except FenceError as error:
+        channel.send(ConfigRefused(str(error)))
+
+
+def _observe(config: Config, channel: Channel) -> None:
+    observe(config.observer, channel)
+
+
+def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel], None]:
+    def write(begin: Begin, channel: Channel) -> None:
+        journal = Journal(f"{begin.config.settings.record_dir}/journal.db")
+        Scribe(begin, boot_id, feeder_pid, log, journal.append).run(channel)
+
+    return write
+
+
+def unregister(order: Unregister) -> None:
+    """Takes this node's key off every path of every LUN, and says in the marker that this was our own doing.
+
+    Killed in between, the marker says "registered" and the key is gone: the node counts as fenced until it reboots.
+    """
+    storage = order.observer.storage
+    own = storage.own_key
+    if own is None:
+        return
+    deadline = Deadline.after(UNREGISTER_S)
+    opened = open_luns(storage, deadline)
+    if opened.unknown:
+        raise StorageError(opened.unknown[0].reason)
+    for lun in opened.luns:
+        _unregister(lun, own, storage.aptpl, deadline)
+    write_marker(storage.state_dir, Marker(own, ()))
+
+
+def _unregister(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+    for nexus in lun.nexuses:
+        # A conflict: this path is not registered under our key.
+        if nexus.register(own, None, aptpl, deadline) is Outcome.UNSUPPORTED and aptpl:
+            nexus.register(own, None, False, deadline)
+    if own in lun.look(deadline).keys:
+        raise StorageError(f"{lun.name}: key {own} is still listed, on a path that is not there now")

@@ -1,0 +1,185 @@
+"""What an operator types: --check-config, status, last, pause, resume. None of it opens a shared disk or a watchdog."""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fencer import __version__
+from fencer.cli.watchdogd_config import read_config
+from fencer.errors import FenceError, UsageError
+from fencer.watchdog import control, device, linux
+from fencer.watchdog.config import DEFAULT_PATH, Settings, read_settings
+from fencer.watchdog.last import read_last
+from fencer.watchdog.messages import Config
+from fencer.watchdog.settings import bound_s
+from fencer.watchdog.snapshot import Snapshot
+from fencer.watchdog.snapshot_file import read_snapshot
+
+PROGRAM = "halvm-watchdogd"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_PVS_S = 10.0
+STALE_INTERVALS = 5
+
+
+def speak(argv: Sequence[str]) -> int:
+    """Obeys, and returns the exit status. Raises FenceError with the sentence to show."""
+    given = _parser().parse_args(argv)
+    if given.word == "run" and not given.check_config:
+        raise UsageError("run takes --config=FILE only")
+    if given.check_config:
+        return _check(given.config)
+    settings = read_settings(given.config)
+    match given.word:
+        case "status":
+            return _status(settings)
+        case "last":
+            return _last(settings)
+        case "pause":
+            return _say(control.ask(settings.state_dir, control.Pause(duration_s(given.length))))
+        case _:
+            return _say(control.ask(settings.state_dir, control.Resume()))
+
+
+def duration_s(text: str) -> float:
+    """``600``, ``90s``, ``10m``, ``2h``. Raises UsageError."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h)?", text.strip())
+    seconds = float(match[1]) * _UNITS_S[match[2] or ""] if match else 0.0
+    if not 0 < seconds <= control.LONGEST_PAUSE_S:
+        raise UsageError(f"--for: {text!r} is no time up to 24 h: give for instance 90s, 10m or 2h")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Resets this node when it has lost its shared storage or its reservation key."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("-c", "--config", metavar="FILE", default=DEFAULT_PATH, help="default: %(default)s")
+    parser.add_argument("-c", "--config", metavar="FILE", default=DEFAULT_PATH, help="default: %(default)s")
+    parser.add_argument(
+        "--check-config", action="store_true", help="check the file, say what follows from it, and exit"
+    )
+    words = parser.add_subparsers(dest="word", metavar="WORD")
+    words.add_parser("status", parents=[shared], help="how the running sidecar is")
+    words.add_parser("last", parents=[shared], help="why this node last fenced itself")
+    pause = words.add_parser("pause", parents=[shared], help="losing the storage resets nothing for a while")
+    pause.add_argument("--for", dest="length", metavar="TIME", required=True, help="90s, 10m, 2h; at most 24 h")
+    words.add_parser("resume", parents=[shared], help="ends a pause")
+    run = words.add_parser("run", parents=[shared], help="run in the foreground; also without any word")
+    run.add_argument("--check-config", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.set_defaults(word="run")
+    return parser
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    return 0
+
+
+# --- --check-config ---------------------------------------------------------------------------------------------------
+
+
+def _check(path: str) -> int:
+    config = read_config(path)
+    settings = config.settings
+    lines = [f"{path}: ok", f"node {config.node}, key {config.key}", f"LUNs: {', '.join(_luns(config))}"]
+    if settings.watchdog == device.NONE:
+        lines.append("watchdog: NONE, for trying things out")
+    else:
+        chosen = device.choose(settings.watchdog, linux.candidates(), linux.legacy_exists())
+        if not Path(chosen.device).exists():
+            raise UsageError(f"{path}: watchdog: there is no {chosen.device}: load its driver, or give another device")
+        lines.append(f"watchdog: {chosen.device} ({chosen.identity or 'asked when it is opened'})")
+    reset_s = float(settings.watchdog_timeout_s)
+    lines.append(
+        f"reset at the latest {bound_s(settings.timing, reset_s):g} s after the loss of all paths or of the key"
+    )
+    return _say("\n".join(lines))
+
+
+def _luns(config: Config) -> tuple[str, ...]:
+    """Looks them up without a look at the disks. Raises FenceError when they make no sense."""
+    from fencer.storage.lun import UdevDevices, find_luns  # noqa: PLC0415 - brings pyudev
+    from fencer.storage.volume_group import physical_volumes  # noqa: PLC0415
+
+    settings = config.settings
+    volumes = physical_volumes(settings.vg, timeout_s=_PVS_S) if settings.vg else ()
+    try:
+        shared = find_luns(settings.devices, UdevDevices(), physical_volumes=volumes)
+    except FenceError as error:
+        raise UsageError(f"{settings.source}: {error}") from error
+    return tuple(f"{lun.name} ({lun.wwid}, {len(lun.paths)} paths)" for lun in shared.luns)
+
+
+# --- status, last -----------------------------------------------------------------------------------------------------
+
+
+def _status(settings: Settings) -> int:
+    """0: it runs and feeds, or is paused. 1: it does not run, or is about to reset this node. 2: degraded, starting."""
+    try:
+        snapshot = read_snapshot(settings.state_dir)
+    except FileNotFoundError as error:
+        raise UsageError("it has not run since this node booted: systemctl start halvm-watchdogd") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{settings.state_dir}: {error}: see what the sidecar's log says") from error
+    age_s = time.monotonic() - snapshot.written_monotonic_s
+    live = _is_live(snapshot, age_s)
+    _say("\n".join(_describe(snapshot, age_s, live)))
+    if not live or snapshot.state in ("self-fence", "stopped"):
+        return 1
+    return 2 if snapshot.state in ("degraded", "starting") else 0
+
+
+def _is_live(snapshot: Snapshot, age_s: float) -> bool:
+    boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+    return snapshot.boot_id == boot_id and age_s < STALE_INTERVALS * snapshot.interval_s
+
+
+def _describe(snapshot: Snapshot, age_s: float, live: bool) -> list[str]:
+    watchdog = snapshot.watchdog
+    lines = [f"{snapshot.node} (key {snapshot.key}): {snapshot.state}"]
+    if not live:
+        lines.append(f"NOT RUNNING: this is {age_s:.0f} s old, or of an earlier boot")
+    lines += [f"  {reason}" for reason in snapshot.reasons]
+    if snapshot.grace_remaining_s is not None:
+        lines.append(f"  reset in {snapshot.grace_remaining_s:.1f} s unless it comes back")
+    if watchdog.armed:
+        lines.append(
+            f"watchdog {watchdog.device} ({watchdog.identity}), {watchdog.timeout_s:g} s: {watchdog.keepalives} "
+            f"keepalives, worst gap {watchdog.worst_gap_s:.2f} s, {watchdog.late_keepalives} late"
+        )
+    else:
+        lines.append("watchdog not armed")
+    for lun in snapshot.luns:
+        lines.append(f"{lun.name} ({lun.wwid}): {lun.standing or 'unknown'} {lun.error}".rstrip())
+        lines += [
+            f"  {path.name} {path.address}: {'up' if path.up else 'DOWN'}, "
+            f"{'registered' if path.registered else 'NOT registered'} {path.error}".rstrip()
+            for path in lun.paths
+        ]
+    lines.append(f"reset at the latest {snapshot.bound_s:g} s after the loss of all paths or of the key")
+    return lines
+
+
+def _last(settings: Settings) -> int:
+    try:
+        record = read_last(settings.record_dir)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{settings.record_dir}: the record cannot be read: {error}") from error
+    if record is None:
+        _say("no self-fence is on record")
+    else:
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record.at_unix_s))
+        same = record.boot_id == _BOOT_ID.read_text(encoding="ascii").strip()
+        _say(f"{when}: {record.node} fenced itself: {record.reason}")
+        if same:
+            _say("it was in this very boot: the reset has not come yet")
+    for candidate in linux.candidates():
+        if candidate.reset_last_boot:
+            _say(f"{candidate.device} ({candidate.identity}) says that it caused this boot")
+    return 0

@@ -1,0 +1,232 @@
+"""A small process that starts the others and starts them again: the feeder itself never forks once it feeds.
+
+A fork of the feeder would share all its memory copy on write and make its next writes wait for pages; an exec would
+wait for the very disk that may be gone. The attendant has loaded what its children need, so that a new observer needs
+no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeline).
+"""
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fencer.watchdog.messages import (
+    Begin,
+    ChildEnded,
+    Config,
+    ConfigRefused,
+    Configured,
+    ReadConfig,
+    Unregister,
+    Unregistered,
+)
+from fencer.worker import Channel, Crashed, Job, Worker
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+STEADY_S = 30.0
+"""A child that has run for so long is started again without a pause, whatever was before."""
+
+OBSERVER, SCRIBE = "observer", "scribe"
+
+BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What the children do. Each runs in a process of its own.
+
+    configure: reads the file and sends Configured. observe: sends sightings on its second channel. write: reads
+    messages from that. unregister: takes the key off, or raises.
+    """
+
+    configure: Callable[[str, Channel], None]
+    observe: Callable[[Config, Channel], None]
+    write: Callable[[Begin, Channel], None]
+    unregister: Callable[[Unregister], None]
+
+
+class _Child:
+    """One of the two that always run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.worker: Worker | None = None
+        self.started_s = 0.0
+        self.start_at_s: float | None = None
+        self.pause_s = FIRST_PAUSE_S
+        self.reason = ""
+
+
+class Attendant:
+    """Runs in its own process. feeder: the channel to it; observer_end, scribe_end: the children's ends to it."""
+
+    def __init__(self, feeder: Channel, ends: dict[str, socket.socket], jobs: Jobs) -> None:
+        self._feeder = feeder
+        self._ends = ends
+        self._jobs = jobs
+        self._begin: Begin | None = None
+        self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
+        self._errands: list[Worker] = []
+
+    def run(self) -> None:
+        """Until the feeder is gone."""
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        watched: list[Channel | Worker] = [self._feeder, *self._workers()]
+        ready, _, _ = select.select(watched, [], [], self._wait_s())
+        for one in ready:
+            if one is self._feeder:
+                order = self._feeder.receive()
+                if order is None:
+                    return False
+                self._obey(order)
+            elif isinstance(one, Worker):
+                self._hear(one)
+        self._start_due()
+        return True
+
+    def _workers(self) -> tuple[Worker, ...]:
+        running = tuple(child.worker for child in self._children.values() if child.worker is not None)
+        return (*running, *self._errands)
+
+    def _wait_s(self) -> float | None:
+        times = [child.start_at_s for child in self._children.values() if child.start_at_s is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _obey(self, order: object) -> None:
+        match order:
+            case ReadConfig(path):
+                self._errand(lambda channel: self._jobs.configure(path, channel))
+            case Begin():
+                self._begin = order
+                for child in self._children.values():
+                    if child.name == OBSERVER and child.worker is not None:
+                        child.worker.close()
+                        child.worker = None
+                    if child.worker is None:
+                        child.start_at_s = time.monotonic()
+            case Unregister():
+                observer = self._children[OBSERVER]
+                observer.start_at_s = None  # it would register again
+                if observer.worker is not None:
+                    observer.worker.close()
+                    observer.worker = None
+                self._errand(lambda channel: _unregister(self._jobs, order, channel))
+
+    def _errand(self, job: Job) -> None:
+        self._errands.append(Worker.spawn(job, self._workers()))
+
+    def _hear(self, worker: Worker) -> None:
+        message = worker.receive()
+        if worker in self._errands:
+            match message:
+                case Configured() | ConfigRefused() | Unregistered():
+                    self._feeder.send(message)
+                case Crashed(reason):
+                    # Whoever asked finds out which of the two it was.
+                    self._feeder.send(ConfigRefused(reason))
+                    self._feeder.send(Unregistered(reason))
+                case None:
+                    worker.close()
+                    self._errands.remove(worker)
+            return
+        child = next(each for each in self._children.values() if each.worker is worker)
+        if isinstance(message, Crashed):
+            child.reason = message.reason
+            if message.misuse:
+                self._feeder.send(ChildEnded(child.name, message.reason, misuse=True))
+        elif message is None:
+            worker.close()
+            child.worker = None
+            self._feeder.send(ChildEnded(child.name, child.reason or "it was killed", misuse=False))
+            child.reason = ""
+            now = time.monotonic()
+            if now - child.started_s > STEADY_S:
+                child.pause_s = FIRST_PAUSE_S
+            child.start_at_s = now + child.pause_s
+            child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.start_at_s is not None and child.start_at_s <= now:
+                child.start_at_s = None
+                child.started_s = now
+                child.worker = Worker.spawn(self._job(child.name), self._workers())
+
+    def _job(self, name: str) -> Job:
+        begin = self._begin
+        if begin is None:
+            raise RuntimeError("nothing to begin with")
+        end = self._ends[name]
+
+        def work(_attendant: Channel) -> None:
+            for other in self._ends.values():
+                if other is not end:
+                    other.close()
+            if name == OBSERVER:
+                self._jobs.observe(begin.config, Channel(end))
+            else:
+                set_oom_score(SCRIBE_OOM_SCORE)
+                self._jobs.write(begin, Channel(end))
+
+        return work
+
+
+SCRIBE_OOM_SCORE = -500
+"""The scribe may go when memory does: nothing but publishing depends on it."""
+
+
+def set_oom_score(score: int) -> None:
+    """Best effort: without the privilege it stays as it is."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(score), encoding="ascii")
+
+
+def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
+    jobs.unregister(order)
+    channel.send(Unregistered(""))
+
+
+class Links:
+    """The feeder's ends: seqpacket sockets to the attendant, the observer and the scribe."""
+
+    def __init__(self, attendant: Worker, observer: socket.socket, scribe: socket.socket) -> None:
+        self.attendant = attendant
+        self.observer = observer
+        self.scribe = scribe
+
+
+def start(make_jobs: Callable[[], Jobs]) -> Links:
+    """Forks the attendant. Call it while this process is small.
+
+    make_jobs runs in the attendant, and loads there all that the jobs need.
+    """
+    observer, observer_end = _pair()
+    scribe, scribe_end = _pair()
+
+    def attend(channel: Channel) -> None:
+        observer.close()
+        scribe.close()
+        os.setsid()  # a Ctrl-C in the foreground is for the feeder
+        Attendant(channel, {OBSERVER: observer_end, SCRIBE: scribe_end}, make_jobs()).run()
+
+    worker = Worker.spawn(attend)
+    observer_end.close()
+    scribe_end.close()
+    for sock in (observer, scribe):
+        sock.setblocking(False)
+    return Links(worker, observer, scribe)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for sock in (ours, theirs):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    return ours, theirs

@@ -1,0 +1,214 @@
+"""The scribe: everything of the sidecar that may wait for a disk, a full tmpfs or a stuck journald.
+
+It keeps a second Policy, fed with the same sightings, only to describe the LUNs; it decides nothing.
+"""
+
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import get_args
+
+from fencer import __version__
+from fencer.errors import FenceError
+from fencer.event import Event, EventKind, Outcome
+from fencer.model import ReservationKey
+from fencer.watchdog.last import SelfFence, read_last, write_last
+from fencer.watchdog.messages import Begin, Config, FeederStatus, Level, Line, Recorded
+from fencer.watchdog.policy import LunView, Policy
+from fencer.watchdog.sightings import LunSeen, Registered, RegistrationFailed, Sighting, Standing
+from fencer.watchdog.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, Snapshot
+from fencer.watchdog.snapshot_file import write_snapshot
+from fencer.worker import Channel
+
+PROGRAM = "halvm-watchdogd"
+PUBLISH_INTERVAL_S = 1.0
+"""How often the feeder says how it is."""
+
+_SIGHTINGS = get_args(Sighting)
+
+Append = Callable[[Event], None]
+"""Adds to the journal. Raises FenceError or OSError when it cannot."""
+
+
+class Scribe:
+    """Takes messages from the feeder until it is gone."""
+
+    def __init__(self, begin: Begin, boot_id: str, feeder_pid: int, log: int, append: Append) -> None:
+        """log: a descriptor for lines. Reads the record of an earlier self-fence."""
+        self._config = begin.config
+        self._began_unix_s = begin.began_unix_s
+        self._boot_id = boot_id
+        self._pid = feeder_pid
+        self._log = log
+        self._append = append
+        self._policy = Policy(begin.config.settings.policy, time.monotonic())
+        self._standings: dict[str, Standing] = {}
+        self._status: FeederStatus | None = None
+        self._complained: dict[str, float] = {}
+        self._last = self._read_last()
+
+    def run(self, channel: Channel) -> None:
+        """Messages that have piled up cost one snapshot, not one each."""
+        while (message := channel.receive()) is not None:
+            if (answer := self.take(message)) is not None:
+                channel.send(answer)
+            if self._status is not None and not select.select([channel], [], [], 0)[0]:
+                self._publish(self._status)
+                self._status = None
+        if self._status is not None:
+            self._publish(self._status)
+
+    def take(self, message: object) -> Recorded | None:
+        """One message; an answer where the feeder waits for one."""
+        match message:
+            case Line():
+                self._write_line(message)
+            case FeederStatus():
+                self._status = message
+            case Event():
+                self._journal(message)
+            case SelfFence():
+                return self._record(message)
+            case Config():
+                self._config = message
+                self._policy = Policy(message.settings.policy, time.monotonic())
+            case _ if isinstance(message, _SIGHTINGS):
+                self._see(message)
+        return None
+
+    # --- what is seen -----------------------------------------------------------------------------------------------
+
+    def _see(self, sighting: Sighting) -> None:
+        self._policy.feed(sighting)
+        match sighting:
+            case Registered(lun, path, _, why):
+                self._registration(lun, path, Outcome.SUCCESS, why)
+            case RegistrationFailed(lun, path, _, reason):
+                self._registration(lun, path, Outcome.FAILURE, reason)
+            case LunSeen(lun=lun, standing=standing):
+                before = self._standings.get(lun)
+                self._standings[lun] = standing
+                if before in (Standing.REGISTERED, Standing.UNPROTECTED) and standing not in (
+                    Standing.REGISTERED,
+                    Standing.UNPROTECTED,
+                ):
+                    self._registration(lun, "", Outcome.FAILURE, f"our registration is gone: {standing}")
+
+    def _registration(self, lun: str, path: str, outcome: Outcome, why: str) -> None:
+        where = f"{lun} {path}".rstrip()
+        level = Level.NOTICE if outcome is Outcome.SUCCESS else Level.WARNING
+        verb = "key registered" if outcome is Outcome.SUCCESS else "key not registered"
+        self._write_line(Line(level, f"{where}: {verb}: {why}"))
+        error = "" if outcome is Outcome.SUCCESS else why
+        self._journal(self._event(EventKind.REGISTRATION, where, "register", outcome, error))
+
+    # --- what is written --------------------------------------------------------------------------------------------
+
+    def _record(self, record: SelfFence) -> Recorded:
+        self._write_line(Line(Level.ERROR, f"self-fence: {record.reason}"))
+        problem = ""
+        try:
+            write_last(self._config.settings.record_dir, record)
+        except OSError as error:
+            problem = f"{self._config.settings.record_dir}: {error.strerror}"
+        # Whether the reset came is for the next boot to say.
+        event = self._event(EventKind.SELF_FENCE, self._config.node, "reset", Outcome.UNKNOWN, record.reason)
+        self._journal(event)
+        return Recorded(problem)
+
+    def _event(self, kind: EventKind, target: str, action: str, outcome: Outcome, error: str) -> Event:
+        return Event(time.time(), 0.0, kind, PROGRAM, self._config.node, target, action, outcome, error=error)
+
+    def _journal(self, event: Event) -> None:
+        try:
+            self._append(event)
+        except (FenceError, OSError) as error:
+            self._complain("journal", str(error))
+
+    def _publish(self, status: FeederStatus) -> None:
+        try:
+            write_snapshot(self._config.settings.state_dir, self.snapshot(status))
+        except OSError as error:
+            self._complain("snapshot", f"{self._config.settings.state_dir}: {error.strerror}")
+
+    def _complain(self, subject: str, problem: str) -> None:
+        """Once a minute each."""
+        now = time.monotonic()
+        if now - self._complained.get(subject, -60.0) >= 60.0:
+            self._complained[subject] = now
+            self._write_line(Line(Level.WARNING, f"{subject}: {problem}"))
+
+    def _write_line(self, line: Line) -> None:
+        text = "".join(c if c.isprintable() else "?" for c in line.text[:900])
+        # sd-daemon(3): a level in front, where journald is listening.
+        head = f"<{line.level.value}>" if "JOURNAL_STREAM" in os.environ else f"{PROGRAM}: {line.level.name}: "
+        try:
+            os.write(self._log, f"{head}{text}\n".encode())
+        except OSError:
+            return
+
+    def _read_last(self) -> SelfFence | None:
+        try:
+            return read_last(self._config.settings.record_dir)
+        except (OSError, ValueError) as error:
+            self._complain("last self-fence", f"{self._config.settings.record_dir}: {error}")
+            return None
+
+    # --- the snapshot -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, status: FeederStatus) -> Snapshot:
+        """All that is known, at the moment of status."""
+        config, settings, last = self._config, status.settings, self._last
+        now, now_unix = time.monotonic(), time.time()
+        paused = status.paused_until_s
+        return Snapshot(
+            boot_id=self._boot_id,
+            pid=self._pid,
+            version=__version__,
+            node=config.node,
+            key=config.key,
+            written_unix_s=now_unix,
+            written_monotonic_s=now,
+            started_unix_s=self._began_unix_s,
+            interval_s=PUBLISH_INTERVAL_S,
+            state=PolicyState.STOPPED if status.stopped else status.decision.state,
+            reasons=status.decision.reasons,
+            grace_s=settings.grace_s,
+            grace_remaining_s=status.decision.grace_remaining_s,
+            check_interval_s=settings.check_interval_s,
+            bound_s=status.bound_s,
+            paused_until_unix_s=None if paused is None else now_unix + (paused - now),
+            watchdog=status.watchdog,
+            nodes=config.nodes,
+            luns=tuple(self._lun(view) for view in self._policy.view(now)),
+            registrations=status.registrations,
+            last_self_fence_reason=last.reason if last else "",
+            last_self_fence_unix_s=last.at_unix_s if last else 0.0,
+            observer_restarts=status.observer_restarts,
+            paused_until_monotonic_s=paused,
+        )
+
+    def _lun(self, view: LunView) -> LunSnapshot:
+        names = {node.key: node.name for node in self._config.nodes}
+
+        def key(value: ReservationKey, nexuses: int) -> KeySnapshot:
+            return KeySnapshot(str(value), names.get(str(value), ""), nexuses)
+
+        return LunSnapshot(
+            wwid=view.wwid,
+            name=view.name,
+            standing=str(view.standing or ""),
+            generation=view.generation,
+            keys=tuple(key(*each) for each in view.keys),
+            holder="" if view.holder is None else str(view.holder),
+            type="" if view.type is None else view.type.name.lower().replace("_", " "),
+            read_monotonic_s=view.read_at_s,
+            error=view.error,
+            paths=tuple(
+                PathSnapshot(
+                    path.name, path.address, path.up, path.registered, path.error, path.probed_at_s, path.took_s
+                )
+                for path in view.paths
+            ),
+        )
