@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from fencer.errors import FenceError
-from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, Total
+from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, StepTotal, Total
 from fencer.model import Proof
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
@@ -28,7 +28,7 @@ BYTES: Final = 64 << 20
 BUSY_S: Final = 4.0
 """How long append waits for other writers."""
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 TARGETS: Final = 1000
 """Different totals that are kept; what comes after counts for the target OTHER."""
 OTHER: Final = "(other)"
@@ -62,6 +62,14 @@ _VERSION_1: Final = (
     ) WITHOUT ROWID""",
 )
 
+# How long each step takes. Counted from here on: what an older fence-halvm has recorded is not counted again.
+_VERSION_2: Final = (
+    """CREATE TABLE step_totals (
+        kind TEXT NOT NULL, name TEXT NOT NULL, steps INTEGER NOT NULL, sum_s REAL NOT NULL, buckets TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) WITHOUT ROWID""",
+)
+
 
 class JournalError(FenceError):
     """The journal cannot be written or read: path, cause, what to do. Nothing else is the worse for it."""
@@ -84,8 +92,9 @@ class Bounds(NamedTuple):
 class Snapshot:
     """One moment of the journal."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
+        self._version = version
 
     def position(self) -> Position:
         """Equal to an earlier one: nothing has happened since."""
@@ -110,6 +119,17 @@ class Snapshot:
             )
             for kind, target, action, outcome, proof, events, sum_s, buckets, last in self._db.execute(
                 "SELECT kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s FROM totals"
+            )
+        )
+
+    def step_totals(self) -> tuple[StepTotal, ...]:
+        """Every step ever counted; none where nobody has written since schema 1."""
+        if self._version < 2:
+            return ()
+        return tuple(
+            StepTotal(EventKind(kind), StepName(name), steps, sum_s, tuple(json.loads(buckets)))
+            for kind, name, steps, sum_s, buckets in self._db.execute(
+                "SELECT kind, name, steps, sum_s, buckets FROM step_totals"
             )
         )
 
@@ -217,8 +237,8 @@ class Journal:
         try:
             _prepare(db)
             if self._version(db) < SCHEMA:
-                with _transaction(db):
-                    self._migrate(db)
+                with _transaction(db):  # of two programs that find an old journal one does it
+                    _migrate(db, self._version(db))
         except BaseException:
             db.close()
             raise
@@ -243,7 +263,7 @@ class Journal:
                 db.execute("PRAGMA journal_mode = WAL")
                 _prepare(db)
                 with _transaction(db):
-                    self._migrate(db)
+                    _migrate(db, 0)
             finally:
                 db.close()
             with contextlib.suppress(FileExistsError):
@@ -252,16 +272,6 @@ class Journal:
             for name in (temporary, f"{temporary}-wal", f"{temporary}-shm", f"{temporary}-journal"):
                 with contextlib.suppress(OSError):
                     os.unlink(name)  # noqa: PTH108
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        """In a transaction, so that of two programs that find an old journal one does it."""
-        version = self._version(db)
-        if version < 1:
-            for statement in _VERSION_1:
-                db.execute(statement)
-            db.execute("INSERT INTO identity VALUES (?)", (os.urandom(8).hex(),))
-        if version < SCHEMA:
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -274,6 +284,11 @@ class Journal:
         """Everything ever counted. Raises JournalError."""
         with self.read() as snapshot:
             return snapshot.totals()
+
+    def step_totals(self) -> tuple[StepTotal, ...]:
+        """Every step ever counted. Raises JournalError."""
+        with self.read() as snapshot:
+            return snapshot.step_totals()
 
     def position(self) -> Position:
         """Equal to an earlier one: nothing has happened since. Raises JournalError."""
@@ -327,8 +342,7 @@ class Journal:
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
                 db.execute("BEGIN")
-                self._version(db)
-                yield Snapshot(db)
+                yield Snapshot(db, self._version(db))
             finally:
                 db.close()
             if alone and self._mark() != before:
@@ -358,12 +372,17 @@ class Journal:
 
     def _version(self, db: sqlite3.Connection) -> int:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < 1:
+            raise self._not_a_journal()
         if version > SCHEMA:
             raise JournalError(
                 f"journal: {self.path}: written by a newer fence-halvm (schema {version}, this one knows {SCHEMA}): "
                 "upgrade this one, or move the journal away"
             )
         return version
+
+    def _not_a_journal(self) -> JournalError:
+        return JournalError(f"journal: {self.path}: not a journal: move it away, or give another path")
 
     def _unusable(self, error: Exception) -> JournalError:
         if isinstance(error, OSError):
@@ -373,7 +392,7 @@ class Journal:
         if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError):
             return JournalError(f"journal: {self.path}: {error}")
         if "not a database" in str(error):
-            return JournalError(f"journal: {self.path}: not a journal: move it away, or give another path")
+            return self._not_a_journal()
         return JournalError(f"journal: {self.path}: corrupt ({error}): move {self.path}* away, a new one is made then")
 
 
@@ -396,6 +415,18 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """From any older schema to ours; 0: an empty file."""
+    if version < 1:
+        for statement in _VERSION_1:
+            db.execute(statement)
+        db.execute("INSERT INTO identity VALUES (?)", (os.urandom(8).hex(),))
+    if version < 2:
+        for statement in _VERSION_2:
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
 def _insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
     event = _clean(event)
     steps = json.dumps([[round(s.at_s, 6), s.text, s.name, round(s.took_s, 6)] for s in event.steps])
@@ -409,6 +440,7 @@ def _insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
         ),
     )
     _count(db, event)
+    _count_steps(db, event)
     db.execute(
         "INSERT INTO kept VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET rows = rows + 1, bytes = bytes + excluded.bytes",
         (event.kind.value, size),
@@ -424,12 +456,30 @@ def _count(db: sqlite3.Connection, event: Event) -> None:
         key[1] = OTHER
         found = _total(db, key)
     events, sum_s, buckets, last_unix_s = found or (0, 0.0, "", 0.0)
-    counts = json.loads(buckets) if buckets else [0] * len(BUCKETS_S)
-    counts = [count + (event.took_s <= bound) for count, bound in zip(counts, BUCKETS_S, strict=True)]
     db.execute(
         "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, events + 1, sum_s + event.took_s, json.dumps(counts), max(last_unix_s, ended_at)),
+        (*key, events + 1, sum_s + event.took_s, _filled(buckets, [event.took_s]), max(last_unix_s, ended_at)),
     )
+
+
+def _count_steps(db: sqlite3.Connection, event: Event) -> None:
+    took: dict[StepName, list[float]] = {}
+    for step in event.steps:
+        took.setdefault(step.name, []).append(step.took_s)
+    for name, seconds in took.items():
+        key = (event.kind.value, name.value)
+        found = db.execute("SELECT steps, sum_s, buckets FROM step_totals WHERE kind = ? AND name = ?", key).fetchone()
+        steps, sum_s, buckets = found or (0, 0.0, "")
+        db.execute(
+            "INSERT OR REPLACE INTO step_totals VALUES (?, ?, ?, ?, ?)",
+            (*key, steps + len(seconds), sum_s + sum(seconds), _filled(buckets, seconds)),
+        )
+
+
+def _filled(buckets: str, seconds: list[float]) -> str:
+    """A cumulative histogram, as JSON, with some more in it."""
+    counts = json.loads(buckets) if buckets else [0] * len(BUCKETS_S)
+    return json.dumps([n + sum(each <= most for each in seconds) for n, most in zip(counts, BUCKETS_S, strict=True)])
 
 
 def _total(db: sqlite3.Connection, key: list[str]) -> tuple[int, float, str, float] | None:

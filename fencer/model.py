@@ -22,6 +22,7 @@ class Action(StrEnum):
     MANPAGE = "manpage"
     VALIDATE_ALL = "validate-all"
     DIAG = "diag"
+    HISTORY = "history"  # ours: reads the journal
 
 
 class Proof(StrEnum):
