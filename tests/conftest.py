@@ -6,8 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.rig.leash import tie_to_this_process
+
+settings.register_profile("quick", max_examples=20)  # make test-fast
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -131,6 +131,7 @@ def test_a_bmc_that_comes_back_within_the_deadline(bmc: Bmc, proxy: UdpProxy) ->
     assert bmc.power == "off"
 
 
+@pytest.mark.slow
 def test_a_bmc_that_restarts_in_the_session(bmc: Bmc) -> None:
     """Its sessions are gone; the chassis switches off late. A new session finds it off."""
     with Bmc(bmc.address) as own:

@@ -88,6 +88,7 @@ def test_a_refused_login_fails_as_the_peers(bmc: Bmc, username: str, password: s
     assert bmc.commands() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "power"), [("off", "on"), ("reboot", "on"), ("on", "off")])
 def test_a_refused_command_fails_as_the_peers(bmc: Bmc, action: str, power: str) -> None:
     bmc.refuse()

@@ -115,6 +115,7 @@ def test_a_password_in_our_own_argv_goes_no_further(bmc: Bmc, tmp_path: Path) ->
     assert trace.read_text().count(PLAIN.decode()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_not_in_proc_and_no_core_of_any_process(bmc: Bmc, tmp_path: Path, way) -> None:
     """While it waits for a slow BMC: /proc of the agent and its child, as a local user or a crash handler reads it."""

@@ -216,6 +216,7 @@ def test_power_with_a_dead_bmc_fails_at_its_deadline(nodes: tuple[Node, Node]) -
 # --- killed ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_and_called_again_it_completes(target: Target, nodes: tuple[Node, Node], bmc: Bmc) -> None:
     """The verdict of the second call is right, and what it says is so. KILLS=100 for the whole of it."""
     one, two = nodes

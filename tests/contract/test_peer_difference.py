@@ -124,6 +124,7 @@ def explained(name, text):
     return name in {"action", "verbose_level"} or "\0" in text
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(line, line_end).map("".join), max_size=10).map("".join))
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_stdin_is_read_as_the_peer_reads_it(peer, text):
@@ -149,6 +150,7 @@ argument = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(argument, min_size=1, max_size=6).map(lambda groups: [word for group in groups for word in group]))
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_a_command_line_is_read_as_the_peer_reads_it(peer, argv):

@@ -167,6 +167,7 @@ def test_sessions_are_closed(bmc: Bmc) -> None:
     assert sum(isinstance(each, PowerDone) for each in ended.seen) == 50
 
 
+@pytest.mark.slow
 def test_processes_close_their_sessions(bmc: Bmc) -> None:
     assert all(forked(settings(bmc), STATUS).done for _ in range(50))
 

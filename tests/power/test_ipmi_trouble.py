@@ -111,6 +111,7 @@ def test_doubled_packets(bmc: Bmc, proxy: UdpProxy, cipher: int | None) -> None:
     assert bmc.power == "on"
 
 
+@pytest.mark.slow
 def test_a_slow_line(bmc: Bmc, proxy: UdpProxy) -> None:
     """Each answer comes later than the first patience lasts."""
     proxy.delay_s = 0.25
@@ -118,6 +119,7 @@ def test_a_slow_line(bmc: Bmc, proxy: UdpProxy) -> None:
     assert bmc.power == "off"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_third_of_all_packets_lost(bmc: Bmc, seed: int) -> None:
     with UdpProxy((bmc.address, bmc.port), drop=0.3, seed=seed) as proxy:

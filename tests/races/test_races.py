@@ -25,6 +25,7 @@ def test_the_node_that_does_the_work_wins_when_ranks_are_on() -> None:
             assert (outcome, winner) == (contest.Outcome.ONE_SURVIVOR, active), what
 
 
+@pytest.mark.slow
 def test_of_two_whole_agents_one_survives() -> None:
     with Target() as target:
         series = whole.run([target.url()], 3, seed=3)
