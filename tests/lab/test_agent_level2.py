@@ -10,7 +10,7 @@ EBADE = "Invalid exchange"
 
 
 def test_unfencing_registers_and_reserves(guest: Level2Guest) -> None:
-    a, _ = unfenced(guest)
+    a, _ = unfenced(guest, by_agent=True)
     assert keys(guest, a.disks[0]) == ["a1", "b1"]
     assert "Write Exclusive, registrants only" in reservation(guest, a.disks[0])
 

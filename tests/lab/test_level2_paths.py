@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .agent import Caller, caller, keys, write
+from .agent import Caller, caller, keys, unfence, write
 from .level2 import NODES, Level2Guest
 
 A, B = NODES
@@ -23,16 +23,14 @@ def _paths(guest: Level2Guest, lun: int = 0) -> list[str]:
     return [guest.sd(A, lun, path) for path in (0, 1)]
 
 
-def _unfenced(guest: Level2Guest) -> tuple[Caller, Caller]:
-    guest.forget_reservations()
+def _unfenced(guest: Level2Guest, *, by_agent: bool = False) -> tuple[Caller, Caller]:
     a, b = _by_map(guest), caller(guest, B)
-    a.unfence()
-    b.unfence()
+    unfence(a, b, (_paths(guest), b.disks), by_agent=by_agent)
     return a, b
 
 
 def test_a_map_is_registered_on_every_path(guest: Level2Guest) -> None:
-    _unfenced(guest)
+    _unfenced(guest, by_agent=True)
     assert keys(guest, guest.sd(B, 0)) == ["a1", "a1", "b1"]
     for path in _paths(guest):
         assert write(guest, path) == ""
