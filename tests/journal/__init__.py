@@ -1,0 +1,1 @@
+"""The journal: what is kept, who may read it, and that nothing of it touches a fence."""

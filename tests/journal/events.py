@@ -1,0 +1,48 @@
+"""Events to record, and a process to do something in."""
+
+import os
+import traceback
+from collections.abc import Callable
+
+from fencer.event import Event, EventKind, Outcome, Step, StepName
+from fencer.model import Proof
+
+FENCE = Event(
+    at_unix_s=1763800000.25,
+    took_s=4.5,
+    kind=EventKind.FENCE,
+    program="fence_halvm",
+    actor="serv-0002",
+    target="serv-0001",
+    action="reboot",
+    outcome=Outcome.SUCCESS,
+    proofs=(Proof.POWER, Proof.STORAGE),
+    weak=True,
+    steps=(
+        Step(0.125, "BMC 192.168.1.50: session open", StepName.SESSION, 0.125),
+        Step(0.75, "/dev/sdb: isolated (plain PREEMPT), read back", StepName.ISOLATE, 0.5),
+    ),
+)
+FAILED = FENCE._replace(
+    outcome=Outcome.FAILURE, proofs=(), weak=False, error="192.168.1.50: Timed out", took_s=30.0, steps=()
+)
+MONITOR = FENCE._replace(kind=EventKind.MONITOR, action="monitor", took_s=0.2, proofs=(), weak=False, steps=())
+
+
+def start(job: Callable[[], None]) -> int:
+    """Forks a process that does job and ends as a witness does, without taking anything apart. Returns its pid."""
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        job()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def in_a_process(job: Callable[[], None]) -> None:
+    """And waits for it; it must end well."""
+    assert os.waitstatus_to_exitcode(os.waitpid(start(job), 0)[1]) == 0
