@@ -10,7 +10,7 @@ was fenced, and let the node that does the work come first.
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey, ReservationType
@@ -23,8 +23,7 @@ BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contest:
+class Contest(NamedTuple):
     """Who fences whom, and how long each waits before it writes.
 
     slot_s: a node waits its rank times this. 0 switches the ranks off.
@@ -44,8 +43,7 @@ class Contest:
         return rank * self.slot_s
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where the race stands. removal: how we took the key, when it was we who took it."""
 
     result: ArbitrationResult
@@ -95,7 +93,7 @@ def _race(
         try:
             look = look or lun.look(deadline)
             if end := standing(look, contest):
-                return replace(end, removal=removal)
+                return end._replace(removal=removal)
             paths = [nexus for nexus in lun.nexuses if nexus not in unregistered]
             if paths:
                 nexus = paths[len(failures) % len(paths)]

@@ -3,7 +3,7 @@
 Source: SPC-4 r37, 6.6 (INQUIRY), 7.8.6 (device identification page), 6.35 (REPORT SUPPORTED OPERATION CODES).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fencer.errors import MalformedAnswer
 
@@ -18,8 +18,7 @@ _NAA_PRIORITY = {0x6: 8, 0x5: 5, 0x4: 4, 0x3: 1}  # registered extended, registe
 _EUI_64_PRIORITY = {16: 7, 12: 6, 8: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class StandardInquiry:
+class StandardInquiry(NamedTuple):
     """peripheral_qualifier: 0 when a logical unit is there (1: not now, 3: never). Texts are stripped ASCII."""
 
     peripheral_qualifier: int

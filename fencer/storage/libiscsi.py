@@ -22,8 +22,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from fencer.errors import StorageError, TransportError, UsageError
 from fencer.model import Deadline
@@ -44,8 +43,7 @@ _XFER_NONE, _XFER_READ, _XFER_WRITE = 0, 1, 2
 _RESIDUAL_NONE, _RESIDUAL_UNDERFLOW = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class IscsiUrl:
+class IscsiUrl(NamedTuple):
     """``iscsi://host[:port]/target-name/lun``. host without brackets; port 1 to 65535; lun 0 to 255."""
 
     host: str

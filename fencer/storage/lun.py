@@ -9,9 +9,8 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fencer.errors import StorageError, UsageError
 
@@ -26,8 +25,7 @@ _DISK_TYPES = frozenset({"0", "14"})
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
 
 
-@dataclass(frozen=True, slots=True)
-class KernelDevice:
+class KernelDevice(NamedTuple):
     """A device as the kernel knows it. name: ``sdb``; node: ``/dev/sdb``; properties: those we use."""
 
     name: str
@@ -50,8 +48,7 @@ class BlockDevices(Protocol):
         """All block devices, partitions included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lun:
+class Lun(NamedTuple):
     """One shared logical unit and how this node reaches it.
 
     wwid: as sysfs writes it, the same on all nodes: ``naa.6001405…``. name: what the operator wrote, for messages.
@@ -70,8 +67,7 @@ class Lun:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class SharedLuns:
+class SharedLuns(NamedTuple):
     """luns: by WWID, so that every node has them in the same order and arbitrates on the same first one.
 
     iscsi: ``iscsi://portal/iqn/lun`` entries, untouched, in the order written; they have no device on this node.
@@ -138,8 +134,7 @@ def holders_active(lun: Lun, devices: BlockDevices) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
+class _Lookup(NamedTuple):
     """One entry being looked up. option and entry are for messages."""
 
     devices: BlockDevices

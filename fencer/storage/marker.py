@@ -13,8 +13,8 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fencer.errors import UsageError
 from fencer.model import ReservationKey
@@ -24,8 +24,7 @@ BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class LunMark:
+class LunMark(NamedTuple):
     """One LUN. registered: False while only begun. generation: PRGENERATION before, or else after registering."""
 
     wwid: str
@@ -33,8 +32,7 @@ class LunMark:
     registered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """In this boot, ``key`` was (or was about to be) registered at these LUNs."""
 
     key: ReservationKey
@@ -45,15 +43,13 @@ class Marker:
         return next((mark for mark in self.luns if mark.wwid == wwid), None)
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierBootMarker:
+class EarlierBootMarker(NamedTuple):
     """A whole marker, of another boot. In this boot nothing has been registered, so registering is right."""
 
     boot_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableMarker:
+class UnreadableMarker(NamedTuple):
     """There is a marker, but it cannot be read or is torn.
 
     It is *not* "never registered": somebody wrote it, most likely in this boot, and only the key is lost. So it counts
@@ -108,7 +104,7 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID
     # One name a process: two writers must not share a temporary file.
     temporary = directory / f".{MARKER_NAME}.{os.getpid()}"
     try:
-        rows = [asdict(mark) for mark in marker.luns]
+        rows = [mark._asdict() for mark in marker.luns]
         document = {"boot_id": _boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
         content = json.dumps(document).encode() + b"\n"
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ Source: SPC-4 r37, 6.15 (PERSISTENT RESERVE IN), 6.16 (PERSISTENT RESERVE OUT), 
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from fencer.errors import MalformedAnswer
 from fencer.model import ReservationKey, ReservationType
@@ -64,8 +64,7 @@ ALL_REGISTRANTS_TYPES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredKeys:
+class RegisteredKeys(NamedTuple):
     """Every registration the target lists. One key may appear several times (once a nexus), in the target's order.
 
     generation: PRGENERATION, 32 bits, one more after each change of registrations.
@@ -75,8 +74,7 @@ class RegisteredKeys:
     keys: tuple[ReservationKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """The reservation of a logical unit.
 
     type is None when none is held. holder is None then, and with the all-registrants types: every registrant holds it.
@@ -87,8 +85,7 @@ class Reservation:
     type: ReservationType | None
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What the target says it can do with persistent reservations.
 
     types is None when the target does not say (TMV 0). allow_commands: SPC-4 table 196, 0 to 7.
@@ -104,8 +101,7 @@ class Capabilities:
     types: frozenset[ReservationType] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """One registered nexus.
 
     type is None unless this nexus holds the reservation. relative_target_port is None with all_target_ports.
@@ -121,8 +117,7 @@ class Registration:
     initiator: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class FullStatus:
+class FullStatus(NamedTuple):
     """Every registration with the nexus it belongs to."""
 
     generation: int

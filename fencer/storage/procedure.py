@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fencer.errors import StorageError
 from fencer.model import ArbitrationMode, Deadline, ReservationKey
@@ -25,12 +24,14 @@ from fencer.storage.reservations import LogicalUnit
 Emit = Callable[[Observation], None]
 
 
-@dataclass(frozen=True, slots=True)
 class Opened:
     """The shared LUNs as far as they could be opened. unknown: entries whose LUN could not be identified, and why."""
 
-    luns: tuple[LogicalUnit, ...]
-    unknown: tuple[LunFailed, ...] = ()
+    __slots__ = ("luns", "unknown")
+
+    def __init__(self, luns: tuple[LogicalUnit, ...], unknown: tuple[LunFailed, ...] = ()) -> None:
+        self.luns = luns
+        self.unknown = unknown
 
     @property
     def count(self) -> int:

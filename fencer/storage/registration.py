@@ -1,7 +1,7 @@
 """Unfencing this node: its key on every path of every LUN, a reservation held, never again once it was preempted."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey, ReservationType
@@ -21,8 +21,7 @@ class History(Enum):
     UNKNOWN = auto()  # the record is unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """history, the PR generation recorded with it, and the key (None when not recorded)."""
 
     history: History
@@ -30,8 +29,7 @@ class Past:
     key: ReservationKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What to register."""
 
     own: ReservationKey

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from fencer.errors import StorageError, TransportError
 from fencer.model import Deadline, ReservationKey, ReservationType
@@ -28,8 +27,7 @@ def guard_key(key: ReservationKey) -> ReservationKey:
     return ReservationKey(int(key) ^ _GUARD_BIT or _GUARD_BIT >> 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """One consistent reading of a LUN: both answers carry the same PR generation."""
 
     generation: int
@@ -96,8 +94,7 @@ class LogicalUnit:
         raise TransportError("; ".join(failures) or f"{self.name}: no path to it could be opened")
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """What became of one attempt to remove a key.
 
     aborted: by PREEMPT AND ABORT, not by the plain PREEMPT. failure: no usable answer came; only reading back tells
@@ -114,7 +111,7 @@ class Removal:
 
     def after(self, earlier: "Removal | None") -> "Removal":
         """Both together: as weak as the weaker one."""
-        return self if earlier is None else replace(self, aborted=self.aborted and earlier.aborted)
+        return self if earlier is None else self._replace(aborted=self.aborted and earlier.aborted)
 
 
 def remove_key(

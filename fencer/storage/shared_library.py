@@ -2,14 +2,12 @@
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fencer.errors import StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """One C function: result and argument types, and the ctypes errcheck that judges each result, if any.
 
     A pointer is always c_void_p: ctypes' default, int, cuts it to 32 bits.

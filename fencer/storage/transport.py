@@ -1,8 +1,7 @@
 """One I_T nexus to one logical unit: a CDB goes in, a status comes out."""
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class ScsiStatus(IntEnum):
@@ -18,8 +17,7 @@ class ScsiStatus(IntEnum):
     TASK_ABORTED = 0x40
 
 
-@dataclass(frozen=True, slots=True)
-class Sense:
+class Sense(NamedTuple):
     """Decoded sense data: key, additional sense code and qualifier (SPC-4 4.5)."""
 
     key: int
@@ -30,8 +28,7 @@ class Sense:
         return f"{self.key:X}/{self.asc:02X}{self.ascq:02X}"
 
 
-@dataclass(frozen=True, slots=True)
-class ScsiReply:
+class ScsiReply(NamedTuple):
     """What a target answered. data holds only the bytes it really sent."""
 
     status: ScsiStatus
