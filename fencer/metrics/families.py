@@ -14,7 +14,7 @@ from fencer.event import BUCKETS_S
 from fencer.metrics.table import Kind, Metric
 
 LABEL_CHARACTERS: Final = 256
-_BOUNDS: Final = (*(f"{bound:g}" for bound in BUCKETS_S), "+Inf")
+_BOUNDS: Final = (*(str(float(bound)) for bound in BUCKETS_S), "+Inf")
 
 
 class Families:

@@ -11,7 +11,7 @@ from fencer.watchdog.sightings import Standing
 from fencer.watchdog.snapshot import LunSnapshot, PolicyState, Snapshot
 
 UNKNOWN_KEYS_MOST: Final = 32
-_STANDINGS: Final = (*(standing.value for standing in Standing), "unknown")
+_STANDINGS: Final = tuple(standing.value for standing in Standing)
 
 
 def collect_snapshot(readings: Readings, out: Families) -> None:
@@ -80,7 +80,7 @@ def collect_reservations(readings: Readings, out: Families) -> None:
         out.put(table.LUN_READABLE, readable, lun.wwid)
         if lun.read_monotonic_s > 0:
             out.put(table.LUN_READ_TIME, unix_s(snapshot, lun.read_monotonic_s), lun.wwid)
-        standing = lun.standing if readable and lun.standing in _STANDINGS else "unknown"
+        standing = lun.standing if readable and lun.standing in _STANDINGS else Standing.UNKNOWN
         state_set(out, table.LUN_STANDING, _STANDINGS, standing, lun.wwid)
         if readable:
             _registrations(lun, snapshot, out)

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from fencer.event import BUCKETS_S
+from fencer.event import BUCKETS_S, EventKind, Outcome, StepName
+from fencer.watchdog.sightings import Standing
+from fencer.watchdog.snapshot import PolicyState
 
 
 class Kind(StrEnum):
@@ -52,30 +54,32 @@ class Label(NamedTuple):
     bound: str
 
 
+def _all(values: type[StrEnum]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
 LABELS: Final = (
     Label("action", "what the caller asked: `off`, `reboot`", "FenceAgentAPI's actions"),
     Label("address", "SCSI `host:channel:target:lun`", "one a path"),
-    Label("collector", "subsystem of the exporter", "the collectors below"),
+    Label("collector", "subsystem of the exporter", "the collectors above, and `read`"),
     Label("device", "watchdog device", "1"),
     Label("holder", "reservation key of the holder, `0x…`; empty: all registrants hold it", "one a LUN"),
     Label("identity", "what the watchdog driver calls itself", "1"),
     Label("key", "reservation key, `0x…`, no leading zeros", "configured nodes, and at most 32 unknown keys a LUN"),
-    Label("kind", "`fence`, `power-on`, `unfence`, `monitor`, `self-fence`, `registration`, `pause`", "7"),
+    Label("kind", _all(EventKind), str(len(EventKind))),
     Label("local", "`true` for the node that is scraped", "2"),
     Label("lun", "WWID, the same on every node", "LUNs of the volume group"),
     Label("name", "name of the LUN's device on this node, which may change with a reboot", "one a LUN"),
     Label("node", "name of a cluster node; empty where the configuration knows none", "nodes of the cluster"),
-    Label("outcome", "`success`, `failure`, `unknown` (ended before there was a verdict)", "3"),
+    Label("outcome", f"{_all(Outcome)} (ended before there was a verdict)", str(len(Outcome))),
     Label("path", "kernel name of the path (`sdb`)", "paths of the LUN"),
     Label("proof", "what proved it: `power`, `storage`, `power+storage`, `none`; with `self` where the journal says so",
           "the proofs' combinations"),
     Label("python", "version of Python", "1"),
-    Label("standing", "this node's standing at the LUN: `registered`, `unprotected` (registered, nobody holds a "
-          "reservation), `preempted`, `target-forgot`, `never`, `unknown`", "6"),
-    Label("state", "`starting`, `keepalive`, `degraded`, `self-fence`, `paused`, `stopped`", "6"),
+    Label("standing", f"{_all(Standing)}: see fencer/watchdog/sightings.py", str(len(Standing))),
+    Label("state", _all(PolicyState), str(len(PolicyState))),
     Label("status", "see the metric", "see the metric"),
-    Label("step", "`session`, `command`, `chassis`, `identify`, `arbitrate`, `isolate`, `register`, `look`, `failure`, "
-          "`other`", "10"),
+    Label("step", _all(StepName), str(len(StepName))),
     Label("target", "node that was acted on; empty where the caller named none", "nodes of the cluster; at most 64, "
           "the rest is summed as `(other)`"),
     Label("type", "reservation type in words (SPC-4 table 60)", "one a LUN"),

@@ -136,6 +136,12 @@ def _of_watchdog(snapshot: Snapshot) -> Iterator[Finding]:
 _STANDINGS: Final = {
     Standing.PREEMPTED: (Severity.BAD, "This node's key was preempted on {}: another node has fenced it."),
     Standing.UNPROTECTED: (Severity.BAD, "Nobody holds a reservation on {}: any initiator may write there."),
+    Standing.CONFLICT: (Severity.BAD, "The reservation on {} lets only its holder write, and that is not this node."),
+    Standing.SHUT_OUT: (
+        Severity.BAD,
+        "The target lost all registrations on {} and others have registered since: this node may not write there.",
+    ),
+    Standing.UNKNOWN: (Severity.BAD, "This node is not registered on {}, and whether it was fenced cannot be told."),
     Standing.TARGET_FORGOT: (Severity.BAD, "The target has lost all registrations on {}."),
     Standing.NEVER: (Severity.WARNING, "This node has not been registered on {} in this boot: it may not write there."),
 }
