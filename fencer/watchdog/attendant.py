@@ -34,6 +34,8 @@ OBSERVER, SCRIBE = "observer", "scribe"
 
 BUFFER_BYTES = 1 << 20
 
+REAP_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
@@ -71,6 +73,7 @@ class Attendant:
         self._begin: Begin | None = None
         self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
         self._errands: list[Worker] = []
+        self._ended: list[int] = []
 
     def run(self) -> None:
         """Until the feeder is gone."""
@@ -89,7 +92,12 @@ class Attendant:
             elif isinstance(one, Worker):
                 self._hear(one)
         self._start_due()
+        self._ended = [pid for pid in self._ended if not _reaped(pid)]
         return True
+
+    def _close(self, worker: Worker) -> None:
+        worker.close()
+        self._ended.append(worker.pid)
 
     def _workers(self) -> tuple[Worker, ...]:
         running = tuple(child.worker for child in self._children.values() if child.worker is not None)
@@ -97,6 +105,7 @@ class Attendant:
 
     def _wait_s(self) -> float | None:
         times = [child.start_at_s for child in self._children.values() if child.start_at_s is not None]
+        times += [time.monotonic() + REAP_S] if self._ended else []
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _obey(self, order: object) -> None:
@@ -107,7 +116,7 @@ class Attendant:
                 self._begin = order
                 for child in self._children.values():
                     if child.name == OBSERVER and child.worker is not None:
-                        child.worker.close()
+                        self._close(child.worker)
                         child.worker = None
                     if child.worker is None:
                         child.start_at_s = time.monotonic()
@@ -115,7 +124,7 @@ class Attendant:
                 observer = self._children[OBSERVER]
                 observer.start_at_s = None  # it would register again
                 if observer.worker is not None:
-                    observer.worker.close()
+                    self._close(observer.worker)
                     observer.worker = None
                 self._errand(lambda channel: _unregister(self._jobs, order, channel))
 
@@ -133,7 +142,7 @@ class Attendant:
                     self._feeder.send(ConfigRefused(reason))
                     self._feeder.send(Unregistered(reason))
                 case None:
-                    worker.close()
+                    self._close(worker)
                     self._errands.remove(worker)
             return
         child = next(each for each in self._children.values() if each.worker is worker)
@@ -142,7 +151,7 @@ class Attendant:
             if message.misuse:
                 self._feeder.send(ChildEnded(child.name, message.reason, misuse=True))
         elif message is None:
-            worker.close()
+            self._close(worker)
             child.worker = None
             self._feeder.send(ChildEnded(child.name, child.reason or "it was killed", misuse=False))
             child.reason = ""
@@ -177,6 +186,14 @@ class Attendant:
                 self._jobs.write(begin, Channel(end))
 
         return work
+
+
+def _reaped(pid: int) -> bool:
+    """One in state D is left to the kernel; looked at again at the next turn."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 SCRIBE_OOM_SCORE = -500

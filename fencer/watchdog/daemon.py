@@ -166,10 +166,9 @@ class Daemon:
 
     def run(self) -> Ended:
         """Turn after turn."""
-        while True:
+        while (ended := self._turn()) is None:
             self._wait()
-            if (ended := self._turn()) is not None:
-                return ended
+        return ended
 
     def _wait(self) -> None:
         until_s = self._around.clock() + self._config.settings.timing.decide_interval_s

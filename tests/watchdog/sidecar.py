@@ -1,0 +1,173 @@
+"""The sidecar as real processes, with everything that could hurt replaced: `python -m tests.watchdog.sidecar DIR`.
+
+DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees. DIR/acts has one line for each thing that
+the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`, `say …`.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from fencer.errors import WatchdogError
+from fencer.event import Event
+from fencer.model import ReservationKey, ReservationType
+from fencer.request import StorageSettings
+from fencer.watchdog import attendant
+from fencer.watchdog.config import read_settings
+from fencer.watchdog.control import ControlSocket
+from fencer.watchdog.daemon import Daemon, Signals, Surroundings
+from fencer.watchdog.device import Support
+from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, ReadConfig, Unregister
+from fencer.watchdog.notify import ServiceManager
+from fencer.watchdog.scribe import Scribe
+from fencer.watchdog.settings import ObserverSettings
+from fencer.watchdog.sightings import (
+    Alive,
+    ListedLun,
+    ListedPath,
+    LunSeen,
+    LunsListed,
+    PathRegistered,
+    PathSeen,
+    Registered,
+    Standing,
+)
+from fencer.watchdog.snapshot import NodeSnapshot, PolicyState
+from fencer.watchdog.snapshot_file import read_snapshot
+from fencer.worker import Channel
+
+KEY = ReservationKey(0xABC1)
+LUN = "naa.6001"
+
+
+class Acts:
+    """Appends whole lines, so that a reader never sees half of one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = os.open(directory / "acts", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(self, text: str) -> None:
+        os.write(self._file, f"{text}\n".encode())
+
+
+class FakeWatchdog:
+    armed = True
+
+    def __init__(self, acts: Acts, timeout_s: float, nowayout: bool) -> None:
+        self.support = Support("/dev/watchdog9", "fake", timeout_s, nowayout, reset_last_boot=False)
+        self._acts = acts
+        acts.note("arm")
+
+    def keepalive(self) -> None:
+        self._acts.note(f"keepalive {time.monotonic()}")
+
+    def disarm(self) -> bool:
+        self._acts.note("disarm")
+        return not self.support.nowayout
+
+
+class FakeReset:
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+
+    def say(self, text: str) -> None:
+        self._acts.note(f"say {text}")
+
+    def now(self) -> None:
+        self._acts.note("reset")
+
+
+def config(path: str) -> Config:
+    settings = read_settings(path)
+    storage = StorageSettings(settings.devices, None, KEY, None)
+    observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
+    return Config(settings, "serv-0001", str(KEY), (NodeSnapshot("serv-0001", str(KEY)),), observer)
+
+
+def observe(directory: Path, channel: Channel) -> None:
+    """Plays the scene, which another process may change at any time."""
+    first = True
+    while True:
+        scene, now = (directory / "scene").read_text(), time.monotonic()
+        match scene:
+            case "die":
+                raise RuntimeError("the observer was told to die")
+            case "silent":
+                time.sleep(0.05)
+                continue
+        channel.send(Alive(now))
+        channel.send(LunsListed(now, (ListedLun(LUN, "sdb", (ListedPath("sdb", "2:0:0:0"),)),)))
+        if first and scene == "registered":
+            channel.send(Registered(LUN, "", now, "at start"))
+            first = False
+        lost = scene == "lost"
+        channel.send(PathSeen(LUN, "sdb", now, not lost, "Input/output error" if lost else "", 0.001))
+        if not lost:
+            standing = Standing(scene)
+            keys = (KEY,) if standing is Standing.REGISTERED else ()
+            channel.send(PathRegistered(LUN, "sdb", now))
+            type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+            channel.send(LunSeen(LUN, now, standing, 7, keys, KEY if keys else None, type_))
+        time.sleep(0.05)
+
+
+def make_jobs(directory: Path, boot_id: str, pid: int) -> attendant.Jobs:
+    def configure(path: str, channel: Channel) -> None:
+        try:
+            channel.send(Configured(config(path)))
+        except Exception as error:
+            channel.send(ConfigRefused(str(error)))
+
+    def append(event: Event) -> None:
+        with (directory / "journal").open("a") as file:
+            file.write(f"{event.kind} {event.action} {event.outcome} {event.error}\n")
+
+    def write(begin: Begin, channel: Channel) -> None:
+        with (directory / "scribes").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        Scribe(begin, boot_id, pid, log, append).run(channel)
+
+    def unregister(order: Unregister) -> None:
+        Acts(directory).note(f"unregister {order.observer.storage.own_key}")
+
+    return attendant.Jobs(configure, lambda _config, channel: observe(directory, channel), write, unregister)
+
+
+def main() -> int:
+    directory = Path(sys.argv[1])
+    nowayout, boot_id, pid = "nowayout" in sys.argv, "this-boot", os.getpid()
+    acts, signals = Acts(directory), Signals()
+    links = attendant.start(lambda: make_jobs(directory, boot_id, pid))
+    links.attendant.send(ReadConfig(str(directory / "watchdogd.toml")))
+    answer = links.attendant.receive()
+    assert isinstance(answer, Configured), answer
+    settings = answer.config.settings
+    try:
+        before = read_snapshot(settings.state_dir)
+    except OSError:
+        before = None
+    live = before is not None and before.state is not PolicyState.STOPPED
+
+    def arm() -> FakeWatchdog:
+        if "taken" in sys.argv:
+            raise WatchdogError("/dev/watchdog9: another process has it: stop it")
+        return FakeWatchdog(acts, settings.watchdog_timeout_s, nowayout)
+
+    around = Surroundings(
+        arm=arm,
+        reset=FakeReset(acts),
+        service=ServiceManager(),
+        control=ControlSocket(settings.state_dir),
+        boot_id=boot_id,
+        resumed=live and before is not None and before.watchdog.armed,
+        paused_until_s=before.paused_until_monotonic_s if live and before is not None else None,
+    )
+    ended = Daemon(answer.config, links, around, signals).run()
+    acts.note(f"ended {ended.status} {ended.sentence}")
+    return ended.status
+
+
+if __name__ == "__main__":
+    os._exit(main())
