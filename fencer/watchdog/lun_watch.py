@@ -71,7 +71,7 @@ class LunWatch:
             reading = read_registrations(nexus, deadline)
         except StorageError as error:
             with self._lock:
-                self._due_s = min(self._due_s, now + self._timing.check_interval_s)
+                self._due_s = now  # another path may try at once; this one waits
             self._send(LunSilent(self.wwid, now, str(error)))
             return None
         self._learn(reading, now)

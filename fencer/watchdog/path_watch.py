@@ -69,6 +69,7 @@ class PathWatch:
         self._ended: Final = threading.Event()
         self._nexus: Nexus | None = None
         self._next_probe_s = 0.0
+        self._next_read_s = 0.0
         self._next_try_s = 0.0
         self._busy: tuple[float, float] | None = None  # since when, and how long it may take
         self._given_up = False
@@ -98,11 +99,11 @@ class PathWatch:
         if not self.good:
             return self._next_probe_s
         now = self._clock()
-        if self.lun.take_turn(now):
+        if now >= self._next_read_s and self.lun.take_turn(now):
             self._read_registrations(now)
         if self.good and not self.registered and self.lun.unfenced and now >= self._next_try_s:
             self._register()
-        return min(self._next_probe_s, max(self.lun.due_s, self._clock() + 0.01))
+        return min(self._next_probe_s, max(self.lun.due_s, self._next_read_s))
 
     def _see(self, at_s: float, reason: str) -> None:
         took_s = self._clock() - at_s
@@ -125,6 +126,7 @@ class PathWatch:
         with self._no_longer_than(self._timing.answer_deadline_s):
             reading = self.lun.read(nexus, now, self._deadline(self._timing.answer_deadline_s))
         if reading is None:
+            self._next_read_s = now + self._timing.check_interval_s
             self._drop()
             return False
         if self.lun.standing is Standing.UNPROTECTED and self.registered and self._storage.own_key is not None:
