@@ -39,15 +39,24 @@ lint: venv  ## ruff, mypy --strict, the layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 6
 
+# Most of the host's tests wait for something: several at a time on each core.
+WORKERS ?= 6
+PYTEST := $(BIN)/pytest -q
+
 .PHONY: test-fast
-test-fast: venv host-packages  ## lint and the quick tests
+test-fast: venv host-packages  ## lint and the quick tests, under a minute
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -q -m 'not slow and not lab'
+	$(PYTEST) -m 'not slow and not lab' --hypothesis-profile=quick -n $(WORKERS) --dist worksteal
+
+.PHONY: test-host
+test-host: venv host-packages  ## lint and all tests but the VM lab's
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -m 'not lab' -n $(WORKERS) --dist worksteal
 
 .PHONY: test
-test: venv host-packages  ## everything that CI runs: all but the VM lab (make test-lab)
-	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -q -m 'not lab'
+test: venv host-packages lab-packages  ## everything that CI runs: lint, all tests, the VM lab's among them
+	@$(MAKE) --no-print-directory -j2 test-host lab
+	@$(MAKE) --no-print-directory test-lab
 
 .PHONY: race
 race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table

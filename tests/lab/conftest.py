@@ -18,10 +18,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a guest is a lab test: `-m 'not lab'` leaves all of them out."""
+    """Whatever asks for a guest is a lab test: `-m 'not lab'` leaves all of them out.
+
+    Modules on level 3 come first: they take longest, and another worker can do the rest meanwhile.
+    """
+    level3_modules = set()
     for item in items:
-        if {"guest", "cluster"} & set(getattr(item, "fixturenames", ())):
+        wanted = set(getattr(item, "fixturenames", ()))
+        if {"guest", "cluster"} & wanted:
             item.add_marker("lab")
+        if "cluster" in wanted:
+            level3_modules.add(item.path)
+    items.sort(key=lambda item: item.path not in level3_modules)
 
 
 def _unavailable(reason: str) -> None:
