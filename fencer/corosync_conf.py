@@ -5,10 +5,10 @@ Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from fencer.errors import UsageError
 from fencer.host_names import match_host_names
+from fencer.light_typing import NamedTuple
 from fencer.storage.keys import NodeIdentity
 
 _SECTION_START = re.compile(r"([A-Za-z0-9_.-]+)\s*\{")

@@ -1,8 +1,8 @@
 """What the journal records and what others read from it. Types only; fencer.journal writes and reads them."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.model import Proof
 
 

@@ -8,8 +8,8 @@ import select
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.model import BmcSettings, Deadline
 from fencer.observations import (
     Arbitrated,

@@ -5,10 +5,10 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from fencer import __version__
 from fencer.errors import UsageError
+from fencer.light_typing import Final
 from fencer.metadata import AGENT, DESCRIPTION, SHORT_DESCRIPTION
 from fencer.options import OPTIONS, Effect, Group, Kind, Option, Origin
 

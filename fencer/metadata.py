@@ -6,8 +6,8 @@ on the node itself (unfencing), ``plug`` which parameter names the victim.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
+from fencer.light_typing import Final
 from fencer.options import ACTIONS, OPTIONS, UNADVERTISED_ACTIONS, Kind, Option
 
 AGENT: Final = "fence_halvm"

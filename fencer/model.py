@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
-from typing import NamedTuple, Self
 
 from fencer.errors import UsageError
+from fencer.light_typing import NamedTuple, Self
 
 
 class Action(StrEnum):

@@ -1,8 +1,8 @@
 """What was seen while a plan ran. Workers report these; the verdict is made of nothing else."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.power.chassis import ChassisCommand, PowerState
 
 

@@ -7,9 +7,9 @@ The order is: parse, merge, ``check``, ``with_defaults``. Behaviour follows Fenc
 
 import getopt
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, Final, NamedTuple
 
 from fencer.errors import UsageError
+from fencer.light_typing import BinaryIO, Final, NamedTuple
 from fencer.options import ACTIONS, BY_NAME, OPTIONS, Effect, Kind, Option
 
 MAX_STDIN_BYTES: Final = 1 << 20

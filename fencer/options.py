@@ -11,7 +11,8 @@ pulls in ``inspect``) would cost that call more time than everything else it doe
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, NamedTuple
+
+from fencer.light_typing import Final, NamedTuple
 
 
 class Kind(Enum):

@@ -1,7 +1,6 @@
 """From a request to what will be done, in which order, and what will prove it. Pure."""
 
-from typing import NamedTuple
-
+from fencer.light_typing import NamedTuple
 from fencer.model import Action, ArbitrationMode, ProofPolicy
 from fencer.power.procedure import PowerAim, PowerGoal
 from fencer.request import Request, StorageSettings

@@ -1,8 +1,8 @@
 """What was asked, fully typed: built once from option text, never changed after."""
 
 from enum import Enum, auto
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.model import (
     Action,
     ArbitrationMode,

@@ -15,8 +15,8 @@ diag            the BMC accepted the interrupt; that proves nothing about the no
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.model import Action, ArbitrationMode, Privilege, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,

@@ -15,9 +15,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from fencer.errors import FenceError, UsageError
+from fencer.light_typing import NamedTuple
 
 MESSAGE_BYTES = 64 * 1024
 

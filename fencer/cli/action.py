@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Mapping
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from fencer.cli.asking import build_request, target_name
 from fencer.cli.membership import Membership, read_membership
@@ -12,6 +11,7 @@ from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report
 from fencer.errors import UsageError
 from fencer.fence import Run, Stamped
+from fencer.light_typing import TYPE_CHECKING
 from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan

@@ -6,9 +6,9 @@ import signal
 import sys
 import syslog
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from fencer.errors import UsageError
+from fencer.light_typing import TYPE_CHECKING, BinaryIO, TextIO
 from fencer.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
 
 if TYPE_CHECKING:

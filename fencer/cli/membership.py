@@ -2,10 +2,10 @@
 
 import os
 import socket
-from typing import TYPE_CHECKING, NamedTuple
 
 from fencer.errors import UsageError
 from fencer.host_names import match_host_names
+from fencer.light_typing import TYPE_CHECKING, NamedTuple
 from fencer.options import BY_NAME
 
 if TYPE_CHECKING:

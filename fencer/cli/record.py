@@ -1,11 +1,11 @@
 """What the journal is told about one run: the observations in an operator's words, the verdict, and times."""
 
 import time
-from typing import TYPE_CHECKING, assert_never
 
 from fencer.cli.report import NAME, describe
 from fencer.event import Event, EventKind, Outcome, Step, StepName
 from fencer.fence import Stamped
+from fencer.light_typing import TYPE_CHECKING, assert_never
 from fencer.model import Action
 from fencer.observations import (
     Arbitrated,

@@ -5,10 +5,10 @@ fenced and dlm_controld do not read our output while they wait: all of it stays 
 
 import syslog
 import time
-from typing import TextIO
 
 from fencer.errors import UsageError
 from fencer.fence import Stamped
+from fencer.light_typing import TextIO
 from fencer.model import Proof
 from fencer.observations import (
     Arbitrated,

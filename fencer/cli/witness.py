@@ -15,10 +15,10 @@ import socket
 import syslog
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from fencer.errors import FenceError
 from fencer.event import Event, Step
+from fencer.light_typing import NamedTuple
 
 ACKNOWLEDGED_S = 0.040
 """The longest that the agent stays for the journal once the verdict is out."""

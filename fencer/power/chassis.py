@@ -1,7 +1,8 @@
 """What a chassis can be asked, whoever asks it (IPMI 2.0 §28.2, §28.3)."""
 
 from enum import IntEnum, StrEnum
-from typing import Protocol
+
+from fencer.light_typing import Protocol
 
 
 class PowerState(StrEnum):

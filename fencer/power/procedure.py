@@ -8,9 +8,9 @@ acts on *after* the go: what was off before a fence race is no proof after it.
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple, assert_never
 
 from fencer.errors import BmcRefused, BmcUnreachable
+from fencer.light_typing import NamedTuple, assert_never
 from fencer.model import Method
 from fencer.observations import (
     ChassisCommanded,

@@ -10,9 +10,9 @@ was fenced, and let the node that does the work come first.
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from fencer.errors import StorageError
+from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.storage.nexus import Nexus, Outcome

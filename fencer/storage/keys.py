@@ -3,9 +3,9 @@ docs/decisions/0001-reservation-keys.md.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, assert_never
 
 from fencer.errors import UsageError
+from fencer.light_typing import NamedTuple, assert_never
 from fencer.model import KeyScheme, ReservationKey
 
 

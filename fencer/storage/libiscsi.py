@@ -22,9 +22,9 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
 
 from fencer.errors import StorageError, TransportError, UsageError
+from fencer.light_typing import Final, NamedTuple
 from fencer.model import Deadline
 from fencer.storage.shared_library import Signature, load
 from fencer.storage.transport import ScsiReply, ScsiStatus, Sense

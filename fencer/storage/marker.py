@@ -14,9 +14,9 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from fencer.errors import UsageError
+from fencer.light_typing import NamedTuple
 from fencer.model import ReservationKey
 
 MARKER_NAME = "registered.json"

@@ -14,9 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, TypeVar
 
 from fencer.errors import CommandFailed, MalformedAnswer, TransportError
+from fencer.light_typing import Final, TypeVar
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage import inquiry, pr
 from fencer.storage.pr import InAction, OutAction

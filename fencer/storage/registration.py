@@ -1,9 +1,9 @@
 """Unfencing this node: its key on every path of every LUN, a reservation held, never again once it was preempted."""
 
 from enum import Enum, auto
-from typing import NamedTuple
 
 from fencer.errors import StorageError
+from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered
 from fencer.storage.nexus import Nexus, Outcome

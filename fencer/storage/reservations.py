@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
 
 from fencer.errors import StorageError, TransportError
+from fencer.light_typing import NamedTuple, TypeVar
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import Reservation

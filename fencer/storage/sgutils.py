@@ -15,9 +15,9 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
 
 from fencer.errors import StorageError, TransportError
+from fencer.light_typing import Any, Final
 from fencer.storage import pr
 from fencer.storage.shared_library import Signature, load
 from fencer.storage.transport import ScsiReply, ScsiStatus

@@ -2,9 +2,9 @@
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from fencer.errors import StorageError
+from fencer.light_typing import Any, NamedTuple
 
 
 class Signature(NamedTuple):

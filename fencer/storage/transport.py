@@ -1,7 +1,8 @@
 """One I_T nexus to one logical unit: a CDB goes in, a status comes out."""
 
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+
+from fencer.light_typing import NamedTuple, Protocol
 
 
 class ScsiStatus(IntEnum):

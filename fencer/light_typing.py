@@ -1,0 +1,87 @@
+"""``typing``'s names for the modules that each fence loads, without what typing costs at each start.
+
+typing is slow to load, and its NamedTuple builds each class by compiling source text. To a type checker these names are
+typing's own. At run time NamedTuple does what typing's does as far as it is used here: fields and defaults from
+annotations, positional and named arguments, ``_fields``, ``_replace``, ``_asdict``, class patterns in ``match``,
+pickling; subclasses have methods and properties, but no ``Generic``. The other names only have to be there.
+"""
+
+from collections.abc import Mapping
+from operator import itemgetter
+
+__all__ = (
+    "TYPE_CHECKING", "Any", "BinaryIO", "Final", "NamedTuple", "NoReturn", "Protocol", "Self", "TextIO", "TypeVar",
+    "assert_never",
+)  # fmt: skip
+
+TYPE_CHECKING = False
+"""typing's constant; type checkers know it by its name."""
+
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, Protocol, Self, TextIO, TypeVar, assert_never
+else:
+    Any = BinaryIO = NoReturn = Protocol = Self = TextIO = object
+
+    class Final:
+        """Alone, or with a type in brackets."""
+
+        def __class_getitem__(cls, _item: object) -> type:
+            return cls
+
+    def TypeVar(_name: str) -> type:  # noqa: N802 - typing's name
+        """Stands in annotations only."""
+        return object
+
+    def assert_never(value: object) -> None:
+        """Raises AssertionError: a ``match`` has left something out."""
+        raise AssertionError(f"unexpected {value!r}")
+
+    class _Fields(tuple):
+        """What all have in common."""
+
+        __slots__ = ()
+        _fields: tuple[str, ...] = ()
+        _field_defaults: Mapping[str, object] = {}
+
+        def __new__(cls, *values: object, **named: object) -> "_Fields":
+            fields = cls._fields
+            if named or len(values) != len(fields):
+                if len(values) > len(fields):
+                    raise TypeError(f"{cls.__name__}: {len(values)} values for {len(fields)} fields")
+                defaults = cls._field_defaults
+                rest = fields[len(values) :]
+                for field in rest:
+                    if field not in named and field not in defaults:
+                        raise TypeError(f"{cls.__name__}: {field} is missing")
+                values += tuple([named.pop(field) if field in named else defaults[field] for field in rest])
+                if named:
+                    raise TypeError(f"{cls.__name__}: {', '.join(named)}: no such field, or given twice")
+            return tuple.__new__(cls, values)
+
+        def _replace(self, **named: object) -> "_Fields":
+            return type(self)(**{**self._asdict(), **named})
+
+        def _asdict(self) -> dict[str, object]:
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self) -> str:
+            shown = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({shown})"
+
+        def __getnewargs__(self) -> tuple[object, ...]:
+            return tuple(self)
+
+    class _Maker(type):
+        """Makes a plain class of a body with annotations; subclasses of that are subclasses as usual."""
+
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, object]) -> type:
+            if not bases:
+                return super().__new__(cls, name, bases, body)
+            fields = tuple(body.get("__annotations__", ()))
+            defaults = {field: body.pop(field) for field in fields if field in body}
+            body.update({field: property(itemgetter(place)) for place, field in enumerate(fields)})
+            body.update(__slots__=(), _fields=fields, _field_defaults=defaults, __match_args__=fields)
+            return type(name, (_Fields,), body)
+
+    class NamedTuple(metaclass=_Maker):
+        """The base to derive from."""
