@@ -228,6 +228,8 @@ class Journal:
     def _open_for_writing(self) -> sqlite3.Connection:
         directory = os.path.dirname(self.path)  # noqa: PTH120
         if not os.path.isdir(directory):  # noqa: PTH112
+            if os.path.lexists(directory):
+                raise JournalError(f"journal: {directory}: not a directory: give another path")
             os.mkdir(directory, 0o755)  # noqa: PTH102 - one level only: more is a typing error
             os.chmod(directory, 0o755)  # noqa: PTH101, S103 - whatever the umask: readers are unprivileged
         self._require_private(directory)
@@ -387,13 +389,14 @@ class Journal:
     def _unusable(self, error: Exception) -> JournalError:
         if isinstance(error, OSError):
             return JournalError(f"journal: {error.filename or self.path}: {error.strerror}")
+        said = _text(str(error))[:120]  # it may quote what it found
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return JournalError(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
         if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError):
-            return JournalError(f"journal: {self.path}: {error}")
+            return JournalError(f"journal: {self.path}: {said}")
         if "not a database" in str(error):
             return self._not_a_journal()
-        return JournalError(f"journal: {self.path}: corrupt ({error}): move {self.path}* away, a new one is made then")
+        return JournalError(f"journal: {self.path}: corrupt ({said}): move {self.path}* away, a new one is made then")
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -1,0 +1,169 @@
+"""``fence_halvm -o history``: at a glance by people, line by line by programs."""
+
+import json
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fencer.event import Outcome
+from fencer.journal import Journal
+from fencer.metadata import metadata_xml
+from tests.agent.halvm import AGENT, ENVIRONMENT, Call
+from tests.agent.halvm import Outcome as Ended
+from tests.journal.events import FAILED, FENCE, MONITOR
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+def history(path: str, *argv: str, zone: str = "Asia/Tokyo") -> Ended:
+    return Call("-o", "history", f"--journal={path}", *argv, environ={"TZ": zone}).end()
+
+
+def test_who_whom_outcome_proof_and_error_newest_first(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.append(FAILED._replace(at_unix_s=FENCE.at_unix_s + 60))
+    outcome = history(path)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    assert lines[0].split() == ["when", "who", "whom", "action", "outcome", "proved", "by", "took", "error"]
+    assert lines[1] == (
+        "2025-11-22 17:27:40 JST  serv-0002  serv-0001  reboot   failure  -              30.00 s  "
+        "192.168.1.50: Timed out"
+    )
+    assert lines[2] == (
+        "2025-11-22 17:26:40 JST  serv-0002  serv-0001  reboot   success  power+storage (plain PREEMPT)  4.50 s"
+    )
+    assert len(lines) == 3
+
+
+def test_verbose_shows_the_steps(path: str) -> None:
+    Journal(path).append(FENCE)
+    lines = history(path, "-v").stdout.splitlines()
+    assert lines[2:] == [
+        "       0.125 s  (+0.125)  BMC 192.168.1.50: session open",
+        "       0.750 s  (+0.500)  /dev/sdb: isolated (plain PREEMPT), read back",
+    ]
+
+
+def test_monitors_that_found_nothing_wrong_are_for_those_who_ask(path: str) -> None:
+    journal = Journal(path)
+    journal.append(MONITOR)
+    journal.append(MONITOR._replace(outcome=Outcome.FAILURE, error="no session"))
+    assert len(history(path).stdout.splitlines()) == 2
+    assert len(history(path, "-v").stdout.splitlines()) == 3
+    assert len(history(path, "--json").stdout.splitlines()) == 2
+
+
+def test_json_has_all_of_it_a_line_each(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.append(FAILED)
+    latest, first = (json.loads(line) for line in history(path, "--json").stdout.splitlines())
+    assert latest["error"] == FAILED.error
+    assert first.pop("at") == "2025-11-22T08:26:40.250+00:00"
+    steps = [step._asdict() for step in FENCE.steps]
+    assert first == FENCE._asdict() | {"proofs": ["power", "storage"], "steps": steps}
+
+
+def test_one_node(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.append(FENCE._replace(actor="serv-0003", target="serv-0004"))
+    for node in ("serv-0001", "serv-0002"):
+        (line,) = history(path, "--json", "-n", node).stdout.splitlines()
+        assert json.loads(line)["target"] == "serv-0001"
+    assert history(path, "-n", "serv-0005").stdout == "The journal holds nothing of that.\n"
+
+
+@pytest.mark.parametrize(("argv", "lines"), [((), 50), (("--limit=3",), 3), (("--limit=0",), 120)])
+def test_so_many_and_no_more(path: str, argv: tuple[str, ...], lines: int) -> None:
+    journal = Journal(path)
+    for _ in range(120):
+        journal.append(FENCE)
+    assert len(history(path, "--json", *argv).stdout.splitlines()) == lines
+
+
+def test_on_stdin_too(path: str) -> None:
+    Journal(path).append(FENCE)
+    outcome = Call(stdin=f"action=history\njournal={path}\njson=1\n").end()
+    assert json.loads(outcome.stdout)["target"] == "serv-0001"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"x" * 5000])
+def test_a_journal_that_cannot_be_read_is_one_sentence(path: str, content: bytes | None) -> None:
+    if content is not None:
+        Path(path).write_bytes(content)
+    outcome = history(path)
+    assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
+    assert outcome.lines[0].startswith(f"ERROR: journal: {path}: ")
+
+
+def test_a_torn_journal_is_one_sentence(path: str) -> None:
+    journal = Journal(path)
+    for _ in range(100):
+        journal.append(FENCE)
+    journal.close()
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    outcome = history(path)
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+    assert "Traceback" not in outcome.stderr
+
+
+def test_no_journal_no_history() -> None:
+    outcome = history("none")
+    assert (outcome.status, outcome.lines) == (
+        1,
+        ["ERROR: journal: none: there is no history without a journal: give the path of one"],
+    )
+
+
+def test_not_for_cluster_managers() -> None:
+    assert '<action name="history"' not in metadata_xml()
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """100,000 events."""
+    path = str(tmp_path_factory.mktemp("full") / "journal.db")
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.close()
+    db = sqlite3.connect(path)
+    columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(events)") if row[1] != "id")
+    with db:
+        while db.execute("SELECT count(*) FROM events").fetchone()[0] < 100_000:
+            db.execute(f"INSERT INTO events ({columns}) SELECT {columns} FROM events LIMIT 50000")
+    db.close()
+    return path
+
+
+def test_a_reader_that_has_seen_enough(full: str) -> None:
+    """head: no traceback, and it ends long before it has read everything."""
+    for more in ("", "--json"):
+        command = f"{AGENT} -o history --journal={full} --limit=0 {more} | head -n 2"
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert len(done.stdout.splitlines()) == 2
+        assert done.stderr == ""
+
+
+def test_a_hundred_thousand_events(full: str) -> None:
+    assert len(history(full).stdout.splitlines()) == 51
+    assert len(history(full, "--limit=0", "--json").stdout.splitlines()) >= 100_000
+
+
+def test_an_output_that_is_full_is_one_sentence(full: str) -> None:
+    command = f"{AGENT} -o history --journal={full} > /dev/full"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "fence_halvm: ERROR: standard output: No space left on device: give one that can be written\n"

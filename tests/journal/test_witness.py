@@ -1,0 +1,462 @@
+"""The agent and its journal: what it records, and that no journal, however broken, is felt by who called it."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fencer.cli import record
+from fencer.cli.record import Record
+from fencer.cli.witness import Witness
+from fencer.event import Event, EventKind, StepName
+from fencer.event import Outcome as Outcomes
+from fencer.fence import Stamped
+from fencer.journal import Journal
+from fencer.model import Action, BmcSettings, Proof, ProofPolicy, Secret
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunIsolated,
+    LunsIdentified,
+    Noted,
+    SessionOpened,
+)
+from fencer.plan import make_plan
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.request import Caller, Request
+from fencer.verdict import Verdict
+from tests.agent.halvm import AGENT, Call, Outcome, at, halvm
+from tests.journal.events import FENCE
+from tests.rig import require_program
+from tests.rig.bmc import Bmc
+
+SENTINEL = "S3nt1nelN3verKept"
+
+
+@pytest.fixture(scope="module")
+def bmc() -> Iterator[Bmc]:
+    require_program("ipmi_sim", "openipmi")
+    with Bmc("127.0.8.1") as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _on(bmc: Bmc) -> None:
+    bmc.power = "on"
+    bmc.ignore()
+    (bmc.chassis / "log").write_text("")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+def call(bmc: Bmc, path: str, action: str, *argv: str) -> Outcome:
+    return halvm(*at(bmc), f"--journal={path}", "-o", action, "-n", "serv-0001", *argv)
+
+
+def recorded(path: str, events: int = 1) -> list[Event]:
+    """Waits for a writer that a busy machine has kept."""
+    until = time.monotonic() + 20
+    while not Path(path).exists() or len(found := list(Journal(path).events())) < events:
+        assert time.monotonic() < until, "nothing was recorded"
+        time.sleep(0.02)
+    return found
+
+
+# --- what is recorded -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "proofs"),
+    [
+        ("off", EventKind.FENCE, (Proof.POWER,)),
+        ("reboot", EventKind.FENCE, (Proof.POWER,)),
+        ("on", EventKind.POWER_ON, ()),
+        ("monitor", EventKind.MONITOR, ()),
+    ],
+)
+def test_who_whom_what_and_by_what_it_is_proved(bmc: Bmc, path: str, tmp_path: Path, action, kind, proofs) -> None:
+    nodes = "".join(f'<clusternode name="serv-000{number}" nodeid="{number}"/>' for number in (1, 2))
+    conf = tmp_path / "cluster.conf"
+    conf.write_text(f'<cluster name="alpha" config_version="1"><clusternodes>{nodes}</clusternodes></cluster>')
+    before = time.time()
+    assert call(bmc, path, action, f"--cluster-conf={conf}", "--local-node=serv-0002").status == 0
+    (event,) = recorded(path)
+    assert (event.kind, event.action, event.outcome, event.error) == (kind, action, Outcomes.SUCCESS, "")
+    assert (event.program, event.actor, event.target) == ("fence_halvm", "serv-0002", "serv-0001")
+    assert (event.proofs, event.weak) == (proofs, False)
+    assert before <= event.at_unix_s <= event.at_unix_s + event.took_s <= time.time()
+    assert event.steps[0].name is StepName.SESSION
+    assert event.steps[0].text == f"BMC {bmc.address}: session open"
+    assert [step.at_s for step in event.steps] == sorted(step.at_s for step in event.steps)
+    assert event.steps[-1].at_s <= event.took_s
+
+
+def test_a_failure_is_recorded_with_its_reason(bmc: Bmc, path: str) -> None:
+    outcome = halvm(*at(bmc, password="wrong"), f"--journal={path}", "-o", "off", "-n", "serv-0001")
+    (event,) = recorded(path)
+    assert event.outcome is Outcomes.FAILURE
+    assert outcome.lines == [f"ERROR: {event.error}"]
+    assert event.proofs == ()
+
+
+def test_a_node_without_a_name_goes_by_its_bmc(bmc: Bmc, path: str) -> None:
+    halvm(*at(bmc), f"--journal={path}", "-o", "off")
+    assert recorded(path)[0].target == bmc.address
+
+
+@pytest.mark.parametrize("argv", [("status",), ("list",), ("list-status",), ("validate-all",), ("off", "--dry-run")])
+def test_what_proves_nothing_leaves_no_record(bmc: Bmc, path: str, argv: tuple[str, ...]) -> None:
+    call(bmc, path, *argv)
+    assert not Path(path).exists()
+
+
+def test_none_keeps_no_journal(bmc: Bmc, tmp_path: Path) -> None:
+    assert call(bmc, "none", "off").stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_stdin(bmc: Bmc, path: str) -> None:
+    lines = [f"ipaddr={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", "passwd=ADMIN", "nodename=serv-0001"]
+    assert halvm(stdin="\n".join([*lines, f"journal={path}"])).status == 0
+    assert recorded(path)[0].action == "reboot"
+
+
+def test_killed_before_its_verdict_the_outcome_is_unknown_and_its_steps_are_kept(bmc: Bmc, path: str) -> None:
+    for number, group in enumerate((False, True), 1):
+        bmc.ignore(off=True)
+        (bmc.chassis / "log").write_text("")
+        running = Call(*at(bmc), f"--journal={path}", "-o", "off", "-n", "serv-0001")
+        while "power 0" not in bmc.commands():
+            time.sleep(0.01)
+        running.kill(signal.SIGKILL, group=group)
+        assert running.end().status == -signal.SIGKILL
+        running.assert_all_gone()
+        event = recorded(path, number)[0]
+        assert (event.outcome, event.error) == (Outcomes.UNKNOWN, "it was ended before there was a verdict")
+        assert (event.kind, event.target, event.proofs) == (EventKind.FENCE, "serv-0001", ())
+        assert event.steps[0].name is StepName.SESSION
+
+
+def test_told_to_stop_the_outcome_is_unknown(bmc: Bmc, path: str) -> None:
+    bmc.ignore(off=True)
+    running = Call(*at(bmc), f"--journal={path}", "-o", "off")
+    while "power 0" not in bmc.commands():
+        time.sleep(0.01)
+    running.kill(signal.SIGTERM)
+    running.end()
+    event = recorded(path)[0]
+    assert (event.outcome, event.error) == (Outcomes.UNKNOWN, "interrupted by SIGTERM")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_fifty_agents_at_once(bmc: Bmc, path: str) -> None:
+    """A BMC has no fifty sessions: nobody listens, and all fail."""
+    words = (f"--journal={path}", "-a", bmc.address, "-u", "9", "-o", "monitor", "--deadline=3")
+    calls = [Call(*words, "-n", f"serv-{number}") for number in range(50)]
+    for each in calls:
+        assert each.end().status == 1
+    assert {event.target for event in recorded(path, 50)} == {f"serv-{number}" for number in range(50)}
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# --- no secret ------------------------------------------------------------------------------------------------------
+
+
+def _script(tmp_path: Path) -> Path:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\necho {SENTINEL}\n")
+    script.chmod(0o700)
+    return script
+
+
+def test_no_byte_of_a_secret_is_kept(bmc: Bmc, path: str, tmp_path: Path) -> None:
+    """In every option that holds one, in every record: refused, succeeded, killed."""
+    where = ("-a", bmc.address, "-u", str(bmc.port), "-n", "serv-0001", "-v", "-D", str(tmp_path / "debug"))
+    kg = SENTINEL.encode().hex()
+    secrets = [
+        ("-p", SENTINEL),
+        ("-S", str(_script(tmp_path))),
+        ("-p", "ADMIN", f"--hexadecimal-kg={kg}"),
+        ("-p", SENTINEL, "-P", SENTINEL),
+    ]
+    calls = 0
+    for secret in secrets:
+        for action in ("off", "monitor"):
+            halvm(*where, f"--journal={path}", "-l", "ADMIN", *secret, "-o", action, "--deadline=2")
+            calls += 1
+    lines = "\n".join((f"ip={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", f"passwd={SENTINEL}", SENTINEL))
+    halvm(stdin=f"{lines}\naction=monitor\ndeadline=2\njournal={path}\n")
+    recorded(path, calls + 1)
+    seen = {each.name for each in tmp_path.iterdir()}
+    assert {"journal.db", "journal.db-wal", "debug"} <= seen
+    for each in tmp_path.iterdir():
+        if each.is_file() and each.name != "script":
+            content = each.read_bytes().lower()
+            assert SENTINEL.lower().encode() not in content, each
+            assert kg.lower().encode() not in content, each
+
+
+# --- a journal that cannot be written -------------------------------------------------------------------------------
+
+
+def _locked(path: str, stack: ExitStack) -> None:
+    Journal(path).append(FENCE)
+    db = sqlite3.connect(path, isolation_level=None)
+    stack.callback(db.close)
+    db.execute("BEGIN IMMEDIATE")
+
+
+def _corrupt(path: str, _stack: ExitStack) -> None:
+    journal = Journal(path)
+    for _ in range(30):
+        journal.append(FENCE)
+    journal.close()
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+
+
+def _newer(path: str, _stack: ExitStack) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def _no_directory(path: str, _stack: ExitStack) -> None:
+    Path(path).parent.rmdir()
+    Path(path).parent.write_text("a file")
+
+
+def _shared_directory(path: str, _stack: ExitStack) -> None:
+    Path(path).parent.chmod(0o777)
+
+
+TROUBLES: dict[str, tuple[Callable[[str, ExitStack], object], str]] = {
+    "locked": (_locked, ""),
+    "corrupt": (_corrupt, "corrupt"),
+    "newer": (_newer, "written by a newer fence-halvm"),
+    "not a database": (lambda path, _: Path(path).write_text("x" * 5000), "not a journal"),
+    "empty": (lambda path, _: Path(path).write_text(""), "not a journal"),
+    "FIFO": (lambda path, _: os.mkfifo(path), "not a regular file"),
+    "link": (lambda path, _: Path(path).symlink_to("elsewhere"), "not a regular file"),
+    "directory": (lambda path, _: Path(path).mkdir(), "not a regular file"),
+    "no directory": (_no_directory, "not a directory"),
+    "shared directory": (_shared_directory, "others than root may write to it"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("action", ["off", "monitor"])
+def test_a_journal_in_trouble_is_one_warning_and_nothing_else(
+    bmc: Bmc, tmp_path: Path, trouble: str, action: str
+) -> None:
+    directory = tmp_path / "journal"
+    directory.mkdir(mode=0o755)
+    path = str(directory / "journal.db")
+    make, words = TROUBLES[trouble]
+    with ExitStack() as stack:
+        make(path, stack)
+        well = call(bmc, "none", action)
+        bmc.power = "on"
+        outcome = call(bmc, path, action)
+    assert (outcome.status, outcome.stdout) == (well.status, well.stdout) == (0, well.stdout)
+    told = [line for line in outcome.lines if "journal" in line]
+    assert len(outcome.lines) - len(told) == len(well.lines)
+    if told:  # a busy machine may have kept the writer for more than 40 ms
+        assert len(told) == 1
+        assert told[0].startswith(f"WARNING: journal: {directory}")
+        assert words in told[0]
+
+
+FULL = """
+import os, subprocess, sys
+where, words = sys.argv[1], sys.argv[2:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=755", "tmpfs", where], check=True)
+if "--ro" in words:
+    words.remove("--ro")
+    subprocess.run(["mount", "-o", "remount,ro", where], check=True)
+os.execv(words[0], words)
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--ro",)], ids=["full", "read-only"])
+def test_a_full_or_read_only_disk_changes_nothing(bmc: Bmc, tmp_path: Path, more: tuple[str, ...]) -> None:
+    require_program("unshare", "util-linux")
+    words = (AGENT, *at(bmc), f"--journal={tmp_path}/journal.db", "-o", "off", *more)
+    program = ("unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path))
+    outcome = Call(*words, program=program).end()
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+    told = [line for line in outcome.lines if "journal" in line]
+    assert all(line.startswith(f"WARNING: journal: {tmp_path}") for line in told)
+    assert len(told) <= 1
+
+
+def test_nobody_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
+    """Its writer waits 4 s for the lock; the caller has its verdict, and the end of our streams, long before."""
+    with ExitStack() as stack:
+        _locked(path, stack)
+        outcome = call(bmc, path, "off")
+        assert outcome.status == 0
+        stack.close()
+    assert len(recorded(path, 2)) == 2, "it was written all the same, when the lock was free"
+
+
+def test_a_stopped_writer_costs_its_40_ms() -> None:
+    witness = Witness.start()
+    os.kill(witness._pid, signal.SIGSTOP)
+    witness.begun("/nonexistent/journal.db", FENCE)
+    began = time.monotonic()
+    said = witness.ended(FENCE)
+    took_s = time.monotonic() - began
+    os.kill(witness._pid, signal.SIGKILL)
+    os.waitpid(witness._pid, 0)
+    witness.let_go()
+    assert said == "journal: /nonexistent/journal.db: not written within 40 ms; it may still be"
+    assert 0.04 <= took_s < 1.0
+
+
+def test_a_locked_journal_is_said_so(path: str) -> None:
+    """Where the writer has a processor: one that is only kept from running is no trouble worth a line."""
+    with ExitStack() as stack:
+        _locked(path, stack)
+        for _ in range(50):
+            witness = Witness.start()
+            witness.begun(path, FENCE)
+            time.sleep(0.3)
+            said = witness.ended(FENCE)
+            witness.let_go()
+            os.kill(witness._pid, signal.SIGKILL)
+            os.waitpid(witness._pid, 0)
+            if said is not None:
+                break
+    assert said == f"journal: {path}: not written within 40 ms; it may still be"
+
+
+def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
+    witness = Witness.start()
+    os.kill(witness._pid, signal.SIGKILL)
+    os.waitpid(witness._pid, 0)
+    witness.begun("/nonexistent/journal.db", FENCE)
+    assert witness.ended(FENCE) == "journal: /nonexistent/journal.db: this call is not in it: its writer is gone"
+    witness.let_go()
+
+
+def test_the_writer_holds_nothing_of_its_caller(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    witness = Witness.start()
+    witness.begun(str(tmp_path / "journal.db"), FENCE)
+    descriptors = Path(f"/proc/{witness._pid}/fd")
+    assert witness.ended(FENCE) is None or recorded(str(tmp_path / "journal.db"))
+    kept = {str(each.readlink()) for each in descriptors.iterdir()}
+    assert str(Path(f"/proc/self/fd/{write}").readlink()) not in kept
+    assert os.getsid(witness._pid) == witness._pid
+    assert str(Path(f"/proc/{witness._pid}/cwd").readlink()) == "/"
+    for fd in ("0", "1", "2"):
+        assert str((descriptors / fd).readlink()) == "/dev/null"
+    witness.let_go()
+    assert os.waitstatus_to_exitcode(os.waitpid(witness._pid, 0)[1]) == 0, "it ends when the agent does"
+    os.close(read)
+    os.close(write)
+
+
+def test_a_record_too_long_for_a_message_is_sent_with_fewer_steps(tmp_path: Path) -> None:
+    witness = Witness.start()
+    witness.begun(str(tmp_path / "journal.db"), FENCE)
+    witness.ended(FENCE._replace(steps=FENCE.steps * 2000 + (FENCE.steps[0]._replace(text="ü" * 300_000),)))
+    (event,) = recorded(str(tmp_path / "journal.db"))
+    assert 0 < len(event.steps) <= 400
+    witness.let_go()
+    os.waitpid(witness._pid, 0)
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+class _Kept:
+    """A witness that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def begun(self, _path: str, event: Event) -> None:
+        self.events.append(event)
+
+    def saw(self, step: object) -> None:
+        pass
+
+    def ended(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def _record(kept: _Kept) -> Record:
+    bmc = BmcSettings("192.168.1.50", 623, b"ADMIN", Secret(b"ADMIN"))
+    request = Request(Action.OFF, Caller.PERSON, "serv-0001", False, ProofPolicy.ANY, bmc=bmc)
+    return Record(make_plan(request), "serv-0002", "journal.db", kept)  # type: ignore[arg-type]
+
+
+def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NTP sets the clock back an hour between the beginning and the verdict."""
+    kept, wall, monotonic = _Kept(), [1_763_800_000.0], [100.0]
+    monkeypatch.setattr(record.time, "time", lambda: wall[0])
+    monkeypatch.setattr(record.time, "monotonic", lambda: monotonic[0])
+    run = _record(kept)
+    run.begin()
+    wall[0] -= 3600.0
+    monotonic[0] += 2.5
+    run.end(Verdict(0, "Success: Powered OFF", (Proof.POWER,)))
+    assert (kept.events[-1].at_unix_s, kept.events[-1].took_s) == (1_763_800_000.0, 2.5)
+
+
+def test_a_step_took_as_long_as_since_what_it_waited_for() -> None:
+    kept = _Kept()
+    run = _record(kept)
+    run.begin()
+    for at_s, what in (
+        (1.0, SessionOpened()),
+        (2.0, LunsIdentified(("a", "b"))),
+        (3.0, Arbitrated(ArbitrationResult.WON, "a")),
+        (3.25, ChassisCommanded(ChassisCommand.OFF)),
+        (3.5, LunIsolated("a", True, False)),
+        (4.0, LunIsolated("b", True, False)),
+        (4.5, Noted("something to read")),
+        (5.0, ChassisObserved(PowerState.OFF)),
+    ):
+        run.observe(Stamped(at_s, what))
+    run.end(Verdict(0))
+    steps = {(step.name, step.at_s): step.took_s for step in kept.events[-1].steps}
+    assert steps == {
+        (StepName.SESSION, 1.0): 1.0,
+        (StepName.IDENTIFY, 2.0): 2.0,
+        (StepName.ARBITRATE, 3.0): 1.0,
+        (StepName.COMMAND, 3.25): 0.25,  # power waits for the arbitration
+        (StepName.ISOLATE, 3.5): 0.5,
+        (StepName.ISOLATE, 4.0): 1.0,  # side by side
+        (StepName.OTHER, 4.5): 1.5,
+        (StepName.CHASSIS, 5.0): 1.75,
+    }
+
+
+def test_json_of_a_real_call(bmc: Bmc, path: str) -> None:
+    call(bmc, path, "off")
+    recorded(path)
+    done = subprocess.run(
+        [AGENT, "-o", "history", f"--journal={path}", "--json"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout)["proofs"] == ["power"]
