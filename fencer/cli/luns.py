@@ -29,7 +29,8 @@ def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool
     if settings.volume_group is not None or any(not entry.startswith(ISCSI_PREFIX) for entry in settings.devices):
         devices = UdevDevices()
         shared = find_luns(settings.devices, devices, physical_volumes=_physical_volumes(settings, deadline))
-        luns = [_disk(lun, devices) for lun in shared.luns]
+        # The rank is taken on the first LUN, by WWID; nobody asks the others.
+        luns = [_disk(lun, number == 0 and holders_active(lun, devices)) for number, lun in enumerate(shared.luns)]
     opening = [
         _Opening(url, settings.initiator, _isid(settings.initiator, only_looks), deadline) for url in shared.iscsi
     ]
@@ -51,7 +52,7 @@ def _physical_volumes(settings: StorageSettings, deadline: Deadline) -> tuple[st
     return physical_volumes(settings.volume_group, timeout_s=min(LVM_S, deadline.remaining_s))
 
 
-def _disk(lun: Lun, devices: UdevDevices) -> LogicalUnit:
+def _disk(lun: Lun, active_here: bool) -> LogicalUnit:
     from fencer.storage.sgutils import SgTransport  # noqa: PLC0415 - brings ctypes
 
     nexuses = []
@@ -60,7 +61,7 @@ def _disk(lun: Lun, devices: UdevDevices) -> LogicalUnit:
             nexuses.append(Nexus(SgTransport(path)))
         except StorageError:
             continue  # a dead path of a living LUN; a LUN without any path says so when it is asked
-    return LogicalUnit(lun.wwid, lun.name, nexuses, holders_active(lun, devices))
+    return LogicalUnit(lun.wwid, lun.name, nexuses, active_here)
 
 
 class _Opening(threading.Thread):

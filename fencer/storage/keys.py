@@ -45,9 +45,7 @@ def derive_key(scheme: KeyScheme, cluster_name: str, node: NodeIdentity) -> Rese
                     f"key: node {node.name} has no node id from 1 to 4294967295: give it a nodeid in the cluster's "
                     "configuration, or give key="
                 )
-            import hashlib  # noqa: PLC0415 - loads OpenSSL, which a fence without LUNs has no use for
-
-            digest = hashlib.sha256(cluster_name.encode("utf-8", "surrogateescape")).digest()
+            digest = _sha256(cluster_name.encode("utf-8", "surrogateescape"))
             return ReservationKey(int.from_bytes(digest[:4], "big") << 32 | node.node_id)
         case KeyScheme.ID:
             number = int(f"{_md5_digits(cluster_name)}{node.position:04d}", 16)
@@ -76,6 +74,16 @@ def check_collisions(keys: Mapping[str, ReservationKey]) -> None:
                 "or use key_value=nodeid, or give each its own key="
             )
         owner[key] = name
+
+
+def _sha256(data: bytes) -> bytes:
+    """By Python's own implementation: hashlib would load all of OpenSSL for these few bytes."""
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found] # noqa: PLC0415 - until Python 3.11
+    except ImportError:
+        from hashlib import sha256  # noqa: PLC0415
+    digest: bytes = sha256(data).digest()
+    return digest
 
 
 def _md5_digits(text: str) -> str:

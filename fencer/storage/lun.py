@@ -1,15 +1,13 @@
 """From what an operator wrote to LUNs: WWID, multipath, and every path by which this node reaches the LUN.
 
-Everything here reads sysfs and udev's database and never a disk. sysfs is asked first, since it is the kernel's word
-and is there without udevd; udev finds devices, and fills in where sysfs does not say.
+Everything here reads sysfs and udev's database and never a disk. sysfs is the kernel's word and is there without udevd;
+udev's database is asked only where sysfs does not say. Paths are plain text: pathlib is slow to load.
 """
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from fencer.errors import StorageError, UsageError
 from fencer.light_typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -22,6 +20,7 @@ _BY_ID = "/dev/disk/by-id/"
 _PROPERTIES = ("DM_UUID", "DM_NAME", "ID_WWN_WITH_EXTENSION", "ID_SERIAL")
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
+_PAGE_BYTES = 4096  # the most that an attribute of sysfs holds
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
 
 
@@ -31,7 +30,7 @@ class KernelDevice(NamedTuple):
     name: str
     subsystem: str
     node: str
-    sys_path: Path
+    sys_path: str
     properties: Mapping[str, str]
 
 
@@ -129,8 +128,12 @@ def holders_active(lun: Lun, devices: BlockDevices) -> bool:
             continue
         if _dm_uuid(device).startswith("LVM-"):
             return True
-        names += _listing(device.sys_path / "holders")
-        names += [child for child in _listing(device.sys_path) if (device.sys_path / child / "partition").exists()]
+        names += _listing(f"{device.sys_path}/holders")
+        names += [
+            child
+            for child in _listing(device.sys_path)
+            if child.startswith(name) and os.path.exists(f"{device.sys_path}/{child}/partition")  # noqa: PTH110
+        ]
     return False
 
 
@@ -151,7 +154,7 @@ class _Lookup(NamedTuple):
         uuid = _dm_uuid(device)
         if uuid.startswith("LVM-"):
             raise self._wrong("is a logical volume: give vg= or the disk")
-        if re.match(r"part\d+-", uuid):
+        if uuid.startswith("part") and uuid[4:].partition("-")[0].isdigit():
             raise self._wrong("is a partition: give the whole disk")
         if _is_stacked(device) and not uuid.startswith("mpath-"):
             raise self._wrong("is a mapped device, not a disk: give the SCSI disk below it")
@@ -170,9 +173,9 @@ class _Lookup(NamedTuple):
                 continue
             seen.add(device.name)
             if _is_partition(device):
-                pending += self._named([device.sys_path.resolve().parent.name])
+                pending += self._named([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))])  # noqa: PTH119, PTH120
             elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
-                below = self._named(_listing(device.sys_path / "slaves"))
+                below = self._named(_listing(f"{device.sys_path}/slaves"))
                 if not below:
                     raise self._wrong("lies on no disk: " + _NO_SCSI_REMEDY)
                 pending += below
@@ -215,7 +218,7 @@ class _Lookup(NamedTuple):
         if _dm_uuid(device).startswith("mpath-"):
             return self._multipath(device)
         if device.subsystem == "scsi_generic":
-            bound = self._named(_listing(device.sys_path / "device" / "block"))
+            bound = self._named(_listing(f"{device.sys_path}/device/block"))
             if bound:
                 device = bound[0]
         elif device.subsystem != "block":
@@ -231,12 +234,12 @@ class _Lookup(NamedTuple):
         return Lun(self._wwid(disks), self.entry, tuple(disk.node for disk in disks), None, block_name)
 
     def _multipath(self, device: KernelDevice) -> Lun:
-        slaves = sorted(self._named(_listing(device.sys_path / "slaves")), key=_natural)
+        slaves = sorted(self._named(_listing(f"{device.sys_path}/slaves")), key=_natural)
         if not slaves:
             raise StorageError(f"{self.entry}: multipath map {device.name} has no path on this node")
         if not all(_is_scsi_disk(slave) for slave in slaves):
             raise self._wrong("is a multipath map over other than SCSI disks: " + _NO_SCSI_REMEDY)
-        name = _read(device.sys_path / "dm" / "name") or device.properties.get("DM_NAME", "")
+        name = _read(f"{device.sys_path}/dm/name") or device.properties.get("DM_NAME", "")
         node = f"/dev/mapper/{name}" if name else device.node
         return Lun(self._wwid(slaves), self.entry, tuple(slave.node for slave in slaves), node, device.name)
 
@@ -252,7 +255,7 @@ class _Lookup(NamedTuple):
         return known[0]
 
     def _map_over(self, disk: KernelDevice) -> KernelDevice | None:
-        for holder in self._named(_listing(disk.sys_path / "holders")):
+        for holder in self._named(_listing(f"{disk.sys_path}/holders")):
             if _dm_uuid(holder).startswith("mpath-"):
                 return holder
         return None
@@ -270,27 +273,37 @@ def _natural(device: KernelDevice) -> tuple[int, str]:
 
 
 def _is_partition(device: KernelDevice) -> bool:
-    return device.subsystem == "block" and (device.sys_path / "partition").exists()
+    return device.subsystem == "block" and os.path.exists(f"{device.sys_path}/partition")  # noqa: PTH110
 
 
 def _is_stacked(device: KernelDevice) -> bool:
     """Device-mapper or md. Only these have something below."""
-    return (device.sys_path / "dm").is_dir() or (device.sys_path / "md").is_dir()
+    return any(os.path.isdir(f"{device.sys_path}/{kind}") for kind in ("dm", "md"))  # noqa: PTH112
 
 
 def _is_scsi_disk(device: KernelDevice) -> bool:
     """Also for a SCSI generic device. Partitions have no ``device``."""
-    scsi = device.sys_path / "device"
-    return (scsi / "subsystem").resolve().name == "scsi" and _read(scsi / "type") in _DISK_TYPES
+    scsi = f"{device.sys_path}/device"
+    return _subsystem(scsi) == "scsi" and _read(f"{scsi}/type") in _DISK_TYPES
+
+
+def _subsystem(sys_path: str) -> str:
+    try:
+        return os.path.basename(os.readlink(f"{sys_path}/subsystem"))  # noqa: PTH115, PTH119
+    except OSError:
+        return ""
 
 
 def _dm_uuid(device: KernelDevice) -> str:
-    return _read(device.sys_path / "dm" / "uuid") or device.properties.get("DM_UUID", "")
+    directory = f"{device.sys_path}/dm"
+    if not os.path.isdir(directory):  # noqa: PTH112
+        return ""
+    return _read(f"{directory}/uuid") or device.properties.get("DM_UUID", "")
 
 
 def _wwid(device: KernelDevice) -> str | None:
     """From the kernel's cached VPD page 83h, hence no I/O; where a kernel has none, from what udev once read."""
-    if wwid := _read(device.sys_path / "device" / "wwid"):
+    if wwid := _read(f"{device.sys_path}/device/wwid"):
         return wwid
     names = (device.properties.get(name, "") for name in ("ID_WWN_WITH_EXTENSION", "ID_SERIAL"))
     return next((known for name in names if (known := _wwid_from_name(name))), None)
@@ -303,6 +316,8 @@ def _wwid_from_name(name: str) -> str | None:
     """
     if name.startswith("t10."):
         return name
+    import re  # noqa: PLC0415 - slow to load, and most LUNs are given by path
+
     text = name.lower()
     if match := re.fullmatch(r"(naa|eui)\.([0-9a-f]{16}|[0-9a-f]{24}|[0-9a-f]{32})", text):
         return text
@@ -313,67 +328,95 @@ def _wwid_from_name(name: str) -> str | None:
     return None
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     """A sysfs attribute, or nothing: attributes come and go, and reading one may fail with any errno."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
-
-
-def _listing(path: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in path.iterdir())
+        return os.read(descriptor, _PAGE_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _listing(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))  # noqa: PTH208
     except OSError:
         return []
 
 
 class UdevDevices:
-    """BlockDevices by libudev. Works without udevd, too, but then without its properties."""
+    """BlockDevices by sysfs. libudev is asked only for properties, and only when somebody reads one: loading pyudev
+    costs a fence more than its lookups do. Without libudev there are no properties."""
 
     def __init__(self) -> None:
-        """Raises UsageError when libudev is not there."""
-        try:
-            # Here and not above: fencing by power alone needs no libudev.
-            import pyudev  # noqa: PLC0415
-
-            self._context = pyudev.Context()
-        except (ImportError, OSError) as error:
-            raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
-        self._pyudev = pyudev
+        self._context: pyudev.Context | None = None
 
     def from_device_file(self, path: str) -> KernelDevice:
         status = os.stat(path)  # noqa: PTH116 - the text is the operator's; Path would normalise it
         if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
             raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), path)
         kind = "block" if stat.S_ISBLK(status.st_mode) else "char"
-        try:
-            return _kernel_device(self._pyudev.Devices.from_device_number(self._context, kind, status.st_rdev))
-        except self._pyudev.DeviceNotFoundError as error:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path) from error
+        number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        device = self._kernel_device(f"/sys/dev/{kind}/{number}")
+        if device is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path)
+        return device
 
     def from_name(self, name: str) -> KernelDevice | None:
-        try:
-            return _kernel_device(self._pyudev.Devices.from_name(self._context, "block", name))
-        except self._pyudev.DeviceNotFoundError:
-            return None
+        # The kernel writes "/" of a device's name as "!" in sysfs: cciss!c0d0.
+        return self._kernel_device("/sys/class/block/" + name.replace("/", "!")) if name else None
 
     def all(self) -> Iterator[KernelDevice]:
-        return map(_kernel_device, self._context.list_devices(subsystem="block"))
+        found = (self.from_name(name) for name in _listing("/sys/class/block"))
+        return (device for device in found if device is not None)
+
+    def _kernel_device(self, link: str) -> KernelDevice | None:
+        """The device that a link of sysfs stands for, None when there is none."""
+        try:
+            target = os.readlink(link)  # noqa: PTH115 - pathlib is slow to load
+        except OSError:
+            return None
+        sys_path = os.path.normpath(f"{link}/../{target}")
+        name = os.path.basename(sys_path).replace("!", "/")  # noqa: PTH119
+        subsystem = _subsystem(sys_path)
+        return KernelDevice(name, subsystem, f"/dev/{name}", sys_path, _UdevProperties(self, sys_path))
+
+    def udev_property(self, sys_path: str, name: str) -> str:
+        """One property out of udev's database, "" where there is none."""
+        try:
+            import pyudev  # noqa: PLC0415
+        except (ImportError, OSError):  # OSError: no libudev
+            return ""
+        try:
+            self._context = self._context or pyudev.Context()
+            return pyudev.Devices.from_sys_path(self._context, sys_path).properties.get(name) or ""
+        except (pyudev.DeviceNotFoundError, OSError):
+            return ""
+        except UnicodeDecodeError:  # pyudev decodes strictly, and some of it is what a disk says of itself
+            return ""
 
 
-def _kernel_device(device: "pyudev.Device") -> KernelDevice:
-    return KernelDevice(
-        name=device.sys_name,
-        subsystem=device.subsystem or "",
-        node=device.device_node or f"/dev/{device.sys_name}",
-        sys_path=Path(device.sys_path),
-        properties={name: value for name in _PROPERTIES if (value := _property(device, name))},
-    )
+class _UdevProperties(Mapping[str, str]):
+    """Those of _PROPERTIES that a device has, read when asked for."""
 
+    __slots__ = ("_devices", "_sys_path")
 
-def _property(device: "pyudev.Device", name: str) -> str:
-    try:
-        return device.properties.get(name) or ""
-    except UnicodeDecodeError:  # pyudev decodes strictly, and some of it is what a disk says of itself
-        return ""
+    def __init__(self, devices: UdevDevices, sys_path: str) -> None:
+        self._devices = devices
+        self._sys_path = sys_path
+
+    def __getitem__(self, name: str) -> str:
+        if name in _PROPERTIES and (value := self._devices.udev_property(self._sys_path, name)):
+            return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in _PROPERTIES if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

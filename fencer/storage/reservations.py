@@ -59,7 +59,8 @@ class Look(NamedTuple):
 class LogicalUnit:
     """A LUN and the I_T nexuses that lead to it.
 
-    wwid: as sysfs writes it, the same on all nodes. active_here: an LVM volume group is active on it on this node.
+    wwid: as sysfs writes it, the same on all nodes. active_here: an LVM volume group is active on it on this node
+    (looked up for the LUN that arbitrates).
     private: its nexuses carry only our own commands, nobody's data.
     """
 

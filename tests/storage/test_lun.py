@@ -379,7 +379,7 @@ def test_udev_finds_this_hosts_devices(udev):
     for device in devices:
         assert udev.from_name(device.name) == device
         assert device.subsystem == "block"
-        assert device.sys_path.is_dir()
+        assert Path(device.sys_path).is_dir()
         if Path(device.node).exists():
             assert udev.from_device_file(device.node) == device
 
