@@ -6,6 +6,7 @@ import pytest
 
 from .agent import Caller, caller, keys, unfence, write
 from .level2 import NODES, Level2Guest
+from .rows import further
 
 A, B = NODES
 EBADE = "Invalid exchange"
@@ -42,7 +43,7 @@ def test_one_path_given_stands_for_the_whole_map(guest: Level2Guest) -> None:
     assert keys(guest, guest.sd(B, 0)) == ["a1", "a1"]
 
 
-@pytest.mark.parametrize("form", ["sysfs", "wwn", "scsi_id", "map's link", "dm-N"])
+@pytest.mark.parametrize("form", ["wwn", "dm-N", *further("sysfs", "scsi_id", "map's link")])
 def test_one_lun_by_any_of_its_names(guest: Level2Guest, form: str) -> None:
     guest.forget_reservations()
     wwid = guest.run(f"cat /sys/block/{_paths(guest)[0][5:]}/device/wwid", check=True).out.strip()

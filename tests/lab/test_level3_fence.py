@@ -7,6 +7,7 @@ import pytest
 
 from . import level3_trials as rig
 from .level3 import NODES, Cluster
+from .rows import further
 
 A, B = NODES
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -103,7 +104,9 @@ def _short_of_memory(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", [_hung, _panicked, _short_of_memory], ids=lambda each: each.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "trouble", [_hung, *further(_panicked, _short_of_memory)], ids=lambda each: each.__name__.strip("_")
+)
 def test_a_node_in_trouble_comes_back(rigged: Cluster, trouble: "object") -> None:
     assert callable(trouble)
     rig.start_writer(rigged, B)

@@ -1,4 +1,4 @@
-"""Both nodes fence each other with real power: `python -m tests.lab.level3_trials race` plays the long version."""
+"""Both nodes fence each other with real power: `make race-real` plays ten times."""
 
 import random
 
