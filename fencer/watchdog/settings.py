@@ -88,8 +88,12 @@ def loss_bound_s(timing: Timing, reset_s: float) -> float:
 
 
 def preempt_bound_s(timing: Timing, reset_s: float) -> float:
-    """The longest time from a preemption to the reset, while the target answers PERSISTENT RESERVE IN."""
-    return timing.check_interval_s + timing.answer_deadline_s + SLACK_S + timing.decide_interval_s + reset_s
+    """The longest time from a preemption to the reset, while the target answers PERSISTENT RESERVE IN.
+
+    A probe that is under way on the path that is to read comes first, for as long as it may take.
+    """
+    reading_s = timing.check_interval_s + timing.probe_deadline_s + timing.answer_deadline_s + SLACK_S
+    return reading_s + timing.decide_interval_s + reset_s
 
 
 def unseen_bound_s(timing: Timing, reset_s: float) -> float:
