@@ -15,6 +15,7 @@ class EventKind(StrEnum):
     MONITOR = "monitor"  # a proof that a fence would work
     SELF_FENCE = "self-fence"  # the sidecar let this node be reset
     REGISTRATION = "registration"  # the sidecar registered a path or a LUN, or saw a registration vanish
+    DIAG = "diag"  # a diagnostic interrupt sent to another node, which is not a fence
     PAUSE = "pause"  # maintenance began or ended
 
 

@@ -36,7 +36,8 @@ OTHER: Final = "(other)"
 _SHARES: Final = {
     EventKind.FENCE: 0.30,
     EventKind.POWER_ON: 0.05,
-    EventKind.UNFENCE: 0.10,
+    EventKind.UNFENCE: 0.05,
+    EventKind.DIAG: 0.05,
     EventKind.MONITOR: 0.30,
     EventKind.SELF_FENCE: 0.05,
     EventKind.REGISTRATION: 0.15,

@@ -119,6 +119,8 @@ def _kind(plan: Plan) -> EventKind:
             return EventKind.UNFENCE
         case Action.ON:
             return EventKind.POWER_ON
+        case Action.DIAG:
+            return EventKind.DIAG
         case _:
             return EventKind.FENCE
 

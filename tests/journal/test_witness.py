@@ -36,9 +36,11 @@ from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.request import Caller, Request
 from fencer.verdict import Verdict
 from tests.agent.halvm import AGENT, Call, Outcome, at, halvm
+from tests.agent_storage.nodes import Node
 from tests.journal.events import FENCE
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
+from tests.rig.target import Target
 
 SENTINEL = "S3nt1nelN3verKept"
 
@@ -112,6 +114,12 @@ def test_a_failure_is_recorded_with_its_reason(bmc: Bmc, path: str) -> None:
     assert event.proofs == ()
 
 
+def test_a_diagnostic_interrupt_is_no_fence(bmc: Bmc, path: str) -> None:
+    """ipmi_sim refuses it."""
+    call(bmc, path, "diag")
+    assert (recorded(path)[0].kind, recorded(path)[0].outcome) == (EventKind.DIAG, Outcomes.FAILURE)
+
+
 def test_a_node_without_a_name_goes_by_its_bmc(bmc: Bmc, path: str) -> None:
     halvm(*at(bmc), f"--journal={path}", "-o", "off")
     assert recorded(path)[0].target == bmc.address
@@ -159,6 +167,24 @@ def test_told_to_stop_the_outcome_is_unknown(bmc: Bmc, path: str) -> None:
     running.end()
     event = recorded(path)[0]
     assert (event.outcome, event.error) == (Outcomes.UNKNOWN, "interrupted by SIGTERM")
+
+
+def test_isolation_and_unfencing_are_recorded_lun_by_lun(tmp_path: Path) -> None:
+    require_program("tgtd", "tgt")
+    with Target(luns=2) as target:
+        one, two = (Node(number, tmp_path, target.urls) for number in (0, 1))
+        assert one.unfence().status == two.unfence().status == 0
+        assert one.call("off", two.name).status == 0
+        lost = two.call("off", one.name)
+    fence_lost, fence, *unfences = recorded(str(tmp_path / "journal.db"), 4)
+    assert {event.kind for event in unfences} == {EventKind.UNFENCE}
+    assert {(event.actor, event.target) for event in unfences} == {(one.name, one.name), (two.name, two.name)}
+    assert [step.name for step in unfences[0].steps].count(StepName.REGISTER) == 2
+    assert (fence.actor, fence.target, fence.proofs, fence.weak) == (one.name, two.name, (Proof.STORAGE,), True)
+    assert [step.name for step in fence.steps].count(StepName.ISOLATE) == 2
+    assert [step.name for step in fence.steps].count(StepName.ARBITRATE) == 1
+    assert (fence_lost.actor, fence_lost.outcome) == (two.name, Outcomes.FAILURE)
+    assert fence_lost.error in lost.stderr
 
 
 @pytest.mark.slow
