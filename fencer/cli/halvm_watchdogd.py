@@ -12,10 +12,9 @@ from fencer.watchdog.config import DEFAULT_PATH, SelfFenceBy, Settings
 from fencer.watchdog.control import ControlSocket
 from fencer.watchdog.daemon import Daemon, Ended, ExitStatus, Resetting, Signals, Surroundings
 from fencer.watchdog.device import NoWatchdog, Watchdog
-from fencer.watchdog.messages import Config, ConfigRefused, Configured, ReadConfig
+from fencer.watchdog.messages import PROGRAM, Config, ConfigRefused, Configured, ReadConfig
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.realtime import become_realtime
-from fencer.watchdog.scribe import PROGRAM
 from fencer.watchdog.self_fence import NoReset, Reset
 from fencer.watchdog.snapshot import PolicyState, Snapshot
 from fencer.watchdog.snapshot_file import read_snapshot

@@ -6,13 +6,13 @@ no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeli
 """
 
 import contextlib
+import gc
 import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from fencer.watchdog.messages import (
     Begin,
@@ -37,8 +37,7 @@ BUFFER_BYTES = 1 << 20
 REAP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Jobs:
+class Jobs(NamedTuple):
     """What the children do. Each runs in a process of its own.
 
     configure: reads the file and sends Configured. observe: sends sightings on its second channel. write: reads
@@ -203,7 +202,11 @@ SCRIBE_OOM_SCORE = -500
 def set_oom_score(score: int) -> None:
     """Best effort: without the privilege it stays as it is."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(score), encoding="ascii")
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(score).encode())
+        finally:
+            os.close(descriptor)
 
 
 def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
@@ -232,7 +235,10 @@ def start(make_jobs: Callable[[], Jobs]) -> Links:
         observer.close()
         scribe.close()
         os.setsid()  # a Ctrl-C in the foreground is for the feeder
-        Attendant(channel, {OBSERVER: observer_end, SCRIBE: scribe_end}, make_jobs()).run()
+        jobs = make_jobs()
+        gc.collect()
+        gc.freeze()  # a child's collector leaves alone what it shares with us
+        Attendant(channel, {OBSERVER: observer_end, SCRIBE: scribe_end}, jobs).run()
 
     worker = Worker.spawn(attend)
     observer_end.close()

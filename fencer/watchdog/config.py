@@ -3,9 +3,7 @@
 The same table makes the documentation. Every complaint names file, line, setting and remedy; all are made at once.
 """
 
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -229,6 +227,8 @@ def read_settings(path: str) -> Settings:
 
 def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
     """Raises UsageError with every complaint, one a line."""
+    import tomllib  # noqa: PLC0415 - the feeder only knows the types here; what it loads stays in locked memory
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -317,6 +317,8 @@ def _typed(setting: Setting, value: object) -> object:
 
 
 def _unknown(name: str, text: str, source: str) -> str:
+    import difflib  # noqa: PLC0415
+
     near = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(BY_NAME)}"
     return f"{_where(name, text, source)}: there is no such setting: {remedy}"

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, get_args
 
 from fencer.errors import FenceError
@@ -22,6 +21,8 @@ from fencer.watchdog.device import Watchdog
 from fencer.watchdog.feeding import NOT_ARMED, Feeding
 from fencer.watchdog.last import SelfFence
 from fencer.watchdog.messages import (
+    PROGRAM,
+    PUBLISH_INTERVAL_S,
     Begin,
     ChildEnded,
     Config,
@@ -38,7 +39,6 @@ from fencer.watchdog.messages import (
 )
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.policy import Decision, Policy
-from fencer.watchdog.scribe import PROGRAM, PUBLISH_INTERVAL_S
 from fencer.watchdog.settings import bound_s
 from fencer.watchdog.sightings import Registered, Sighting
 from fencer.watchdog.snapshot import PolicyState
@@ -81,8 +81,7 @@ class Resetting(Protocol):
         """Returns only when it failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError.
 
     resumed: a predecessor in this boot left the watchdog ticking. paused_until_s: its pause, monotonic.

@@ -14,6 +14,10 @@ from fencer.watchdog.policy import Decision
 from fencer.watchdog.settings import ObserverSettings
 from fencer.watchdog.snapshot import NodeSnapshot, WatchdogSnapshot
 
+PROGRAM = "halvm-watchdogd"
+PUBLISH_INTERVAL_S = 1.0
+"""How often the feeder says how it is."""
+
 
 class Config(NamedTuple):
     """The file, and what follows from it and from the cluster's configuration."""

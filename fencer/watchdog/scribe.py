@@ -14,16 +14,12 @@ from fencer.errors import FenceError
 from fencer.event import Event, EventKind, Outcome
 from fencer.model import ReservationKey
 from fencer.watchdog.last import SelfFence, read_last, write_last
-from fencer.watchdog.messages import Begin, Config, FeederStatus, Level, Line, Recorded
+from fencer.watchdog.messages import PROGRAM, PUBLISH_INTERVAL_S, Begin, Config, FeederStatus, Level, Line, Recorded
 from fencer.watchdog.policy import LunView, Policy
 from fencer.watchdog.sightings import LunSeen, Registered, RegistrationFailed, Sighting, Standing
 from fencer.watchdog.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, Snapshot
 from fencer.watchdog.snapshot_file import write_snapshot
 from fencer.worker import Channel
-
-PROGRAM = "halvm-watchdogd"
-PUBLISH_INTERVAL_S = 1.0
-"""How often the feeder says how it is."""
 
 _SIGHTINGS = get_args(Sighting)
 
