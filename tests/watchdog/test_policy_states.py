@@ -108,7 +108,9 @@ class PolicyMachine(RuleBasedStateMachine):
             assert decision.state is PolicyState.DEGRADED
             assert decision.grace_remaining_s is not None
             assert self.flapping_since_s is not None
-            assert self.now - self.flapping_since_s < TIMING.grace_s, "the grace was stretched"
+            # The grace begins at the decision after the loss.
+            latest_s = TIMING.grace_s + TIMING.decide_interval_s
+            assert self.now - self.flapping_since_s < latest_s, "the grace was stretched"
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -171,6 +173,20 @@ class PolicyMachine(RuleBasedStateMachine):
             self.alive_s = self.now
             self.decide()
 
+    @rule(steps=st.integers(1, 25), reads=st.booleans(), lost=st.sampled_from([None, *PATHS]))
+    def paths_answer_but_nobody_registers(self, steps: int, reads: bool, lost: tuple[str, str] | None) -> None:
+        """Perhaps a path failed once before; perhaps no registrations are read."""
+        if lost is not None:
+            self.a_path_fails(lost)
+        for _ in range(steps):
+            self.now += TIMING.decide_interval_s
+            self.the_observers_live()
+            for path in PATHS:
+                self.a_path_answers(path, 0.0)
+            for lun in LUNS if reads else ():
+                self.registrations_are_read(lun, Standing.REGISTERED)
+            self.decide()
+
     @rule(steps=st.integers(1, 30))
     def time_passes(self, steps: int) -> None:
         for _ in range(steps):
@@ -196,7 +212,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.decide()
 
 
-PolicyMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+PolicyMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestPolicyStates = PolicyMachine.TestCase
 
 
