@@ -20,7 +20,7 @@ from fencer.errors import FenceError
 from fencer.event import Event, Step
 from fencer.light_typing import NamedTuple
 
-ACKNOWLEDGED_S = 0.040
+ACKNOWLEDGED_S = 0.030
 """The longest that the agent stays for the journal once the verdict is out."""
 
 WRITING_S = 5

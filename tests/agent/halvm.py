@@ -23,7 +23,7 @@ LIMIT_S = 100.0
 SETTLE_S = 1.0
 """How long after its exit nothing of an agent may be left."""
 
-JOURNAL_IS_SLOW = "not written within 40 ms; it may still be\n"
+JOURNAL_IS_SLOW = "not written within 30 ms; it may still be\n"
 """True on a machine that runs other tests, and not what these tests are about (tests/journal is)."""
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PCMK_service"} | {"LC_ALL": "C.UTF-8"}

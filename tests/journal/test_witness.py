@@ -305,7 +305,7 @@ def test_a_journal_in_trouble_is_one_warning_and_nothing_else(
     assert (outcome.status, outcome.stdout) == (well.status, well.stdout) == (0, well.stdout)
     told = [line for line in outcome.lines if "journal" in line]
     assert len(outcome.lines) - len(told) == len(well.lines)
-    if told:  # a busy machine may have kept the writer for more than 40 ms
+    if told:  # a busy machine may have kept the writer for more than 30 ms
         assert len(told) == 1
         assert told[0].startswith(f"WARNING: journal: {directory}")
         assert words in told[0]
@@ -344,7 +344,7 @@ def test_nobody_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
     assert len(recorded(path, 2)) == 2, "it was written all the same, when the lock was free"
 
 
-def test_a_stopped_writer_costs_its_40_ms() -> None:
+def test_a_stopped_writer_is_not_waited_for() -> None:
     witness = Witness.start()
     os.kill(witness._pid, signal.SIGSTOP)
     witness.begun("/nonexistent/journal.db", FENCE)
@@ -354,8 +354,8 @@ def test_a_stopped_writer_costs_its_40_ms() -> None:
     os.kill(witness._pid, signal.SIGKILL)
     os.waitpid(witness._pid, 0)
     witness.let_go()
-    assert said == "journal: /nonexistent/journal.db: not written within 40 ms; it may still be"
-    assert 0.04 <= took_s < 1.0
+    assert said == "journal: /nonexistent/journal.db: not written within 30 ms; it may still be"
+    assert 0.03 <= took_s < 1.0
 
 
 def test_a_locked_journal_is_said_so(path: str) -> None:
@@ -372,7 +372,7 @@ def test_a_locked_journal_is_said_so(path: str) -> None:
             os.waitpid(witness._pid, 0)
             if said is not None:
                 break
-    assert said == f"journal: {path}: not written within 40 ms; it may still be"
+    assert said == f"journal: {path}: not written within 30 ms; it may still be"
 
 
 def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
