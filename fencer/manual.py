@@ -26,6 +26,10 @@ _ACTIONS: Final = (
     ("list-status", "As list, with each node's state."),
     ("validate-all", "Check the options, send nothing."),
     ("diag", "Have the BMC raise a diagnostic interrupt (NMI) in the node. This is no fence."),
+    (
+        "history",
+        "Print the journal, newest first, of all nodes or of the one that is named; -v with steps and monitors.",
+    ),
     ("metadata, manpage", "Print the agent's metadata, in XML."),
 )
 _EXIT_STATUS: Final = (
