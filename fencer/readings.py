@@ -1,5 +1,6 @@
 """What was read of the snapshot and of the journal, and how far to believe it. Types and judgement; pure."""
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,6 +11,10 @@ from fencer.watchdog.snapshot import LunSnapshot, Snapshot
 MISSED_INTERVALS = 3
 FRESH_LEAST_S = 5.0
 """However short the interval is: a busy machine is not a dead sidecar."""
+
+
+FRESH_MOST_S = 900.0
+"""However long it is."""
 
 
 class Now(NamedTuple):
@@ -94,6 +99,9 @@ def judge_snapshot(snapshot: Snapshot, boot_id: str, now: Now) -> SnapshotReadin
     """Whether this one is of now. A clock that was set does not matter; a time to come is not believed."""
     if snapshot.boot_id != boot_id:
         return SnapshotReading(SnapshotStatus.OTHER_BOOT, snapshot, None, "it was written before this boot")
+    times = (snapshot.written_monotonic_s, snapshot.written_unix_s, snapshot.interval_s, snapshot.check_interval_s)
+    if not all(map(math.isfinite, times)):  # NaN compares false with every limit
+        return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "its times are no numbers")
     age_s = now.monotonic_s - snapshot.written_monotonic_s
     if age_s < -1.0:
         return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "it was written in the future of this boot")
@@ -112,7 +120,7 @@ def readable_now(lun: LunSnapshot, snapshot: Snapshot) -> bool:
 
 def fresh_for_s(interval_s: float) -> float:
     """How old something may be that is renewed every interval_s."""
-    return max(FRESH_LEAST_S, MISSED_INTERVALS * interval_s)
+    return min(max(FRESH_LEAST_S, MISSED_INTERVALS * interval_s), FRESH_MOST_S)
 
 
 def unix_s(snapshot: Snapshot, monotonic_s: float) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -15,6 +16,10 @@ from fencer.exporter.web_config import WebConfig
 from fencer.readings import Source
 from fencer.status_page.page import CONTENT_SECURITY_POLICY, render
 
+REUSE_S: Final = 0.25
+"""Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
+second. A scraper comes every few seconds and never sees an answer that was made for another."""
+_REUSED_MOST: Final = 8
 _TEXT: Final = "text/plain; charset=utf-8"
 _COMPRESS_FROM_BYTES: Final = 1024
 _HEADERS: Final = (
@@ -29,13 +34,21 @@ class Answers:
     """read: both files. registry: what /metrics shows. said: takes a sentence for whoever reads the log."""
 
     def __init__(
-        self, registry: CollectorRegistry, read: Source, version: str, config: WebConfig, said: Callable[[str], None]
+        self,
+        registry: CollectorRegistry,
+        read: Source,
+        version: str,
+        config: WebConfig,
+        said: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._read = read
         self._version = version
         self._config = config
         self._said = said
+        self._clock = clock
+        self._made: dict[tuple[str, str, bool], tuple[float, Answer]] = {}
 
     async def __call__(self, request: Request) -> Answer:
         """Never raises."""
@@ -44,7 +57,7 @@ class Answers:
                 await asyncio.sleep(0)
                 challenge = ("WWW-Authenticate", 'Basic realm="halvm-exporter", charset="UTF-8"')
                 return self._with_headers(_said(HTTPStatus.UNAUTHORIZED, challenge))
-            return self._with_headers(_compressed(self._answer(request), request))
+            return self._with_headers(self._answer(request))
         except UsageError:  # the web configuration is wrong, and has been told
             return _said(HTTPStatus.SERVICE_UNAVAILABLE)
         except Exception as error:  # noqa: BLE001 - one request shall not cost the others theirs
@@ -59,13 +72,31 @@ class Answers:
         match request.path:
             case "/metrics":
                 encode, content_type = choose_encoder(request.headers.get("accept", ""))
-                return Answer(HTTPStatus.OK, content_type, encode(self._registry), (("Vary", "Accept"),))
+                vary = (("Vary", "Accept, Accept-Encoding"),)
+                return self._reused(
+                    request, content_type, lambda: Answer(HTTPStatus.OK, content_type, encode(self._registry), vary)
+                )
             case "/":
-                body = render(self._read(), self._version).encode("utf-8", "replace")
-                policy = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-                return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))
+                return self._reused(request, "", self._page)
             case _:
                 return _said(HTTPStatus.OK)
+
+    def _page(self) -> Answer:
+        body = render(self._read(), self._version).encode("utf-8", "replace")
+        policy = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))
+
+    def _reused(self, request: Request, kind: str, make: Callable[[], Answer]) -> Answer:
+        gzipped = _takes_gzip(request.headers.get("accept-encoding", ""))
+        key = (request.path, kind, gzipped)
+        now = self._clock()
+        at, answer = self._made.get(key, (-REUSE_S, None))
+        if answer is None or now - at >= REUSE_S:
+            answer = _compressed(make()) if gzipped else make()
+            if len(self._made) >= _REUSED_MOST:
+                self._made.clear()
+            self._made[key] = (self._clock(), answer)
+        return answer
 
     def _with_headers(self, answer: Answer) -> Answer:
         wanted = {name: (name, value) for name, value in (*_HEADERS, *answer.headers, *self._config.settings().headers)}
@@ -76,8 +107,8 @@ def _said(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
     return Answer(status, _TEXT, f"{status.value} {status.phrase}\n".encode(), headers)
 
 
-def _compressed(answer: Answer, request: Request) -> Answer:
-    if len(answer.body) < _COMPRESS_FROM_BYTES or not _takes_gzip(request.headers.get("accept-encoding", "")):
+def _compressed(answer: Answer) -> Answer:
+    if len(answer.body) < _COMPRESS_FROM_BYTES:
         return answer
     body = gzip.compress(answer.body, compresslevel=1, mtime=0)
     return answer._replace(body=body, headers=(*answer.headers, ("Content-Encoding", "gzip")))

@@ -97,8 +97,10 @@ class Server:
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             if len(self._connections) >= CONNECTIONS_MOST:
-                next(iter(self._connections)).cancel()
-                await asyncio.sleep(0)  # it closes
+                giving_way = next(iter(self._connections))
+                del self._connections[giving_way]
+                giving_way.cancel()
+                await asyncio.wait((giving_way,), timeout=_ACCEPT_PAUSE_S)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = str(address[0]) if isinstance(address, tuple) else ""
             task = asyncio.create_task(self._converse(connection, peer))
@@ -149,6 +151,7 @@ class Server:
                 await _linger(reader, writer)
                 return
             parser.start_next_cycle()
+            await asyncio.sleep(0)  # who sends many requests at once waits for the others between two
             wait_s = IDLE_S
 
     def _mark(self, *, busy: bool) -> None:
@@ -167,7 +170,10 @@ class Server:
             *((("Connection", "close"),) if self._stopping.is_set() else ()),
         ]
         async with asyncio.timeout(ANSWER_S):
-            writer.write(parser.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
+            writer.write(
+                parser.send(h11.Response(status_code=answer.status, headers=headers, reason=answer.status.phrase))
+                or b""
+            )
             body = memoryview(b"" if head else answer.body)
             for at in range(0, len(body), _CHUNK_BYTES):
                 writer.write(parser.send(h11.Data(data=bytes(body[at : at + _CHUNK_BYTES]))) or b"")
@@ -187,7 +193,7 @@ async def _next_request(
         while True:
             event = parser.next_event()
             if event is h11.NEED_DATA:
-                data = await reader.read(_CHUNK_BYTES)
+                data = await reader.read(HEADER_BYTES_MOST)
                 limit.reschedule(min(limit.when() or loop.time(), loop.time() + REQUEST_S))
                 parser.receive_data(data)
             elif isinstance(event, h11.Request):

@@ -123,10 +123,13 @@ class _UnknownSchema(Exception):
 def _content(path: Path) -> bytes:
     """Of a regular file that is not too long. Raises OSError, ValueError. Waits for nobody: it may be a FIFO."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with open(fd, "rb") as file:  # noqa: PTH123
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError("not a regular file")
-        content = file.read(SNAPSHOT_BYTES_MOST + 1)
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(SNAPSHOT_BYTES_MOST + 1)
+    finally:
+        os.close(fd)
     if len(content) > SNAPSHOT_BYTES_MOST:
         raise ValueError(f"longer than {SNAPSHOT_BYTES_MOST} bytes")
     return content

@@ -66,7 +66,7 @@ class Families:
 
 
 def label_value(text: str) -> str:
-    """As it may stand in an exposition: UTF-8 can write it, and it is no longer than somebody wants to read."""
+    """As it may stand in an exposition: on one line, and no longer than somebody wants to read."""
     if len(text) > LABEL_CHARACTERS:
         text = text[: LABEL_CHARACTERS - 1] + "…"
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

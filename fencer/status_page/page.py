@@ -105,7 +105,7 @@ def _verdict(found: list[Finding], readings: Readings) -> Markup:
             " ",
             finding.text,
             element("br") if finding.remedy else None,
-            element("code", finding.remedy) if finding.remedy else None,
+            element("span", finding.remedy, class_="soft") if finding.remedy else None,
         )
         for finding in found
     ]
@@ -169,9 +169,7 @@ def _matrix(snapshot: Snapshot) -> Markup:
     known = {node.key for node in nodes}
     strangers = any(key.key not in known for lun in snapshot.luns for key in lun.keys)
     headings = [element("th", "LUN", scope="col")]
-    headings += [
-        element("th", node.name + (" (here)" if node.name == snapshot.node else ""), scope="col") for node in nodes
-    ]
+    headings += [element("th", _heading(node, snapshot), scope="col") for node in nodes]
     headings += [element("th", "Others", scope="col")] if strangers else []
     headings += [element("th", "Reservation", scope="col")]
     rows = [_matrix_row(lun, snapshot, known, strangers=strangers) for lun in snapshot.luns]
@@ -183,17 +181,21 @@ def _matrix_row(lun: LunSnapshot, snapshot: Snapshot, known: set[str], *, strang
     name = element("th", _lun_name(lun), scope="row")
     if not readable_now(lun, snapshot):
         across = str(len(snapshot.nodes) + 1 + strangers)
-        return element(
-            "tr", name, element("td", _mark("unknown", "bad"), f" {lun.error or 'not read lately'}", colspan=across)
-        )
-    cells = [element("td", _cell(lun, node)) for node in snapshot.nodes]
+        why = f" {lun.error or 'not read lately'}"
+        return element("tr", name, element("td", _mark("unknown", "bad"), why, colspan=across, class_="wide"))
+    cells = [element("td", _cell(lun, node), data_of=_heading(node, snapshot)) for node in snapshot.nodes]
     if strangers:
         others = [key.key for key in lun.keys if key.key not in known]
         cells.append(
             element("td", _mark(str(len(others)), "warn"), " ", words.names(others)) if others else element("td")
         )
-    held = element("td", lun.type, element("br"), element("span", f"generation {lun.generation}", class_="soft"))
-    return element("tr", name, *cells, held if lun.type else element("td", _mark("none", "bad")))
+    generation = element("span", f"generation {lun.generation}", class_="soft")
+    held = joined((lun.type or _mark("none", "bad"), element("br"), generation))
+    return element("tr", name, *cells, element("td", held, data_of="Reservation", class_="wide"))
+
+
+def _heading(node: NodeSnapshot, snapshot: Snapshot) -> str:
+    return f"{node.name} (here)" if node.name == snapshot.node else node.name
 
 
 def _cell(lun: LunSnapshot, node: NodeSnapshot) -> Markup:
@@ -215,8 +217,10 @@ def _paths(snapshot: Snapshot) -> Markup:
         up = sum(path.up for path in lun.paths)
         css = "good" if up and up == len(lun.paths) else "warn" if up > 1 else "bad"
         paths = element("ul", *(element("li", _path(path)) for path in lun.paths), class_="paths")
-        total = element("td", _mark(f"{up} of {len(lun.paths)} up", css))
-        rows.append(element("tr", element("th", lun.name or lun.wwid, scope="row"), total, element("td", paths)))
+        total = element("td", _mark(f"{up} of {len(lun.paths)} up", css), class_="wide")
+        rows.append(
+            element("tr", element("th", lun.name or lun.wwid, scope="row"), total, element("td", paths, class_="wide"))
+        )
     return element(
         "div",
         element("table", element("tbody", *rows)),
@@ -245,11 +249,14 @@ def _watchdog(snapshot: Snapshot, readings: Readings, *, stale: bool) -> Markup:
     if watchdog.armed and watchdog.last_keepalive_monotonic_s > 0 and not stale:
         fed_s = max(0.0, snapshot.written_monotonic_s - watchdog.last_keepalive_monotonic_s)
         left_s = max(0.0, watchdog.timeout_s - fed_s)
+        seen_s = readings.snapshot.age_s or 0.0
         bar = element(
             "meter", min="0", max=f"{watchdog.timeout_s:g}", low=f"{watchdog.timeout_s / 3:g}",
             optimum=f"{watchdog.timeout_s:g}", value=f"{left_s:g}", aria_label="time left",
         )  # fmt: skip
-        rows.append(("Time left", joined((bar, f" fed {words.duration(fed_s)} before, {words.duration(left_s)} left"))))
+        rows.append(
+            ("Time left", joined((bar, f" {words.duration(left_s)} left when last seen, {words.duration(seen_s)} ago")))
+        )
     if watchdog.keepalives:
         late = f", {words.count(watchdog.late_keepalives, 'late one')}" if watchdog.late_keepalives else ", none late"
         text = f"{words.duration(watchdog.worst_gap_s)} among {words.count(watchdog.keepalives, 'keepalive')}{late}"
@@ -330,7 +337,10 @@ def _event(event: Event, now: float) -> Markup:
         css = "warn"
     began = event.at_unix_s
     when = element("p", f"{words.moment(began, now)} · {words.ago(began, now)}", class_="soft")
-    what = element("p", element("strong", _what(event)), " ", _mark(word, css), f" in {words.duration(event.took_s)}")
+    ended = joined((" ", _mark(word, css), f" in {words.duration(event.took_s)}"))
+    if event.kind is EventKind.SELF_FENCE:  # the outcome of a self-fence is the reset that follows
+        css, ended = "bad", Markup("")
+    what = element("p", element("strong", _what(event)), ended)
     proof: Markup | None = None
     if event.kind is EventKind.FENCE:
         weak = " (by a plain PREEMPT: commands it had queued may still have landed)" if event.weak else ""

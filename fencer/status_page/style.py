@@ -23,12 +23,13 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .verdict p, .verdict ul { color: var(--ink); margin: .25rem 0 0; padding: 0; list-style: none; }
 .verdict li { padding: .5rem 0; border-top: 1px solid var(--line); }
 .verdict li:first-child { border: 0; }
+.verdict .mark { background: none; padding: 0; }
 .verdict.good { background: var(--good-bg); color: var(--good); }
 .verdict.warn { background: var(--warn-bg); color: var(--warn); }
 .verdict.bad { background: var(--bad-bg); color: var(--bad); }
 .verdict.idle { background: var(--idle-bg); color: var(--ink); }
 .mark { display: inline-block; border-radius: .25rem; padding: 0 .375rem; font-size: .875rem; font-weight: 600;
-  background: var(--idle-bg); }
+  white-space: nowrap; background: var(--idle-bg); }
 .mark.good { background: var(--good-bg); color: var(--good); }
 .mark.warn { background: var(--warn-bg); color: var(--warn); }
 .mark.bad { background: var(--bad-bg); color: var(--bad); }
@@ -59,6 +60,15 @@ details ol { margin: 0; padding-left: 1.5rem; font-size: .875rem; }
 a { color: var(--link); }
 .old { opacity: .8; }
 @media (max-width: 30rem) { body { padding: .75rem; } section { padding: .75rem; }
-  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  thead { display: none; }
+  tbody, table { display: block; }
+  tbody tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .25rem .75rem;
+    padding: .5rem 0; border-top: 1px solid var(--line); }
+  tbody tr:first-child { border: 0; padding-top: 0; }
+  tbody th, tbody td { display: block; border: 0; padding: 0; }
+  tbody th, td.wide { grid-column: 1 / -1; }
+  td[data-of]::before { content: attr(data-of); display: block; color: var(--soft); font-size: .875rem; }
+  .wwid { max-width: none; } }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 """
