@@ -102,12 +102,12 @@ class Scribe:
     # --- what is written --------------------------------------------------------------------------------------------
 
     def _record(self, record: SelfFence) -> Recorded:
-        self._write_line(Line(Level.ERROR, f"self-fence: {record.reason}"))
         problem = ""
         try:
             write_last(self._config.settings.record_dir, record)
         except OSError as error:
             problem = f"{self._config.settings.record_dir}: {error.strerror}"
+        self._write_line(Line(Level.ERROR, f"self-fence: {record.reason}"))
         # Whether the reset came is for the next boot to say.
         event = self._event(EventKind.SELF_FENCE, self._config.node, "reset", Outcome.UNKNOWN, record.reason)
         self._journal(event)
