@@ -30,6 +30,9 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
 """What a label can be, where the code says so: a matcher for anything else never matches."""
 
 
+_PROMETHEUS: Final = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate", "severity"}}
+
+
 class Selector(NamedTuple):
     """A metric and its matchers: (label, operator, value)."""
 
@@ -40,7 +43,7 @@ class Selector(NamedTuple):
 def selectors(expression: str) -> Iterator[Selector]:
     """Every series selector in it."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', lambda text: '"' + "_" * (len(text[0]) - 2) + '"', expression)
-    for found in re.finditer(r"\b(?:[a-z_]+:)?(?:halvm_\w+(?::\w+)?|up)\b", bare):
+    for found in re.finditer(r"\b(?:[a-z_]+:)?(?:halvm_\w+(?::\w+)?|up|ALERTS)\b", bare):
         matchers = re.match(r"\{([^}]*)\}", bare[found.end() :])
         given = expression[found.end() + 1 : found.end() + matchers.end() - 1] if matchers else ""
         yield Selector(found[0], tuple(re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"', given)))
@@ -62,7 +65,7 @@ def labels_of(name: str) -> frozenset[str] | None:
                 return SCRAPED.union(metric.labels, {"le"})
         elif name == metric.name:
             return SCRAPED.union(metric.labels)
-    return SCRAPED if name == "up" else None
+    return _PROMETHEUS.get(name)
 
 
 def complaints(expression: str, recorded: dict[str, frozenset[str]], variables: frozenset[str]) -> list[str]:
