@@ -1,4 +1,4 @@
-"""packaging/grafana/fence-halvm.json: can be imported, asks for what exists, and shows something of our golden metrics."""
+"""packaging/grafana/fence-halvm.json: can be imported, asks for what exists, shows something of our golden metrics."""
 
 import itertools
 import json
