@@ -8,11 +8,34 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.rig.leash import tie_to_this_process
 
-settings.register_profile("quick", max_examples=20)  # make test-fast
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
+settings.register_profile("unhurried", _UNHURRIED)
+settings.register_profile("quick", _UNHURRIED, max_examples=20)  # make test-fast
+settings.load_profile("unhurried")
+
+LONG_SUITES = (
+    "agent/test_parity.py",
+    "agent_storage",
+    "alerts",
+    "exporter/test_hostile",
+    "exporter/test_service.py",
+    "journal/test_history.py",
+    "journal/test_journal_trouble.py",
+    "journal/test_witness.py",
+    "decisions/test_duel.py",
+)
+"""What costs most processor time, whole: marked slow, so that make test-fast stays below a minute."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(LONG_SUITES):
+            item.add_marker("slow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
