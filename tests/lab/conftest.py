@@ -10,6 +10,8 @@ import pytest
 from . import level2, level3
 from .images import images_directory
 
+TIMEOUT_S = 600
+"""A test's, where it does not say otherwise: outcomes are asserted, and the processors may be shared."""
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "ip")
 
 
@@ -27,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         wanted = set(getattr(item, "fixturenames", ()))
         if {"guest", "cluster"} & wanted:
             item.add_marker("lab")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIMEOUT_S))
         if "cluster" in wanted:
             level3_modules.add(item.path)
     items.sort(key=lambda item: item.path not in level3_modules)

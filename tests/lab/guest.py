@@ -211,7 +211,7 @@ class Guest:
         except GuestError:
             return False
 
-    def wait_loaded(self, timeout_s: float = 30) -> None:
+    def wait_loaded(self, timeout_s: float = 120) -> None:
         """Returns when QEMU has taken in, or written out, the whole memory."""
         end = time.monotonic() + timeout_s
         while True:

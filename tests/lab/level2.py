@@ -232,7 +232,7 @@ def restored(shape: Shape, *, with_product: bool = True) -> Iterator[Level2Guest
             guest.recall_disks(snapshot / "disks.json")
             guest.wait_loaded()
             guest.qmp("cont")
-            guest.wait_ready(30)
+            guest.wait_ready()
             guest.wake(with_product)
             yield guest
     finally:

@@ -111,7 +111,7 @@ class Cluster:
     def is_powered(self, node: str) -> bool:
         return self.ipmitool(node, "chassis", "power", "status") == "Chassis Power is on"
 
-    def wait_powered(self, node: str, on: bool, timeout_s: float = 15) -> None:
+    def wait_powered(self, node: str, on: bool, timeout_s: float = 60) -> None:
         end = time.monotonic() + timeout_s
         while self.is_powered(node) is not on:
             if time.monotonic() > end:
@@ -234,7 +234,7 @@ def restored(*, with_product: bool = True) -> Iterator[Cluster]:
                 guest.qmp("cont")
 
             def settle(guest: Guest) -> None:
-                guest.wait_ready(30)
+                guest.wait_ready()
                 guest.wake(product is not None and guest is not cluster.storage)
 
             with ThreadPoolExecutor(len(guests)) as pool:

@@ -119,7 +119,7 @@ def start_writer(cluster: Cluster, node: str) -> Job:
     """Returns when records of this run have landed."""
     before = latest(cluster, node)
     writer = cluster.nodes[node].spawn(f"exec nice -n 19 {ORACLE} write {DISK} {node}")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while latest(cluster, node) <= before:
         if time.monotonic() > end:
             raise GuestError(f"{node} writes nothing: {writer.poll()}")
@@ -132,7 +132,7 @@ def fence_command(victim: str, command: str) -> str:
 
 
 def fence(cluster: Cluster, caller: str, victim: str, command: str) -> dict[str, Any]:
-    done = cluster.nodes[caller].run(fence_command(victim, command), timeout_s=150, check=True)
+    done = cluster.nodes[caller].run(fence_command(victim, command), timeout_s=300, check=True)
     outcome: dict[str, Any] = json.loads(done.out)
     return outcome
 
@@ -177,7 +177,7 @@ def revive(cluster: Cluster, node: str) -> None:
     cluster.ipmitool(node, "chassis", "power", "on")
     guest.wait_loaded()
     guest.qmp("cont")
-    guest.wait_ready(30)
+    guest.wait_ready()
     guest.wake(with_product=True)
     # Its iSCSI session is from before: reading waits until that has been given up and made anew.
     read = f"dd if={DISK} of=/dev/null bs=4096 count=1 iflag=direct status=none"
@@ -292,7 +292,7 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
         for node, later_s in zip(order, (0.0, skew_s), strict=True):
             other = B if node == A else A
             at = began + later_s + leads[node]
-            command = _STAMPED.format(at=at, agent=agent(other, "off", verbose="1", deadline="60"))
+            command = _STAMPED.format(at=at, agent=agent(other, "off", verbose="1", deadline="120"))
             jobs[node] = cluster.nodes[node].spawn(fence_command(other, command))
         with ThreadPoolExecutor(2) as pool:
             ends = dict(zip(jobs, pool.map(lambda node: _end(cluster, node, jobs[node]), jobs), strict=True))
@@ -320,9 +320,9 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
 def _end(cluster: Cluster, node: str, job: Job) -> dict[str, Any] | None:
     """What the oracle says of this node's fence; None where the node was switched off under it."""
     try:
-        done = job.wait(120)
+        done = job.wait(300)
     except GuestError:
-        cluster.wait_powered(node, on=False, timeout_s=5)
+        cluster.wait_powered(node, on=False)
         return None
     outcome: dict[str, Any] = (
         json.loads(done.out) if done.rc == 0 else {"rc": 99, "mark": None, "output": done.out + done.err}
@@ -432,7 +432,7 @@ def trial(cluster: Cluster, fault: Fault, chance: random.Random) -> Trial:
     moment_s, long_s = chance.uniform(0.2, 4), chance.uniform(0.5, 3)
     forget_records(cluster)
     writers = {node: start_writer(cluster, node) for node in NODES}
-    options = {"proof": proof, "deadline": "60"}
+    options = {"proof": proof, "deadline": "120"}
     if fault is Fault.LOSS:
         options |= {"ipaddr": "10.9.2.254", "ipport": _lossy_port(cluster, victim, chance.randrange(1 << 16))}
     command = agent(victim, "off", **options)
