@@ -15,11 +15,12 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
 
 from fencer.errors import FenceError
 from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, StepTotal, Total
+from fencer.light_typing import Final, NamedTuple
 from fencer.model import Proof
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
@@ -27,6 +28,8 @@ ROWS: Final = 100_000
 BYTES: Final = 64 << 20
 BUSY_S: Final = 4.0
 """How long append waits for other writers."""
+READER_PATIENCE_S: Final = 0.1
+"""How long a reader asks again while a writer comes or goes."""
 
 SCHEMA: Final = 2
 TARGETS: Final = 1000
@@ -338,20 +341,39 @@ class Journal:
         try:
             if not self._exists():
                 raise JournalError(f"journal: {self.path}: there is none yet")
-            # The last writer that closed it has emptied the log and taken it away. SQLite would then want to make one,
-            # which a reader may not. Without a log the file alone is the journal.
-            alone = not os.path.exists(f"{self.path}-wal")  # noqa: PTH110
             before = self._mark()
+            db, version, alone = self._open_for_reading()
+            try:
+                yield Snapshot(db, version)
+            finally:
+                db.close()
+                if alone and self._mark() != before:  # whatever was read, or found wrong with it, means nothing
+                    raise JournalError(f"journal: {self.path}: changed while it was read: try again")
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+            raise self._unusable(error) from error
+
+    def _open_for_reading(self) -> tuple[sqlite3.Connection, int, bool]:
+        """In a transaction, with its schema, and whether the file stands alone.
+
+        The last writer that closed it has emptied the log and taken it away. SQLite would then want to make one, which
+        a reader may not. Without a log the file alone is the journal. While a writer comes or goes there is a moment
+        when SQLite finds neither the one nor the other ("attempt to write a readonly database"): it is asked again.
+        """
+        until = time.monotonic() + READER_PATIENCE_S
+        while True:
+            alone = not os.path.exists(f"{self.path}-wal")  # noqa: PTH110
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
                 db.execute("BEGIN")
-                yield Snapshot(db, self._version(db))
-            finally:
+                return db, self._version(db), alone
+            except sqlite3.OperationalError:
                 db.close()
-            if alone and self._mark() != before:
-                raise JournalError(f"journal: {self.path}: changed while it was read: try again")
-        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
-            raise self._unusable(error) from error
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.002)
+            except BaseException:
+                db.close()
+                raise
 
     # --- both -----------------------------------------------------------------------------------------------------
 

@@ -382,10 +382,11 @@ def test_an_unprivileged_reader_follows_writers_that_come_and_go(public: str) ->
                     counted = sum(total.events for total in moment.totals())
                     assert len(moment.page(limit=10_000)) == counted
             except JournalError as error:
-                assert "changed while it was read" in str(error), error
+                assert "corrupt" not in str(error), error  # a writer came or went: it is asked again
                 continue
             assert counted >= last
             last = counted
+        assert last > 0
 
     pid = start(follows)
     os.close(stop_read)
