@@ -147,7 +147,10 @@ class Observation:
             lun.tell_silence(now)
 
     def list(self) -> None:
-        """Compares the kernel's paths with those watched. A disk that has another's name now is another path."""
+        """Compares the kernel's paths with those watched. A disk that has another's name now is another path.
+
+        All is told again each time, so that a policy that begins anew need not wait for a change.
+        """
         found = self._list_paths()
         now = self._clock()
         new: list[PathWatch] = []
@@ -162,6 +165,8 @@ class Observation:
                 new.append(kept[name])
             self._paths[wwid] = kept
         self._send(LunsListed(now, tuple(self._listed(wwid) for wwid in self._luns)))
+        for path in self._all_paths():
+            path.repeat()
         for path in new:
             _start(path.run, path.path.name)
 

@@ -183,6 +183,12 @@ class PathWatch:
             if why:
                 self._send(Registered(self.lun.wwid, self.path.name, at_s, why))
 
+    def repeat(self) -> None:
+        """Says again that the path is registered, if it is: for a policy that has begun anew meanwhile."""
+        with self._lock:
+            if self.registered and not self._ended.is_set():
+                self._send(PathRegistered(self.lun.wwid, self.path.name, self._clock()))
+
     def tell_overdue(self, now: float) -> None:
         """Reports a command that has not ended in its time as a loss, once. It is not asked again while it hangs."""
         with self._lock:

@@ -18,7 +18,14 @@ from fencer.watchdog import observers
 from fencer.watchdog.observers import observe
 from fencer.watchdog.paths import KernelPath, PathLister
 from fencer.watchdog.policy import Policy
-from fencer.watchdog.settings import ObserverSettings, PolicySettings, TargetReset, Timing, loss_bound_s
+from fencer.watchdog.settings import (
+    ObserverSettings,
+    PolicySettings,
+    TargetReset,
+    Timing,
+    loss_bound_s,
+    preempt_bound_s,
+)
 from fencer.watchdog.sightings import LunSeen, PathSeen, Registered, RegistrationFailed
 from fencer.worker import Crashed, Worker
 
@@ -54,7 +61,7 @@ def cost() -> dict[str, float]:
 observers.PathLister = OurPaths
 worker = Worker.spawn(lambda channel: observe(ObserverSettings(storage, timing, on_target_reset), channel))
 policy = Policy(PolicySettings(timing, on_target_reset=on_target_reset), time.monotonic())
-tell("began", bound_s=loss_bound_s(timing, 0.0))
+tell("began", bound_s=loss_bound_s(timing, 0.0), preempt_bound_s=preempt_bound_s(timing, 0.0))
 states: dict[str, object] = {}
 last = None
 next_cost_s = 0.0

@@ -378,6 +378,16 @@ def test_a_new_path_is_listed_and_registered(process: Process) -> None:
     assert process.target.keys.count(A) == 2
 
 
+def test_a_policy_that_begins_anew_hears_all_again(process: Process) -> None:
+    process.wait(PathRegistered, path="a")
+    with process.heard:
+        process.seen.clear()
+    process.wait(LunsListed)
+    process.wait(PathRegistered, path="a")
+    process.wait(LunSeen, standing=Standing.REGISTERED)
+    assert not [one for one in process.seen if isinstance(one, Registered)]
+
+
 def test_a_removed_path_is_gone(process: Process) -> None:
     process.wait(PathRegistered, path="a")
     process.names.clear()
