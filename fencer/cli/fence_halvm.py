@@ -5,15 +5,16 @@ import resource
 import signal
 import sys
 import syslog
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from fencer.cli.process_age import process_age_s
 from fencer.errors import UsageError
 from fencer.light_typing import TYPE_CHECKING, BinaryIO, TextIO
 from fencer.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
 
 if TYPE_CHECKING:
     from fencer.cli.witness import Witness
-    from fencer.worker import Channel, Job, Workers
+    from fencer.worker import Channel, Job
 
 NAME = "fence_halvm"
 
@@ -22,7 +23,7 @@ def main() -> int:
     """Entry point. Returns the exit status."""
     syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_DAEMON)
     _open_closed_streams()
-    status = Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ).run()
+    status = Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ, process_age_s).run()
     for stream in (sys.stdout, sys.stderr):
         _give_up_unwritten(stream)
     return status
@@ -60,12 +61,15 @@ class Agent:
         stdout: TextIO,
         stderr: TextIO,
         environ: Mapping[str, str],
+        age_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """age_s: how long ago the call began, when asked."""
         self._argv = argv
         self._stdin = stdin
         self._stdout = stdout
         self._stderr = stderr
         self._environ = environ
+        self._age_s = age_s
 
     def run(self) -> int:
         """Never raises: whatever happens ends in a sentence and an exit status."""
@@ -130,25 +134,28 @@ class Agent:
         witness = _witness(given.values)  # before the children: it must hold nothing of theirs
         workers = Workers(_apart(_power_job, witness), _apart(_storage_job, witness))
         try:
-            self._warm_up(given.values, workers)
-            from fencer.cli.action import Performer  # noqa: PLC0415 - while the children warm up
+            wanted = self._will_fence(given.values)
+            if wanted and given.values.get("ip"):
+                workers.need_power()  # it loads pyghmi while we read the options
+            from fencer.cli.action import Performer  # noqa: PLC0415
             from fencer.cli.report import Report  # noqa: PLC0415
 
+            if wanted and (given.values.get("devices") or given.values.get("vg")):
+                workers.need_storage()  # after the imports: it needs most of them, too, and inherits them
             quiet = given.values.get("quiet") == "1"
             report = Report(self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity)
-            return Performer(given, workers, report, self._environ, witness).perform()
+            return Performer(given, workers, report, self._environ, witness, self._age_s).perform()
         finally:
             workers.drop()
 
     @staticmethod
-    def _warm_up(values: Mapping[str, str], workers: "Workers") -> None:
-        """Starts the children that will be wanted: they load their libraries while we read the options."""
-        if values.get("dry_run") == "1" or values.get("action", "").lower() in ("validate-all", "list", "list-status"):
-            return
-        if values.get("devices") or values.get("vg"):
-            workers.need_storage()
-        if values.get("ip"):
-            workers.need_power()
+    def _will_fence(values: Mapping[str, str]) -> bool:
+        """Whether children will be wanted, as far as that can be told before the options are read."""
+        return values.get("dry_run") != "1" and values.get("action", "").lower() not in (
+            "validate-all",
+            "list",
+            "list-status",
+        )
 
 
 def _witness(values: Mapping[str, str]) -> "Witness | None":

@@ -1,0 +1,38 @@
+"""The deadline counts from the start of the process, not from when Python has loaded."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fencer.cli.action import time_left_s
+from fencer.cli.process_age import process_age_s
+
+ASK = """
+import sys, time
+from fencer.cli.process_age import process_age_s
+time.sleep(float(sys.argv[1]))
+print(process_age_s())
+"""
+
+
+@pytest.mark.parametrize("slept_s", [0.0, 0.5])
+def test_the_age_is_between_what_was_slept_and_what_the_caller_waited(slept_s):
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(slept_s)], capture_output=True, text=True, check=True, timeout=60
+    )
+    tick_s = 0.01
+    assert slept_s <= float(done.stdout) <= time.monotonic() - began + tick_s
+
+
+def test_the_age_grows():
+    before = process_age_s()
+    time.sleep(0.05)
+    assert process_age_s() > before > 0
+
+
+@pytest.mark.parametrize(("spent_s", "left_s"), [(0.0, 30.0), (2.0, 28.0), (15.0, 15.0), (400.0, 15.0)])
+def test_a_slow_start_takes_at_most_half_of_the_deadline(spent_s, left_s):
+    assert time_left_s(30.0, spent_s) == left_s
