@@ -3,7 +3,6 @@
 Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``}``, ``key: value``, ``#`` comments.
 """
 
-import re
 from collections.abc import Iterable
 
 from fencer.errors import UsageError
@@ -11,7 +10,7 @@ from fencer.host_names import match_host_names
 from fencer.light_typing import NamedTuple
 from fencer.storage.keys import NodeIdentity
 
-_SECTION_START = re.compile(r"([A-Za-z0-9_.-]+)\s*\{")
+_SECTION_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class CorosyncCluster(NamedTuple):
@@ -45,8 +44,8 @@ def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        if start := _SECTION_START.fullmatch(line):
-            sections.append(start[1])
+        if (section := _section_start(line)) is not None:
+            sections.append(section)
             if sections == ["nodelist", "node"]:
                 current = {}
         elif line == "}":
@@ -66,6 +65,12 @@ def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
     if sections:
         raise UsageError(f"corosync_conf: {source} line {number}: section {sections[-1]} is not closed: add a brace")
     return CorosyncCluster(cluster_name, tuple(nodes))
+
+
+def _section_start(line: str) -> str | None:
+    """The section's name in ``name {``; None for any other line."""
+    name = line.removesuffix("{").rstrip()
+    return name if line.endswith("{") and name and _SECTION_NAME_CHARACTERS.issuperset(name) else None
 
 
 def find_local_identity(cluster: CorosyncCluster, host_names: Iterable[str]) -> NodeIdentity | None:

@@ -5,9 +5,9 @@ The order is: parse, merge, ``check``, ``with_defaults``. Behaviour follows Fenc
 (``process_input``, ``check_input``); what differs is listed in tests/contract/test_peer_difference.py.
 """
 
-import getopt
 from collections.abc import Iterator, Mapping, Sequence
 
+from fencer.command_line import read_command_line
 from fencer.errors import UsageError
 from fencer.light_typing import BinaryIO, Final, NamedTuple
 from fencer.options import ACTIONS, BY_NAME, OPTIONS, Effect, Kind, Option
@@ -44,17 +44,13 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
 
     Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag.
     """
-    letters = "".join(row.letter + (":" if row.argument else "") for row in OPTIONS if row.letter)
-    longs = [row.long + ("=" if row.argument else "") for row in OPTIONS]
     try:
-        given, rest = getopt.gnu_getopt(list(argv), letters, longs)
-    except getopt.GetoptError as error:
-        raise UsageError(f"Command line: {_readable(error.msg)}: see --help") from error
-    by_argument = {f"--{row.long}": row for row in OPTIONS} | {f"-{row.letter}": row for row in OPTIONS if row.letter}
+        given, rest = read_command_line(argv)
+    except UsageError as error:
+        raise UsageError(f"Command line: {_readable(str(error))}: see --help") from error
     values: dict[str, str] = {}
     flags_v = 0
-    for argument, text in given:
-        row = by_argument[argument]
+    for row, text in given:
         values[row.name] = text if row.argument else "1"
         flags_v += row.name == "verbose"
     warnings: list[str] = []

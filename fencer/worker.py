@@ -5,15 +5,17 @@ hang runs in a child that the parent can abandon at any time: it is killed, neve
 the parent's standard streams, so that a caller that reads them to their end is not kept waiting by an abandoned child.
 
 Messages are pickled objects, one per datagram of a SOCK_SEQPACKET pair: a killed child never leaves half a message.
+What pickle and socket themselves are made of is imported here: their Python halves load regular expressions and
+selectors, which nobody needs, at every start.
 """
 
 import fcntl
 import os
-import pickle
 import select
 import signal
-import socket
 import time
+from _pickle import dumps, loads
+from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable
 
 from fencer.errors import FenceError, UsageError
@@ -35,7 +37,7 @@ class Crashed(NamedTuple):
 class Channel:
     """The child's end."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket) -> None:
         self._sock = sock
 
     def fileno(self) -> int:
@@ -44,14 +46,14 @@ class Channel:
     def send(self, message: object) -> None:
         """Reports to the parent. When the parent is gone the child ends: nobody would act on what it does."""
         try:
-            self._sock.send(pickle.dumps(message))
+            self._sock.send(dumps(message))
         except OSError:
             os._exit(1)
 
     def receive(self) -> object:
         """Waits for the parent's next message; None when the parent closed its end."""
         data = self._sock.recv(MESSAGE_BYTES)
-        message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own parent holds the other end
+        message: object = loads(data) if data else None
         return message
 
 
@@ -93,7 +95,7 @@ class Lifeline:
 class Worker:
     """The parent's view of one child."""
 
-    def __init__(self, pid: int, sock: socket.socket, lifeline: Lifeline) -> None:
+    def __init__(self, pid: int, sock: socket, lifeline: Lifeline) -> None:
         self.pid = pid
         self._sock = sock
         self._lifeline = lifeline
@@ -106,7 +108,7 @@ class Worker:
         siblings: workers of this parent; the child must not keep their sockets and lifelines open, or their end, or
         the parent's, would go unnoticed.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         lifeline = Lifeline()
         pid = os.fork()
         if pid:
@@ -134,7 +136,7 @@ class Worker:
     def send(self, message: object) -> None:
         """Sends to the child. A child that is gone is noticed by receive, not here."""
         try:
-            self._sock.send(pickle.dumps(message), socket.MSG_DONTWAIT)
+            self._sock.send(dumps(message), MSG_DONTWAIT)
         except OSError:
             return
 
@@ -145,7 +147,7 @@ class Worker:
         except OSError:
             return None
         try:
-            message: object = pickle.loads(data) if data else None  # noqa: S301 - only our own child holds the other end
+            message: object = loads(data) if data else None
         except Exception as error:  # noqa: BLE001 - unpickling raises whatever it likes
             return Crashed(f"unreadable message from a worker: {type(error).__name__}")
         return message

@@ -1,7 +1,6 @@
 """Which cluster this node is in, as far as the configuration files say: for key derivation and for calls by hand."""
 
 import os
-import socket
 
 from fencer.errors import UsageError
 from fencer.host_names import match_host_names
@@ -68,7 +67,7 @@ def read_membership(cluster_conf: str | None, local_node: str | None, corosync_c
 
 
 def _host_names() -> tuple[str, ...]:
-    full = socket.gethostname()
+    full = os.uname().nodename
     return tuple(dict.fromkeys((full, full.partition(".")[0])))
 
 

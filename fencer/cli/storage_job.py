@@ -6,9 +6,7 @@ from fencer.fence import StorageOrder
 from fencer.observations import LunsIdentified
 from fencer.storage import procedure
 from fencer.storage.goal import StorageGoal
-from fencer.storage.marker import read_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.unfencing import past, unfence
 from fencer.worker import Channel
 
 
@@ -32,10 +30,15 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:
         case StorageGoal.FENCE if own is not None and target is not None:
             procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair)
         case StorageGoal.REGISTER if own is not None:
+            from fencer.storage.unfencing import unfence  # noqa: PLC0415 - a fence needs none of it
+
             unfence(opened, settings, own, emit, deadline)
         case StorageGoal.STATUS if target is not None:
             procedure.status(opened, target, emit, deadline)
         case StorageGoal.MONITOR:
+            from fencer.storage.marker import read_marker  # noqa: PLC0415
+            from fencer.storage.unfencing import past  # noqa: PLC0415
+
             found = read_marker(settings.state_dir)
             procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline)
         case _:

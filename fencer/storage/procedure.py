@@ -1,6 +1,5 @@
 """What a storage worker does from its first look to its last, on LUNs that somebody else opened."""
 
-import threading
 from collections.abc import Callable, Sequence
 
 from fencer.errors import StorageError
@@ -205,6 +204,8 @@ def _side_by_side(luns: Sequence[LogicalUnit], work: Callable[[LogicalUnit], Non
     if len(luns) == 1:
         work(luns[0])
         return
+    import threading  # noqa: PLC0415 - a single LUN needs none
+
     threads = [threading.Thread(target=work, args=(lun,), daemon=True) for lun in luns]
     for thread in threads:
         thread.start()
