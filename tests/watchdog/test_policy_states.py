@@ -213,7 +213,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
 
 PolicyMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
-TestPolicyStates = PolicyMachine.TestCase
+TestPolicyStates = pytest.mark.slow(PolicyMachine.TestCase)
 
 
 # --- exhaustively, in a small world --------------------------------------------------------------------------------
