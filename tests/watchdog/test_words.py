@@ -1,0 +1,214 @@
+"""What an operator types, and the files and the unit around it."""
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fencer.cli.watchdogd_words import duration_s
+from fencer.errors import UsageError
+from fencer.watchdog import control
+from fencer.watchdog.config import BY_NAME
+from fencer.watchdog.control import ControlSocket, Pause, Resume
+from fencer.watchdog.last import SelfFence, read_last, write_last
+from fencer.watchdog.snapshot import PolicyState, Snapshot, WatchdogSnapshot
+from fencer.watchdog.snapshot_file import read_snapshot, write_snapshot
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "packaging/halvm-watchdogd.service"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+ARMED = WatchdogSnapshot("/dev/watchdog0", "i6300ESB timer", True, False, 5.0, 1.7, 12, 3.0, 1.8, 0)
+
+
+def snapshot(state: PolicyState, boot_id: str = BOOT_ID, age_s: float = 0.0) -> Snapshot:
+    now = time.monotonic() - age_s
+    return Snapshot(
+        boot_id, 1, "0", "serv-0001", "0xa1", time.time(), now, 0.0, 1.0, state, ("a reason",), 10.0, None, 2.0, 24.0,
+        None, ARMED, (), (), 0, "", 0.0, 0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    path = tmp_path / "watchdogd.toml"
+    more = 'watchdog = "none"\nself_fence = "none"\nlocal_key = "0xa1"\n'
+    path.write_text(f'vg = "shared_vg"\nstate_dir = "{tmp_path}/run"\nrecord_dir = "{tmp_path}/lib"\n{more}')
+    return path
+
+
+def halvm_watchdogd(*words: object) -> tuple[int, str, str]:
+    command = [sys.executable, str(ROOT / "agents/halvm_watchdogd.py"), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (PolicyState.KEEPALIVE, 0),
+        (PolicyState.PAUSED, 0),
+        (PolicyState.DEGRADED, 2),
+        (PolicyState.STARTING, 2),
+        (PolicyState.SELF_FENCE, 1),
+        (PolicyState.STOPPED, 1),
+    ],
+)
+def test_status_tells_the_state(configured: Path, state: PolicyState, status: int):
+    write_snapshot(str(configured.parent / "run"), snapshot(state))
+    rc, out, _ = halvm_watchdogd("status", "--config", configured)
+    assert rc == status
+    assert f"serv-0001 (key 0xa1): {state}" in out and "worst gap 1.80 s" in out
+
+
+@pytest.mark.parametrize("old", [{"age_s": 60.0}, {"boot_id": "another"}])
+def test_a_state_that_is_old_is_none(configured: Path, old):
+    write_snapshot(str(configured.parent / "run"), snapshot(PolicyState.KEEPALIVE, **old))
+    rc, out, _ = halvm_watchdogd("status", "-c", configured)
+    assert rc == 1 and "NOT RUNNING" in out
+
+
+def test_status_of_what_never_ran(configured: Path):
+    rc, _, err = halvm_watchdogd("status", "-c", configured)
+    assert rc == 1 and "it has not run since this node booted" in err
+
+
+def test_last_tells_the_reason(configured: Path):
+    assert "no self-fence is on record" in halvm_watchdogd("last", "-c", configured)[1]
+    record = SelfFence("preempted: sdb: our key was preempted", "serv-0001", "another-boot", 1.8e9, 5.0)
+    write_last(str(configured.parent / "lib"), record)
+    assert read_last(str(configured.parent / "lib")) == record
+    rc, out, _ = halvm_watchdogd("last", "-c", configured)
+    assert rc == 0
+    assert "2027-01-15 08:00:00 UTC: serv-0001 fenced itself: preempted: sdb: our key was preempted" in out
+    assert "this very boot" not in out
+
+
+def test_last_of_this_boot_says_that_the_reset_has_not_come(configured: Path):
+    write_last(str(configured.parent / "lib"), SelfFence("x", "serv-0001", BOOT_ID, 1.8e9, 5.0))
+    assert "the reset has not come yet" in halvm_watchdogd("last", "-c", configured)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("-c", "/nowhere.toml"), 'make it; one line will do: vg = "shared_vg"'),
+        (("status", "-c", "/nowhere.toml"), "make it"),
+        (("pause", "--for", "soon"), "'soon' is no time up to 24 h"),
+        (("resume",), "is halvm-watchdogd running?"),
+    ],
+)
+def test_what_does_not_work_is_one_sentence(configured: Path, words, sentence):
+    given_words = words if "-c" in words else (*words, "-c", configured)
+    rc, out, err = halvm_watchdogd(*given_words)
+    assert (rc, out) == (1, "")
+    assert sentence in err and "Traceback" not in err and len(err.splitlines()) == 1
+
+
+def test_check_config_tells_every_complaint(configured: Path):
+    configured.write_text("grace = 1\nrequire = 3\n")
+    rc, _, err = halvm_watchdogd("--check-config", "--config", configured)
+    assert rc == 1
+    assert f"{configured} line 1: grace: " in err and f"{configured} line 2: require: " in err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("600", 600), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("5min", 300)])
+def test_times(text: str, seconds: float):
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "25h", "1d", "m", "1 0", "1e3"])
+def test_what_is_no_time(text: str):
+    with pytest.raises(UsageError):
+        duration_s(text)
+
+
+def test_an_order_is_answered(tmp_path: Path):
+    server = ControlSocket(str(tmp_path))
+    assert (tmp_path / control.SOCKET_NAME).stat().st_mode & 0o777 == 0o600
+
+    def serve() -> None:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if (question := server.receive()) is not None:
+                assert question.order == Pause(60.0)
+                server.answer(question, "paused")
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert control.ask(str(tmp_path), Pause(60.0)) == "paused"
+    thread.join()
+
+
+@given(st.binary())
+def test_any_bytes_are_an_order_or_none(data: bytes):
+    with contextlib.suppress(ValueError):
+        assert isinstance(control.parse(data), Pause | Resume)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda each: st.lists(each), max_leaves=5))
+def test_only_a_sensible_time_pauses(for_s):
+    try:
+        order = control.parse(json.dumps({"order": "pause", "for_s": for_s}).encode())
+    except ValueError:
+        return
+    assert isinstance(order, Pause) and 0 < order.for_s <= control.LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 2}', b'{"schema": 1}', b"\xff" * 100])
+def test_a_torn_snapshot_is_told_apart(tmp_path: Path, content: bytes):
+    (tmp_path / "watchdogd.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"."):
+        read_snapshot(str(tmp_path))
+
+
+def test_a_snapshot_reads_back(tmp_path: Path):
+    written = snapshot(PolicyState.DEGRADED)
+    write_snapshot(str(tmp_path), written)
+    assert read_snapshot(str(tmp_path)) == written
+    assert (tmp_path / "watchdogd.json").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["watchdogd.json"]
+
+
+def test_the_man_page_names_every_word_and_exit_status():
+    page = (ROOT / "packaging/halvm-watchdogd.8").read_text().replace("\\", "")
+    for word in ("status", "last", "pause", "resume", "run", "--check-config", "SIGHUP", "SIGTERM"):
+        assert word in page
+    assert "3 this node was preempted" in page and "70 a fault" in page
+
+
+def test_the_documentation_has_every_setting():
+    page = (ROOT / "docs/watchdogd.md").read_text()
+    for name, setting in BY_NAME.items():
+        assert f"| `{name}` |" in page
+        assert setting.means in page
+
+
+def test_the_unit_restarts_but_not_what_restarting_does_not_mend():
+    unit = UNIT.read_text()
+    assert re.search(r"^RestartPreventExitStatus=1 3$", unit, re.MULTILINE)
+    assert "RuntimeDirectoryPreserve=yes" in unit  # the marker must outlive a restart
+    assert "StartLimitIntervalSec=0" in unit
+    assert not re.search(r"^WatchdogSec", unit, re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
+def test_systemd_accepts_the_unit(tmp_path: Path):
+    unit = tmp_path / UNIT.name
+    # The program is not installed here; everything else is looked at.
+    text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
+    unit.write_text(re.sub(r"^Documentation=.*$", "", text, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
