@@ -154,7 +154,7 @@ def test_a_lun_reset_and_unit_attentions_change_nothing(guest: Level2Guest) -> N
     disk = guest.sd(A, 0)
     caller(guest, B).unfence()
     with watching(guest, [disk]) as watch:
-        began_s = watch.do(f"for i in 1 2 3; do sg_reset -d {disk} || exit 1; sleep 1; done")
+        watch.do(f"for i in 1 2 3; do sg_reset -d {disk} || exit 1; sleep 1; done")
         guest.run(f"sg_persist -n -o -L -K b1 -T 5 {guest.sd(B, 0)}")  # RELEASE by somebody who does not hold it
         watch.do("sleep 5")
         watch.assert_not_fenced()
