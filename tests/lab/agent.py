@@ -9,6 +9,7 @@ from .level2 import NODES, Level2Guest
 from .places import digest
 
 KEYS = {NODES[0]: "a1", NODES[1]: "b1"}
+PATIENT = "--deadline=100"  # where time is not the question: the guest's CPU is emulated and may be shared
 STATE = "/run/fence-halvm"  # level 2 has one /run for both nodes: each gets a directory in there
 
 
@@ -26,9 +27,11 @@ class Caller:
         words = ["fence_halvm", "-o", action, "-n", target, "-d", ",".join(self.disks)]
         words += [f"--key={KEYS[target]}", f"--local-key={KEYS[self.node]}", f"--local-node={self.node}"]
         words += [f"--state-dir={STATE}/{self.node}", *self.options, *options]
+        if not any(word.startswith("--deadline") for word in words):
+            words.append(PATIENT)
         return "exec " + shlex.join(words)
 
-    def call(self, action: str, target: str, *options: str, timeout_s: float = 60) -> Result:
+    def call(self, action: str, target: str, *options: str, timeout_s: float = 300) -> Result:
         return self.guest.run(self.command(action, target, *options), timeout_s=timeout_s)
 
     def unfence(self) -> Result:
