@@ -3,12 +3,13 @@
 import asyncio
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 from fencer.errors import UsageError
 from fencer.exporter.server import Answer, Request
@@ -20,6 +21,7 @@ REUSE_S: Final = 0.25
 """Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
 second. A scraper comes every few seconds and never sees an answer that was made for another."""
 _REUSED_MOST: Final = 8
+_END: Final = b"# EOF\n"
 _TEXT: Final = "text/plain; charset=utf-8"
 _COMPRESS_FROM_BYTES: Final = 1024
 _HEADERS: Final = (
@@ -48,6 +50,7 @@ class Answers:
         self._config = config
         self._said = said
         self._clock = clock
+        self._texts: dict[str, dict[int, tuple[Metric, bytes]]] = {}
         self._made: dict[tuple[str, str, bool], tuple[float, Answer]] = {}
 
     async def __call__(self, request: Request) -> Answer:
@@ -74,12 +77,28 @@ class Answers:
                 encode, content_type = choose_encoder(request.headers.get("accept", ""))
                 vary = (("Vary", "Accept, Accept-Encoding"),)
                 return self._reused(
-                    request, content_type, lambda: Answer(HTTPStatus.OK, content_type, encode(self._registry), vary)
+                    request,
+                    content_type,
+                    lambda: Answer(HTTPStatus.OK, content_type, self._encode(encode, content_type), vary),
                 )
             case "/":
                 return self._reused(request, "", self._page)
             case _:
                 return _said(HTTPStatus.OK)
+
+    def _encode(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
+        """As encode does with the whole registry, but a family that is the same object as last time is not encoded
+        again: most of what a large cluster shows does not change between two scrapes."""
+        before = self._texts.pop(content_type, {})
+        now = {}
+        for family in self._registry.collect():
+            _, text = before.get(id(family), (family, None))
+            now[id(family)] = (family, text if text is not None else encode(_One(family)).removesuffix(_END))
+        if len(self._texts) >= _REUSED_MOST:
+            self._texts.clear()
+        self._texts[content_type] = now
+        texts = [text for _, text in now.values()]
+        return b"".join((*texts, _END) if content_type.startswith("application/openmetrics-text") else texts)
 
     def _page(self) -> Answer:
         body = render(self._read(), self._version).encode("utf-8", "replace")
@@ -101,6 +120,17 @@ class Answers:
     def _with_headers(self, answer: Answer) -> Answer:
         wanted = {name: (name, value) for name, value in (*_HEADERS, *answer.headers, *self._config.settings().headers)}
         return answer._replace(headers=tuple(wanted.values()))
+
+
+class _One(CollectorRegistry):
+    """A registry of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        super().__init__(auto_describe=False)
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        return iter((self._family,))
 
 
 def _said(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:

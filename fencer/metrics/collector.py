@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from fencer.metrics import record, sidecar, table
-from fencer.metrics.families import Families
+from fencer.metrics.families import Families, Known
 from fencer.readings import Readings, Source
 
 
@@ -42,6 +42,7 @@ class HalvmCollector(Collector):
         self._clock = clock
         self._version = version
         self._python = python
+        self._known = Known()
 
     def describe(self) -> Iterator[Family]:
         """Nothing is read when the collector is registered."""
@@ -60,11 +61,11 @@ class HalvmCollector(Collector):
             began = self._clock()
             try:
                 subsystem.collect(readings, families)
-                ready = list(families)
+                ready = list(families.ready(self._known))
                 failed = readings.journal.failed if subsystem.reads_journal else readings.snapshot.failed
             except (ValueError, TypeError, ArithmeticError, LookupError):  # what was read is not what it should be
                 ready, failed = [], True
             own.put(table.COLLECTOR_DURATION, self._clock() - began, subsystem.name)
             own.put(table.COLLECTOR_SUCCESS, not failed, subsystem.name)
             yield from ready
-        yield from own
+        yield from own.ready(self._known)

@@ -48,21 +48,40 @@ class Families:
         counts, before, total_s = series.get(key, ((0,) * len(BUCKETS_S), 0, 0.0))
         series[key] = ([a + b for a, b in zip(counts, buckets, strict=True)], before + events, total_s + sum_s)
 
-    def __iter__(self) -> Iterator[Family]:
-        for metric, series in self._rows.values():
-            counter = metric.kind is Kind.COUNTER
-            family = (CounterMetricFamily if counter else GaugeMetricFamily)(
-                metric.name, metric.help, labels=metric.labels
-            )
-            for labels, value in series.items():
-                family.add_metric(labels, value)
+    def ready(self, known: "Known") -> Iterator[Family]:
+        """What is as it was in the last scrape is the same object as then: whoever encodes it need not do so again."""
+        for name, (metric, series) in self._rows.items():
+            if (family := known.same(name, series)) is None:
+                counter = metric.kind is Kind.COUNTER
+                made = (CounterMetricFamily if counter else GaugeMetricFamily)(name, metric.help, labels=metric.labels)
+                for labels, value in series.items():
+                    made.add_metric(labels, value)
+                family = known.keep(name, series, made)
             yield family
-        for metric, histograms in self._histograms.values():
-            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, (counts, events, sum_s) in histograms.items():
-                buckets = [(bound, float(count)) for bound, count in zip(_BOUNDS, (*counts, events), strict=True)]
-                histogram.add_metric(labels, buckets, sum_value=sum_s)
-            yield histogram
+        for name, (metric, histograms) in self._histograms.items():
+            if (family := known.same(name, histograms)) is None:
+                histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
+                for labels, (counts, events, sum_s) in histograms.items():
+                    buckets = [(bound, float(count)) for bound, count in zip(_BOUNDS, (*counts, events), strict=True)]
+                    histogram.add_metric(labels, buckets, sum_value=sum_s)
+                family = known.keep(name, histograms, histogram)
+            yield family
+
+
+class Known:
+    """The families of the last scrape: one a metric."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, tuple[object, Family]] = {}
+
+    def same(self, name: str, series: object) -> Family | None:
+        """The family of the last scrape, if it had these series."""
+        before = self._families.get(name)
+        return before[1] if before is not None and before[0] == series else None
+
+    def keep(self, name: str, series: object, family: Family) -> Family:
+        self._families[name] = (series, family)
+        return family
 
 
 def label_value(text: str) -> str:

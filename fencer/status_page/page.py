@@ -3,7 +3,7 @@ watchdog, would the next fence work, who fenced whom and what proved it."""
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from fencer.event import Event, EventKind, Outcome
@@ -14,9 +14,11 @@ from fencer.status_page import words
 from fencer.status_page.findings import Finding, Severity, find, nothing_there, proved
 from fencer.status_page.markup import Child, Markup, element, joined
 from fencer.status_page.style import STYLE
+from fencer.watchdog.sightings import Standing
 from fencer.watchdog.snapshot import LunSnapshot, NodeSnapshot, PathSnapshot, PolicyState, Snapshot
 
 RELOAD_S: Final = 15
+FOLD_FROM: Final = 8
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -172,9 +174,38 @@ def _matrix(snapshot: Snapshot) -> Markup:
     headings += [element("th", _heading(node, snapshot), scope="col") for node in nodes]
     headings += [element("th", "Others", scope="col")] if strangers else []
     headings += [element("th", "Reservation", scope="col")]
-    rows = [_matrix_row(lun, snapshot, known, strangers=strangers) for lun in snapshot.luns]
-    table = element("table", element("thead", element("tr", *headings)), element("tbody", *rows))
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label="LUNs by nodes")
+    head = element("thead", element("tr", *headings))
+
+    def table(luns: Sequence[LunSnapshot]) -> Markup:
+        body = element("tbody", *(_matrix_row(lun, snapshot, known, strangers=strangers) for lun in luns))
+        return _scrolling(element("table", head, body), "LUNs by nodes")
+
+    return _folded(snapshot, table)
+
+
+def _folded(snapshot: Snapshot, table: Callable[[Sequence[LunSnapshot]], Markup]) -> Markup:
+    """Of many LUNs, those that are not as they should be; the others behind a line that opens them."""
+    if len(snapshot.luns) <= FOLD_FROM:
+        return table(snapshot.luns)
+    good = [lun for lun in snapshot.luns if _in_order(lun, snapshot)]
+    odd = [lun for lun in snapshot.luns if lun not in good]
+    summary = element("summary", f"{words.count(len(good), 'LUN')} as they should be")
+    return joined((table(odd) if odd else None, element("details", summary, table(good)) if good else None))
+
+
+def _in_order(lun: LunSnapshot, snapshot: Snapshot) -> bool:
+    """Every node is registered and nobody else, a reservation is held, every path is up and registered."""
+    return (
+        readable_now(lun, snapshot)
+        and lun.standing == Standing.REGISTERED
+        and bool(lun.type)
+        and {key.key for key in lun.keys} == {node.key for node in snapshot.nodes}
+        and all(path.up and path.registered for path in lun.paths)
+    )
+
+
+def _scrolling(table: Markup, label: str) -> Markup:
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
 def _matrix_row(lun: LunSnapshot, snapshot: Snapshot, known: set[str], *, strangers: bool) -> Markup:
@@ -212,23 +243,20 @@ def _cell(lun: LunSnapshot, node: NodeSnapshot) -> Markup:
 def _paths(snapshot: Snapshot) -> Markup:
     if not snapshot.luns:
         return element("p", "No path is watched.")
-    rows = []
-    for lun in snapshot.luns:
-        up = sum(path.up for path in lun.paths)
-        css = "good" if up and up == len(lun.paths) else "warn" if up > 1 else "bad"
-        paths = element("ul", *(element("li", _path(path)) for path in lun.paths), class_="paths")
-        total = element("td", _mark(f"{up} of {len(lun.paths)} up", css), class_="wide")
-        rows.append(
-            element("tr", element("th", lun.name or lun.wwid, scope="row"), total, element("td", paths, class_="wide"))
-        )
-    return element(
-        "div",
-        element("table", element("tbody", *rows)),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label="Paths",
-    )
+
+    def table(luns: Sequence[LunSnapshot]) -> Markup:
+        return _scrolling(element("table", element("tbody", *map(_path_row, luns))), "Paths")
+
+    return _folded(snapshot, table)
+
+
+def _path_row(lun: LunSnapshot) -> Markup:
+    up = sum(path.up for path in lun.paths)
+    css = "good" if up and up == len(lun.paths) else "warn" if up > 1 else "bad"
+    paths = element("ul", *(element("li", _path(path)) for path in lun.paths), class_="paths")
+    total = element("td", _mark(f"{up} of {len(lun.paths)} up", css), class_="wide")
+    name = element("th", lun.name or lun.wwid, scope="row")
+    return element("tr", name, total, element("td", paths, class_="wide"))
 
 
 def _path(path: PathSnapshot) -> Markup:

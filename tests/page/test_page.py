@@ -157,6 +157,15 @@ def test_two_hundred_fences_are_a_page_of_fifty():
     assert len(page) < 200_000
 
 
+def test_of_many_luns_those_that_are_odd_come_first():
+    of = scenes.snapshot(nodes=3, luns=30)
+    cut = of.luns[17]._replace(paths=(scenes.path("sdx", "9:0:0:0", up=False), scenes.path("sdy", "9:0:0:1")))
+    of = of._replace(luns=(*of.luns[:17], cut, *of.luns[18:]))
+    page = render(scenes.readings(of, scenes.healthy().journal), "0")
+    assert page.count("29 LUNs as they should be") == 2
+    assert page.index(cut.wwid) < page.index("29 LUNs as they should be") < page.index(of.luns[0].wwid)
+
+
 def hostile(text: str):
     """The text in every place where a snapshot or a journal has one."""
     of = scenes.snapshot()
