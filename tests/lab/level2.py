@@ -38,7 +38,12 @@ def portal(node: str, path: int = 0) -> str:
 def _machine(port: int) -> Machine:
     # One CPU: two let two PERSISTENT RESERVE OUT of a race meet inside LIO, which then locks up for good.
     forward = f"user,id=host,net=10.0.2.0/24,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3260"
-    devices = ("-netdev", forward, "-device", "virtio-net-pci,netdev=host,romfile=")
+    devices = (
+        *("-netdev", forward, "-device", "virtio-net-pci,netdev=host,romfile="),
+        # Watchdogs, whose drivers are loaded by whoever wants one. A reset ends the guest: QEMU stops, and says so.
+        *("-device", "i6300esb", "-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc"),
+        *("-action", "watchdog=reset", "-action", "reboot=shutdown,shutdown=pause"),
+    )
     return Machine("level2", 384, 1, "/usr/local/sbin/lab-init", "lab.ip=eth0:10.0.2.15/24", devices)
 
 
@@ -163,7 +168,7 @@ class Shape:
     @property
     def snapshot(self) -> Path:
         """Where the snapshot of this shape is, or would be."""
-        made_by = (_make_snapshot, Level2Guest.login, Level2Guest.join_paths, Level2Guest.remember_disks)
+        made_by = (_make_snapshot, keep, Level2Guest.login, Level2Guest.join_paths, Level2Guest.remember_disks)
         hardware = _machine(0).argv(Path("images"), Path("run"))
         parts = [images_directory().name, *hardware, _MULTIPATH_CONF, *(inspect.getsource(each) for each in made_by)]
         return LAB / "snapshots" / f"{self.name}-{digest(parts)}"
@@ -203,20 +208,28 @@ def _make_snapshot(shape: Shape, snapshot: Path, images: Path) -> None:
                     guest.login(node)
             if shape.multipath:
                 guest.join_paths(MULTIPATH_NODE)
-            guest.remember_disks(scratch / "disks.json")
-            guest.qmp("stop")
-            guest.save_memory(scratch / "memory")
-            guest.qmp("quit")
-            shutil.copy(run / "root.qcow2", scratch / "root.qcow2")
+            keep(guest, scratch)
         prune(snapshot.parent, f"{shape.name}-{'?' * 16}")
     finally:
         shutil.rmtree(run, ignore_errors=True)
 
 
+def keep(guest: Level2Guest, snapshot: Path) -> None:
+    """Stops a guest for good and puts into a directory what restores it."""
+    guest.remember_disks(snapshot / "disks.json")
+    guest.qmp("stop")
+    guest.save_memory(snapshot / "memory")
+    guest.qmp("quit")
+    shutil.copy(guest.directory / "root.qcow2", snapshot / "root.qcow2")
+
+
 @contextmanager
-def restored(shape: Shape, *, with_product: bool = True) -> Iterator[Level2Guest]:
-    """A guest as it was when its snapshot was made, with the present product in it. Gone when the block ends."""
-    snapshot, run = shape.snapshot, new_run_directory()
+def restored(shape: Shape, *, with_product: bool = True, snapshot: Path | None = None) -> Iterator[Level2Guest]:
+    """A guest as it was when its snapshot was made, with the present product in it. Gone when the block ends.
+
+    snapshot: another than the shape's own, made by keep().
+    """
+    snapshot, run = snapshot or shape.snapshot, new_run_directory()
     try:
         with Enclosure(network=False) as enclosure:
             make_disk(run, snapshot / "root.qcow2", "qcow2")
