@@ -50,3 +50,8 @@ oracle-real: lab  ## FENCES (10) under load with random faults and real power
 .PHONY: time-real
 time-real: lab  ## from the call to the victim's last write, beside fence_ipmilan and fence_scsi
 	$(PYTHON) -m tests.lab.level3_trials time $(or $(FENCES),3)
+
+.PHONY: failover-picture
+failover-picture: lab  ## play a failover under Prometheus and plot it into docs/failover.png
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[plot]'
+	$(PYTHON) -m tests.lab.failover docs/failover.png
