@@ -33,6 +33,7 @@ def descriptors(exporter: Exporter) -> int:
     return len(list(Path(f"/proc/{exporter.pid}/fd").iterdir()))
 
 
+@pytest.mark.slow
 def test_fifty_scrapers_at_once_are_all_served(exporter):
     def scrape(_: int) -> int:
         return sum(exporter.get("/metrics")[0] == 200 for _ in range(4))
@@ -42,6 +43,7 @@ def test_fifty_scrapers_at_once_are_all_served(exporter):
     assert threads(exporter) <= 2
 
 
+@pytest.mark.slow
 def test_more_connections_than_places_do_not_keep_a_scraper_out(exporter):
     """The ones that hold a place without asking for anything give way."""
     with slow_clients(exporter, server.CONNECTIONS_MOST * 3, b"GET /metrics HTTP/1.1\r\nHost: x\r\n"):
@@ -51,6 +53,7 @@ def test_more_connections_than_places_do_not_keep_a_scraper_out(exporter):
     assert exporter.get("/-/healthy")[0] == 200
 
 
+@pytest.mark.slow
 def test_clients_that_never_read_do_not_keep_a_scraper_out(place):
     """Their answers are longer than any socket's buffer; memory stays bounded, and in time they are dropped."""
     place.publish(scenes.snapshot(nodes=16, luns=64, paths=4))
@@ -97,6 +100,7 @@ def test_what_is_no_request_is_refused(exporter, data, answer):
     assert exporter.get("/-/healthy")[0] == 200
 
 
+@pytest.mark.slow
 def test_a_thousand_malformed_requests_leave_no_trace(exporter):
     chance = random.Random(5)
     exporter.get("/metrics")

@@ -199,6 +199,7 @@ def test_nothing_installed_is_an_answer(place):
         assert "Nothing to see yet" in exporter.get("/")[2].decode()
 
 
+@pytest.mark.slow
 def test_it_follows_what_happens(place):
     """Files that come, change, grow stale and go while it runs."""
     with Exporter(place.path) as exporter:
