@@ -68,8 +68,9 @@ def plot(api: Api, moments: Moments, picture: Path) -> None:
             f"{words} {at - moments.cut:.0f} s",
             (at - moments.cut, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 3 + 11 * (level % 2)),
+            xytext=(3, 3 + 11 * (level % 3)),
             textcoords="offset points",
+            ha="left",
             fontsize=8,
         )
     axes[-1].set_xlabel("seconds since the cut; emulated machines on a shared host: slower than real ones")
@@ -97,7 +98,7 @@ def _lines(axis: Any, series: Series, words: str) -> None:
             times, values = [], []
             for at, value in points:
                 if times and at - times[-1] > 1.5:
-                    times.append(at - 1)
+                    times.append(times[-1] + 1)
                     values.append(float("nan"))
                 times.append(at)
                 values.append(value)
