@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import errno
+import gc
 import platform
 import signal
 import socket
@@ -127,6 +128,8 @@ def run(argv: Sequence[str], stderr: TextIO) -> int:
     sockets = listen(given.addresses or [DEFAULT_ADDRESS])
     for each in sockets:
         said(f"listening on {_shown(each)}" + (" with TLS" if config.settings().tls is not None else ""))
+    gc.collect()
+    gc.freeze()  # what is there now stays: no collection during a scrape need look at it
     asyncio.run(_serve(server, sockets))
     return 0
 
