@@ -56,7 +56,7 @@ class Api:
             try:
                 if samples := self.query(expression):
                     return samples
-            except OSError:
+            except (OSError, json.JSONDecodeError):  # it does not listen yet, or says that it is not ready
                 pass
             time.sleep(0.2)
         raise TimeoutError(f"no series within {deadline_s:g} s: {expression}")

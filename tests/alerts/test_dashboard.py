@@ -121,7 +121,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     }
     try:
         with prometheus(yaml.safe_dump(config), tmp_path_factory.mktemp("prometheus")) as api:
-            api.wait_until("count(count_over_time(halvm_exporter_build_info[1m]) >= 3) == 2", 30)
+            api.wait_until("count(count_over_time(halvm_exporter_build_info[1m]) >= 3) == 2", 90)
             yield api
     finally:
         server.shutdown()

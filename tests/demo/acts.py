@@ -1,5 +1,6 @@
 """The demo's acts. Each shows what is done and what was seen, and checks every claim it makes."""
 
+import re
 import time
 from contextlib import AbstractContextManager
 
@@ -15,7 +16,9 @@ SHORT_LOGIN_S = 2
 RANK_WAIT_S = 0.5
 WRITES_BEFORE = 20
 LISTEN_AFTER_S = 0.2
-DEADLINE_SLACK_S = 1.5
+NOT_OFF = re.compile(r"was\s+not\s+(seen\s+)?powered\s+off")
+DEADLINE_SLACK_S = 1.5  # by the agent's own clock
+PROCESS_S = 10  # to start and end Python, on a machine that does other things, too
 
 
 class Demo:
@@ -143,8 +146,8 @@ class Demo:
             story.gap()
             story.check("success, exit status 0", call.status == 0, call.stderr)
             story.check(
-                "the verdict names storage as its only proof, and says that nothing was powered off",
-                "proved by storage" in call.stderr and "not powered off" in call.stderr,
+                "the verdict names storage as its only proof, and says that no power-off was seen",
+                "proved by storage" in call.stderr and bool(NOT_OFF.search(call.stderr)),
                 call.stderr,
             )
             self._check_isolated(writer, refused, call, look)
@@ -167,9 +170,12 @@ class Demo:
         story.gap()
         story.check("failure, exit status 1: nobody saw the power go off", call.status == 1, call.stderr)
         story.check("no success text on stdout", "Success" not in call.stdout, call.stdout)
+        said = re.findall(r", in ([0-9.]+) s$", call.stderr, re.MULTILINE)
         story.check(
-            f"it ended at its deadline: {call.took_s:.2f} s for {SHORT_DEADLINE_S} s",
-            SHORT_DEADLINE_S - 0.1 <= call.took_s <= SHORT_DEADLINE_S + DEADLINE_SLACK_S,
+            f"it ended at its deadline: {call.took_s:.2f} s for {SHORT_DEADLINE_S} s, Python's start and end included",
+            len(said) == 1
+            and float(said[0]) <= SHORT_DEADLINE_S + DEADLINE_SLACK_S
+            and SHORT_DEADLINE_S - 0.1 <= call.took_s <= SHORT_DEADLINE_S + PROCESS_S,
         )
         story.check(f"the disk stays shut to {VICTIM} all the same", look.shuts_out(stage.key(VICTIM)), look)
 
