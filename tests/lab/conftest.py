@@ -43,7 +43,8 @@ def _unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
-def _require(snapshot: Path, programs: tuple[str, ...]) -> None:
+def require(snapshot: Path, programs: tuple[str, ...] = PROGRAMS) -> None:
+    """Skips or fails the test that asks for what is not there."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         _unavailable(f"not installed: {', '.join(missing)} (see tests/lab/host-packages.txt)")
@@ -58,7 +59,7 @@ def guest(request: pytest.FixtureRequest) -> Iterator[level2.Level2Guest]:
     """Level 2, fresh for this module, with the product in it."""
     marker = request.node.get_closest_marker("lab")
     shape = level2.Shape(**(marker.kwargs if marker else {}))
-    _require(shape.snapshot, PROGRAMS)
+    require(shape.snapshot)
     with level2.restored(shape) as restored:
         yield restored
 
@@ -66,6 +67,6 @@ def guest(request: pytest.FixtureRequest) -> Iterator[level2.Level2Guest]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[level3.Cluster]:
     """Level 3, fresh for this module, with the product on both nodes."""
-    _require(level3.snapshot_directory(), (*PROGRAMS, "ipmi_sim", "ipmitool"))
+    require(level3.snapshot_directory(), (*PROGRAMS, "ipmi_sim", "ipmitool"))
     with level3.restored() as restored:
         yield restored

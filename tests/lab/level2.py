@@ -121,7 +121,7 @@ class Level2Guest(Guest):
         self.run(f"rm -rf /run/fence*; lab-forget {disks} -- {others}", check=True)
 
     def _find_disks(self) -> dict[tuple[str, str, int], str]:
-        lines = self.run("udevadm settle; lab-disks", check=True).out.splitlines()
+        lines = self.run("udevadm settle; lab-disks", check=True, timeout_s=600).out.splitlines()
         self._disks = {}
         for line in lines:
             node, address, lun, name = line.split()
