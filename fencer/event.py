@@ -38,6 +38,7 @@ class StepName(StrEnum):
     ISOLATE = "isolate"  # a LUN was read back without the target's key, under a survivor's reservation
     REGISTER = "register"  # a LUN was read back with this node's key on every path
     LOOK = "look"  # a LUN was read
+    SELF_FENCE = "self-fence"  # the time in which the target resets itself has passed
     FAILURE = "failure"  # one of these went wrong
     OTHER = "other"
 

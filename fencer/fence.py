@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from fencer.light_typing import NamedTuple
-from fencer.model import BmcSettings, Deadline
+from fencer.model import BmcSettings, Deadline, Proof
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -18,6 +18,7 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     StorageDone,
     StorageFailed,
 )
@@ -26,7 +27,7 @@ from fencer.power.chassis import PowerState
 from fencer.power.procedure import PowerGoal, PowerTiming
 from fencer.request import StorageSettings
 from fencer.storage.goal import StorageGoal
-from fencer.verdict import Facts, decided, is_lost
+from fencer.verdict import Facts, decided, is_lost, proofs_of
 from fencer.worker import Crashed, Workers
 
 RETRY_PAUSE_S = 0.5
@@ -91,6 +92,7 @@ class Run:
         self._began = time.monotonic()
         self._power_again_at: float | None = None
         self._settled_at: float | None = None
+        self._self_fence_at: float | None = None
         self._granted: list[Gate] = []
         self.facts = Facts()
         self.late = False
@@ -122,6 +124,10 @@ class Run:
         if self._power_again_at is not None and now >= self._power_again_at:
             self._power_again_at = None
             self._start_power()
+        if self._self_fence_at is not None and now >= self._self_fence_at:
+            self._self_fence_at = None
+            self._note(SelfFenceDue(self._plan.request.self_fence_bound_s))
+            return
         workers = [worker for worker in (self._workers.power, self._workers.storage) if worker is not None]
         ready, _, _ = select.select(workers, [], [], self._pause_s(now))
         for worker in ready:
@@ -135,6 +141,8 @@ class Run:
         until = [self._deadline.at, now + 0.5]
         if self._power_again_at is not None:
             until.append(self._power_again_at)
+        if self._self_fence_at is not None:
+            until.append(self._self_fence_at)
         if (patience := self._patience_ends()) is not None:
             until.append(patience)
         return max(0.0, min(until) - now)
@@ -177,6 +185,9 @@ class Run:
     def _storage_ended(self, end: StorageDone | StorageFailed) -> None:
         if not self.facts.storage_over:
             self._note(end)
+        if self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
+            # Counted from when we know it: the key was gone no later than that.
+            self._self_fence_at = time.monotonic() + self._plan.request.self_fence_bound_s
         if self._plan.gated and self.facts.arbitration is None:
             reason = end.reason if isinstance(end, StorageFailed) else "the storage worker did not arbitrate"
             self._arbitrated(Arbitrated(ArbitrationResult.UNREACHABLE, "", reason))
@@ -232,7 +243,8 @@ class Run:
 
     def _finished(self) -> bool:
         power_over = self._workers.power is None and self._power_again_at is None
-        if (power_over and self._workers.storage is None) or is_lost(self._plan, self.facts):
+        storage_over = self._workers.storage is None and self._self_fence_at is None
+        if (power_over and storage_over) or is_lost(self._plan, self.facts):
             return True
         now = time.monotonic()
         if now >= self._deadline.at or self._interrupted():
@@ -240,6 +252,7 @@ class Run:
             return True
         if self._settled_at is None and decided(self._plan, self.facts):
             self._settled_at = now
+            self._self_fence_at = None
         patience = self._patience_ends()
         return patience is not None and now >= patience
 

@@ -30,6 +30,7 @@ class Proof(StrEnum):
 
     POWER = "power"
     STORAGE = "storage"
+    SELF = "self"  # its watchdog must have fired: an assumption, so only ever beside STORAGE
 
 
 class ProofPolicy(StrEnum):
@@ -39,6 +40,7 @@ class ProofPolicy(StrEnum):
     STORAGE = "storage"
     ANY = "any"
     ALL = "all"
+    SELF = "self"  # storage, and off or reset: seen off, or given the time in which its sidecar resets it
 
 
 class ArbitrationMode(StrEnum):

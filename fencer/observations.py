@@ -108,6 +108,12 @@ class StorageFailed(NamedTuple):
     reason: str
 
 
+class SelfFenceDue(NamedTuple):
+    """The target's self-fence bound has passed since every LUN was read back isolated, by our monotonic clock."""
+
+    bound_s: float
+
+
 Observation = (
     SessionOpened
     | ChassisCommanded
@@ -123,4 +129,5 @@ Observation = (
     | Noted
     | StorageDone
     | StorageFailed
+    | SelfFenceDue
 )

@@ -128,8 +128,10 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     if full.get("port_as_ip") == "1" and full.get("plug"):
         full["ip"] = full["plug"]
     full.setdefault("proof", "power" if full.get("ip") else "storage")
-    power_timeout = full["power_timeout"]  # not checked where only documentation is asked for
-    full.setdefault("deadline", _seconds(max(30.0, float(power_timeout) + 10) if _is_number(power_timeout) else 30.0))
+    waits = [full["power_timeout"]] + ([full.get("self_fence_bound", "")] if full["proof"] == "self" else [])
+    # Not checked where only documentation is asked for.
+    longest_s = max([30.0, *(float(wait) + 10 for wait in waits if wait and _is_number(wait))])
+    full.setdefault("deadline", _seconds(longest_s))
     return full
 
 

@@ -292,10 +292,19 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Which proof makes a fence a success",
         more=(
             "power: the BMC showed the chassis off. storage: on every LUN the node's key was read back absent under a "
-            "reservation that excludes its writes. any: either. all: both."
+            "reservation that excludes its writes. any: either. all: both. self: storage, and power or that "
+            "self_fence_bound has passed since, in which the node's own sidecar resets it."
         ),
         default_text="power where a BMC address is configured, else storage",
-        choices=("power", "storage", "any", "all"),
+        choices=("power", "storage", "any", "all", "self"),
+    ),
+    Option(
+        "self_fence_bound", "", "self-fence-bound", "seconds", _SECOND, 2, _PROOF, _OURS,
+        "With proof=self: the longest time in which the target's halvm-watchdogd resets it",
+        more=(
+            "The largest that halvm-watchdogd --check-config names on the cluster's nodes. Giving it says that each "
+            "node runs halvm-watchdogd with a real watchdog whenever it uses the LUNs."
+        ),
     ),
     Option(
         "arbitration", "", "arbitration", "mode", _SELECT, 2, _PROOF, _OURS,
@@ -320,7 +329,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "deadline", "", "deadline", "seconds", _SECOND, 200, _GENERAL, _OURS,
         "Overall time for everything after delay",
-        default_text="the larger of 30 and power_timeout + 10",
+        default_text="the largest of 30, power_timeout + 10 and, with proof=self, self_fence_bound + 10",
     ),
     Option(
         "disable_timeout", "", "disable-timeout", "true/false", _STRING, 200, _GENERAL, _IPMILAN,

@@ -28,6 +28,11 @@ class Plan(NamedTuple):
         return self.storage is StorageGoal.FENCE or self.request.action in (Action.OFF, Action.REBOOT)
 
     @property
+    def awaits_self_fence(self) -> bool:
+        """True where the target's sidecar may stand in for an observed off."""
+        return self.needs_proof and self.request.policy is ProofPolicy.SELF and self.storage is StorageGoal.FENCE
+
+    @property
     def may_repair(self) -> bool:
         """Whether a fence may register a nexus of this node again: where every fence of the cluster switches its target
         off, a node that registered itself a moment too late writes nothing (docs/decisions/0002)."""
@@ -48,6 +53,9 @@ class Plan(NamedTuple):
             after = " once arbitration is won" if self.gated else ""
             steps += [f"{step}{after}" for step in _POWER_STEPS[self.power.aim]]
         if self.needs_proof:
+            if self.awaits_self_fence:
+                off = " unless the BMC reports chassis power off before" if self.power is not None else ""
+                steps.append(f"let {request.self_fence_bound_s:g} s pass, in which {request.who} resets itself{off}")
             steps.append(f"succeed only on proof: {_PROOFS[request.policy]}")
         steps.append(f"give up after {timing.deadline_s:g} s")
         return tuple(steps)
@@ -96,6 +104,10 @@ _PROOFS = {
     ProofPolicy.STORAGE: "the target's key is gone from every LUN and a reservation is held by a survivor",
     ProofPolicy.ANY: "the BMC reports chassis power off, or the target's key is gone from every LUN",
     ProofPolicy.ALL: "the BMC reports chassis power off, and the target's key is gone from every LUN",
+    ProofPolicy.SELF: (
+        "the target's key is gone from every LUN and a reservation is held by a survivor, and the BMC reports chassis "
+        "power off or the target's self-fence bound has passed since"
+    ),
 }
 
 

@@ -64,7 +64,10 @@ class StorageSettings(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One call of the agent."""
+    """One call of the agent.
+
+    self_fence_bound_s: with ProofPolicy.SELF, within which the target's sidecar resets it once its key is gone.
+    """
 
     action: Action
     caller: Caller
@@ -76,6 +79,7 @@ class Request(NamedTuple):
     method: Method = Method.ONOFF
     timing: Timing = Timing()
     dry_run: bool = False
+    self_fence_bound_s: float = 0.0
 
     @property
     def who(self) -> str:

@@ -5,7 +5,8 @@ What proves it, action by action:
 ==============  ======================================================================================================
 off, reboot     ``power``: the BMC reported chassis power off after the go; ``storage``: every LUN was read back with
                 the target's key absent and a reservation held by a registered survivor. The policy says which
-                suffice. A lost or undecidable arbitration is failure whatever else was seen.
+                suffice. A lost or undecidable arbitration is failure whatever else was seen. ``self``, that the
+                target's self-fence bound has passed since, is an addition to ``storage`` and nothing without it.
 on              other node: the BMC reported chassis power on; this node: its key read back on every LUN.
 status          the BMC's word; without a BMC, the keys on every LUN.
 monitor         a session with the BMC and its state, and every LUN fit for a fence.
@@ -32,6 +33,7 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     SessionOpened,
     StorageDone,
     StorageFailed,
@@ -82,6 +84,7 @@ class Facts:
         self.lun_failures: list[LunFailed] = []
         self.luns: int | None = None
         self.storage_failure: str | None = None
+        self.self_fence_due = False
         self.notes: list[str] = []
 
     @classmethod
@@ -123,6 +126,8 @@ class Facts:
                 self.luns = luns
             case StorageFailed(reason):
                 self.storage_failure = reason
+            case SelfFenceDue():
+                self.self_fence_due = True
             case Noted(text):
                 self.notes.append(text)
 
@@ -154,6 +159,8 @@ def proofs_of(plan: Plan, facts: Facts) -> tuple[Proof, ...]:
         proofs.append(Proof.POWER)
     if plan.storage is StorageGoal.FENCE and facts.every_lun_in(facts.isolated):
         proofs.append(Proof.STORAGE)
+        if plan.awaits_self_fence and facts.self_fence_due:
+            proofs.append(Proof.SELF)
     return tuple(proofs)
 
 
@@ -166,7 +173,9 @@ def suffices(policy: ProofPolicy, proofs: Iterable[Proof]) -> bool:
         case ProofPolicy.STORAGE:
             return Proof.STORAGE in have
         case ProofPolicy.ANY:
-            return bool(have)
+            return bool(have & {Proof.POWER, Proof.STORAGE})
+        case ProofPolicy.SELF:
+            return Proof.STORAGE in have and bool(have & {Proof.POWER, Proof.SELF})
         case ProofPolicy.ALL:
             return have >= {Proof.POWER, Proof.STORAGE}
 
@@ -184,6 +193,8 @@ def decided(plan: Plan, facts: Facts) -> bool:
         proofs.add(Proof.POWER)
     if plan.storage is StorageGoal.FENCE and not facts.storage_over:
         proofs.add(Proof.STORAGE)
+    if plan.awaits_self_fence:  # time passes by itself, and counts nothing without storage
+        proofs.add(Proof.SELF)
     return not suffices(plan.request.policy, proofs)
 
 
@@ -312,6 +323,14 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
             reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}")
         elif plan.storage is StorageGoal.FENCE and not facts.storage_over and Proof.POWER in proofs_of(plan, facts):
             reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then")
+    proofs = proofs_of(plan, facts)
+    if plan.awaits_self_fence and not suffices(plan.request.policy, proofs):
+        bound = f"{plan.request.who}: its self-fence bound of {plan.request.self_fence_bound_s:g} s"
+        if Proof.STORAGE in proofs:
+            within = f"within {plan.request.timing.deadline_s:g} s" if late else "before the end"
+            reasons.append(f"{bound} did not pass {within}, counted from when its key was gone from every LUN")
+        elif not reasons:
+            reasons.append(f"{bound} proves nothing while its key is not gone from every LUN")
     return tuple(dict.fromkeys(reasons))
 
 

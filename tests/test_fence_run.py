@@ -29,8 +29,10 @@ from fencer.observations import (
     LunsIdentified,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     SessionOpened,
     StorageDone,
+    StorageFailed,
 )
 from fencer.plan import make_plan
 from fencer.power.chassis import ChassisCommand, PowerState
@@ -127,6 +129,7 @@ def play(
     deadline_s: float = 5.0,
     power_timeout_s: float = 20.0,
     login_timeout_s: float = 5.0,
+    self_fence_bound_s: float = 0.0,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Played:
     request = Request(
@@ -140,6 +143,7 @@ def play(
         if storage
         else None,
         timing=Timing(deadline_s=deadline_s, power_timeout_s=power_timeout_s, login_timeout_s=login_timeout_s),
+        self_fence_bound_s=self_fence_bound_s,
     )
     plan = make_plan(request)
     workers = _WatchedWorkers(power or deaf, storage or deaf)
@@ -362,6 +366,48 @@ def test_all_waits_for_both() -> None:
     )
     played = play(obedient_power, slow, policy=ProofPolicy.ALL)
     assert played.verdict.success
+
+
+def test_self_waits_for_its_bound_after_the_isolation() -> None:
+    slow = storage_says(
+        WON, then=lambda channel: [time.sleep(0.3), channel.send(ISOLATED), channel.send(StorageDone(1))][-1]
+    )
+    played = play(None, slow, policy=ProofPolicy.SELF, self_fence_bound_s=0.7, deadline_s=20)
+    assert played.verdict.success
+    assert played.verdict.proofs == (Proof.STORAGE, Proof.SELF)
+    assert played.took_s > 0.3 + 0.7
+    assert isinstance(played.seen[-1], SelfFenceDue)
+
+
+def test_self_does_not_wait_for_a_dead_bmc_once_its_bound_has_passed() -> None:
+    storage = storage_says(WON, ISOLATED, StorageDone(1))
+    played = play(deaf, storage, policy=ProofPolicy.SELF, self_fence_bound_s=0.5, login_timeout_s=0.2, deadline_s=60)
+    assert played.verdict.proofs == (Proof.STORAGE, Proof.SELF)
+    assert not played.late
+
+
+def test_self_does_not_wait_for_a_node_that_was_seen_off() -> None:
+    storage = storage_says(WON, ISOLATED, StorageDone(1))
+    played = play(obedient_power, storage, policy=ProofPolicy.SELF, self_fence_bound_s=60, deadline_s=90)
+    assert played.verdict.success
+    assert set(played.verdict.proofs) == {Proof.POWER, Proof.STORAGE}
+    assert played.took_s < 30
+
+
+@pytest.mark.parametrize("end", [LunFailed("lun", "lun: dead"), StorageFailed("died")])
+def test_self_does_not_wait_where_storage_proves_nothing(end: LunFailed | StorageFailed) -> None:
+    played = play(None, storage_says(WON, end, StorageDone(1)), policy=ProofPolicy.SELF, self_fence_bound_s=0.1)
+    assert not played.verdict.success
+    assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
+
+
+def test_self_fails_at_a_deadline_that_comes_first() -> None:
+    storage = storage_says(WON, ISOLATED, StorageDone(1))
+    played = play(None, storage, policy=ProofPolicy.SELF, self_fence_bound_s=60, deadline_s=1.0)
+    assert not played.verdict.success
+    assert played.late
+    assert played.verdict.proofs == (Proof.STORAGE,)
+    assert any("self-fence bound of 60 s did not pass" in reason for reason in played.verdict.reasons)
 
 
 def test_a_lun_that_failed_ends_the_wait_of_a_storage_policy() -> None:

@@ -41,17 +41,25 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
             "ip: neither a BMC nor shared LUNs are known: give ip=ADDRESS, or vg=NAME or devices=LIST, "
             "or on the command line -n NODE with a cluster.conf"
         )
+    policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given), 0.0
+    if policy is ProofPolicy.SELF and action in (Action.OFF, Action.REBOOT, Action.MONITOR, Action.VALIDATE_ALL):
+        from fencer.cli import asking_self_fence  # noqa: PLC0415 - hardly ever wanted
+
+        bound_s = asking_self_fence.bound_s(full, timing.deadline_s)
+        if action is not Action.VALIDATE_ALL:  # which asks about the options alone
+            asking_self_fence.check_sidecar(full["state_dir"], bound_s)
     return Request(
         action=action,
         caller=caller,
         target=target,
         target_is_local=local,
-        policy=_policy(full, bmc, storage, action),
+        policy=policy,
         bmc=bmc,
         storage=storage,
         method=Method(full["method"]),
-        timing=_timing(full, given),
+        timing=timing,
         dry_run=full.get("dry_run") == "1",
+        self_fence_bound_s=bound_s,
     )
 
 
@@ -84,7 +92,7 @@ def _policy(
     if action in (Action.OFF, Action.REBOOT):
         if bmc is None and policy in (ProofPolicy.POWER, ProofPolicy.ALL):
             raise UsageError(f"proof: {policy} needs a BMC: give ip=ADDRESS, or proof=storage")
-        if storage is None and policy in (ProofPolicy.STORAGE, ProofPolicy.ALL):
+        if storage is None and policy in (ProofPolicy.STORAGE, ProofPolicy.ALL, ProofPolicy.SELF):
             raise UsageError(f"proof: {policy} needs the shared LUNs: give vg=NAME or devices=LIST, or proof=power")
     return policy
 

@@ -20,6 +20,7 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     SessionOpened,
     StorageDone,
     StorageFailed,
@@ -88,7 +89,8 @@ class Record:
             return None
         name = _name(what)
         bmc = name in _BMC or isinstance(what, PowerFailed)
-        step = Step(stamped.at_s, text, name, max(0.0, stamped.at_s - self._ready_at_s[bmc]))
+        took_s = what.bound_s if isinstance(what, SelfFenceDue) else stamped.at_s - self._ready_at_s[bmc]
+        step = Step(stamped.at_s, text, name, max(0.0, took_s))
         if bmc or name in (StepName.IDENTIFY, StepName.ARBITRATE):  # LUNs are isolated side by side
             self._ready_at_s[bmc] = stamped.at_s
         if name is StepName.ARBITRATE:
@@ -143,6 +145,8 @@ def _name(what: Observation) -> StepName:
             return StepName.REGISTER
         case LunState():
             return StepName.LOOK
+        case SelfFenceDue():
+            return StepName.SELF_FENCE
         case PowerFailed() | LunFailed() | StorageFailed():
             return StepName.FAILURE
         case PowerDone() | StorageDone() | Noted():

@@ -24,6 +24,7 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     SessionOpened,
     StorageDone,
     StorageFailed,
@@ -154,6 +155,8 @@ def describe(what: Observation, plan: Plan) -> str:
             return reason
         case LunsIdentified(names):
             return f"{len(names)} LUN{'s' if len(names) != 1 else ''} identified"
+        case SelfFenceDue(bound_s):
+            return f"{bound_s:g} s since its key was gone from every LUN: an armed sidecar has reset {plan.request.who}"
         case PowerDone() | StorageDone() | Noted():
             return ""
 
@@ -171,6 +174,10 @@ def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:
         count = len(facts.isolated)
         weak = "; by plain PREEMPT: commands it had queued may still land" if verdict.weak else ""
         proofs.append(f"storage (key {key} gone from {count} LUN{'s' if count != 1 else ''}, reservation held{weak})")
+    if Proof.SELF in verdict.proofs:
+        proofs.append(f"self (the {request.self_fence_bound_s:g} s have passed in which its sidecar resets it)")
     proved = " and ".join(proofs) or "nothing"
-    isolated = " It was not powered off." if verdict.proofs == (Proof.STORAGE,) and request.bmc is not None else ""
-    return f"{request.action} {request.who}: proved by {proved}.{isolated}".rstrip(".")
+    isolated = verdict.proofs and Proof.POWER not in verdict.proofs
+    seen = "seen " if Proof.SELF in verdict.proofs else ""
+    unseen = f" It was not {seen}powered off." if isolated and request.bmc is not None else ""
+    return f"{request.action} {request.who}: proved by {proved}.{unseen}".rstrip(".")

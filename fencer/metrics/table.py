@@ -73,7 +73,7 @@ LABELS: Final = (
     Label("node", "name of a cluster node; empty where the configuration knows none", "nodes of the cluster"),
     Label("outcome", f"{_all(Outcome)} (ended before there was a verdict)", str(len(Outcome))),
     Label("path", "kernel name of the path (`sdb`)", "paths of the LUN"),
-    Label("proof", "what proved it: `power`, `storage`, `power+storage`, `none`; with `self` where the journal says so",
+    Label("proof", "what proved it: `power`, `storage`, `power+storage`, `storage+self`, `power+storage+self`, `none`",
           "the proofs' combinations"),
     Label("python", "version of Python", "1"),
     Label("standing", f"{_all(Standing)}: see fencer/watchdog/sightings.py", str(len(Standing))),

@@ -1,6 +1,6 @@
 """Success is never said without a sufficient proof, whatever was observed and in whatever order."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
+    SelfFenceDue,
     SessionOpened,
     StorageDone,
     StorageFailed,
@@ -40,13 +41,14 @@ WEAK_B = LunIsolated("b", aborted=False, already=False)
 FOUND_A, FOUND_B = LunIsolated("a", True, True), LunIsolated("b", True, True)
 FAILED_B = LunFailed("b", "b: dead")
 DONE = StorageDone(2)
+DUE = SelfFenceDue(24.0)
 
 EVERYTHING: tuple[Observation, ...] = (
     SessionOpened(), ChassisCommanded(ChassisCommand.OFF), ChassisCommanded(ChassisCommand.DIAG), OFF, ON,
     PowerFailed("bmc: no", False), PowerFailed("bmc: refused", True), PowerDone(),
     WON, LOST, UNREACHABLE, ISOLATED_A, ISOLATED_B, WEAK_B, FOUND_A, FAILED_B, Noted("note"),
     LunRegistered("a", 1), LunRegistered("b", 1), LunState("a", True, True), LunState("b", False, True),
-    LunState("b", False, False), DONE, StorageDone(0), StorageDone(1), StorageFailed("died"),
+    LunState("b", False, False), DONE, StorageDone(0), StorageDone(1), StorageFailed("died"), DUE,
 )  # fmt: skip
 
 
@@ -66,6 +68,7 @@ def plan(
             BmcSettings("bmc", 623, b"", Secret(b"")) if bmc else None,
             StorageSettings(("a", "b"), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
             if storage else None,
+            self_fence_bound_s=24.0,
         )
     )  # fmt: skip
 
@@ -116,6 +119,10 @@ def test_no_success_without_a_sufficient_proof(the_plan: Plan, seen: list[Observ
         assert len({what.lun for what in seen if isinstance(what, LunIsolated)}) == done
         final = {what.lun: what for what in seen if isinstance(what, LunIsolated)}
         assert verdict.weak is not all(what.aborted for what in final.values())
+    if Proof.SELF in verdict.proofs:
+        assert the_plan.request.policy is ProofPolicy.SELF
+        assert Proof.STORAGE in verdict.proofs
+        assert DUE in seen
     assert "proved by nothing" not in summarise(verdict, Facts.of(seen), the_plan)
 
 
@@ -138,9 +145,6 @@ def test_the_deadline_changes_no_verdict_only_its_reasons(the_plan: Plan, seen: 
     assert verdict_of(the_plan, *seen).success is verdict_of(the_plan, *seen, late=True).success
 
 
-PROBES = (WON, OFF, PowerFailed("refused", True), PowerDone(), ISOLATED_A, ISOLATED_B, FAILED_B, DONE)
-
-
 @pytest.mark.parametrize("policy", ProofPolicy)
 @pytest.mark.parametrize(("bmc", "storage"), [(True, True), (True, False), (False, True)])
 def test_decided_means_that_nothing_more_turns_it_over(policy: ProofPolicy, bmc: bool, storage: bool) -> None:
@@ -148,13 +152,14 @@ def test_decided_means_that_nothing_more_turns_it_over(policy: ProofPolicy, bmc:
     the_plan = plan(policy=policy, bmc=bmc, storage=storage, arbitration=ArbitrationMode.OFF)
     power = [OFF, PowerFailed("refused", True), PowerDone()] if bmc else []
     luns = [ISOLATED_A, ISOLATED_B, FAILED_B, DONE] if storage else []
-    for length in range(4):
-        for seen in permutations([*power, *luns], length):
+    due = [DUE] if the_plan.awaits_self_fence else []
+    for length in range(5):
+        for seen in permutations([*power, *luns, *due], length):
             facts = Facts.of(seen)
             if not decided(the_plan, facts):
                 continue
             now = judge(the_plan, facts).success
-            for more in ([] if facts.power_over else power) + ([] if facts.storage_over else luns):
+            for more in ([] if facts.power_over else power) + ([] if facts.storage_over else luns) + due:
                 after = verdict_of(the_plan, *seen, more)
                 if more is not FAILED_B:  # a storage proof is only had when its worker is over
                     assert after.success is now, (seen, more)
@@ -172,6 +177,7 @@ def test_decided_means_that_nothing_more_turns_it_over(policy: ProofPolicy, bmc:
             ProofPolicy.STORAGE: ((True, True, True), (True, False, False), (False, True, True), (False, False, False)),
             ProofPolicy.ANY: ((True, True, True), (True, False, True), (False, True, True), (False, False, False)),
             ProofPolicy.ALL: ((True, True, True), (True, False, False), (False, True, False), (False, False, False)),
+            ProofPolicy.SELF: ((True, True, True), (True, False, False), (False, True, False), (False, False, False)),
         }.items()
         for power, storage, success in rows
         for seen in [
@@ -181,6 +187,42 @@ def test_decided_means_that_nothing_more_turns_it_over(policy: ProofPolicy, bmc:
 )
 def test_policies(policy: ProofPolicy, seen: list[Observation], success: bool) -> None:
     assert verdict_of(plan(policy=policy), *seen).success is success
+
+
+@pytest.mark.parametrize(("power", "storage", "due"), list(product([False, True], repeat=3)))
+@pytest.mark.parametrize("policy", ProofPolicy)
+@pytest.mark.parametrize("bmc", [False, True])
+def test_time_alone_proves_nothing_and_changes_no_other_policy(
+    policy: ProofPolicy, bmc: bool, power: bool, storage: bool, due: bool
+) -> None:
+    """All there is: with time passed only ``self`` may succeed where it did not without, and only beside storage."""
+    seen = [WON, *([OFF] if power else []), *([ISOLATED_A, ISOLATED_B] if storage else []), DONE]
+    the_plan = plan(policy=policy, bmc=bmc)
+    without, with_time = verdict_of(the_plan, *seen), verdict_of(the_plan, *seen, *([DUE] if due else []))
+    if policy is ProofPolicy.SELF:
+        assert with_time.success is (storage and (due or (power and bmc)))
+        assert (Proof.SELF in with_time.proofs) is (storage and due)
+    else:
+        assert with_time == without
+
+
+def test_a_race_that_was_lost_is_lost_whatever_time_has_passed() -> None:
+    the_plan = plan(policy=ProofPolicy.SELF, bmc=False)
+    assert not verdict_of(the_plan, LOST, ISOLATED_A, ISOLATED_B, DONE, DUE).success
+    assert not verdict_of(plan(policy=ProofPolicy.SELF, storage=False), OFF, DUE).success
+
+
+def test_self_is_named() -> None:
+    the_plan = plan(policy=ProofPolicy.SELF)
+    seen = (WON, ISOLATED_A, ISOLATED_B, DONE)
+    waiting = verdict_of(the_plan, *seen, PowerFailed("bmc: no answer", False), late=True)
+    assert any("victim: its self-fence bound of 24 s did not pass within 30 s" in reason for reason in waiting.reasons)
+    verdict = verdict_of(the_plan, *seen, DUE)
+    assert verdict.proofs == (Proof.STORAGE, Proof.SELF)
+    text = summarise(verdict, Facts.of([*seen, DUE]), the_plan)
+    assert "self (the 24 s have passed in which its sidecar resets it)" in text
+    assert "It was not seen powered off" in text
+    assert any("let 24 s pass" in step for step in the_plan.steps())
 
 
 @pytest.mark.parametrize("end", [LOST, UNREACHABLE])
@@ -295,7 +337,13 @@ def test_on_needs_an_observed_on() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "may"),
-    [(ProofPolicy.POWER, True), (ProofPolicy.ALL, True), (ProofPolicy.ANY, False), (ProofPolicy.STORAGE, False)],
+    [
+        (ProofPolicy.POWER, True),
+        (ProofPolicy.ALL, True),
+        (ProofPolicy.ANY, False),
+        (ProofPolicy.STORAGE, False),
+        (ProofPolicy.SELF, False),
+    ],
 )
 def test_a_fence_may_repair_a_nexus_only_where_every_target_is_switched_off(policy: ProofPolicy, may: bool) -> None:
     assert plan(policy=policy).may_repair is may
