@@ -183,6 +183,16 @@ class Guest:
         """Tells a restored guest, which believes that it is still the day of its snapshot, what has changed."""
         self.run(f"date -s @{time.time():.3f} >/dev/null" + (" && lab-product" if with_product else ""), check=True)
 
+    def clock_lead_s(self) -> float:
+        """By how much the guest's clock is ahead of ours, to a few milliseconds: the closest of five looks."""
+        looks: list[tuple[float, float]] = []
+        for _ in range(5):
+            before_s = time.time()
+            there_s = self.agent("guest-get-time") / 1e9
+            after_s = time.time()
+            looks.append((after_s - before_s, there_s - (before_s + after_s) / 2))
+        return min(looks)[1]
+
     def qmp(self, command: str, **arguments: object) -> Any:
         """One command to QEMU itself (qemu docs/interop/qemu-qmp-ref)."""
         try:

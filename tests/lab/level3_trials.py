@@ -185,17 +185,6 @@ def revive(cluster: Cluster, node: str) -> None:
     install(cluster, node)
 
 
-def lead_s(guest: Guest) -> float:
-    """By how much the guest's clock is ahead of ours, to a few milliseconds: the closest of five looks."""
-    looks: list[tuple[float, float]] = []
-    for _ in range(5):
-        before = time.time()
-        there = guest.agent("guest-get-time") / 1e9
-        after = time.time()
-        looks.append((after - before, there - (before + after) / 2))
-    return min(looks)[1]
-
-
 # --- the race -----------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +275,7 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
     consoles = {node: len(cluster.nodes[node].console()) for node in NODES}
     cluster.cut(A, Link.CLUSTER)
     try:
-        leads = {node: lead_s(cluster.nodes[node]) for node in NODES}
+        leads = {node: cluster.nodes[node].clock_lead_s() for node in NODES}
         began = time.time() + 6  # the oracle looks through its records first
         jobs = {}
         for node, later_s in zip(order, (0.0, skew_s), strict=True):
@@ -546,7 +535,7 @@ def time_to_safe(cluster: Cluster, method: Method) -> Timing:
             unfence(cluster, name)
     forget_records(cluster)
     start_writer(cluster, B)
-    leads = {node.name: lead_s(node) for node in (survivor, victim)}
+    leads = {node.name: node.clock_lead_s() for node in (survivor, victim)}
     if method.dead_bmc:
         cluster.cut_bmc(B)
     try:

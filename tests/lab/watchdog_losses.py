@@ -14,9 +14,18 @@ def _device(disk: str) -> str:
     return f"/sys/block/{Path(disk).name}/device"
 
 
+def offline_disk(disk: str) -> str:
+    return f"echo offline >{_device(disk)}/state"
+
+
+def running_disk(disk: str) -> str:
+    """The end of offline_disk."""
+    return f"echo running >{_device(disk)}/state"
+
+
 def offline(rig: Rig) -> str:
     """Its state is set: EIO at once, and no uevent."""
-    return f"echo offline >{_device(rig.disk)}/state"
+    return offline_disk(rig.disk)
 
 
 def deleted(rig: Rig) -> str:

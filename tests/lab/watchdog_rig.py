@@ -90,20 +90,20 @@ class Rig:
         self.disk = guest.maps[0] if guest.maps else guest.sd(NODE, 0)
         self.peer_disk = guest.run(f"cat {PEER_DISK}", check=True).out.split()[0]
         self.resets = ResetWatch(guest)
-        self.ahead_s = _clock_ahead(guest)
+        self.ahead_s = guest.clock_lead_s()
 
     def snapshot(self) -> dict[str, Any]:
         """What the sidecar publishes."""
         published: dict[str, Any] = json.loads(self.guest.run(f"cat {STATE}/watchdogd.json", check=True).out)
         return published
 
-    def wait_state(self, state: str, timeout_s: float = 120) -> dict[str, Any]:
-        """Returns when the sidecar publishes that state."""
+    def wait_state(self, state: str, timeout_s: float = 120, after_pid: int = 0) -> dict[str, Any]:
+        """Returns when the sidecar publishes that state; with after_pid, another one than that."""
         end = time.monotonic() + timeout_s
         while True:
             said = self.guest.run(f"cat {STATE}/watchdogd.json 2>/dev/null; true").out
             snapshot: dict[str, Any] = json.loads(said) if said else {}
-            if snapshot.get("state") == state:
+            if snapshot.get("state") == state and snapshot["pid"] != after_pid:
                 return snapshot
             if time.monotonic() > end:
                 raise GuestError(f"not {state}: {snapshot.get('state')} {snapshot.get('reasons')}\n{self.log()}")
@@ -130,17 +130,6 @@ class Rig:
         if reset is None:
             raise GuestError(f"no reset within {timeout_s} s of {command}: {self.log()}")
         return reset, reset.at_unix_s - began_unix_s
-
-
-def _clock_ahead(guest: Guest) -> float:
-    """By how much the guest's clock is ahead of the host's: of several readings the one that took least time."""
-    readings: list[tuple[float, float]] = []
-    for _ in range(10):
-        before_s = time.time()
-        guest_s = guest.agent("guest-get-time") / 1e9
-        after_s = time.time()
-        readings.append((after_s - before_s, guest_s - (before_s + after_s) / 2))
-    return min(readings)[1]
 
 
 def configuration(disks: Sequence[str], **settings: object) -> str:
