@@ -41,12 +41,13 @@ lint: venv  ## ruff, mypy --strict, the layers
 
 # Most of the host's tests wait for something: several at a time on each core.
 WORKERS ?= 6
+QUICK_WORKERS ?= 4
 PYTEST := $(BIN)/pytest -q
 
 .PHONY: test-fast
 test-fast: venv host-packages  ## lint and the quick tests, under a minute
 	@$(MAKE) --no-print-directory lint
-	$(PYTEST) -m 'not slow and not lab' --hypothesis-profile=quick -n $(WORKERS) --dist worksteal
+	$(PYTEST) -m 'not slow and not lab' --hypothesis-profile=quick -n $(QUICK_WORKERS) --dist worksteal
 
 .PHONY: test-host
 test-host: venv host-packages  ## lint and all tests but the VM lab's

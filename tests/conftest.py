@@ -18,6 +18,7 @@ settings.register_profile("quick", _UNHURRIED, max_examples=20)  # make test-fas
 settings.load_profile("unhurried")
 
 LONG_SUITES = (
+    "agent/test_deadlines.py",
     "agent/test_parity.py",
     "agent_storage",
     "alerts",

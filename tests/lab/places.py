@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ PROJECT = PACKAGE.parents[1]
 LAB = Path(os.environ.get("FENCE_HALVM_LAB", PROJECT / ".lab"))
 CACHE = LAB / "cache"
 _RUN_PREFIX = "halvm-"
-_ABANDONED_AFTER_S = 3600
 
 
 def digest(parts: Iterable[str | Path]) -> str:
@@ -33,10 +31,8 @@ def digest(parts: Iterable[str | Path]) -> str:
 def published(directory: Path) -> Iterator[Path]:
     """A scratch directory that becomes `directory` in one step when the block ends well, and vanishes otherwise."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    for old in directory.parent.glob(f".{directory.name}-*"):
-        if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_S:  # of a build that was killed
-            shutil.rmtree(old, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    tie_to_this_process(scratch)
     try:
         scratch.chmod(0o755)
         yield scratch
