@@ -34,12 +34,17 @@ UNITS = ("halvm-watchdogd.service", "halvm-exporter.service")
 
 SIDECAR = """\
 vg = "shared_vg"
-watchdog_timeout_s = 30
+self_fence = "watchdog"
+watchdog_timeout_s = 20
 probe_deadline_s = 4
 answer_deadline_s = 4
 grace_s = 15
 """
-"""Longer than the defaults: an emulated CPU that is shared stalls for seconds."""
+"""Longer than the defaults: an emulated CPU that is shared stalls for seconds. The hardware does the reset: an immediate
+one waits 0.3 s for its record to be on the disk, which was not enough here."""
+
+PATIENCE_S = "100"
+"""Deadline of the agent, for the same reason."""
 
 FOR_S = 10
 SHORTER = {"> time() - 3600": "> time() - 600", "< 3600": "< 600", "< 900": "< 60", "> 1800": "> 10"}
@@ -132,7 +137,7 @@ def play(cluster: Cluster, api: Api) -> Story:
     def prepare(node: str, other: str) -> None:
         install(cluster, node)
         start(cluster, node)
-        cluster.nodes[node].run(rig.agent(other, "monitor"), check=True)
+        cluster.nodes[node].run(rig.agent(other, "monitor", deadline=PATIENCE_S), check=True)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(prepare, (A, B), (B, A)))
@@ -146,7 +151,7 @@ def play(cluster: Cluster, api: Api) -> Story:
     api.wait_until(f'max_over_time(up{{instance="{A}"}}[{4 * SCRAPE_S}s]) == 0', 180)
     silent = time.time()
     # What corosync on the survivor would do now.
-    done = cluster.nodes[B].run(rig.agent(A, "reboot"), timeout_s=150, check=True)
+    done = cluster.nodes[B].run(rig.agent(A, "reboot", deadline=PATIENCE_S), timeout_s=150, check=True)
     fenced = time.time()
     cluster.heal(A, Link.STORAGE)
     cluster.activate(B)
