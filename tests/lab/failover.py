@@ -40,8 +40,8 @@ probe_deadline_s = 4
 answer_deadline_s = 4
 grace_s = 15
 """
-"""Longer than the defaults: an emulated CPU that is shared stalls for seconds. The hardware does the reset: an immediate
-one waits 0.3 s for its record to be on the disk, which was not enough here."""
+"""Longer than the defaults: an emulated CPU that is shared stalls for seconds. The hardware does the reset: before an
+immediate one, 0.3 s are left to bring the record to the disk, which was not enough here."""
 
 PATIENCE_S = "100"
 """Deadline of the agent, for the same reason."""
