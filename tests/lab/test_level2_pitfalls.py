@@ -1,6 +1,7 @@
 """What went wrong for other agents, put to ours on a real LIO target through SG_IO. The plain cases are elsewhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -220,7 +221,7 @@ print(json.dumps({"rc": agent.wait(), "seconds": time.monotonic() - began, "outp
 
 
 class _Measured(NamedTuple):
-    """One call. said_s: how long it took, by its own word; seconds: until the end of its output."""
+    """One call. said_s: how long it took, by its own last word of it; seconds: until the end of its output."""
 
     rc: int
     seconds: float
@@ -228,7 +229,7 @@ class _Measured(NamedTuple):
 
     @property
     def said_s(self) -> float:
-        return float(self.output.rpartition(" in ")[2].split()[0])
+        return float(re.findall(r"(?:, in |^fence_halvm: +)([0-9.]+) s\b", self.output, re.MULTILINE)[-1])
 
     @property
     def around_s(self) -> float:
