@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 
 from fencer.errors import FenceError, UsageError
 from fencer.watchdog import attendant, device, linux
-from fencer.watchdog.config import DEFAULT_PATH, SelfFenceBy, Settings
 from fencer.watchdog.control import ControlSocket
 from fencer.watchdog.daemon import Daemon, Ended, ExitStatus, Resetting, Signals, Surroundings
 from fencer.watchdog.device import NoWatchdog, Watchdog
-from fencer.watchdog.messages import PROGRAM, Config, ConfigRefused, Configured, ReadConfig
+from fencer.watchdog.messages import PROGRAM, ConfigRefused, Configured, ReadConfig
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.realtime import become_realtime
 from fencer.watchdog.self_fence import NoReset, Reset
-from fencer.watchdog.snapshot import PolicyState, Snapshot
-from fencer.watchdog.snapshot_file import read_snapshot
+from fencer.watchdog.settings import DEFAULT_PATH, SelfFenceBy, Settings
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 CONFIGURE_S = 30.0
@@ -70,10 +68,11 @@ def run(path: str) -> Ended:
 
     links = attendant.start(make_jobs)
     try:
-        config = _configure(links, path, signals)
-        if config is None:
+        configured = _configure(links, path, signals)
+        if configured is None:
             return Ended(ExitStatus.STOPPED)
-        surroundings = _surroundings(config, boot_id)
+        config = configured.config
+        surroundings = _surroundings(configured, boot_id)
         for problem in become_realtime():
             print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201
         return Daemon(config, links, surroundings, signals).run()
@@ -81,9 +80,9 @@ def run(path: str) -> Ended:
         links.attendant.close()
 
 
-def _surroundings(config: Config, boot_id: str) -> Surroundings:
+def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
     """The adapters, and what a predecessor in this boot left. Raises UsageError, WatchdogError."""
-    settings = config.settings
+    settings, before = configured.config.settings, configured.predecessor
     reset: Resetting = Reset() if settings.self_fence is SelfFenceBy.RESET else NoReset()
     for problem in reset.problems if isinstance(reset, Reset) else ():
         print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201
@@ -91,15 +90,14 @@ def _surroundings(config: Config, boot_id: str) -> Surroundings:
         control = ControlSocket(settings.state_dir)
     except OSError as error:
         raise UsageError(f"state_dir: {settings.state_dir}: {error.strerror}: run as root, or give another") from error
-    before = _predecessor(settings.state_dir, boot_id)
     return Surroundings(
         arm=_armer(settings),
         reset=reset,
         service=ServiceManager(),
         control=control,
         boot_id=boot_id,
-        resumed=before is not None and before.watchdog.armed,
-        paused_until_s=before.paused_until_monotonic_s if before is not None else None,
+        resumed=before is not None and before.armed,
+        paused_until_s=before.paused_until_s if before is not None else None,
     )
 
 
@@ -111,23 +109,12 @@ def _armer(settings: Settings) -> Callable[[], Watchdog]:
     return lambda: linux.LinuxWatchdog(chosen, settings.watchdog_timeout_s)
 
 
-def _predecessor(state_dir: str, boot_id: str) -> Snapshot | None:
-    """The snapshot of an earlier sidecar of this boot; None when there is none that can be read."""
-    try:
-        before = read_snapshot(state_dir)
-    except (OSError, ValueError):
-        return None
-    if before.boot_id != boot_id or before.state is PolicyState.STOPPED:
-        return None
-    return before
-
-
 def _boot_id() -> str:
     with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123
         return file.read().strip()
 
 
-def _configure(links: attendant.Links, path: str, signals: Signals) -> Config | None:
+def _configure(links: attendant.Links, path: str, signals: Signals) -> Configured | None:
     """Has the attendant read the file. None when a signal ended the waiting. Raises UsageError."""
     links.attendant.send(ReadConfig(path))
     until = time.monotonic() + CONFIGURE_S
@@ -136,8 +123,8 @@ def _configure(links: attendant.Links, path: str, signals: Signals) -> Config | 
         if links.attendant.fileno() not in select.select([links.attendant.fileno(), signals.fileno()], [], [], left)[0]:
             continue
         match links.attendant.receive():
-            case Configured(config):
-                return config
+            case Configured() as configured:
+                return configured
             case ConfigRefused(complaints):
                 raise UsageError(complaints)
             case None:

@@ -6,9 +6,9 @@ from fencer.cli.asking_storage import build_storage
 from fencer.cli.membership import read_membership
 from fencer.errors import UsageError
 from fencer.model import Action
-from fencer.watchdog.config import Settings, read_settings
+from fencer.watchdog.config import read_settings
 from fencer.watchdog.messages import Config
-from fencer.watchdog.settings import ObserverSettings
+from fencer.watchdog.settings import ObserverSettings, Settings
 from fencer.watchdog.snapshot import NodeSnapshot
 
 

@@ -11,9 +11,11 @@ from fencer.storage.marker import Marker, write_marker
 from fencer.storage.nexus import Outcome
 from fencer.storage.reservations import LogicalUnit
 from fencer.watchdog.attendant import Jobs
-from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Unregister
+from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
 from fencer.watchdog.observers import observe
 from fencer.watchdog.scribe import Scribe
+from fencer.watchdog.snapshot import PolicyState
+from fencer.watchdog.snapshot_file import read_snapshot
 from fencer.worker import Channel
 
 UNREGISTER_S = 8.0
@@ -21,14 +23,29 @@ UNREGISTER_S = 8.0
 
 def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
     """log: the descriptor that lines go to; the children hold no standard streams."""
-    return Jobs(_configure, _observe, _write(boot_id, feeder_pid, log), unregister)
+    return Jobs(_configure(boot_id), _observe, _write(boot_id, feeder_pid, log), unregister)
 
 
-def _configure(path: str, channel: Channel) -> None:
+def _configure(boot_id: str) -> Callable[[str, Channel], None]:
+    def configure(path: str, channel: Channel) -> None:
+        try:
+            config = read_config(path)
+            channel.send(Configured(config, predecessor(config.settings.state_dir, boot_id)))
+        except FenceError as error:
+            channel.send(ConfigRefused(str(error)))
+
+    return configure
+
+
+def predecessor(state_dir: str, boot_id: str) -> Predecessor | None:
+    """What an earlier sidecar of this boot has left; None when there is none that can be read."""
     try:
-        channel.send(Configured(read_config(path)))
-    except FenceError as error:
-        channel.send(ConfigRefused(str(error)))
+        before = read_snapshot(state_dir)
+    except (OSError, ValueError):
+        return None
+    if before.boot_id != boot_id or before.state is PolicyState.STOPPED:
+        return None
+    return Predecessor(before.watchdog.armed, before.paused_until_monotonic_s)
 
 
 def _observe(config: Config, channel: Channel) -> None:

@@ -11,10 +11,10 @@ from fencer import __version__
 from fencer.cli.watchdogd_config import read_config
 from fencer.errors import FenceError, UsageError
 from fencer.watchdog import control, device, linux
-from fencer.watchdog.config import DEFAULT_PATH, Settings, read_settings
+from fencer.watchdog.config import read_settings
 from fencer.watchdog.last import read_last
 from fencer.watchdog.messages import Config
-from fencer.watchdog.settings import bound_s
+from fencer.watchdog.settings import DEFAULT_PATH, Settings, bound_s
 from fencer.watchdog.snapshot import Snapshot
 from fencer.watchdog.snapshot_file import read_snapshot
 

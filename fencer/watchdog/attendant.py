@@ -9,11 +9,11 @@ import contextlib
 import gc
 import os
 import select
-import socket
 import time
+from _socket import AF_UNIX, SO_SNDBUF, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair  # as in fencer.worker
 from collections.abc import Callable
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.watchdog.messages import (
     Begin,
     ChildEnded,
@@ -65,7 +65,7 @@ class _Child:
 class Attendant:
     """Runs in its own process. feeder: the channel to it; observer_end, scribe_end: the children's ends to it."""
 
-    def __init__(self, feeder: Channel, ends: dict[str, socket.socket], jobs: Jobs) -> None:
+    def __init__(self, feeder: Channel, ends: dict[str, socket], jobs: Jobs) -> None:
         self._feeder = feeder
         self._ends = ends
         self._jobs = jobs
@@ -217,7 +217,7 @@ def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
 class Links:
     """The feeder's ends: seqpacket sockets to the attendant, the observer and the scribe."""
 
-    def __init__(self, attendant: Worker, observer: socket.socket, scribe: socket.socket) -> None:
+    def __init__(self, attendant: Worker, observer: socket, scribe: socket) -> None:
         self.attendant = attendant
         self.observer = observer
         self.scribe = scribe
@@ -248,8 +248,8 @@ def start(make_jobs: Callable[[], Jobs]) -> Links:
     return Links(worker, observer, scribe)
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _pair() -> tuple[socket, socket]:
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     for sock in (ours, theirs):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES)
     return ours, theirs

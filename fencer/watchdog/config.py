@@ -5,26 +5,15 @@ The same table makes the documentation. Every complaint names file, line, settin
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from fencer.errors import UsageError
 from fencer.watchdog import device
-from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset, Timing
-
-DEFAULT_PATH = "/etc/fence-halvm/watchdogd.toml"
-
-
-class SelfFenceBy(StrEnum):
-    """How this node resets itself."""
-
-    RESET = "reset"  # at once; the watchdog is the fallback
-    WATCHDOG = "watchdog"  # by no longer feeding
-    NONE = "none"  # not at all: for trying things out
+from fencer.watchdog.settings import RELOADABLE, Requirement, SelfFenceBy, Settings, TargetReset
 
 
 class Setting(NamedTuple):
-    """One row. kind: the TOML type; choices, or low and high, bound it. reload: SIGHUP may change it."""
+    """One row. kind: the TOML type; choices, or low and high, bound it."""
 
     name: str
     kind: type
@@ -33,7 +22,11 @@ class Setting(NamedTuple):
     choices: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 0.0
-    reload: bool = False
+
+    @property
+    def reload(self) -> bool:
+        """SIGHUP may change it."""
+        return self.name in RELOADABLE
 
     @property
     def remedy(self) -> str:
@@ -59,7 +52,6 @@ SETTINGS = (
         Requirement.ALL.value,
         "How many of the LUNs this node must reach to go on.",
         choices=tuple(Requirement),
-        reload=True,
     ),
     Setting(
         "watchdog",
@@ -82,7 +74,6 @@ SETTINGS = (
         "`reset`: at once, the watchdog is the fallback. `watchdog`: stop feeding. `none`: only with `watchdog = "
         '"none"`.',
         choices=tuple(SelfFenceBy),
-        reload=True,
     ),
     Setting(
         "grace_s",
@@ -91,7 +82,6 @@ SETTINGS = (
         "How long the storage may be lost before this node fences itself. A lost key has no grace.",
         low=0.0,
         high=3600,
-        reload=True,
     ),
     Setting(
         "settle_s",
@@ -100,9 +90,8 @@ SETTINGS = (
         "How long the storage must be back until the grace is whole again.",
         low=0.0,
         high=3600,
-        reload=True,
     ),
-    Setting("probe_interval_s", float, 1.0, "Between two reads of each path.", low=0.1, high=60, reload=True),
+    Setting("probe_interval_s", float, 1.0, "Between two reads of each path.", low=0.1, high=60),
     Setting(
         "probe_deadline_s",
         float,
@@ -110,7 +99,6 @@ SETTINGS = (
         "A path that takes longer to answer a read is lost.",
         low=0.1,
         high=60,
-        reload=True,
     ),
     Setting(
         "check_interval_s",
@@ -119,7 +107,6 @@ SETTINGS = (
         "Between two looks at each LUN's registrations.",
         low=0.1,
         high=60,
-        reload=True,
     ),
     Setting(
         "answer_deadline_s",
@@ -128,7 +115,6 @@ SETTINGS = (
         "A LUN that takes longer to tell its registrations has not told them.",
         low=0.1,
         high=60,
-        reload=True,
     ),
     Setting(
         "on_target_reset",
@@ -136,14 +122,12 @@ SETTINGS = (
         TargetReset.RE_REGISTER.value,
         "When a target has lost everybody's registrations: `re-register`, or `self-fence`.",
         choices=tuple(TargetReset),
-        reload=True,
     ),
     Setting(
         "unregister_on_stop",
         bool,
         False,
         "Remove this node's key at an orderly stop.",
-        reload=True,
     ),
     Setting("local_node", str, "", "This node's name in the cluster, where it is not the host name."),
     Setting("local_key", str, "", "This node's reservation key, where it is not derived from the cluster's files."),
@@ -164,51 +148,6 @@ SETTINGS = (
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-
-class Settings(NamedTuple):
-    """A file as written, defaults filled in, every value of its type and within its bounds."""
-
-    source: str
-    vg: str
-    devices: tuple[str, ...]
-    require: Requirement
-    watchdog: str
-    watchdog_timeout_s: int
-    self_fence: SelfFenceBy
-    grace_s: float
-    settle_s: float
-    probe_interval_s: float
-    probe_deadline_s: float
-    check_interval_s: float
-    answer_deadline_s: float
-    on_target_reset: TargetReset
-    unregister_on_stop: bool
-    local_node: str
-    local_key: str
-    key_value: str
-    reservation_type: str
-    aptpl: bool
-    cluster_conf: str
-    state_dir: str
-    record_dir: str
-
-    @property
-    def timing(self) -> Timing:
-        """For the observers and the policy."""
-        return Timing(
-            probe_interval_s=self.probe_interval_s,
-            probe_deadline_s=self.probe_deadline_s,
-            check_interval_s=self.check_interval_s,
-            answer_deadline_s=self.answer_deadline_s,
-            grace_s=self.grace_s,
-            settle_s=self.settle_s,
-        )
-
-    @property
-    def policy(self) -> PolicySettings:
-        """For the policy."""
-        return PolicySettings(self.timing, self.require, self.on_target_reset)
 
 
 def read_settings(path: str) -> Settings:
@@ -252,15 +191,6 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
     if complaints:
         raise UsageError("\n".join(complaints))
     return settings
-
-
-def changed(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a reload changes: settings it may, and settings that need a restart."""
-    names = [name for name in BY_NAME if getattr(old, name) != getattr(new, name)]
-    return (
-        tuple(name for name in names if BY_NAME[name].reload),
-        tuple(name for name in names if not BY_NAME[name].reload),
-    )
 
 
 def _relations(settings: Settings) -> list[tuple[str, str]]:

@@ -4,22 +4,20 @@ Nothing on its way waits for a disk, for another process or for the storage: wha
 observer's or the scribe's. The only exception is the moment before a self-fence, and that is bounded.
 """
 
-import pickle
 import select
 import signal
-import socket
 import time
+from _pickle import dumps, loads  # as in fencer.worker
+from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socketpair
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, get_args
 
 from fencer.errors import FenceError
 from fencer.event import Event, EventKind, Outcome
+from fencer.light_typing import NamedTuple, Protocol
 from fencer.watchdog.attendant import BUFFER_BYTES, Links
-from fencer.watchdog.config import SelfFenceBy, changed
 from fencer.watchdog.control import ControlSocket, Pause, Question, Resume
 from fencer.watchdog.device import Watchdog
 from fencer.watchdog.feeding import NOT_ARMED, Feeding
-from fencer.watchdog.last import SelfFence
 from fencer.watchdog.messages import (
     PROGRAM,
     PUBLISH_INTERVAL_S,
@@ -39,9 +37,9 @@ from fencer.watchdog.messages import (
 )
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.policy import Decision, Policy
-from fencer.watchdog.settings import bound_s
+from fencer.watchdog.settings import SelfFenceBy, bound_s, changed
 from fencer.watchdog.sightings import Registered, Sighting
-from fencer.watchdog.snapshot import PolicyState
+from fencer.watchdog.snapshot import PolicyState, SelfFence
 
 RECORD_S = 0.3
 """How long a self-fence waits for its reason to be on the disk."""
@@ -51,7 +49,7 @@ STOP_S = 1.0
 MESSAGES_A_TURN = 4096
 
 _FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
-_SIGHTINGS = get_args(Sighting)
+_SIGHTINGS = Sighting.__args__
 _DIGITS = str.maketrans("", "", "0123456789.")
 
 
@@ -103,7 +101,7 @@ class Signals:
     def __init__(self) -> None:
         self.stop = False
         self.reload = False
-        self._read_end, write_end = socket.socketpair()
+        self._read_end, write_end = socketpair()
         self._write_end = write_end
         for sock in (self._read_end, write_end):
             sock.setblocking(False)
@@ -299,7 +297,7 @@ class Daemon:
                 "unless halvm-watchdogd is started again by then"
             )
         self._publish(now, stopped=True)
-        self._links.scribe.shutdown(socket.SHUT_WR)
+        self._links.scribe.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
         poll = select.poll()
         poll.register(self._links.attendant, select.POLLIN)
@@ -320,7 +318,7 @@ class Daemon:
             if not data:
                 return
             try:
-                sighting = pickle.loads(data)  # noqa: S301 - only our own child holds the other end
+                sighting = loads(data)
             except Exception:  # noqa: BLE001, S112 - unpickling raises whatever it likes; what is unreadable is not seen
                 continue
             if isinstance(sighting, _SIGHTINGS):
@@ -355,7 +353,7 @@ class Daemon:
             data = self._links.scribe.recv(BUFFER_BYTES)
         except OSError:
             return False
-        return bool(data) and isinstance(pickle.loads(data), Recorded)  # noqa: S301 - our own child
+        return bool(data) and isinstance(loads(data), Recorded)
 
     def _reconfigure(self, new: Config) -> None:
         reloaded, refused = changed(self._config.settings, new.settings)
@@ -458,11 +456,11 @@ class Daemon:
         self._send_scribe(Line(level, text))
 
     def _send_scribe(self, message: ForScribe) -> None:
-        self._forward(pickle.dumps(message))
+        self._forward(dumps(message))
 
     def _forward(self, data: bytes) -> None:
         """A scribe that is behind or gone misses it: nothing waits for paper."""
         try:
-            self._links.scribe.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._links.scribe.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
             return

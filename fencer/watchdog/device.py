@@ -5,9 +5,9 @@ any other way feeds it once more (Linux watchdog_release), so whoever fences its
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
 
 from fencer.errors import WatchdogError
+from fencer.light_typing import NamedTuple, Protocol
 
 AUTO = "auto"
 NONE = "none"

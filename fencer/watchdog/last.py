@@ -1,23 +1,15 @@
 """Why this node last fenced itself: written before the reset, read after it (``halvm-watchdogd last``)."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from fencer.watchdog.records import from_json, to_json
 from fencer.watchdog.replacing import replace_file
+from fencer.watchdog.snapshot import SelfFence
+
+__all__ = ("LAST_NAME", "SelfFence", "read_last", "write_last")
 
 LAST_NAME = "last-self-fence.json"
 SCHEMA = 1
-
-
-class SelfFence(NamedTuple):
-    """reason: one sentence. boot_id: of the boot that it ended. Times as of the decision."""
-
-    reason: str
-    node: str
-    boot_id: str
-    at_unix_s: float
-    at_monotonic_s: float
 
 
 def write_last(directory: str, record: SelfFence) -> None:

@@ -7,12 +7,11 @@ import errno
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 from fencer.errors import WatchdogError
 from fencer.watchdog.device import LEGACY_DEVICE, Candidate, Support
 
-_CLASS = Path("/sys/class/watchdog")
+_CLASS = "/sys/class/watchdog"
 
 _GETSUPPORT = 0x80285700
 _GETBOOTSTATUS = 0x80045702
@@ -29,26 +28,26 @@ _INT = struct.Struct("i")
 _INFO = struct.Struct("II32s")  # options, firmware version, identity
 
 
-def candidates(directory: Path = _CLASS) -> tuple[Candidate, ...]:
+def candidates(directory: str = _CLASS) -> tuple[Candidate, ...]:
     """All devices of the kernel's watchdog core. Nothing is opened but sysfs."""
     try:
-        entries = sorted(directory.iterdir())
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - pathlib is memory that the feeder would lock
     except OSError:
         return ()
     return tuple(
         Candidate(
-            f"/dev/{entry.name}",
-            _attribute(entry, "identity"),
-            _attribute(entry, "nowayout") == "1",
-            bool(_number(_attribute(entry, "bootstatus")) & _CARDRESET),
+            f"/dev/{name}",
+            _attribute(f"{directory}/{name}/identity"),
+            _attribute(f"{directory}/{name}/nowayout") == "1",
+            bool(_number(_attribute(f"{directory}/{name}/bootstatus")) & _CARDRESET),
         )
-        for entry in entries
+        for name in names
     )
 
 
 def legacy_exists() -> bool:
     """Whether there is a /dev/watchdog."""
-    return Path(LEGACY_DEVICE).exists()
+    return os.path.exists(LEGACY_DEVICE)  # noqa: PTH110
 
 
 class LinuxWatchdog:
@@ -129,9 +128,10 @@ def _why_not_open(path: str, error: OSError) -> str:
             return f"{path}: {error.strerror}: run as root, or name another device"
 
 
-def _attribute(entry: Path, name: str) -> str:
+def _attribute(path: str) -> str:
     try:
-        return (entry / name).read_text(encoding="ascii", errors="replace").strip()
+        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            return file.read().strip()
     except OSError:
         return ""
 

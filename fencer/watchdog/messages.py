@@ -5,14 +5,12 @@ feeder ─ sightings, FeederStatus, Line, Event, SelfFence ─▶ scribe (whatev
 """
 
 from enum import IntEnum
-from typing import NamedTuple
 
 from fencer.event import Event
-from fencer.watchdog.config import Settings
-from fencer.watchdog.last import SelfFence
+from fencer.light_typing import NamedTuple
 from fencer.watchdog.policy import Decision
-from fencer.watchdog.settings import ObserverSettings
-from fencer.watchdog.snapshot import NodeSnapshot, WatchdogSnapshot
+from fencer.watchdog.settings import ObserverSettings, Settings
+from fencer.watchdog.snapshot import NodeSnapshot, SelfFence, WatchdogSnapshot
 
 PROGRAM = "halvm-watchdogd"
 PUBLISH_INTERVAL_S = 1.0
@@ -54,8 +52,18 @@ class Unregister(NamedTuple):
 # --- from the attendant --------------------------------------------------------------------------------------------
 
 
+class Predecessor(NamedTuple):
+    """What the last snapshot of this boot says of a sidecar that did not stop in order."""
+
+    armed: bool
+    paused_until_s: float | None
+
+
 class Configured(NamedTuple):
+    """predecessor: None when nobody left anything."""
+
     config: Config
+    predecessor: Predecessor | None = None
 
 
 class ConfigRefused(NamedTuple):

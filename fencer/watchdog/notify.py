@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import socket
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket  # as in fencer.worker
 
 
 class ServiceManager:
@@ -11,9 +11,9 @@ class ServiceManager:
     def __init__(self, address: str | None = None) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
         self._wants_life = "WATCHDOG_USEC" in os.environ
-        self._socket: socket.socket | None = None
+        self._socket: socket | None = None
         if address.startswith(("/", "@")):
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            self._socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
             try:
                 self._socket.connect("\0" + address[1:] if address[0] == "@" else address)
             except OSError:

@@ -10,10 +10,9 @@ whole again only when enough have been reachable for settle_s without a break, s
 preemption has no grace. A self-fence is final. docs/decisions/0008-self-fence-bound.md argues all this and the bound.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, assert_never
 
+from fencer.light_typing import NamedTuple, assert_never
 from fencer.model import ReservationKey, ReservationType
 from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset
 from fencer.watchdog.sightings import (
@@ -86,27 +85,33 @@ class LunView(NamedTuple):
     paths: tuple[PathView, ...]
 
 
-@dataclass(slots=True)
 class _Path:
     """good_at_s: when its last good probe began, None when the last one was bad."""
 
-    address: str = ""
-    good_at_s: float | None = None
-    registered: bool = False
-    error: str = "not probed yet"
-    probed_at_s: float = 0.0
-    took_s: float = 0.0
+    __slots__ = ("address", "error", "good_at_s", "probed_at_s", "registered", "took_s")
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.good_at_s: float | None = None
+        self.registered = False
+        self.error = "not probed yet"
+        self.probed_at_s = 0.0
+        self.took_s = 0.0
 
     def lose(self) -> None:
         self.good_at_s, self.registered = None, False
 
 
-@dataclass(slots=True)
 class _Lun:
-    name: str
-    paths: dict[str, _Path] = field(default_factory=dict)
-    seen: LunSeen | None = None
-    silence: str = ""
+    """seen: the latest reading. silence: why there was none since, "" when there was."""
+
+    __slots__ = ("name", "paths", "seen", "silence")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.paths: dict[str, _Path] = {}
+        self.seen: LunSeen | None = None
+        self.silence = ""
 
 
 class _Obstacle(NamedTuple):

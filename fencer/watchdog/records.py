@@ -107,7 +107,8 @@ def _plain_value(kind: type) -> _Reader:
 
 
 def _record(kind: Any) -> _Reader:
-    fields = [(name, _reader(hint)) for name, hint in get_type_hints(kind).items()]
+    hints = get_type_hints(kind)
+    fields = [(name, _reader(hints[name])) for name in kind._fields]
     defaults = kind._field_defaults
 
     def read_record(value: Any) -> Any:

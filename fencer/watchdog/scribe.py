@@ -7,7 +7,6 @@ import os
 import select
 import time
 from collections.abc import Callable
-from typing import get_args
 
 from fencer import __version__
 from fencer.errors import FenceError
@@ -21,7 +20,7 @@ from fencer.watchdog.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, Pol
 from fencer.watchdog.snapshot_file import write_snapshot
 from fencer.worker import Channel
 
-_SIGHTINGS = get_args(Sighting)
+_SIGHTINGS = Sighting.__args__
 
 Append = Callable[[Event], None]
 """Adds to the journal. Raises FenceError or OSError when it cannot."""

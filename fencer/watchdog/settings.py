@@ -2,9 +2,11 @@
 configuration. docs/decisions/0008-self-fence-bound.md argues the sums."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
+from fencer.light_typing import Final, NamedTuple
 from fencer.request import StorageSettings
+
+DEFAULT_PATH: Final = "/etc/fence-halvm/watchdogd.toml"
 
 SLACK_S = 0.5
 """By how much a look may begin late, on a busy machine, before it counts as missing."""
@@ -23,6 +25,14 @@ class TargetReset(StrEnum):
 
     RE_REGISTER = "re-register"
     SELF_FENCE = "self-fence"
+
+
+class SelfFenceBy(StrEnum):
+    """How this node resets itself."""
+
+    RESET = "reset"  # at once; the watchdog is the fallback
+    WATCHDOG = "watchdog"  # by no longer feeding
+    NONE = "none"  # not at all: for trying things out
 
 
 class Timing(NamedTuple):
@@ -76,6 +86,77 @@ class ObserverSettings(NamedTuple):
     storage: StorageSettings
     timing: Timing = Timing()
     on_target_reset: TargetReset = TargetReset.RE_REGISTER
+
+
+class Settings(NamedTuple):
+    """A file as written, defaults filled in, every value of its type and within its bounds."""
+
+    source: str
+    vg: str
+    devices: tuple[str, ...]
+    require: Requirement
+    watchdog: str
+    watchdog_timeout_s: int
+    self_fence: SelfFenceBy
+    grace_s: float
+    settle_s: float
+    probe_interval_s: float
+    probe_deadline_s: float
+    check_interval_s: float
+    answer_deadline_s: float
+    on_target_reset: TargetReset
+    unregister_on_stop: bool
+    local_node: str
+    local_key: str
+    key_value: str
+    reservation_type: str
+    aptpl: bool
+    cluster_conf: str
+    state_dir: str
+    record_dir: str
+
+    @property
+    def timing(self) -> Timing:
+        """For the observers and the policy."""
+        return Timing(
+            probe_interval_s=self.probe_interval_s,
+            probe_deadline_s=self.probe_deadline_s,
+            check_interval_s=self.check_interval_s,
+            answer_deadline_s=self.answer_deadline_s,
+            grace_s=self.grace_s,
+            settle_s=self.settle_s,
+        )
+
+    @property
+    def policy(self) -> PolicySettings:
+        """For the policy."""
+        return PolicySettings(self.timing, self.require, self.on_target_reset)
+
+
+RELOADABLE: Final = frozenset(
+    (
+        "answer_deadline_s",
+        "check_interval_s",
+        "grace_s",
+        "on_target_reset",
+        "probe_deadline_s",
+        "probe_interval_s",
+        "require",
+        "self_fence",
+        "settle_s",
+        "unregister_on_stop",
+    )
+)
+"""The settings that SIGHUP may change."""
+
+
+def changed(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a reload changes: settings it may, and settings that need a restart."""
+    names = [name for name in Settings._fields if name != "source" and getattr(old, name) != getattr(new, name)]
+    return (
+        tuple(name for name in names if name in RELOADABLE),
+        tuple(name for name in names if name not in RELOADABLE),
+    )
 
 
 def loss_bound_s(timing: Timing, reset_s: float) -> float:

@@ -5,8 +5,8 @@ its question. Silence is no sighting: what is not heard of again grows stale, an
 """
 
 from enum import StrEnum
-from typing import NamedTuple
 
+from fencer.light_typing import NamedTuple
 from fencer.model import ReservationKey, ReservationType
 
 

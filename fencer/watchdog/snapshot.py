@@ -5,7 +5,8 @@ no clock change moves. A reader compares boot_id with its own and calls anything
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+
+from fencer.light_typing import NamedTuple
 
 SCHEMA = 1
 SNAPSHOT_NAME = "watchdogd.json"
@@ -110,3 +111,14 @@ class Snapshot(NamedTuple):
     last_self_fence_unix_s: float
     observer_restarts: int
     paused_until_monotonic_s: float | None = None
+
+
+class SelfFence(NamedTuple):
+    """Why this node last fenced itself, for after the reset. reason: one sentence. boot_id: of the boot that it ended.
+    Times as of the decision."""
+
+    reason: str
+    node: str
+    boot_id: str
+    at_unix_s: float
+    at_monotonic_s: float

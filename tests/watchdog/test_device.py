@@ -49,14 +49,14 @@ def test_candidates_come_from_sysfs(tmp_path: Path):
         (entry / "identity").write_text("iTCO_wdt\n")
         (entry / "nowayout").write_text("1\n")
         (entry / "bootstatus").write_text(f"{status}\n")
-    assert linux.candidates(tmp_path) == (
+    assert linux.candidates(str(tmp_path)) == (
         Candidate("/dev/watchdog0", "iTCO_wdt", nowayout=True, reset_last_boot=False),
         Candidate("/dev/watchdog1", "iTCO_wdt", nowayout=True, reset_last_boot=True),
     )
 
 
 def test_a_kernel_without_watchdogs_has_none(tmp_path: Path):
-    assert linux.candidates(tmp_path / "none") == ()
+    assert linux.candidates(str(tmp_path / "none")) == ()
 
 
 def test_what_is_missing_is_named(tmp_path: Path):

@@ -1,7 +1,6 @@
 """What an operator types, and the files and the unit around it."""
 
 import contextlib
-import json
 import re
 import shutil
 import subprocess
@@ -156,10 +155,10 @@ def test_any_bytes_are_an_order_or_none(data: bytes):
         assert isinstance(control.parse(data), Pause | Resume)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda each: st.lists(each), max_leaves=5))
-def test_only_a_sensible_time_pauses(for_s):
+@given(st.integers() | st.floats() | st.text())
+def test_only_a_sensible_time_pauses(for_s: object):
     try:
-        order = control.parse(json.dumps({"order": "pause", "for_s": for_s}).encode())
+        order = control.parse(f"pause {for_s}".encode(errors="replace"))
     except ValueError:
         return
     assert isinstance(order, Pause) and 0 < order.for_s <= control.LONGEST_PAUSE_S
