@@ -55,3 +55,26 @@ time-real: lab  ## from the call to the victim's last write, beside fence_ipmila
 failover-picture: lab  ## play a failover under Prometheus and plot it into docs/failover.png
 	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[plot]'
 	$(PYTHON) -m tests.lab.failover docs/failover.png
+
+# The sidecar with a real watchdog. Results: docs/results.md, docs/comparison-watchdog.md.
+WATCHDOG_TRIALS := $(PYTHON) -m tests.lab.watchdog_trials
+
+.PHONY: watchdog-resets
+watchdog-resets: lab  ## the sidecar resets its node after each loss, RESETS times (10): how long that takes
+	$(WATCHDOG_TRIALS) resets --count $(or $(RESETS),10)
+
+.PHONY: watchdog-soak
+watchdog-soak: lab  ## the sidecar under stress-ng for SECONDS (1200)
+	$(WATCHDOG_TRIALS) soak --seconds $(or $(SECONDS),1200)
+
+.PHONY: watchdog-cost
+watchdog-cost: lab  ## what the sidecar uses with 1, 8 and 64 LUNs
+	$(WATCHDOG_TRIALS) cost
+
+.PHONY: watchdog-peers
+watchdog-peers: lab  ## the same losses under sbd and watchdog(8), RESETS times (2)
+	$(WATCHDOG_TRIALS) peers --count $(or $(RESETS),2)
+
+.PHONY: watchdog-devices
+watchdog-devices: lab  ## i6300esb, softdog and ipmi_watchdog, each once
+	$(WATCHDOG_TRIALS) devices

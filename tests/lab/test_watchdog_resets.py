@@ -77,7 +77,7 @@ def test_out_of_memory_for_good(rig: Rig) -> None:
     reset = rig.resets.wait(120)
     assert reset is not None
     assert reset.by_hardware
-    assert "Kernel panic" in rig.guest.console()
+    assert "Kernel panic" in rig.guest.console(), rig.guest.console()
 
 
 def test_short_of_memory_is_no_reason(rig: Rig) -> None:

@@ -132,7 +132,7 @@ class Rig:
         return reset, reset.at_unix_s - began_unix_s
 
 
-def configuration(disks: Sequence[str], **settings: object) -> str:
+def configuration(disks: Sequence[str], **settings: Any) -> str:
     """watchdogd.toml for the first node of level 2."""
     values: dict[str, object] = {
         "devices": list(disks),
@@ -145,14 +145,24 @@ def configuration(disks: Sequence[str], **settings: object) -> str:
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
-START = f"halvm-watchdogd >>{LOG} 2>&1 </dev/null & echo $! >{PID}"
+# As the unit has it: every process of it is spared by the OOM killer.
+START = f"choom -n -1000 -- halvm-watchdogd >>{LOG} 2>&1 </dev/null & echo $! >{PID}"
 
 
-def start(guest: Level2Guest, disks: Sequence[str], driver: str = "i6300esb", **settings: object) -> None:
-    """Registers the peer, loads the watchdog's driver and starts the sidecar; it is not ready on return."""
+def start(guest: Level2Guest, disks: Sequence[str], driver: str = "i6300esb", **settings: Any) -> None:
+    """Prepares the guest and starts the sidecar; it is not ready on return."""
+    prepare(guest, driver)
+    run_sidecar(guest, disks, **settings)
+
+
+def prepare(guest: Level2Guest, driver: str = "i6300esb") -> None:
+    """Registers the peer on LUNs that have forgotten everybody, and loads a watchdog's driver."""
     guest.forget_reservations()
     hide_peer(guest)
     guest.run(f"modprobe {driver} && udevadm settle; mkdir -p {Path(CONFIG).parent}", check=True)
+
+
+def run_sidecar(guest: Level2Guest, disks: Sequence[str], **settings: Any) -> None:
     guest.put(CONFIG, configuration(disks, **settings))
     guest.run(START, check=True)
 
@@ -208,7 +218,7 @@ def kept(shape: Shape, prepare: Callable[[Level2Guest], object]) -> Iterator[Kep
 
 
 @contextmanager
-def armed(shape: Shape | None = None, driver: str = "i6300esb", **settings: object) -> Iterator[Kept]:
+def armed(shape: Shape | None = None, driver: str = "i6300esb", **settings: Any) -> Iterator[Kept]:
     """Kept with the sidecar feeding, its storage reachable."""
     shape = shape or Shape()
 

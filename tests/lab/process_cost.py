@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""process_cost SECONDS PID…: what these processes and all that they start use meanwhile, as a line of JSON.
+
+Runs in a guest, on the standard library. cpu_s: user and system time, of children that have ended, too. pss_mb: their
+memory, what several share divided among them, at the end.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def family(roots: set[int]) -> set[int]:
+    """They and their descendants."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found = set(roots) & parents.keys()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def cpu_s(pids: set[int]) -> float:
+    ticks = 0
+    for pid in pids:
+        try:
+            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+        except OSError:
+            continue
+    return ticks * TICK_S
+
+
+def pss_mb(pids: set[int]) -> float:
+    kilobytes = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+
+def main() -> None:
+    seconds, roots = float(sys.argv[1]), {int(word) for word in sys.argv[2:]}
+    before_s, began_s = cpu_s(family(roots)), time.monotonic()
+    time.sleep(seconds)
+    took_s = time.monotonic() - began_s
+    pids = family(roots)
+    used_s = cpu_s(pids) - before_s
+    print(json.dumps({"seconds": took_s, "cpu_s": used_s, "pss_mb": pss_mb(pids), "processes": len(pids)}))
+
+
+if __name__ == "__main__":
+    main()

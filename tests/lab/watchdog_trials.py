@@ -1,0 +1,329 @@
+"""Long trials of the sidecar at level 2: `python -m tests.lab.watchdog_trials resets|soak|cost|peers|devices …`.
+
+* resets: each loss and each way to stop the feeder, at random moments, with the defaults: how long until the reset.
+* soak: feeding under stress-ng's processor, memory and disk load.
+* cost: processor time and memory with 1, 8 and 64 LUNs, beside a Python loop that only waits.
+* peers: the same losses under sbd and under watchdog(8) with fence_scsi_check, and what they use.
+* devices: softdog and ipmi_watchdog, each once.
+
+A loss is timed from its command's start, a reset by QEMU's event. What is printed as a table goes to
+docs/results.md and docs/comparison-watchdog.md.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import level2, watchdog_losses, watchdog_rig
+from .agent import KEYS, STATE
+from .guest import Guest, GuestError
+from .level2 import Level2Guest, Shape
+from .watchdog_losses import Loss
+from .watchdog_rig import NODE, Kept, Rig
+
+GRACE_S, TIMEOUT_S, CHECK_INTERVAL_S = 10.0, 5, 2.0  # the defaults
+LONGEST_S = 200.0
+COST_PROGRAM = "/run/lab/process_cost.py"
+
+
+# --- resets -----------------------------------------------------------------------------------------------------------
+
+BARS_S = {
+    **dict.fromkeys(watchdog_losses.PATH_LOSSES, GRACE_S + TIMEOUT_S + 1),
+    "preempted": CHECK_INTERVAL_S + 1,
+    "stopped": TIMEOUT_S + 1.0,
+    "killed": TIMEOUT_S + 1.0,
+    "silent_for_ever": GRACE_S + TIMEOUT_S + 1,
+}
+"""What issue and documents ask for."""
+
+
+def reset_s(kept: Kept, loss: Loss) -> tuple[float, bool]:
+    """How long a reset took, at a random moment of probes and decisions, and whether the hardware did it."""
+    with kept.restored() as rig:
+        time.sleep(random.uniform(0, 3))
+        reset, took_s = rig.reset_after(loss(rig), LONGEST_S)
+        return took_s, reset.by_hardware
+
+
+def resets(count: int, workers: int, **settings: Any) -> None:
+    """Prints each, and a table."""
+    print("| what | resets | by the watchdog | shortest | median | longest | bar | above |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    with watchdog_rig.armed(**settings) as kept, ThreadPoolExecutor(workers) as pool:
+        for name, bar_s in BARS_S.items():
+            loss: Loss = getattr(watchdog_losses, name)
+            seen = list(pool.map(lambda _, loss=loss: reset_s(kept, loss), range(count)))
+            times = sorted(took_s for took_s, _ in seen)
+            above = sum(took_s > bar_s for took_s in times)
+            by_hardware = sum(hardware for _, hardware in seen)
+            numbers = " | ".join(f"{each:.2f} s" for each in (times[0], statistics.median(times), times[-1]))
+            print(f"| {name} | {count} | {by_hardware} | {numbers} | {bar_s:g} s | {above} |", flush=True)
+
+
+# --- soak -------------------------------------------------------------------------------------------------------------
+
+STRESS = (
+    "stress-ng --quiet --temp-path /var/tmp --cpu 2 --vm 2 --vm-bytes 60% --vm-keep --iomix 1 --iomix-bytes 32M "
+    "--hdd 1 --hdd-bytes 64M --timeout {seconds:.0f}"
+)
+
+
+class Soaked(NamedTuple):
+    """keepalives, worst_gap_s, late: as the sidecar publishes them. states: all that it was in, seen each second."""
+
+    keepalives: int
+    worst_gap_s: float
+    late: int
+    states: tuple[str, ...]
+
+
+def soak(kept: Kept, seconds: float) -> Soaked:
+    """Raises GuestError when the node was reset."""
+    with kept.restored() as rig:
+        before = rig.snapshot()["watchdog"]["keepalives"]
+        rig.guest.run(f"nice {STRESS.format(seconds=seconds)} >/run/lab/stress.out 2>&1 </dev/null &")
+        rig.guest.run(
+            f'(while sleep 1; do grep -o \'"state": *"[a-z-]*"\' {STATE}/watchdogd.json; done)'
+            " >/run/lab/states 2>/dev/null </dev/null &"
+        )
+        if rig.resets.wait(seconds + 2) is not None:
+            raise GuestError(f"reset: {rig.guest.console()}")
+        after = rig.snapshot()["watchdog"]
+        states = rig.guest.run("sort -u /run/lab/states | cut -d'\"' -f4").out.split()
+        if rig.guest.run("grep -i 'fail\\|error' /run/lab/stress.out").out:
+            print(rig.guest.run("cat /run/lab/stress.out").out)
+        return Soaked(after["keepalives"] - before, after["worst_gap_s"], after["late_keepalives"], tuple(states))
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+IDLE = "exec -a idle-loop python3 -c 'import time\nwhile True: time.sleep(0.25)'"
+"""What the feeder's waiting alone costs in Python."""
+
+SPEED = "import time; a = time.process_time(); sum(range(3_000_000)); print(time.process_time() - a)"
+
+
+def cost(guest: Guest, seconds: float, pids: str) -> dict[str, Any]:
+    """What the processes that a shell expression names use."""
+    guest.put(COST_PROGRAM, (Path(__file__).parent / "process_cost.py").read_bytes())
+    done = guest.run(f"python3 {COST_PROGRAM} {seconds} {pids}", check=True, timeout_s=seconds + 120)
+    used: dict[str, Any] = json.loads(done.out)
+    return used
+
+
+def percent(used: dict[str, Any]) -> float:
+    return float(100 * used["cpu_s"] / used["seconds"])
+
+
+def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
+    """Prints a table, from one guest whose sidecar is started anew for each number of LUNs."""
+    with level2.restored(Shape(luns=64)) as guest:
+        slower = float(guest.run(f"python3 -c '{SPEED}'", check=True).out) / _speed_here_s()
+        print(f"a loop in Python takes {slower:.1f} times as long in the guest as outside")
+        guest.run(f"({IDLE}) >/dev/null 2>&1 </dev/null & echo $! >/run/lab/idle.pid", check=True)
+        idle = cost(guest, seconds, "$(cat /run/lab/idle.pid)")
+        print(f"a Python loop that wakes four times a second: {percent(idle):.2f} % of the guest's core", flush=True)
+        watchdog_rig.prepare(guest)
+        print("| LUNs | CPU in the guest | above the idle loop | the same outside | PSS | processes |")
+        print("| --- | --- | --- | --- | --- | --- |", flush=True)
+        for count in counts:
+            disks = [guest.sd(NODE, lun) for lun in range(count)]
+            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60)
+            rig = Rig(guest)
+            try:
+                rig.wait_state("keepalive", 600)
+                time.sleep(10)
+                used = cost(guest, seconds, f"$(cat {watchdog_rig.PID})")
+                state = rig.snapshot()
+            finally:
+                rig.resets.close()
+            above = percent(used) - percent(idle)
+            print(
+                f"| {count} | {percent(used):.2f} % | {above:.2f} % | {above / slower:.2f} % | {used['pss_mb']:.1f} MB "
+                f"| {used['processes']} | {state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s",
+                flush=True,
+            )
+            stop = f"kill $(cat {watchdog_rig.PID}); while kill -0 $(cat {watchdog_rig.PID}); do sleep 0.2; done"
+            guest.run(f"{stop} 2>/dev/null; rm -f {STATE}/watchdogd.json")
+
+
+def _speed_here_s() -> float:
+    started = time.process_time()
+    sum(range(3_000_000))
+    return time.process_time() - started
+
+
+# --- peers ------------------------------------------------------------------------------------------------------------
+
+
+class Peer(NamedTuple):
+    """prepare: leaves it feeding. processes: a shell expression for its process ids."""
+
+    name: str
+    prepare: Callable[[Level2Guest], None]
+    processes: str
+
+
+def _sbd(create: str) -> Callable[[Level2Guest], None]:
+    def prepare(guest: Level2Guest) -> None:
+        watchdog_rig.prepare(guest)
+        disk = guest.sd(NODE, 0)
+        guest.run(f"sbd -d {disk} {create} create && sbd -d {disk} allocate {NODE}", check=True)
+        watch = f"sbd -d {disk} -n {NODE} -w /dev/watchdog0 -p /run/lab/sbd.pid watch"
+        guest.run(f"{watch} >/run/lab/sbd.out 2>&1 </dev/null &", check=True)
+        _wait(guest, "pgrep -f 'sbd: watcher'")
+        time.sleep(5)
+
+    return prepare
+
+
+_WATCHDOG_CONF = """watchdog-device = /dev/watchdog0
+interval = 1
+realtime = yes
+priority = 1
+test-directory = /etc/watchdog.d
+{more}
+"""
+
+
+def _watchdog8(script: str, more: str) -> Callable[[Level2Guest], None]:
+    def prepare(guest: Level2Guest) -> None:
+        watchdog_rig.prepare(guest)
+        disk = guest.sd(NODE, 0)
+        register = f"sg_persist -n -o -I -S 0x{KEYS[NODE]} {disk} && sg_persist -n -o -R -T 5 -K 0x{KEYS[NODE]} {disk}"
+        files = "mkdir -p /etc/watchdog.d /var/run/cluster /var/log/watchdog"
+        files += (
+            f" && echo {disk} >/var/run/cluster/fence_scsi.dev && echo {KEYS[NODE]} >/var/run/cluster/fence_scsi.key"
+        )
+        files += f" && cp /usr/share/cluster/{script} /etc/watchdog.d/"
+        guest.run(f"{register} && {files}", check=True)
+        if guest.run("/etc/watchdog.d/fence_scsi_check*").rc:
+            raise GuestError("fence_scsi_check is not content with a disk that is well")
+        guest.put("/etc/watchdog.conf", _WATCHDOG_CONF.format(more=more))
+        guest.run("watchdog >/run/lab/watchdog.out 2>&1 </dev/null", check=True)
+        _wait(guest, "pgrep -x watchdog")
+        time.sleep(10)
+
+    return prepare
+
+
+def _ours(**settings: Any) -> Callable[[Level2Guest], None]:
+    def prepare(guest: Level2Guest) -> None:
+        watchdog_rig.start(guest, [guest.sd(NODE, 0)], **settings)
+        rig = Rig(guest)
+        try:
+            rig.wait_state("keepalive", 300)
+        finally:
+            rig.resets.close()
+
+    return prepare
+
+
+def _wait(guest: Guest, command: str) -> None:
+    guest.run(f"for i in {{1..300}}; do {command} && exit; sleep 0.2; done; exit 1", check=True)
+
+
+_OURS = f"$(cat {watchdog_rig.PID})"
+PEERS = (
+    Peer("halvm-watchdogd, defaults", _ours(), _OURS),
+    Peer("halvm-watchdogd, grace_s = 1", _ours(grace_s=1.0, settle_s=1.0), _OURS),
+    Peer("sbd, defaults", _sbd(""), "$(pgrep -x sbd)"),
+    Peer("sbd, watchdog 3 s, loop 1 s, msgwait 6 s", _sbd("-1 3 -3 1 -4 6"), "$(pgrep -x sbd)"),
+    Peer("watchdog(8), fence_scsi_check, defaults", _watchdog8("fence_scsi_check", ""), "$(pgrep -x watchdog)"),
+    Peer(
+        "watchdog(8), fence_scsi_check_hardreboot, tightened",
+        _watchdog8(
+            "fence_scsi_check_hardreboot",
+            "watchdog-timeout = 10\nretry-timeout = 1\ntest-timeout = 8\nrepair-timeout = 1\nsigterm-delay = 2",
+        ),
+        "$(pgrep -x watchdog)",
+    ),
+)
+_PEER_LOSSES = ("offline", "refused", "silent", "preempted")
+
+
+def peers(count: int, workers: int, seconds: float) -> None:
+    """Prints a table: time to reset after each loss (shortest-longest), and what each uses while all is well."""
+    print(f"| | {' | '.join(_PEER_LOSSES)} | CPU in the guest | PSS | processes |")
+    print(f"| --- |{' --- |' * (len(_PEER_LOSSES) + 3)}", flush=True)
+    for peer in PEERS:
+        with watchdog_rig.kept(Shape(), peer.prepare) as kept, ThreadPoolExecutor(workers) as pool:
+            with kept.restored() as rig:
+                used = cost(rig.guest, seconds, peer.processes)
+            cells = []
+            for name in _PEER_LOSSES:
+                loss: Loss = getattr(watchdog_losses, name)
+                cells.append(_range(list(pool.map(lambda _, loss=loss: _time_or_none(kept, loss), range(count)))))
+            print(
+                f"| {peer.name} | {' | '.join(cells)} | {percent(used):.2f} % | {used['pss_mb']:.1f} MB "
+                f"| {used['processes']} |",
+                flush=True,
+            )
+
+
+def _time_or_none(kept: Kept, loss: Loss) -> tuple[float, bool] | None:
+    try:
+        return reset_s(kept, loss)
+    except GuestError:
+        return None
+
+
+def _range(seen: Sequence[tuple[float, bool] | None]) -> str:
+    times = [each[0] for each in seen if each is not None]
+    if not times:
+        return f"none in {LONGEST_S:g} s"
+    text = f"{min(times):.1f} s" if len(times) == 1 else f"{min(times):.1f}-{max(times):.1f} s"
+    text += ", watchdog" if all(each is not None and each[1] for each in seen) else ""
+    return text + (f" ({len(seen) - len(times)} of {len(seen)}: none)" if len(times) < len(seen) else "")
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+DRIVERS = ("i6300esb", "softdog", "ipmi_watchdog")
+
+
+def devices() -> None:
+    """Each driver: what it calls itself, and when it resets a node whose feeder was stopped."""
+    for driver in DRIVERS:
+        load = f"ipmi_si && modprobe {driver}" if driver == "ipmi_watchdog" else driver
+        with watchdog_rig.armed(driver=load) as kept, kept.restored() as rig:
+            watchdog = rig.snapshot()["watchdog"]
+            _, took_s = rig.reset_after(watchdog_losses.stopped(rig), 60)
+            print(
+                f"{driver}: {watchdog['device']} ({watchdog['identity']}), {watchdog['timeout_s']:g} s: reset "
+                f"{took_s:.2f} s after SIGSTOP",
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.watchdog_trials")
+    parser.add_argument("what", choices=["resets", "soak", "cost", "peers", "devices"])
+    parser.add_argument("--count", type=int, default=10, help="repetitions of each (resets, peers)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long (soak, cost, peers)")
+    parser.add_argument("--workers", type=int, default=1, help="guests at a time")
+    parser.add_argument("--self-fence", default="reset", choices=["reset", "watchdog"], help="how (resets)")
+    given = parser.parse_args()
+    match given.what:
+        case "resets":
+            resets(given.count, given.workers, self_fence=given.self_fence)
+        case "soak":
+            with watchdog_rig.armed() as kept:
+                print(soak(kept, given.seconds))
+        case "cost":
+            costs(given.seconds)
+        case "peers":
+            peers(given.count, given.workers, given.seconds)
+        case "devices":
+            devices()
+
+
+if __name__ == "__main__":
+    main()
