@@ -7,9 +7,12 @@ from fencer.cli.watchdogd_config import read_config
 from fencer.errors import FenceError, StorageError
 from fencer.journal import Journal
 from fencer.model import Deadline, ReservationKey
+from fencer.request import StorageSettings
 from fencer.storage.marker import Marker, write_marker
 from fencer.storage.nexus import Outcome
+from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit
+from fencer.storage.unfencing import alone
 from fencer.watchdog.attendant import Jobs
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
 from fencer.watchdog.observers import observe
@@ -60,28 +63,35 @@ def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel]
     return write
 
 
-def unregister(order: Unregister) -> None:
+def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline], Opened] = open_luns) -> None:
     """Takes this node's key off every path of every LUN, and says in the marker that this was our own doing.
 
-    Killed in between, the marker says "registered" and the key is gone: the node counts as fenced until it reboots.
+    Killed in between, or where the key is gone already, the marker says "registered" and the key is gone: the node
+    counts as fenced until it reboots. Raises StorageError, UsageError.
     """
     storage = order.observer.storage
     own = storage.own_key
     if own is None:
         return
     deadline = Deadline.after(UNREGISTER_S)
-    opened = open_luns(storage, deadline)
-    if opened.unknown:
-        raise StorageError(opened.unknown[0].reason)
-    for lun in opened.luns:
-        _unregister(lun, own, storage.aptpl, deadline)
-    write_marker(storage.state_dir, Marker(own, ()))
+    with alone(storage.state_dir, deadline):
+        opened = opening(storage, deadline)
+        if opened.unknown:
+            raise StorageError(opened.unknown[0].reason)
+        for lun in opened.luns:
+            _unregister(lun, own, storage.aptpl, deadline)
+        write_marker(storage.state_dir, Marker(own, ()))
 
 
 def _unregister(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+    removed = False
     for nexus in lun.nexuses:
         # A conflict: this path is not registered under our key.
-        if nexus.register(own, None, aptpl, deadline) is Outcome.UNSUPPORTED and aptpl:
-            nexus.register(own, None, False, deadline)
+        outcome = nexus.register(own, None, aptpl, deadline)
+        if outcome is Outcome.UNSUPPORTED and aptpl:
+            outcome = nexus.register(own, None, False, deadline)
+        removed = removed or outcome is Outcome.DONE
     if own in lun.look(deadline).keys:
         raise StorageError(f"{lun.name}: key {own} is still listed, on a path that is not there now")
+    if not removed:  # the marker must go on saying "registered": this node may have been fenced
+        raise StorageError(f"{lun.name}: key {own} was gone already")

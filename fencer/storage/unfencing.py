@@ -39,7 +39,7 @@ def unfence(
 
     Raises UsageError when the marker cannot be written, StorageError when another process registers until the deadline.
     """
-    with _alone(settings.state_dir, deadline):
+    with alone(settings.state_dir, deadline):
         _unfence(opened, settings, own, emit, deadline)
 
 
@@ -88,11 +88,11 @@ def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[
 
 
 @contextmanager
-def _alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+def alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
     """Keeps the others out from the first reading of the marker to its last writing.
 
     Two that interleave would each write the marks that they had read, and the generation that the other one caused.
-    The lock goes with its process, also when that is killed.
+    The lock goes with its process, also when that is killed. Raises UsageError, and StorageError at the deadline.
     """
     path = Path(state_dir) / LOCK_NAME
     try:

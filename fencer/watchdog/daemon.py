@@ -421,7 +421,9 @@ class Daemon:
 
     def _tell(self, decision: Decision, now: float) -> None:
         told = (decision.state, *(reason.translate(_DIGITS) for reason in decision.reasons))
-        if told != self._told:
+        # While it starts, each path and LUN that is seen changes the reasons.
+        hurried = decision.state is PolicyState.STARTING and self._told[:1] == told[:1] and now < self._publish_s
+        if told != self._told and not hurried:
             self._told = told
             text = f"{decision.state}" + (f": {'; '.join(decision.reasons)}" if decision.reasons else "")
             level = Level.NOTICE if decision.state in (PolicyState.KEEPALIVE, PolicyState.STARTING) else Level.WARNING

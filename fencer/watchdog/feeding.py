@@ -4,6 +4,9 @@ from fencer.watchdog.device import Watchdog
 from fencer.watchdog.snapshot import WatchdogSnapshot
 
 FEEDINGS_A_TIMEOUT = 3
+LONGEST_INTERVAL_S = 10.0
+"""Also of a timeout of minutes, so that a gap is seen soon."""
+
 LATE_FACTOR = 1.5
 """A gap this much longer than the interval counts as late."""
 
@@ -13,7 +16,7 @@ class Feeding:
 
     def __init__(self, watchdog: Watchdog, now_s: float) -> None:
         self._watchdog = watchdog
-        self.interval_s = watchdog.support.timeout_s / FEEDINGS_A_TIMEOUT or 1.0
+        self.interval_s = min(watchdog.support.timeout_s / FEEDINGS_A_TIMEOUT or 1.0, LONGEST_INTERVAL_S)
         self._keepalives = 0
         self._late = 0
         self._worst_gap_s = 0.0

@@ -10,17 +10,18 @@ import os
 
 _RB_AUTOBOOT = 0x01234567
 _SYSRQ = "/proc/sysrq-trigger"
-_LOGS = ("/dev/kmsg", "/dev/console")
+_KERNEL_LOG, _CONSOLE = "/dev/kmsg", "/dev/console"
 
 
 class Reset:
     """All descriptors and functions ready, so that the moment itself needs nothing that could be gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel_log: str = _KERNEL_LOG, console: str = _CONSOLE) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._reboot = self._libc.reboot
         self._sysrq = _open(_SYSRQ)
-        self._logs = tuple(fd for path in _LOGS if (fd := _open(path)) is not None)
+        self._kernel_log = _open(kernel_log)
+        self._console = _open(console)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -28,11 +29,11 @@ class Reset:
         return () if self._sysrq is not None else (f"{_SYSRQ} cannot be opened: reboot(2) is all there is",)
 
     def say(self, text: str) -> None:
-        """To the kernel's log and the console, as far as they take it without waiting."""
-        line = f"<0>halvm-watchdogd: {text[:700]}\n".encode()
-        for number, fd in enumerate(self._logs):
-            with contextlib.suppress(OSError):
-                os.write(fd, line if number == 0 else b"\r\n" + line[3:-1] + b"\r\n")
+        """To the kernel's log, whose emergencies every console shows; to the console where there is no kernel log.
+        As far as they take it without waiting."""
+        line = f"halvm-watchdogd: {text[:700]}"
+        if not _write(self._kernel_log, f"<0>{line}\n".encode()):
+            _write(self._console, f"\r\n{line}\r\n".encode())
 
     def now(self) -> None:
         """Returns only when the machine could not be reset; the watchdog has to do it then."""
@@ -50,6 +51,15 @@ class NoReset:
 
     def now(self) -> None:
         """Nothing."""
+
+
+def _write(fd: int | None, line: bytes) -> bool:
+    if fd is None:
+        return False
+    try:
+        return os.write(fd, line) > 0
+    except OSError:
+        return False
 
 
 def _open(path: str) -> int | None:

@@ -99,6 +99,13 @@ def test_it_is_fed_three_times_a_timeout():
     assert feeding.due_s == 104.0
 
 
+@pytest.mark.parametrize(("timeout_s", "interval_s"), [(30.0, 10.0), (60.0, 10.0), (600.0, 10.0)])
+def test_a_long_timeout_is_no_reason_to_feed_seldom(timeout_s: float, interval_s: float):
+    watchdog = FakeWatchdog()
+    watchdog.support = watchdog.support._replace(timeout_s=timeout_s)
+    assert Feeding(watchdog, 100.0).interval_s == interval_s
+
+
 def test_gaps_are_measured_and_late_ones_counted():
     feeding = Feeding(FakeWatchdog(), 100.0)
     for now in (102.0, 104.9, 108.0, 110.0):
