@@ -13,6 +13,8 @@ from fencer.options import BY_NAME
 
 _HEAD = ("when", "who", "whom", "action", "outcome", "proved by", "took", "error")
 _LEAST = (23, 9, 9, 7, 7, 13, 7, 0)
+PATIENCE_S = 1.0
+"""How long it asks again while writers come and go."""
 
 
 def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> int:
@@ -22,7 +24,7 @@ def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> 
         raise UsageError("journal: none: there is no history without a journal: give the path of one")
     limit = int(values.get("limit") or BY_NAME["limit"].default or "0")
     as_json = values.get("json") == "1"
-    events = Journal(path).events(
+    events = Journal(path, patience_s=PATIENCE_S).events(
         limit=limit or None,
         node=values.get("nodename") or values.get("plug") or None,
         routine=as_json or verbosity > 0,

@@ -31,7 +31,7 @@ STORY: Final = tuple(kind for kind in EventKind if kind not in (EventKind.MONITO
 SETTLED_NS: Final = 100_000_000
 """A file changed less long ago may change again without its time showing it: it is read again."""
 _JOURNAL_BUSY_S: Final = 0.2
-_ATTEMPTS: Final = 3
+_JOURNAL_PATIENCE_S: Final = 1.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -154,7 +154,7 @@ class _JournalFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._journal = Journal(str(path), busy_s=_JOURNAL_BUSY_S)
+        self._journal = Journal(str(path), busy_s=_JOURNAL_BUSY_S, patience_s=_JOURNAL_PATIENCE_S)
         self._marks: tuple[_Mark | None, _Mark | None] | None = None
         self._position: Position | None = None
         self._reading: JournalReading | None = None
@@ -182,19 +182,14 @@ class _JournalFile:
         self._monitors = {}
 
     def _refreshed(self) -> JournalReading:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with self._journal.read() as journal:
-                    position = journal.position()
-                    if self._reading is not None and position == self._position:
-                        return self._reading
-                    return self._read(journal, position)
-            except JournalError as error:
-                if attempt == _ATTEMPTS or "changed while" not in str(error):
-                    raise
-        raise AssertionError  # the last attempt returned or raised
+        reading, self._position, self._monitors = self._journal.ask(self._look)
+        return reading
 
-    def _read(self, journal: JournalSnapshot, position: Position) -> JournalReading:
+    def _look(self, journal: JournalSnapshot) -> tuple[JournalReading, Position | None, dict[str, Event]]:
+        """May be asked again: it changes nothing here."""
+        position = journal.position()
+        if self._reading is not None and position == self._position:
+            return self._reading, self._position, self._monitors
         totals = journal.totals()
         known = self._position is not None and self._position.journal == position.journal
         monitored = {total.target for total in totals if total.kind is EventKind.MONITOR}
@@ -209,8 +204,7 @@ class _JournalFile:
             monitors |= {event.target: event for _, event in latest}
         story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
         told = sum(total.events for total in totals if total.kind in STORY)
-        self._position, self._monitors = position, monitors
-        return JournalReading(
+        reading = JournalReading(
             JournalStatus.READABLE,
             totals=totals,
             steps=journal.step_totals(),
@@ -218,6 +212,7 @@ class _JournalFile:
             told=told,
             monitors=tuple(monitors[target] for target in sorted(monitors)),
         )
+        return reading, position, monitors
 
 
 def _mark(path: str) -> _Mark | None:

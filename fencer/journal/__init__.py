@@ -1,0 +1,23 @@
+"""The journal: who fenced whom, when, what proved it. SQLite.
+
+Agents and the sidecar append, each from a process that nobody waits for; ``fence_halvm -o history`` and the exporter
+read. Who reads needs no right to write: neither the file nor its directory (docs/journal.md).
+
+- WAL, ``synchronous=FULL``: a record that ``append`` returned from is on the disk, and a crash at any instant leaves
+  the journal whole. An event is rare; one sync each is what a self-fence, written just before a reset, needs.
+- The file appears whole: it is made under another name and linked into place.
+- Its size is bounded for each kind of event, so that monitors, one a minute, never push a fence out. The totals are
+  kept in the same transaction: they do not go back when events are dropped.
+
+schema: the tables. writing, reading: events into them and out of them. file: the file, and what can be wrong with it.
+"""
+
+from fencer.journal.file import BUSY_S, DEFAULT_PATH, READER_PATIENCE_S, Journal, JournalError
+from fencer.journal.reading import Position, Snapshot
+from fencer.journal.schema import SCHEMA
+from fencer.journal.writing import BYTES, OTHER, ROWS, STEPS_MOST, TARGETS, TEXT_CHARACTERS, Bounds
+
+__all__ = (
+    "BUSY_S", "BYTES", "DEFAULT_PATH", "OTHER", "READER_PATIENCE_S", "ROWS", "SCHEMA", "STEPS_MOST", "TARGETS",
+    "TEXT_CHARACTERS", "Bounds", "Journal", "JournalError", "Position", "Snapshot",
+)  # fmt: skip

@@ -1,0 +1,307 @@
+"""The file: made whole, held open for writing, opened anew for each reading; and in words what is wrong with it."""
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from fencer.errors import FenceError
+from fencer.event import Event, EventKind, StepTotal, Total
+from fencer.journal.reading import Position, Snapshot
+from fencer.journal.schema import SCHEMA, migrate, prepare, transaction
+from fencer.journal.writing import Bounds, insert, one_line
+from fencer.light_typing import Final, TypeVar
+
+DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
+BUSY_S: Final = 4.0
+"""How long append waits for other writers."""
+READER_PATIENCE_S: Final = 0.1
+"""How long a reader that states nothing else asks again while a writer comes or goes."""
+
+_PAGE: Final = 500
+_AGAIN_S: Final = 0.002
+
+R = TypeVar("R")
+
+
+class JournalError(FenceError):
+    """The journal cannot be written or read: path, cause, what to do. Nothing else is the worse for it."""
+
+
+class _InFlux(JournalError):
+    """A writer came or went, or so it looks: asking again may help a reader."""
+
+
+class Journal:
+    """One journal. Opened for writing at the first append, and then held open; opened anew for each reading."""
+
+    def __init__(
+        self,
+        path: str = DEFAULT_PATH,
+        bounds: Bounds | None = None,
+        busy_s: float = BUSY_S,
+        patience_s: float = READER_PATIENCE_S,
+    ) -> None:
+        """patience_s: how long a reading begins again as a whole while a writer comes or goes under it."""
+        self.path = os.path.abspath(path)  # noqa: PTH100 - pathlib costs a fence 7 ms
+        self._bounds = bounds or Bounds()
+        self._busy_s = busy_s
+        self._patience_s = patience_s
+        self._db: sqlite3.Connection | None = None
+        self._opened: int | None = None
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, event: Event) -> None:
+        """Returns when it is on the disk. Raises JournalError; what was there before is whole then, too."""
+        with self._writing() as db, transaction(db):
+            insert(db, event, self._bounds)
+
+    def open(self) -> None:
+        """What append does first, so that it has less to do. Raises JournalError."""
+        with self._writing():
+            pass
+
+    def close(self) -> None:
+        """The next append opens it again. A process that ends without a call of this does no harm."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if self._db is not None and self._inode() != self._opened:
+                self.close()  # somebody moved it away
+            if self._db is None:
+                self._db = self._open_for_writing()
+                self._opened = self._inode()
+            yield self._db
+        except (sqlite3.Error, OSError, ValueError, JournalError) as error:
+            self.close()
+            raise (error if isinstance(error, JournalError) else self._unusable(error)) from error
+
+    def _inode(self) -> int | None:
+        try:
+            return os.lstat(self.path).st_ino
+        except FileNotFoundError:
+            return None
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        directory = os.path.dirname(self.path)  # noqa: PTH120
+        if not os.path.isdir(directory):  # noqa: PTH112
+            if os.path.lexists(directory):
+                raise JournalError(f"journal: {directory}: not a directory: give another path")
+            os.mkdir(directory, 0o755)  # noqa: PTH102 - one level only: more is a typing error
+            os.chmod(directory, 0o755)  # noqa: PTH101, S103 - whatever the umask: readers are unprivileged
+        self._require_private(directory)
+        if not self._exists():
+            self._create(directory)
+        db = self._connect("rw")
+        try:
+            prepare(db)
+            if self._version(db) < SCHEMA:
+                with transaction(db):  # of two programs that find an old journal one does it
+                    migrate(db, self._version(db))
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _require_private(self, directory: str) -> None:
+        """Whoever may write to the directory could put a link there and have root write elsewhere."""
+        found = os.stat(directory)  # noqa: PTH116
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+            raise JournalError(
+                f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
+            )
+
+    def _create(self, directory: str) -> None:
+        """Made under another name, whole, then linked: nobody ever sees half a journal, and of two makers one wins."""
+        temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
+        try:
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+            os.chmod(temporary, 0o644)  # noqa: PTH101 - whatever the umask
+            db = sqlite3.connect(temporary, isolation_level=None)
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                prepare(db)
+                with transaction(db):
+                    migrate(db, 0)
+            finally:
+                db.close()
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, self.path)
+        finally:
+            for name in (temporary, f"{temporary}-wal", f"{temporary}-shm", f"{temporary}-journal"):
+                with contextlib.suppress(OSError):
+                    os.unlink(name)  # noqa: PTH108
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[Snapshot], R]) -> R:
+        """The answer to question, of one moment. It may be put several times: an answer under which a writer came or
+        went is not believed. Keep it short: the log of changes cannot be emptied meanwhile. Raises JournalError, also
+        when there is no journal yet."""
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                with self._read(until) as snapshot:
+                    return question(snapshot)
+            except _InFlux:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_AGAIN_S)
+
+    def read(self) -> contextlib.AbstractContextManager[Snapshot]:
+        """One moment, all of whose answers agree, for whoever begins again by himself. As ask."""
+        return self._read(time.monotonic() + self._patience_s)
+
+    def totals(self) -> tuple[Total, ...]:
+        """Everything ever counted. Raises JournalError."""
+        return self.ask(Snapshot.totals)
+
+    def step_totals(self) -> tuple[StepTotal, ...]:
+        """Every step ever counted. Raises JournalError."""
+        return self.ask(Snapshot.step_totals)
+
+    def position(self) -> Position:
+        """Equal to an earlier one: nothing has happened since. Raises JournalError."""
+        return self.ask(Snapshot.position)
+
+    def events(
+        self,
+        *,
+        limit: int | None = None,
+        since_unix_s: float | None = None,
+        target: str | None = None,
+        node: str | None = None,
+        kinds: Iterable[EventKind] = (),
+        routine: bool = True,
+        newest_first: bool = True,
+    ) -> Iterator[Event]:
+        """As Snapshot.page. A page at a time, so that a slow consumer holds nothing up. Raises JournalError."""
+        kinds = tuple(kinds)
+        left = limit
+        last_id: int | None = None
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            page = self.ask(
+                lambda snapshot, size=size, last_id=last_id: snapshot.page(  # type: ignore[misc]
+                    limit=size,
+                    before_id=last_id if newest_first else None,
+                    after_id=None if newest_first else last_id,
+                    since_unix_s=since_unix_s,
+                    target=target,
+                    node=node,
+                    kinds=kinds,
+                    routine=routine,
+                    newest_first=newest_first,
+                )
+            )
+            for _, event in page:
+                yield event
+            if len(page) < size:
+                return
+            last_id = page[-1][0]
+            left = None if left is None else left - size
+
+    @contextlib.contextmanager
+    def _read(self, until: float) -> Iterator[Snapshot]:
+        before: tuple[int, int, int] | None = None
+        try:
+            if not self._exists():
+                raise JournalError(f"journal: {self.path}: there is none yet")
+            before = self._mark()
+            db, version, alone = self._open_for_reading(until)
+            try:
+                yield Snapshot(db, version)
+            finally:
+                db.close()
+                if alone and self._mark() != before:  # whatever was read, or found wrong with it, means nothing
+                    raise _InFlux(f"journal: {self.path}: changed while it was read: try again")
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+            if self._has_changed(before):  # under a reader that may not lock it
+                raise _InFlux(f"journal: {self.path}: changed while it was read: try again") from error
+            raise self._unusable(error) from error
+
+    def _open_for_reading(self, until: float) -> tuple[sqlite3.Connection, int, bool]:
+        """In a transaction, with its schema, and whether the file stands alone.
+
+        The last writer that closed it has emptied the log and taken it away. SQLite would then want to make one, which
+        a reader may not. Without a log the file alone is the journal. While a writer comes or goes there is a moment
+        when SQLite finds neither the one nor the other ("attempt to write a readonly database"): it is asked again.
+        """
+        while True:
+            alone = not os.path.exists(f"{self.path}-wal")  # noqa: PTH110
+            db = self._connect("ro&immutable=1" if alone else "ro")
+            try:
+                db.execute("BEGIN")
+                return db, self._version(db), alone
+            except sqlite3.OperationalError:
+                db.close()
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_AGAIN_S)
+            except BaseException:
+                db.close()
+                raise
+
+    # --- both -----------------------------------------------------------------------------------------------------
+
+    def _exists(self) -> bool:
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            raise JournalError(f"journal: {self.path}: not a regular file: move it away")
+        return True
+
+    def _mark(self) -> tuple[int, int, int]:
+        found = os.stat(self.path)  # noqa: PTH116
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _has_changed(self, before: tuple[int, int, int] | None) -> bool:
+        try:
+            return before is not None and self._mark() != before
+        except OSError:
+            return True
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        path = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        uri = f"file:{path}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._busy_s)
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < 1:
+            raise self._not_a_journal()
+        if version > SCHEMA:
+            raise JournalError(
+                f"journal: {self.path}: written by a newer fence-halvm (schema {version}, this one knows {SCHEMA}): "
+                "upgrade this one, or move the journal away"
+            )
+        return version
+
+    def _not_a_journal(self) -> JournalError:
+        return JournalError(f"journal: {self.path}: not a journal: move it away, or give another path")
+
+    def _unusable(self, error: Exception) -> JournalError:
+        if isinstance(error, OSError):
+            return JournalError(f"journal: {error.filename or self.path}: {error.strerror}")
+        said = one_line(str(error))[:120]  # it may quote what it found
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            return JournalError(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
+        if isinstance(error, sqlite3.OperationalError):
+            return _InFlux(f"journal: {self.path}: {said}")
+        if isinstance(error, sqlite3.ProgrammingError):
+            return JournalError(f"journal: {self.path}: {said}")
+        if "not a database" in str(error):
+            return self._not_a_journal()
+        return JournalError(f"journal: {self.path}: corrupt ({said}): move {self.path}* away, a new one is made then")

@@ -1,0 +1,125 @@
+"""What the tables say, at one moment. Pure SELECT."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from fencer.event import Event, EventKind, Outcome, Step, StepName, StepTotal, Total
+from fencer.light_typing import NamedTuple
+from fencer.model import Proof
+
+
+class Position(NamedTuple):
+    """How far somebody has read. journal: which one, since a file can be moved away. last_id: 0 before the first."""
+
+    journal: str
+    last_id: int
+
+
+class Snapshot:
+    """One moment of the journal."""
+
+    def __init__(self, db: sqlite3.Connection, version: int) -> None:
+        self._db = db
+        self._version = version
+
+    def position(self) -> Position:
+        """Equal to an earlier one: nothing has happened since."""
+        journal, last_id = self._db.execute(
+            "SELECT journal, (SELECT coalesce(max(id), 0) FROM events) FROM identity"
+        ).fetchone()
+        return Position(journal, last_id)
+
+    def totals(self) -> tuple[Total, ...]:
+        """Everything ever counted."""
+        return tuple(
+            Total(
+                EventKind(kind),
+                target,
+                action,
+                Outcome(outcome),
+                proof,
+                events,
+                sum_s,
+                tuple(json.loads(buckets)),
+                last,
+            )
+            for kind, target, action, outcome, proof, events, sum_s, buckets, last in self._db.execute(
+                "SELECT kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s FROM totals"
+            )
+        )
+
+    def step_totals(self) -> tuple[StepTotal, ...]:
+        """Every step ever counted; none where nobody has written since schema 1."""
+        if self._version < 2:
+            return ()
+        return tuple(
+            StepTotal(EventKind(kind), StepName(name), steps, sum_s, tuple(json.loads(buckets)))
+            for kind, name, steps, sum_s, buckets in self._db.execute(
+                "SELECT kind, name, steps, sum_s, buckets FROM step_totals"
+            )
+        )
+
+    def since(self, position: Position | None, limit: int = 1000) -> tuple[Event, ...]:
+        """What was appended after position, oldest first; where that is more than limit, the latest of it."""
+        after = position.last_id if position is not None and position.journal == self.position().journal else 0
+        return tuple(event for _, event in reversed(self.page(limit=limit, after_id=after)))
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        after_id: int | None = None,
+        since_unix_s: float | None = None,
+        target: str | None = None,
+        node: str | None = None,
+        kinds: Iterable[EventKind] = (),
+        routine: bool = True,
+        newest_first: bool = True,
+    ) -> list[tuple[int, Event]]:
+        """Events with their ids, ids between the two given. node: who acted or was acted on. routine: monitors that
+        found nothing wrong, too."""
+        conditions, values = ["1" if routine else "NOT (kind = 'monitor' AND outcome = 'success')"], list[object]()
+        for condition, value in (
+            ("id < ?", before_id),
+            ("id > ?", after_id),
+            ("at_unix_s >= ?", since_unix_s),
+            ("target = ?", target),
+            ("? IN (target, actor)", node),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        wanted = [kind.value for kind in kinds]
+        if wanted:
+            conditions.append(f"kind IN ({', '.join('?' * len(wanted))})")
+            values += wanted
+        order = "DESC" if newest_first else "ASC"
+        rows = self._db.execute(
+            "SELECT id, at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps "  # noqa: S608 - words of ours only
+            f"FROM events WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",
+            (*values, limit),
+        )
+        return [(row[0], _event(row[1:])) for row in rows]
+
+
+_Row = tuple[float, float, str, str, str, str, str, str, str, int, str, str]
+
+
+def _event(row: _Row) -> Event:
+    at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps = row
+    return Event(
+        at_unix_s=at_unix_s,
+        took_s=took_s,
+        kind=EventKind(kind),
+        program=program,
+        actor=actor,
+        target=target,
+        action=action,
+        outcome=Outcome(outcome),
+        proofs=tuple(Proof(word) for word in proofs.split("+") if word),
+        weak=bool(weak),
+        error=error,
+        steps=tuple(Step(at, text, StepName(name), took) for at, text, name, took in json.loads(steps)),
+    )

@@ -1,0 +1,67 @@
+"""The journal's tables, how older ones become ours, and how a connection behaves."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from fencer.light_typing import Final
+
+SCHEMA: Final = 2
+
+_VERSION_1: Final = (
+    """CREATE TABLE identity (journal TEXT NOT NULL)""",
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_unix_s REAL NOT NULL, took_s REAL NOT NULL, kind TEXT NOT NULL,
+        program TEXT NOT NULL, actor TEXT NOT NULL, target TEXT NOT NULL, action TEXT NOT NULL, outcome TEXT NOT NULL,
+        proofs TEXT NOT NULL, weak INTEGER NOT NULL, error TEXT NOT NULL, steps TEXT NOT NULL, bytes INTEGER NOT NULL
+    )""",
+    """CREATE INDEX events_by_kind ON events (kind, id)""",
+    """CREATE TABLE kept (kind TEXT PRIMARY KEY, rows INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE totals (
+        kind TEXT NOT NULL, target TEXT NOT NULL, action TEXT NOT NULL, outcome TEXT NOT NULL, proof TEXT NOT NULL,
+        events INTEGER NOT NULL, sum_s REAL NOT NULL, buckets TEXT NOT NULL, last_unix_s REAL NOT NULL,
+        PRIMARY KEY (kind, target, action, outcome, proof)
+    ) WITHOUT ROWID""",
+)
+
+# How long each step takes. Counted from here on: what an older fence-halvm has recorded is not counted again.
+_VERSION_2: Final = (
+    """CREATE TABLE step_totals (
+        kind TEXT NOT NULL, name TEXT NOT NULL, steps INTEGER NOT NULL, sum_s REAL NOT NULL, buckets TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) WITHOUT ROWID""",
+)
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """For writing."""
+    db.execute("PRAGMA synchronous = FULL")
+    # A short log is soon read by the next process that opens it, and by readers that may not share its index.
+    db.execute("PRAGMA wal_autocheckpoint = 250")
+    db.execute("PRAGMA journal_size_limit = 4194304")
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is executed within, or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """From any older schema to ours; 0: an empty file."""
+    if version < 1:
+        for statement in _VERSION_1:
+            db.execute(statement)
+        db.execute("INSERT INTO identity VALUES (?)", (os.urandom(8).hex(),))
+    if version < 2:
+        for statement in _VERSION_2:
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {SCHEMA}")
