@@ -22,6 +22,9 @@ READER_PATIENCE_S: Final = 0.1
 
 _PAGE: Final = 500
 _AGAIN_S: Final = 0.002
+_TICK_NS: Final = 20_000_000
+_LOG_HEADER_BYTES: Final = 32
+_Mark = tuple[int, int, int, bytes | None]
 
 R = TypeVar("R")
 
@@ -211,17 +214,17 @@ class Journal:
 
     @contextlib.contextmanager
     def _read(self, until: float) -> Iterator[Snapshot]:
-        before: tuple[int, int, int] | None = None
+        before: _Mark | None = None
         try:
             if not self._exists():
                 raise JournalError(f"journal: {self.path}: there is none yet")
-            before = self._mark()
-            db, version, alone = self._open_for_reading(until)
+            before = self._settled_mark()
+            db, version = self._open_for_reading(until)
             try:
                 yield Snapshot(db, version)
             finally:
                 db.close()
-                if alone and self._mark() != before:  # whatever was read, or found wrong with it, means nothing
+                if self._mark() != before:  # whatever was read, or found wrong with it, means nothing
                     raise _InFlux(f"journal: {self.path}: changed while it was read: try again")
         except sqlite3.OperationalError as error:
             raise self._unusable(error) from error
@@ -230,8 +233,8 @@ class Journal:
                 raise _InFlux(f"journal: {self.path}: changed while it was read: try again") from error
             raise self._unusable(error) from error
 
-    def _open_for_reading(self, until: float) -> tuple[sqlite3.Connection, int, bool]:
-        """In a transaction, with its schema, and whether the file stands alone.
+    def _open_for_reading(self, until: float) -> tuple[sqlite3.Connection, int]:
+        """In a transaction, with its schema.
 
         The last writer that closed it has emptied the log and taken it away. SQLite would then want to make one, which
         a reader may not. Without a log the file alone is the journal. While a writer comes or goes there is a moment
@@ -242,7 +245,7 @@ class Journal:
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
                 db.execute("BEGIN")
-                return db, self._version(db), alone
+                return db, self._version(db)
             except sqlite3.OperationalError:
                 db.close()
                 if time.monotonic() >= until:
@@ -263,11 +266,25 @@ class Journal:
             raise JournalError(f"journal: {self.path}: not a regular file: move it away")
         return True
 
-    def _mark(self) -> tuple[int, int, int]:
+    def _mark(self) -> _Mark:
+        """The log's header changes when it begins anew: a reader that may not lock would read others' frames."""
         found = os.stat(self.path)  # noqa: PTH116
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        try:
+            with open(f"{self.path}-wal", "rb") as log:  # noqa: PTH123
+                header = log.read(_LOG_HEADER_BYTES)
+        except FileNotFoundError:
+            header = None
+        return found.st_ino, found.st_size, found.st_mtime_ns, header
 
-    def _has_changed(self, before: tuple[int, int, int] | None) -> bool:
+    def _settled_mark(self) -> _Mark:
+        """A file changed this very moment may change again without its time showing it."""
+        mark = self._mark()
+        if 0 <= time.time_ns() - mark[2] < _TICK_NS:
+            time.sleep(_TICK_NS / 1e9)
+            mark = self._mark()
+        return mark
+
+    def _has_changed(self, before: _Mark | None) -> bool:
         try:
             return before is not None and self._mark() != before
         except OSError:

@@ -7,8 +7,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -289,23 +290,27 @@ def as_nobody(job: Callable[[], None]) -> None:
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> str:
-    """A journal in a directory that everybody may read, as /var/lib/fence-halvm is."""
+def public() -> Iterator[str]:
+    """A journal in a directory that everybody may read, as /var/lib/fence-halvm is.
+
+    Not below tmp_path: each pytest that starts meanwhile takes everybody's right to enter that away.
+    """
     if os.geteuid() != 0:
         if os.environ.get("CI"):
             pytest.fail("run as root: only root can become another user")
         pytest.skip("run as root: only root can become another user")
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.owner() == "root" and directory.stat().st_mode & 0o005 != 0o005:
-            directory.chmod(directory.stat().st_mode | 0o055)
-    old = os.umask(0o077)
-    try:
-        journal = Journal(str(tmp_path / "public" / "journal.db"))
-        journal.append(FENCE)
-        journal.close()
-    finally:
-        os.umask(old)
-    return str(tmp_path / "public" / "journal.db")
+    with tempfile.TemporaryDirectory(prefix="fence-halvm.") as directory:
+        for each in (Path(directory), Path(directory).parent):
+            each.chmod(each.stat().st_mode | 0o055)
+        path = f"{directory}/public/journal.db"
+        old = os.umask(0o077)
+        try:
+            journal = Journal(path)
+            journal.append(FENCE)
+            journal.close()
+        finally:
+            os.umask(old)
+        yield path
 
 
 def _reads(path: str, events: int) -> Callable[[], None]:
