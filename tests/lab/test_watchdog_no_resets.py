@@ -88,6 +88,7 @@ def test_flaps_shorter_than_the_grace(rig: Rig) -> None:
     for _ in range(2):
         rig.guest.run(f"{lose}; sleep 3; {find}", check=True)
         _assert_well(rig)
+        rig.guest.run("sleep 5")  # until the grace is whole again: flaps in quick succession count as one loss
 
 
 def test_a_lun_reset_and_unit_attentions(rig: Rig) -> None:

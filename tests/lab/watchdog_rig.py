@@ -101,6 +101,8 @@ class Rig:
         """Returns when the sidecar publishes that state; with after_pid, another one than that."""
         end = time.monotonic() + timeout_s
         while True:
+            if self.resets.wait(0) is not None:
+                raise GuestError(f"it was reset: {self.guest.console()[-3000:]}")
             said = self.guest.run(f"cat {STATE}/watchdogd.json 2>/dev/null; true").out
             snapshot: dict[str, Any] = json.loads(said) if said else {}
             if snapshot.get("state") == state and snapshot["pid"] != after_pid:
