@@ -41,8 +41,8 @@ from fencer.watchdog.settings import SelfFenceBy, bound_s, changed
 from fencer.watchdog.sightings import Registered, Sighting
 from fencer.watchdog.snapshot import PolicyState, SelfFence
 
-RECORD_S = 0.3
-"""How long a self-fence waits for its reason to be on the disk."""
+RECORD_S = 0.8
+"""How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
 
 UNREGISTER_S = 10.0
 STOP_S = 1.0
