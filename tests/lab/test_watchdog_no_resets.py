@@ -36,6 +36,7 @@ def rig() -> Iterator[Rig]:
             rig.wait_state("keepalive", 300)
             guest.put(WRITER, (Path(__file__).parent / "steady_writer.py").read_bytes())
             guest.run(f"nice python3 {WRITER} {rig.disk} {WRITTEN} >/run/lab/writer.out 2>&1 </dev/null &")
+            guest.run(f"until test -e {WRITTEN}; do sleep 0.2; done", check=True)
             yield rig
         finally:
             rig.resets.close()
@@ -97,7 +98,7 @@ def test_a_lun_reset_and_unit_attentions(rig: Rig) -> None:
     # A peer that registers anew and leaves: nothing of that is this node's, but each of its paths may be told.
     rig.guest.run(f"sg_turs {rig.peer_disk}")  # takes the peer's own unit attention
     for key, new in (("b1", "b2"), ("b2", "b1")):
-        rig.guest.run(f"sg_persist -n -o -G -K 0x{key} -S 0x{new} {rig.peer_disk}", check=True)
+        rig.guest.run(f"sg_persist -n -o -G -Z -K 0x{key} -S 0x{new} {rig.peer_disk}", check=True)
     _assert_well(rig)
 
 

@@ -110,6 +110,11 @@ IDLE = "exec -a idle-loop python3 -c 'import time\nwhile True: time.sleep(0.25)'
 SPEED = "import time; a = time.process_time(); sum(range(3_000_000)); print(time.process_time() - a)"
 
 
+MOST_LUNS = 8
+"""More than that, looked at as often as by default, are too much for the guest's processor."""
+_SELDOM = {"probe_interval_s": 10, "probe_deadline_s": 20, "check_interval_s": 20, "answer_deadline_s": 20}
+
+
 def cost(guest: Guest, seconds: float, pids: str) -> dict[str, Any]:
     """What the processes that a shell expression names use."""
     guest.put(COST_PROGRAM, (Path(__file__).parent / "process_cost.py").read_bytes())
@@ -123,7 +128,9 @@ def percent(used: dict[str, Any]) -> float:
 
 
 def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
-    """Prints a table, from one guest whose sidecar is started anew for each number of LUNs."""
+    """Prints a table, from one guest whose sidecar is started anew for each number of LUNs.
+
+    With more than MOST_LUNS each is looked at a tenth as often."""
     with level2.restored(Shape(luns=64)) as guest:
         slower = float(guest.run(f"python3 -c '{SPEED}'", check=True).out) / _speed_here_s()
         print(f"a loop in Python takes {slower:.1f} times as long in the guest as outside")
@@ -135,7 +142,7 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         for count in counts:
             disks = [guest.sd(NODE, lun) for lun in range(count)]
-            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60)
+            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **(_SELDOM if count > MOST_LUNS else {}))
             rig = Rig(guest)
             try:
                 rig.wait_state("keepalive", 600)
@@ -178,9 +185,9 @@ def _sbd(create: str) -> Callable[[Level2Guest], None]:
         watchdog_rig.prepare(guest)
         disk = guest.sd(NODE, 0)
         guest.run(f"sbd -d {disk} {create} create && sbd -d {disk} allocate {NODE}", check=True)
-        watch = f"SBD_PACEMAKER=no sbd -d {disk} -n {NODE} -w /dev/watchdog0 -p /run/lab/sbd.pid watch"
-        guest.run(f"{watch} >/run/lab/sbd.out 2>&1 </dev/null &", check=True)
-        _wait(guest, "[ $(pgrep -x sbd | wc -l) -ge 2 ]")
+        alone = "SBD_PACEMAKER=no SBD_SYNC_RESOURCE_STARTUP=no"
+        watch = f"{alone} sbd -d {disk} -n {NODE} -w /dev/watchdog0 -p /run/lab/sbd.pid watch"
+        guest.run(f"{watch} >/run/lab/sbd.out 2>&1 </dev/null", check=True)  # goes into the background by itself
         time.sleep(10)
         if not guest.run("pgrep -x sbd").out:
             raise GuestError(f"sbd has ended: {guest.run('cat /run/lab/sbd.out').out}")
