@@ -300,8 +300,10 @@ def public() -> Iterator[str]:
             pytest.fail("run as root: only root can become another user")
         pytest.skip("run as root: only root can become another user")
     with tempfile.TemporaryDirectory(prefix="fence-halvm.") as directory:
-        for each in (Path(directory), Path(directory).parent):
-            each.chmod(each.stat().st_mode | 0o055)
+        # The directories that the test run has made for itself and its workers, and this one.
+        for each in (Path(directory), *Path(directory).parents):
+            if each.name.startswith("fence-halvm"):
+                each.chmod(each.stat().st_mode | 0o055)
         path = f"{directory}/public/journal.db"
         old = os.umask(0o077)
         try:
