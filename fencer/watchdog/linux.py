@@ -3,8 +3,8 @@
 Source: linux/watchdog.h, Documentation/watchdog/watchdog-api.rst.
 """
 
-import errno
 import contextlib
+import errno
 import fcntl
 import os
 import struct
