@@ -49,14 +49,14 @@ test-fast: venv host-packages  ## lint and the quick tests, under a minute
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not slow and not lab' --hypothesis-profile=quick -n $(QUICK_WORKERS) --dist worksteal
 
-.PHONY: test-host
-test-host: venv host-packages  ## lint and all tests but the VM lab's
+.PHONY: test
+test: venv host-packages  ## everything that CI runs: lint and all tests but the VM lab's
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -m 'not lab' -n $(WORKERS) --dist worksteal
 
-.PHONY: test
-test: venv host-packages lab-packages  ## everything that CI runs: lint, all tests, the VM lab's among them
-	@$(MAKE) --no-print-directory -j2 test-host lab
+.PHONY: test-all
+test-all: venv host-packages lab-packages  ## the same and the VM lab's tests
+	@$(MAKE) --no-print-directory -j2 test lab
 	@$(MAKE) --no-print-directory test-lab
 
 .PHONY: race

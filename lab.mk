@@ -22,7 +22,7 @@ lab-clean: .venv/stamp  ## remove everything that the lab built, caches included
 	$(PYTHON) -m tests.lab clean
 
 .PHONY: test-lab
-test-lab: lab  ## the tests in the VM lab that CI runs
+test-lab: lab  ## the tests in the VM lab, one of each kind
 	$(LAB_TESTS) -m 'not long'
 
 .PHONY: test-lab-long
