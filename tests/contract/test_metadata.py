@@ -56,11 +56,10 @@ def test_the_schema_takes_the_peers(schema, agent):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("checker", [["xmllint", "--noout", "--relaxng"], ["jing"]])
-def test_valid_by_other_hands(checker, tmp_path):
+def test_valid_by_other_hands(tmp_path):
     document = tmp_path / "metadata.xml"
     document.write_text(metadata_xml())
-    command = [peer_options.needs(checker[0]), *checker[1:], str(HERE / "metadata.rng"), str(document)]
+    command = [peer_options.needs("xmllint"), "--noout", "--relaxng", str(HERE / "metadata.rng"), str(document)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,12 +25,17 @@ class Exporter:
     """One running exporter. place: the directory with watchdogd.json and journal.db."""
 
     def __init__(
-        self, place: Path, *argv: str, listen: tuple[str, ...] = ("127.0.0.1:0",), prefix: tuple[str, ...] = ()
+        self,
+        place: Path,
+        *argv: str,
+        listen: tuple[str, ...] = ("127.0.0.1:0",),
+        prefix: tuple[str, ...] = (),
+        program: tuple[str, ...] = (EXPORTER,),
     ) -> None:
         options = [f"--web.listen-address={address}" for address in listen]
         options += [f"--snapshot.file={place / 'watchdogd.json'}", f"--journal.file={place / 'journal.db'}"]
         self.process = subprocess.Popen(
-            [*prefix, EXPORTER, *options, *argv],
+            [*prefix, *program, *options, *argv],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

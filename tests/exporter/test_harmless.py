@@ -1,9 +1,11 @@
 """The exporter adds no risk: it opens nothing but its two files, asks no disk and no BMC, holds nobody up."""
 
+import importlib.util
 import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -75,6 +77,17 @@ def test_stopped_or_killed_it_holds_up_nobody_who_writes(healthy):
         healthy.record(scenes.monitor())
 
 
+def installed(site: Path) -> tuple[str, ...]:
+    """The exporter and what it needs where everybody may read it, which the checkout need not be; how to run it."""
+    for name in ("fencer", "prometheus_client", "h11", "yaml", "bcrypt"):
+        found = importlib.util.find_spec(name)
+        assert found is not None
+        assert found.submodule_search_locations is not None
+        shutil.copytree(found.submodule_search_locations[0], site / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run = "import sys; from fencer.cli.halvm_exporter import main; sys.exit(main())"
+    return ("env", f"PYTHONPATH={site}", os.path.realpath(sys.executable), "-c", run)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights up")
 def test_without_any_right(tmp_path):
     """As DynamicUser runs it: another user, no capability, no new privileges; files written by root."""
@@ -94,7 +107,7 @@ def test_without_any_right(tmp_path):
             "--bounding-set=-all",
             "--no-new-privs",
         )
-        with Exporter(directory, prefix=drop) as exporter:
+        with Exporter(directory, prefix=drop, program=installed(directory / "site")) as exporter:
             status = Path(f"/proc/{exporter.pid}/status").read_text()
             assert "CapEff:\t0000000000000000" in status
             for _ in range(3):
