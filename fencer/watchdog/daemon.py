@@ -318,13 +318,18 @@ class Daemon:
             if not data:
                 return
             try:
-                sighting = loads(data)
+                message = loads(data)
             except Exception:  # noqa: BLE001, S112 - unpickling raises whatever it likes; what is unreadable is not seen
                 continue
+            if isinstance(message, list):
+                self._see(message)
+                self._forward(data)
+
+    def _see(self, sightings: list[object]) -> None:
+        for sighting in sightings:
             if isinstance(sighting, _SIGHTINGS):
                 self._policy.feed(sighting)
                 self._registrations += isinstance(sighting, Registered)
-                self._forward(data)
 
     def _hear_attendant(self) -> Ended | None:
         while select.select([self._links.attendant], [], [], 0)[0]:

@@ -1,7 +1,7 @@
 """What the sidecar's processes tell each other. Types only.
 
-feeder ◀─ sightings ── observer        feeder ─ Order ─▶ attendant (starts the others, and starts them again)
-feeder ─ sightings, FeederStatus, Line, Event, SelfFence ─▶ scribe (whatever may wait for a disk)
+feeder ◀─ lists of sightings ── observer        feeder ─ Order ─▶ attendant (starts the others, and starts them again)
+feeder ─ the same lists, FeederStatus, Line, Event, SelfFence ─▶ scribe (whatever may wait for a disk)
 """
 
 from enum import IntEnum

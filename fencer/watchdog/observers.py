@@ -15,12 +15,13 @@ from fencer.errors import UsageError
 from fencer.storage.lun import ISCSI_PREFIX, Lun, UdevDevices, find_luns, holders_active
 from fencer.storage.nexus import Nexus
 from fencer.watchdog.keeping import Keeper, KeptLun
-from fencer.watchdog.lun_watch import LunWatch, Send
+from fencer.watchdog.lun_watch import LunWatch
+from fencer.watchdog.outbox import Outbox
 from fencer.watchdog.path_watch import OpenNexus, PathWatch, Probe
 from fencer.watchdog.paths import BlockEvents, KernelPath, PathLister
 from fencer.watchdog.probing import BlockProbe
 from fencer.watchdog.settings import ObserverSettings
-from fencer.watchdog.sightings import Alive, ListedLun, ListedPath, LunsListed
+from fencer.watchdog.sightings import Alive, ListedLun, ListedPath, LunsListed, Sighting
 from fencer.worker import Channel
 
 LVM_S = 10.0
@@ -28,7 +29,7 @@ _STACK_BYTES = 512 * 1024
 
 
 def observe(settings: ObserverSettings, channel: Channel) -> None:
-    """A Worker's job: sends Sightings until the parent is gone.
+    """A Worker's job: sends lists of Sightings until the parent is gone.
 
     Raises UsageError (the parent receives Crashed with misuse set) when the LUNs make no sense, or are not there: at
     the first start that is the operator's to mend; later, with the policy knowing the LUNs, it is a loss like others,
@@ -95,7 +96,7 @@ class Observation:
         probe: Callable[[KernelPath], Probe],
         open_nexus: OpenNexus,
         is_active: Callable[[str], bool],
-        send: Send,
+        send: Callable[[list[Sighting]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings: Final = settings
@@ -103,18 +104,19 @@ class Observation:
         self._events: Final = events
         self._probe: Final = probe
         self._open_nexus: Final = open_nexus
-        self._send: Final = send
+        self._outbox: Final = Outbox(send)
+        self._send: Final = self._outbox.put
         self._clock: Final = clock
         self._ended: Final = threading.Event()
         self._luns: Final = {
-            wwid: LunWatch(wwid, name, settings.storage, settings.timing, send) for wwid, name in names.items()
+            wwid: LunWatch(wwid, name, settings.storage, settings.timing, self._send) for wwid, name in names.items()
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in names}
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
         storage, timing, reset = settings.storage, settings.timing, settings.on_target_reset
-        self._keeper: Final = Keeper(storage, own, timing, reset, self._kept, is_active, open_nexus, send, clock)
+        self._keeper: Final = Keeper(storage, own, timing, reset, self._kept, is_active, open_nexus, self._send, clock)
 
     def run(self) -> None:
         """Until the process ends: send ends it when the parent is gone."""
@@ -126,6 +128,7 @@ class Observation:
             now = self._clock()
             self._send(Alive(now))
             self.tell_overdue(now)
+            self._outbox.flush()
             until_s = now + timing.alive_interval_s
             changed = self._events.wait(timing.alive_interval_s)
             if changed or self._clock() >= list_at_s:

@@ -68,8 +68,10 @@ class Scribe:
             case Config():
                 self._config = message
                 self._policy = Policy(message.settings.policy, time.monotonic())
-            case _ if isinstance(message, _SIGHTINGS):
-                self._see(message)
+            case list():
+                for sighting in message:
+                    if isinstance(sighting, _SIGHTINGS):
+                        self._see(sighting)
         return None
 
     # --- what is seen -----------------------------------------------------------------------------------------------

@@ -65,8 +65,12 @@ class Timing(NamedTuple):
 
     @property
     def alive_interval_s(self) -> float:
-        """How often the observing process says that it works."""
-        return self.probe_interval_s
+        """How often the observing process says that it works, and that all it looks at is as it was.
+
+        What came quickly waits so long for company, and is still there before path_stale_s: with
+        fencer.watchdog.outbox.QUICK_S that is at most 0.75 s of the probe deadline and SLACK_S.
+        """
+        return min(self.probe_interval_s / 2, 0.5)
 
 
 class PolicySettings(NamedTuple):

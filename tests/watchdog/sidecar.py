@@ -20,6 +20,7 @@ from fencer.watchdog.daemon import Daemon, Signals, Surroundings
 from fencer.watchdog.device import Support
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, ReadConfig, Unregister
 from fencer.watchdog.notify import ServiceManager
+from fencer.watchdog.outbox import Outbox
 from fencer.watchdog.scribe import Scribe
 from fencer.watchdog.settings import ObserverSettings
 from fencer.watchdog.sightings import (
@@ -31,6 +32,7 @@ from fencer.watchdog.sightings import (
     PathRegistered,
     PathSeen,
     Registered,
+    Sighting,
     Standing,
 )
 from fencer.watchdog.snapshot import NodeSnapshot, PolicyState
@@ -87,6 +89,12 @@ def config(path: str) -> Config:
 
 def observe(directory: Path, channel: Channel) -> None:
     """Plays the scene, which another process may change at any time."""
+    outbox = Outbox(channel.send)
+
+    def tell(sighting: Sighting) -> None:
+        outbox.put(sighting)
+        outbox.flush()
+
     first = True
     while True:
         scene, now = (directory / "scene").read_text(), time.monotonic()
@@ -96,19 +104,19 @@ def observe(directory: Path, channel: Channel) -> None:
             case "silent":
                 time.sleep(0.05)
                 continue
-        channel.send(Alive(now))
-        channel.send(LunsListed(now, (ListedLun(LUN, "sdb", (ListedPath("sdb", "2:0:0:0"),)),)))
+        tell(Alive(now))
+        tell(LunsListed(now, (ListedLun(LUN, "sdb", (ListedPath("sdb", "2:0:0:0"),)),)))
         if first and scene == "registered":
-            channel.send(Registered(LUN, "", now, "at start"))
+            tell(Registered(LUN, "", now, "at start"))
             first = False
         lost = scene == "lost"
-        channel.send(PathSeen(LUN, "sdb", now, not lost, "Input/output error" if lost else "", 0.001))
+        tell(PathSeen(LUN, "sdb", now, not lost, "Input/output error" if lost else "", 0.001))
         if not lost:
             standing = Standing(scene)
             keys = (KEY,) if standing is Standing.REGISTERED else ()
-            channel.send(PathRegistered(LUN, "sdb", now))
+            tell(PathRegistered(LUN, "sdb", now))
             type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-            channel.send(LunSeen(LUN, now, standing, 7, keys, KEY if keys else None, type_))
+            tell(LunSeen(LUN, now, standing, 7, keys, KEY if keys else None, type_))
         time.sleep(0.05)
 
 

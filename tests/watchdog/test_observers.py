@@ -331,9 +331,9 @@ class Process:
     def probe(self, path: KernelPath) -> FakeProbe:
         return self.probes.setdefault(path.name, FakeProbe(self.clock))
 
-    def hear(self, sighting: Sighting) -> None:
+    def hear(self, sightings: list[Sighting]) -> None:
         with self.heard:
-            self.seen.append(sighting)
+            self.seen += sightings
             self.heard.notify_all()
 
     def wait(self, *types: type, count: int = 1, **wanted: object) -> Sighting:
