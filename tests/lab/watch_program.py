@@ -67,19 +67,20 @@ last = None
 next_cost_s = 0.0
 while True:
     if select.select([worker], [], [], timing.decide_interval_s)[0]:
-        seen = worker.receive()
-        if seen is None or isinstance(seen, Crashed):
-            tell("ended", reason=str(seen))
+        message = worker.receive()
+        if message is None or isinstance(message, Crashed):
+            tell("ended", reason=str(message))
             break
-        policy.feed(seen)
-        if isinstance(seen, PathSeen) and states.get(seen.path) != (seen.ok, seen.reason):
-            states[seen.path] = (seen.ok, seen.reason)
-            tell("path", path=seen.path, ok=seen.ok, reason=seen.reason, began_s=seen.at_s)
-        if isinstance(seen, LunSeen) and states.get(seen.lun) != seen.standing:
-            states[seen.lun] = seen.standing
-            tell("lun", lun=seen.lun, standing=seen.standing, generation=seen.generation)
-        if isinstance(seen, Registered | RegistrationFailed):
-            tell(type(seen).__name__, **seen._asdict() | {"at_s": seen.at_s})
+        for seen in message:
+            policy.feed(seen)
+            if isinstance(seen, PathSeen) and states.get(seen.path) != (seen.ok, seen.reason):
+                states[seen.path] = (seen.ok, seen.reason)
+                tell("path", path=seen.path, ok=seen.ok, reason=seen.reason, began_s=seen.at_s)
+            if isinstance(seen, LunSeen) and states.get(seen.lun) != seen.standing:
+                states[seen.lun] = seen.standing
+                tell("lun", lun=seen.lun, standing=seen.standing, generation=seen.generation)
+            if isinstance(seen, Registered | RegistrationFailed):
+                tell(type(seen).__name__, **seen._asdict() | {"at_s": seen.at_s})
     decision = policy.decide(time.monotonic())
     if (decision.state, decision.cause) != last:
         last = (decision.state, decision.cause)
