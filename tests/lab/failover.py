@@ -20,7 +20,7 @@ import yaml
 
 from tests.alerts.server import Api, arguments
 
-from . import level3_trials as rig
+from . import user_cluster as rig
 from .guest import GuestError
 from .level3 import NODES, Cluster, Link, restored
 from .places import PROJECT

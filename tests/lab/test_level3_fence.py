@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from . import level3_trials as rig
+from . import user_cluster as rig
 from .level3 import NODES, Cluster
 from .rows import further
 

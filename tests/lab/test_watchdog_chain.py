@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from . import level3_trials as rig
+from . import user_cluster as rig
 from .guest import GuestError
 from .level3 import NODES, Cluster, Link
 from .watchdog_rig import CONFIG, ResetWatch
