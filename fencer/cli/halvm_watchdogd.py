@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from fencer.errors import FenceError, UsageError
 from fencer.watchdog import attendant, device, linux
 from fencer.watchdog.control import ControlSocket
-from fencer.watchdog.daemon import Daemon, Ended, ExitStatus, Resetting, Signals, Surroundings
+from fencer.watchdog.daemon import Daemon
 from fencer.watchdog.device import NoWatchdog, Watchdog
 from fencer.watchdog.messages import PROGRAM, ConfigRefused, Configured, ReadConfig
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.realtime import become_realtime
 from fencer.watchdog.self_fence import NoReset, Reset
 from fencer.watchdog.settings import DEFAULT_PATH, SelfFenceBy, Settings
+from fencer.watchdog.surroundings import Ended, ExitStatus, Resetting, Signals, Surroundings
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 CONFIGURE_S = 30.0

@@ -5,18 +5,14 @@ observer's or the scribe's. The only exception is the moment before a self-fence
 """
 
 import select
-import signal
 import time
 from _pickle import dumps, loads  # as in fencer.worker
-from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socketpair
-from collections.abc import Callable
+from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
 
 from fencer.errors import FenceError
 from fencer.event import Event, EventKind, Outcome
-from fencer.light_typing import NamedTuple, Protocol
 from fencer.watchdog.attendant import BUFFER_BYTES, Links
-from fencer.watchdog.control import ControlSocket, Pause, Question, Resume
-from fencer.watchdog.device import Watchdog
+from fencer.watchdog.control import Pause, Question, Resume
 from fencer.watchdog.feeding import NOT_ARMED, Feeding
 from fencer.watchdog.messages import (
     PROGRAM,
@@ -35,11 +31,11 @@ from fencer.watchdog.messages import (
     Unregister,
     Unregistered,
 )
-from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.policy import Decision, Policy
 from fencer.watchdog.settings import SelfFenceBy, bound_s, changed
 from fencer.watchdog.sightings import Registered, Sighting
 from fencer.watchdog.snapshot import PolicyState, SelfFence
+from fencer.watchdog.surroundings import Ended, ExitStatus, Signals, Surroundings
 
 RECORD_S = 0.8
 """How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
@@ -51,81 +47,6 @@ MESSAGES_A_TURN = 4096
 _FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
 _SIGHTINGS = Sighting.__args__
 _DIGITS = str.maketrans("", "", "0123456789.")
-
-
-class ExitStatus:
-    """The unit's RestartPreventExitStatus names the first two that are not 0."""
-
-    STOPPED = 0
-    MISCONFIGURED = 1
-    PREEMPTED = 3
-    BROKEN = 70
-
-
-class Ended(NamedTuple):
-    """How a run ended. sentence: for stderr, "" when there is nothing to say."""
-
-    status: int
-    sentence: str = ""
-
-
-class Resetting(Protocol):
-    """What resets this machine: fencer.watchdog.self_fence.Reset."""
-
-    def say(self, text: str) -> None:
-        """To wherever an operator may look afterwards."""
-
-    def now(self) -> None:
-        """Returns only when it failed."""
-
-
-class Surroundings(NamedTuple):
-    """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError.
-
-    resumed: a predecessor in this boot left the watchdog ticking. paused_until_s: its pause, monotonic.
-    """
-
-    arm: Callable[[], Watchdog]
-    reset: Resetting
-    service: ServiceManager
-    control: ControlSocket
-    boot_id: str
-    resumed: bool = False
-    paused_until_s: float | None = None
-    clock: Callable[[], float] = time.monotonic
-
-
-class Signals:
-    """SIGTERM and SIGINT: stop in order. SIGHUP: read the configuration again. Handlers only set a flag."""
-
-    def __init__(self) -> None:
-        self.stop = False
-        self.reload = False
-        self._read_end, write_end = socketpair()
-        self._write_end = write_end
-        for sock in (self._read_end, write_end):
-            sock.setblocking(False)
-        signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-    def fileno(self) -> int:
-        return self._read_end.fileno()
-
-    def drain(self) -> None:
-        """What woke us has done its work."""
-        try:
-            self._read_end.recv(4096)
-        except BlockingIOError:
-            return
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        self.stop = True
-
-    def _reload(self, _number: int, _frame: object) -> None:
-        self.reload = True
 
 
 class Daemon:

@@ -16,7 +16,7 @@ from fencer.request import StorageSettings
 from fencer.watchdog import attendant
 from fencer.watchdog.config import read_settings
 from fencer.watchdog.control import ControlSocket
-from fencer.watchdog.daemon import Daemon, Signals, Surroundings
+from fencer.watchdog.daemon import Daemon
 from fencer.watchdog.device import Support
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, ReadConfig, Unregister
 from fencer.watchdog.notify import ServiceManager
@@ -37,6 +37,7 @@ from fencer.watchdog.sightings import (
 )
 from fencer.watchdog.snapshot import NodeSnapshot, PolicyState
 from fencer.watchdog.snapshot_file import read_snapshot
+from fencer.watchdog.surroundings import Signals, Surroundings
 from fencer.worker import Channel
 
 KEY = ReservationKey(0xABC1)
