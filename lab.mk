@@ -25,6 +25,14 @@ lab-clean: .venv/stamp  ## remove everything that the lab built, caches included
 test-lab: lab  ## the tests in the VM lab, one of each kind
 	$(LAB_TESTS) -m 'not long'
 
+.PHONY: test-core
+test-core: lab  ## of these what make test plays
+	$(LAB_TESTS) -m 'core and not long'
+
+.PHONY: test-rest
+test-rest: lab  ## and what it leaves to CI
+	$(LAB_TESTS) -m 'not core and not long'
+
 .PHONY: test-lab-long
 test-lab-long: lab  ## the tests in the VM lab that repeat others with further values
 	$(LAB_TESTS) -m long

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """process_cost SECONDS PID…: what these processes and all that they start use meanwhile, as a line of JSON.
 
-Runs in a guest, on the standard library. cpu_s: user and system time, of children that have ended, too. pss_mb: their
-memory, what several share divided among them, at the end.
+Runs in a guest, on the standard library. cpu_s: user and system time, of children that have ended, too. each: the same
+apart, by process in the order of their ids. pss_mb: their memory, what several share divided among them, at the end.
 """
 
 import json
@@ -28,14 +28,16 @@ def family(roots: set[int]) -> set[int]:
     return found
 
 
-def cpu_s(pids: set[int]) -> float:
-    ticks = 0
-    for pid in pids:
+def cpu_s(pids: set[int]) -> dict[int, tuple[float, float]]:
+    """User and system time by process."""
+    used = {}
+    for pid in sorted(pids):
         try:
-            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+            user, system, *ended = map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15])
         except OSError:
             continue
-    return ticks * TICK_S
+        used[pid] = (user + ended[0]) * TICK_S, (system + ended[1]) * TICK_S
+    return used
 
 
 def pss_mb(pids: set[int]) -> float:
@@ -55,8 +57,13 @@ def main() -> None:
     time.sleep(seconds)
     took_s = time.monotonic() - began_s
     pids = family(roots)
-    used_s = cpu_s(pids) - before_s
-    print(json.dumps({"seconds": took_s, "cpu_s": used_s, "pss_mb": pss_mb(pids), "processes": len(pids)}))
+    each = []
+    for pid, used in cpu_s(pids).items():
+        was = before_s.get(pid, (0.0, 0.0))
+        each.append([round(now_s - then_s, 2) for now_s, then_s in zip(used, was, strict=True)])
+    used_s = sum(map(sum, each))
+    told = {"seconds": took_s, "cpu_s": used_s, "each": each, "pss_mb": pss_mb(pids), "processes": len(pids)}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

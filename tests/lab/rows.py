@@ -1,4 +1,4 @@
-"""Rows of a table that make test-all leaves to make test-lab-long: values of a kind that is there already."""
+"""Rows of a table that CI leaves to make test-lab-long: values of a kind that is there already."""
 
 from _pytest.mark import ParameterSet
 from pytest import mark, param

@@ -138,8 +138,10 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
         idle = cost(guest, seconds, "$(cat /run/lab/idle.pid)")
         print(f"a Python loop that wakes four times a second: {percent(idle):.2f} % of the guest's core", flush=True)
         watchdog_rig.prepare(guest)
-        print("| LUNs | CPU in the guest | above the idle loop | the same outside | PSS | processes |")
-        print("| --- | --- | --- | --- | --- | --- |", flush=True)
+        print(
+            "| LUNs | CPU in the guest | above the idle loop | the same outside | PSS | processes | state | each, user + system, % |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for count in counts:
             disks = [guest.sd(NODE, lun) for lun in range(count)]
             watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **(_SELDOM if count > MOST_LUNS else {}))
@@ -152,9 +154,12 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
             finally:
                 rig.resets.close()
             above = percent(used) - percent(idle)
+            parts = ", ".join(
+                f"{100 * user / seconds:.1f} + {100 * system / seconds:.1f}" for user, system in used["each"]
+            )
             print(
                 f"| {count} | {percent(used):.2f} % | {above:.2f} % | {above / slower:.2f} % | {used['pss_mb']:.1f} MB "
-                f"| {used['processes']} | {state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s",
+                f"| {used['processes']} | {state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s | {parts}",
                 flush=True,
             )
             stop = f"kill $(cat {watchdog_rig.PID}); while kill -0 $(cat {watchdog_rig.PID}); do sleep 0.2; done"
@@ -320,6 +325,7 @@ def devices() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.watchdog_trials")
     parser.add_argument("what", choices=["resets", "soak", "cost", "peers", "devices"])
+    parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64], help="how many (cost)")
     parser.add_argument("--count", type=int, default=10, help="repetitions of each (resets, peers)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (soak, cost, peers)")
     parser.add_argument("--workers", type=int, default=1, help="guests at a time")
@@ -332,7 +338,7 @@ def main() -> None:
             with watchdog_rig.armed() as kept:
                 print(soak(kept, given.seconds))
         case "cost":
-            costs(given.seconds)
+            costs(given.seconds, given.luns)
         case "peers":
             peers(given.count, given.workers, given.seconds)
         case "devices":
