@@ -138,10 +138,9 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
         idle = cost(guest, seconds, "$(cat /run/lab/idle.pid)")
         print(f"a Python loop that wakes four times a second: {percent(idle):.2f} % of the guest's core", flush=True)
         watchdog_rig.prepare(guest)
-        print(
-            "| LUNs | CPU in the guest | above the idle loop | the same outside | PSS | processes | state | each, user + system, % |"
-        )
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+        heads = "LUNs", "CPU in the guest", "above idling", "the same outside", "PSS", "state", "each: user + system, %"
+        print(f"| {' | '.join(heads)} |")
+        print(f"|{' --- |' * len(heads)}", flush=True)
         for count in counts:
             disks = [guest.sd(NODE, lun) for lun in range(count)]
             watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **(_SELDOM if count > MOST_LUNS else {}))
@@ -154,12 +153,11 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
             finally:
                 rig.resets.close()
             above = percent(used) - percent(idle)
-            parts = ", ".join(
-                f"{100 * user / seconds:.1f} + {100 * system / seconds:.1f}" for user, system in used["each"]
-            )
+            parts = ", ".join(f"{100 * user / seconds:.1f} + {100 * own / seconds:.1f}" for user, own in used["each"])
+            told = f"{state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s"
             print(
                 f"| {count} | {percent(used):.2f} % | {above:.2f} % | {above / slower:.2f} % | {used['pss_mb']:.1f} MB "
-                f"| {used['processes']} | {state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s | {parts}",
+                f"| {told} | {parts} |",
                 flush=True,
             )
             stop = f"kill $(cat {watchdog_rig.PID}); while kill -0 $(cat {watchdog_rig.PID}); do sleep 0.2; done"
