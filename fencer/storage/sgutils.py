@@ -152,20 +152,20 @@ def _require_object(result: int | None, _function: object, _arguments: tuple[Any
 _INT, _POINTER, _TEXT = ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
 
 _FUNCTIONS = {
-    "construct_scsi_pt_obj_with_fd": Signature(_POINTER, (_INT, _INT), _require_object),
-    "destruct_scsi_pt_obj": Signature(None, (_POINTER,)),
-    "set_scsi_pt_cdb": Signature(None, (_POINTER, _TEXT, _INT)),
-    "set_scsi_pt_sense": Signature(None, (_POINTER, _TEXT, _INT)),
-    "set_scsi_pt_data_in": Signature(None, (_POINTER, _TEXT, _INT)),
-    "set_scsi_pt_data_out": Signature(None, (_POINTER, _TEXT, _INT)),
+    "construct_scsi_pt_obj_with_fd": Signature(_POINTER, (_INT, _INT), _require_object, quick=True),
+    "destruct_scsi_pt_obj": Signature(None, (_POINTER,), quick=True),
+    "set_scsi_pt_cdb": Signature(None, (_POINTER, _TEXT, _INT), quick=True),
+    "set_scsi_pt_sense": Signature(None, (_POINTER, _TEXT, _INT), quick=True),
+    "set_scsi_pt_data_in": Signature(None, (_POINTER, _TEXT, _INT), quick=True),
+    "set_scsi_pt_data_out": Signature(None, (_POINTER, _TEXT, _INT), quick=True),
     "do_scsi_pt": Signature(_INT, (_POINTER, _INT, _INT, _INT)),  # judged by _require_sent, which knows the path
-    "get_scsi_pt_result_category": Signature(_INT, (_POINTER,)),  # and these by _status
-    "get_scsi_pt_status_response": Signature(_INT, (_POINTER,)),
-    "get_scsi_pt_sense_len": Signature(_INT, (_POINTER,)),
-    "get_scsi_pt_resid": Signature(_INT, (_POINTER,)),
-    "get_scsi_pt_os_err": Signature(_INT, (_POINTER,)),
-    "get_scsi_pt_transport_err": Signature(_INT, (_POINTER,)),
-    "get_scsi_pt_transport_err_str": Signature(_TEXT, (_POINTER, _INT, _TEXT)),
+    "get_scsi_pt_result_category": Signature(_INT, (_POINTER,), quick=True),  # and these by _status
+    "get_scsi_pt_status_response": Signature(_INT, (_POINTER,), quick=True),
+    "get_scsi_pt_sense_len": Signature(_INT, (_POINTER,), quick=True),
+    "get_scsi_pt_resid": Signature(_INT, (_POINTER,), quick=True),
+    "get_scsi_pt_os_err": Signature(_INT, (_POINTER,), quick=True),
+    "get_scsi_pt_transport_err": Signature(_INT, (_POINTER,), quick=True),
+    "get_scsi_pt_transport_err_str": Signature(_TEXT, (_POINTER, _INT, _TEXT), quick=True),
 }
 
 _SONAMES = (

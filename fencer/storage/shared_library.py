@@ -11,11 +11,15 @@ class Signature(NamedTuple):
     """One C function: result and argument types, and the ctypes errcheck that judges each result, if any.
 
     A pointer is always c_void_p: ctypes' default, int, cuts it to 32 bits.
+
+    quick: it waits for nothing, so it keeps the GIL. Giving that up and taking it again costs many times such a call
+    where other threads wait for it.
     """
 
     result: Any
     arguments: tuple[Any, ...]
     check: Callable[[Any, Any, tuple[Any, ...]], Any] | None = None
+    quick: bool = False
 
 
 def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str, Signature]) -> ctypes.CDLL:
@@ -24,9 +28,10 @@ def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str
     package: Debian's, for the message. Raises StorageError for a missing library and for a missing function.
     """
     library = _open(sonames, name, package)
+    quick = ctypes.PyDLL(library._name)
     for function_name, signature in functions.items():
         try:
-            function = getattr(library, function_name)
+            function = getattr(quick if signature.quick else library, function_name)
         except AttributeError as error:
             raise StorageError(
                 f"{library._name}: function {function_name} is missing: install the package {package}"
@@ -35,6 +40,7 @@ def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str
         function.argtypes = signature.arguments
         if signature.check is not None:
             function.errcheck = signature.check
+        setattr(library, function_name, function)
     return library
 
 
@@ -42,7 +48,7 @@ def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
     reasons = []
     for soname in sonames:
         try:
-            return ctypes.CDLL(soname)  # CDLL, not PyDLL: the GIL is released while C runs
+            return ctypes.CDLL(soname)  # CDLL, not PyDLL: the GIL is released while C runs; see Signature.quick
         except OSError as error:
             reasons.append(str(error))
     # Last, because it may start a compiler or ldconfig, and does not find Debian 12's libsgutils2 at all.
