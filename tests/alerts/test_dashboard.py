@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.alerts.promql import complaints
 from tests.alerts.server import Api, prometheus
@@ -42,6 +45,45 @@ def _as_asked(expression: str) -> str:
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
     return expression
+
+
+BESIDE_THE_MODEL = {
+    "__inputs", "__requires",  # of the file, for who imports it
+    "templating.list.definition", "annotations.list.step", "annotations.list.tagKeys",
+    "annotations.list.textFormat", "annotations.list.titleFormat", "annotations.list.useValueForTime",
+}  # fmt: skip
+"""What Grafana writes into its exports and reads from them, and its own model leaves out."""
+
+
+def _lost(given: Any, kept: Any, where: str = "") -> Iterator[str]:
+    """Fields of given that kept has not, or not so."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for name, value in given.items():
+            path = f"{where}.{name}".lstrip(".")
+            if name in kept:
+                yield from _lost(value, kept[name], path)
+            else:
+                yield path
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        for one, other in zip(given, kept, strict=True):
+            yield from _lost(one, other, where)
+    elif given != kept:
+        yield where
+
+
+def _by_grafanas_model(dashboard: dict[str, Any]) -> set[str]:
+    register_default_plugins()
+    return set(_lost(dashboard, json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))))
+
+
+def test_grafanas_own_model_knows_every_field() -> None:
+    assert _by_grafanas_model(DASHBOARD) == BESIDE_THE_MODEL
+
+
+def test_grafanas_own_model_drops_what_it_does_not_know() -> None:
+    panel = {**PANELS[0], "gridpos": {}, "options": {**PANELS[0]["options"], "colourMode": "value"}}
+    lost = _by_grafanas_model({**DASHBOARD, "panels": [panel]})
+    assert lost - BESIDE_THE_MODEL == {"panels.gridpos", "panels.options.colourMode"}
 
 
 def test_rows_tell_the_story() -> None:
