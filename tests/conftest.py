@@ -26,7 +26,7 @@ LONG_SUITES = (
     "exporter/test_service.py",
     "journal/test_history.py",
     "journal/test_journal_trouble.py",
-    "journal/test_witness.py",
+    "journal/test_witness",
     "decisions/test_duel.py",
 )
 """What costs most processor time, whole: marked slow, so that make test-fast stays below a minute."""

@@ -15,11 +15,6 @@ from tests.agent.halvm import Outcome as Ended
 from tests.journal.events import FAILED, FENCE, MONITOR
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "journal.db")
-
-
 def history(path: str, *argv: str, zone: str = "Asia/Tokyo") -> Ended:
     return Call("-o", "history", f"--journal={path}", *argv, environ={"TZ": zone}).end()
 

@@ -17,11 +17,6 @@ SCHEMA_1 = Path(__file__).parent / "fixtures" / "schema-1.sql"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
 def journal(path: str) -> Journal:
     return Journal(path)
 

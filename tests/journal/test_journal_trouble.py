@@ -23,11 +23,6 @@ from tests.rig import require_program
 NOBODY = 65534
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "journal.db")
-
-
 def assert_whole(path: str) -> None:
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,192 @@
+"""No journal, however broken, is felt by who called the agent."""
+
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fencer.cli.witness import Witness
+from fencer.journal import Journal
+from tests.agent.halvm import AGENT, Call, at
+from tests.journal.calls import call, recorded
+from tests.journal.events import FENCE
+from tests.rig import require_program
+from tests.rig.bmc import Bmc
+
+
+def _locked(path: str, stack: ExitStack) -> None:
+    Journal(path).append(FENCE)
+    db = sqlite3.connect(path, isolation_level=None)
+    stack.callback(db.close)
+    db.execute("BEGIN IMMEDIATE")
+
+
+def _corrupt(path: str, _stack: ExitStack) -> None:
+    journal = Journal(path)
+    for _ in range(30):
+        journal.append(FENCE)
+    journal.close()
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+
+
+def _newer(path: str, _stack: ExitStack) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def _no_directory(path: str, _stack: ExitStack) -> None:
+    Path(path).parent.rmdir()
+    Path(path).parent.write_text("a file")
+
+
+def _shared_directory(path: str, _stack: ExitStack) -> None:
+    Path(path).parent.chmod(0o777)
+
+
+TROUBLES: dict[str, tuple[Callable[[str, ExitStack], object], str]] = {
+    "locked": (_locked, ""),
+    "corrupt": (_corrupt, "corrupt"),
+    "newer": (_newer, "written by a newer fence-halvm"),
+    "not a database": (lambda path, _: Path(path).write_text("x" * 5000), "not a journal"),
+    "empty": (lambda path, _: Path(path).write_text(""), "not a journal"),
+    "FIFO": (lambda path, _: os.mkfifo(path), "not a regular file"),
+    "link": (lambda path, _: Path(path).symlink_to("elsewhere"), "not a regular file"),
+    "directory": (lambda path, _: Path(path).mkdir(), "not a regular file"),
+    "no directory": (_no_directory, "not a directory"),
+    "shared directory": (_shared_directory, "others than root may write to it"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("action", ["off", "monitor"])
+def test_a_journal_in_trouble_is_one_warning_and_nothing_else(
+    bmc: Bmc, tmp_path: Path, trouble: str, action: str
+) -> None:
+    directory = tmp_path / "journal"
+    directory.mkdir(mode=0o755)
+    path = str(directory / "journal.db")
+    make, words = TROUBLES[trouble]
+    with ExitStack() as stack:
+        make(path, stack)
+        well = call(bmc, "none", action)
+        bmc.power = "on"
+        outcome = call(bmc, path, action)
+    assert (outcome.status, outcome.stdout) == (well.status, well.stdout) == (0, well.stdout)
+    told = [line for line in outcome.lines if "journal" in line]
+    assert len(outcome.lines) - len(told) == len(well.lines)
+    if told:  # a busy machine may have kept the writer for more than 30 ms
+        assert len(told) == 1
+        assert told[0].startswith(f"WARNING: journal: {directory}")
+        assert words in told[0]
+
+
+FULL = """
+import os, subprocess, sys
+where, words = sys.argv[1], sys.argv[2:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=755", "tmpfs", where], check=True)
+if "--ro" in words:
+    words.remove("--ro")
+    subprocess.run(["mount", "-o", "remount,ro", where], check=True)
+os.execv(words[0], words)
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--ro",)], ids=["full", "read-only"])
+def test_a_full_or_read_only_disk_changes_nothing(bmc: Bmc, tmp_path: Path, more: tuple[str, ...]) -> None:
+    require_program("unshare", "util-linux")
+    words = (AGENT, *at(bmc), f"--journal={tmp_path}/journal.db", "-o", "off", *more)
+    program = ("unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path))
+    outcome = Call(*words, program=program).end()
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
+    told = [line for line in outcome.lines if "journal" in line]
+    assert all(line.startswith(f"WARNING: journal: {tmp_path}") for line in told)
+    assert len(told) <= 1
+
+
+def test_nobody_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
+    """Its writer waits 4 s for the lock; the caller has its verdict, and the end of our streams, long before."""
+    with ExitStack() as stack:
+        _locked(path, stack)
+        outcome = call(bmc, path, "off")
+        assert outcome.status == 0
+        stack.close()
+    assert len(recorded(path, 2)) == 2, "it was written all the same, when the lock was free"
+
+
+def test_a_stopped_writer_is_not_waited_for() -> None:
+    witness = Witness.start()
+    os.kill(witness._pid, signal.SIGSTOP)
+    witness.begun("/nonexistent/journal.db", FENCE)
+    began = time.monotonic()
+    said = witness.ended(FENCE)
+    took_s = time.monotonic() - began
+    os.kill(witness._pid, signal.SIGKILL)
+    os.waitpid(witness._pid, 0)
+    witness.let_go()
+    assert said == "journal: /nonexistent/journal.db: not written within 30 ms; it may still be"
+    assert 0.03 <= took_s < 1.0
+
+
+def test_a_locked_journal_is_said_so(path: str) -> None:
+    """Where the writer has a processor: one that is only kept from running is no trouble worth a line."""
+    with ExitStack() as stack:
+        _locked(path, stack)
+        for _ in range(50):
+            witness = Witness.start()
+            witness.begun(path, FENCE)
+            time.sleep(0.3)
+            said = witness.ended(FENCE)
+            witness.let_go()
+            os.kill(witness._pid, signal.SIGKILL)
+            os.waitpid(witness._pid, 0)
+            if said is not None:
+                break
+    assert said == f"journal: {path}: not written within 30 ms; it may still be"
+
+
+def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
+    witness = Witness.start()
+    os.kill(witness._pid, signal.SIGKILL)
+    os.waitpid(witness._pid, 0)
+    witness.begun("/nonexistent/journal.db", FENCE)
+    assert witness.ended(FENCE) == "journal: /nonexistent/journal.db: this call is not in it: its writer is gone"
+    witness.let_go()
+
+
+def test_the_writer_holds_nothing_of_its_caller(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    witness = Witness.start()
+    witness.begun(str(tmp_path / "journal.db"), FENCE)
+    descriptors = Path(f"/proc/{witness._pid}/fd")
+    assert witness.ended(FENCE) is None or recorded(str(tmp_path / "journal.db"))
+    kept = {str(each.readlink()) for each in descriptors.iterdir()}
+    assert str(Path(f"/proc/self/fd/{write}").readlink()) not in kept
+    assert os.getsid(witness._pid) == witness._pid
+    assert str(Path(f"/proc/{witness._pid}/cwd").readlink()) == "/"
+    for fd in ("0", "1", "2"):
+        assert str((descriptors / fd).readlink()) == "/dev/null"
+    witness.let_go()
+    assert os.waitstatus_to_exitcode(os.waitpid(witness._pid, 0)[1]) == 0, "it ends when the agent does"
+    os.close(read)
+    os.close(write)
+
+
+def test_a_record_too_long_for_a_message_is_sent_with_fewer_steps(tmp_path: Path) -> None:
+    witness = Witness.start()
+    witness.begun(str(tmp_path / "journal.db"), FENCE)
+    witness.ended(FENCE._replace(steps=FENCE.steps * 2000 + (FENCE.steps[0]._replace(text="ü" * 300_000),)))
+    (event,) = recorded(str(tmp_path / "journal.db"))
+    assert 0 < len(event.steps) <= 400
+    witness.let_go()
+    os.waitpid(witness._pid, 0)
