@@ -51,6 +51,10 @@ oracle: lab  ## FENCES (50) under load with random faults on LIO; no record of a
 race-real: lab  ## two nodes fence each other with real power, RACES times (10)
 	$(PYTHON) -m tests.lab.level3_trials race $(or $(RACES),10)
 
+.PHONY: race-real-peer
+race-real-peer: lab  ## the same by fence_ipmilan
+	$(PYTHON) -m tests.lab.level3_trials peer-race $(or $(RACES),10)
+
 .PHONY: oracle-real
 oracle-real: lab  ## FENCES (10) under load with random faults and real power
 	$(PYTHON) -m tests.lab.level3_trials oracle $(or $(FENCES),10)

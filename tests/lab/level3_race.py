@@ -1,16 +1,19 @@
 """Both nodes fence each other with the cluster network cut between them, one a random moment later."""
 
 import random
+import shlex
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from .guest import GuestError, Job
 from .level3 import NODES, Cluster, Link
 from .user_cluster import (
     agent,
     ended,
     fence_command,
+    fence_ipmilan,
     forget_records,
     generation,
     install,
@@ -120,8 +123,7 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
             at = began + later_s + leads[node]
             command = _STAMPED.format(at=at, agent=agent(other, "off", verbose="1", deadline="120"))
             jobs[node] = cluster.nodes[node].spawn(fence_command(other, command))
-        with ThreadPoolExecutor(2) as pool:
-            ends = dict(zip(jobs, pool.map(lambda node: ended(cluster, node, jobs[node]), jobs), strict=True))
+        ends = _all_ended(cluster, jobs)
     finally:
         cluster.heal(A, Link.CLUSTER)
     sides = []
@@ -141,6 +143,11 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
     steps, left = generation(cluster.nodes[winner]) - before, tuple(keys(cluster.nodes[winner]))
     cluster.nodes[winner].run(f"kill {writers[winner].pid}")
     return Race(active, round(skew_s, 3), (sides[0], sides[1]), steps, left, powered, after)
+
+
+def _all_ended(cluster: Cluster, jobs: dict[str, Job]) -> dict[str, dict[str, Any] | None]:
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(jobs, pool.map(lambda node: ended(cluster, node, jobs[node]), jobs), strict=True))
 
 
 def races(cluster: Cluster, count: int, chance: random.Random) -> list[Race]:
@@ -172,3 +179,38 @@ def _show_race(each: Race) -> None:
         f"{each.records_after} | {'; '.join(each.faults) or 'none'} |",
         flush=True,
     )
+
+
+def peer_races(cluster: Cluster, count: int, chance: random.Random) -> None:
+    """The same by fence_ipmilan, which knows no arbiter. Prints who had power afterwards."""
+    install(cluster)
+    for _ in range(count):
+        for node in NODES:
+            if not cluster.is_powered(node):
+                revive(cluster, node)
+        order, skew_s = chance.sample(NODES, 2), chance.uniform(0, 1)
+        cluster.cut(A, Link.CLUSTER)
+        try:
+            leads = {node: cluster.nodes[node].clock_lead_s() for node in NODES}
+            began = time.time() + 3
+            jobs = {}
+            for node, later_s in zip(order, (0.0, skew_s), strict=True):
+                command = fence_ipmilan(B if node == A else A)
+                stamped = _STAMPED.format(at=began + later_s + leads[node], agent=command)
+                jobs[node] = cluster.nodes[node].spawn(f"bash -c {shlex.quote(stamped)}")
+            ends = {node: _rc(cluster, node, job) for node, job in jobs.items()}
+        finally:
+            cluster.heal(A, Link.CLUSTER)
+        powered = [node for node in NODES if cluster.is_powered(node)]
+        told = ", ".join(f"{node}: {rc}" for node, rc in ends.items())
+        print(
+            f"| {order[0]}, {order[1]} {skew_s:.2f} s later | {told} | {', '.join(powered) or 'nobody'} |", flush=True
+        )
+
+
+def _rc(cluster: Cluster, node: str, job: Job) -> str:
+    try:
+        return f"exit {job.wait(120).rc}"
+    except GuestError:
+        cluster.wait_powered(node, on=False)
+        return "shot"

@@ -4,9 +4,8 @@ import shlex
 import time
 from typing import NamedTuple
 
-from . import bmc
-from .level3 import DISK, NODES, Cluster, bmc_address
-from .user_cluster import BACKING, agent, forget_records, install, revive, start_writer, unfence
+from .level3 import DISK, NODES, Cluster
+from .user_cluster import BACKING, agent, fence_ipmilan, forget_records, install, revive, start_writer, unfence
 
 A, B = NODES
 
@@ -15,7 +14,6 @@ import sys; sys.path.insert(0, "/run/lab"); import oracle
 print(max(r[2] for region in (1, 2) for r in oracle.records("{backing}", region) if r[0] == "{node}"))
 """
 _SCSI = f"fence_scsi -d {DISK}"
-_IPMILAN = f"fence_ipmilan -a {bmc_address(B)} -l {bmc.USER} -p {bmc.PASSWORD} -P -C {bmc.CIPHER_SUITE}"
 
 
 class Method(NamedTuple):
@@ -33,9 +31,9 @@ METHODS = (
     Method("fence_halvm, storage alone", agent(B, "off", ipaddr="")),
     Method("fence_halvm, proof=any, BMC dead", agent(B, "off", proof="any"), dead_bmc=True),
     Method("fence_halvm, BMC alone", agent(B, "off", vg="")),
-    Method("fence_ipmilan", f"{_IPMILAN} -o off"),
+    Method("fence_ipmilan", fence_ipmilan(B)),
     Method("fence_scsi", f"{_SCSI} -o off -k b1", peer=True),
-    Method("fence_ipmilan, then fence_scsi; BMC dead", f"{_IPMILAN} -o off; {_SCSI} -o off -k b1", True, True),
+    Method("fence_ipmilan, then fence_scsi; BMC dead", f"{fence_ipmilan(B)}; {_SCSI} -o off -k b1", True, True),
 )
 
 

@@ -1,6 +1,7 @@
-"""Long trials at level 3, with power that is really cut: `python -m tests.lab.level3_trials race|oracle|time [COUNT]`.
+"""Long trials at level 3, with power that is really cut: `python -m tests.lab.level3_trials WHAT [COUNT]`.
 
 * race: both nodes fence each other with the cluster network cut between them, one a random moment later.
+* peer-race: the same by fence_ipmilan.
 * oracle: fences under load with random faults; no record of a victim may land after a success.
 * time: from the call to the victim's last write that landed, for fence_halvm and its peers.
 
@@ -18,7 +19,7 @@ from . import level3, level3_oracle, level3_race, level3_times
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.level3_trials")
-    parser.add_argument("what", choices=["race", "oracle", "time"])
+    parser.add_argument("what", choices=["race", "peer-race", "oracle", "time"])
     parser.add_argument("count", type=int, nargs="?", default=10)
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
@@ -27,6 +28,9 @@ def main() -> int:
     with level3.restored() as cluster:
         if given.what == "time":
             level3_times.times(cluster, given.count)
+            return 0
+        if given.what == "peer-race":
+            level3_race.peer_races(cluster, given.count, chance)
             return 0
         play: dict[str, Callable[[], Sequence[level3_race.Race | level3_oracle.Trial]]] = {
             "race": lambda: level3_race.races(cluster, given.count, chance),

@@ -66,6 +66,12 @@ def agent(target: str, action: str, **options: str) -> str:
     return f"printf %s {shlex.quote(words(target, action, **options))} | fence_halvm"
 
 
+def fence_ipmilan(target: str) -> str:
+    """The peer's command for the same BMC."""
+    given = f"-a {bmc_address(target)} -l {bmc.USER} -p {bmc.PASSWORD} -P -C {bmc.CIPHER_SUITE}"
+    return f"fence_ipmilan {given} -o off"
+
+
 def unfence(cluster: Cluster, node: str, **options: str) -> Result:
     result = cluster.nodes[node].run(agent(node, "on", **options))
     if result.rc:

@@ -263,7 +263,7 @@ PEERS = (
 _PEER_LOSSES = ("offline", "refused", "silent", "preempted")
 
 
-def peers(count: int, workers: int, seconds: float, chosen: Sequence[Peer] = PEERS) -> None:
+def peers(count: int, workers: int, seconds: float, chosen: Sequence[Peer]) -> None:
     """Prints a table: time to reset after each loss (shortest-longest), and what each uses while all is well."""
     print(f"| | {' | '.join(_PEER_LOSSES)} | CPU in the guest | PSS | processes |")
     print(f"| --- |{' --- |' * (len(_PEER_LOSSES) + 3)}", flush=True)
@@ -323,6 +323,7 @@ def devices() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.watchdog_trials")
     parser.add_argument("what", choices=["resets", "soak", "cost", "peers", "devices"])
+    parser.add_argument("--only", default="", help="those with this in their name (peers)")
     parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64], help="how many (cost)")
     parser.add_argument("--count", type=int, default=10, help="repetitions of each (resets, peers)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (soak, cost, peers)")
@@ -338,7 +339,8 @@ def main() -> None:
         case "cost":
             costs(given.seconds, given.luns)
         case "peers":
-            peers(given.count, given.workers, given.seconds)
+            chosen = [peer for peer in PEERS if given.only in peer.name]
+            peers(given.count, given.workers, given.seconds, chosen)
         case "devices":
             devices()
 
