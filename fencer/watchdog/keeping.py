@@ -22,7 +22,8 @@ from fencer.watchdog.settings import TargetReset, Timing
 from fencer.watchdog.sightings import Registered, RegistrationFailed, Standing
 
 UNFENCE_S = 10.0
-"""How long registering all LUNs may take."""
+UNFENCE_EACH_S = 0.5
+"""How long registering all LUNs may take, and how much longer for each: nothing is armed before, so nothing waits."""
 
 
 class KeptLun(NamedTuple):
@@ -122,8 +123,9 @@ class Keeper:
             elif isinstance(what, LunFailed):
                 self._complain(what.lun, what.reason)
 
+        deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
         try:
-            unfence(Opened(tuple(opened)), self._storage, self._own, hear, Deadline.after(UNFENCE_S, self._clock))
+            unfence(Opened(tuple(opened)), self._storage, self._own, hear, deadline)
         finally:
             for unit in opened:
                 unit.close()
