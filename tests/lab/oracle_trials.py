@@ -1,9 +1,9 @@
 """Fences under load with random faults, each judged by the oracle: `python -m tests.lab.oracle_trials [--count 50]`.
 
 Node B writes records by O_DIRECT as fast as the target takes them, node A fences it. The fault of a trial is one of:
-none; the agent is killed by SIGKILL at a random moment and run again; B fences A at the same time; the target drops
-every iSCSI session, and both nodes log in again by themselves. Whatever happens: once a fence was called a success, no
-record of the victim lands any more.
+none; the agent is killed by SIGKILL at a random moment and run again; A writes, too, and B fences it at the same time
+(the winner's victim is judged); the target drops every iSCSI session, and both nodes log in again by themselves.
+Whatever happens: once a fence was called a success, no record of the victim lands any more.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from . import level2, oracle
 from .agent import STATE, Caller, caller
+from .guest import Job
 from .level2 import NODES, Level2Guest
 
 A, B = NODES
@@ -36,15 +37,19 @@ class Fault(StrEnum):
 
 
 class Trial(NamedTuple):
-    """How one ended. rc: of A's fence (the last run); mark, latest, violations: the oracle's, where rc is 0."""
+    """How one ended. rcs: by node that fenced, of its last run. mark, latest, violations: the oracle's on the winner's
+    victim; 0 where nobody won."""
 
     fault: Fault
-    rc: int
-    other_rc: int | None
-    mark: int | None
+    rcs: dict[str, int]
+    mark: int
     latest: int
     violations: int
     output: str
+
+    @property
+    def winners(self) -> list[str]:
+        return [node for node, rc in self.rcs.items() if rc == 0]
 
     @property
     def faults(self) -> list[str]:
@@ -52,12 +57,10 @@ class Trial(NamedTuple):
         found = []
         if self.violations:
             found.append(f"{self.violations} records of the victim landed after the success")
-        if self.rc == 0 and not self.mark:
+        if self.winners and not self.mark:
             found.append("the victim had not written: the trial proves nothing")
-        if self.other_rc is None and self.rc != 0 and self.fault is not Fault.SESSIONS_DROPPED:
-            found.append(f"the fence failed: {self.output}")
-        if self.other_rc is not None and (self.rc == 0) + (self.other_rc == 0) != 1:
-            found.append(f"not one winner: {self.rc}, {self.other_rc}: {self.output}")
+        if len(self.winners) != 1 and self.fault is not Fault.SESSIONS_DROPPED:
+            found.append(f"not one success: {self.rcs}: {self.output}")
         return found
 
 
@@ -75,53 +78,75 @@ def _prepare(guest: Level2Guest) -> tuple[Caller, Caller]:
 
 
 def trial(guest: Level2Guest, fault: Fault, chance: random.Random) -> Trial:
-    """One fence of B by A. Leaves the sessions up and nothing running."""
+    """One fence of B by A, or of each by the other. Leaves the sessions up and nothing running."""
     guest.put("/run/lab/oracle.py", Path(oracle.__file__).read_bytes())
-    a, b = _prepare(guest)
-    writer = guest.spawn(f"exec {_ORACLE} write {b.disks[0]} {B}")
+    callers = dict(zip(NODES, _prepare(guest), strict=True))
+    order = chance.sample(NODES, 2) if fault is Fault.SIMULTANEOUS else [A]
+    victims = [_other(node) for node in order]
+    writers = [guest.spawn(f"exec {_ORACLE} write {callers[node].disks[0]} {node}") for node in victims]
     time.sleep(0.5)
-    agent = a.command("off", B, _PATIENT).removeprefix("exec ")
     moment_s = chance.uniform(0.1, 2.5)
-    if fault is Fault.KILLED:
-        agent = f"sh -c '{agent} & sleep {moment_s:.3f}; kill -9 $!; wait $!; {agent}'"
     if fault is Fault.SESSIONS_DROPPED:
         drop = f"sleep {moment_s:.3f}; echo 0 >{_PORTAL_GROUP}/enable; sleep 0.5; echo 1 >{_PORTAL_GROUP}/enable"
         dropping = guest.spawn(drop)
-    fencing = guest.spawn(f"exec {_ORACLE} fence {a.disks[0]} {B} -- {agent}")
-    other_rc = None
-    if fault is Fault.SIMULTANEOUS:
-        other_rc = guest.run(f"sleep {moment_s / 5:.3f}; {b.command('off', A, _PATIENT)}", timeout_s=200).rc
-    done = fencing.wait(300)
+    jobs = {}
+    for node, victim, later_s in zip(order, victims, (0.0, moment_s / 5), strict=False):
+        agent = callers[node].command("off", victim, _PATIENT).removeprefix("exec ")
+        if fault is Fault.KILLED:
+            agent = f"sh -c '{agent} & sleep {moment_s:.3f}; kill -9 $!; wait $!; {agent}'"
+        fence = f"{_ORACLE} fence {callers[node].disks[0]} {victim} -- {agent}"
+        jobs[node] = guest.spawn(f"sleep {later_s:.3f}; exec {fence}")
+    ends = {node: _end(job) for node, job in jobs.items()}
     if fault is Fault.SESSIONS_DROPPED:
         dropping.wait(60)
-    fenced: dict[str, Any] = json.loads(done.out) if done.rc == 0 else {"rc": done.rc, "output": done.err}
     time.sleep(1)  # for whatever the victim still has to write
-    mark = fenced.get("mark") or 0
-    judged = json.loads(guest.run(f"{_ORACLE} check {guest.backing(0)} {B} {mark}", check=True).out)
-    if writer.poll() is None:
-        guest.run(f"kill {writer.pid}")
-        writer.wait(60)
-    counts = judged["violations"] if fenced["rc"] == 0 else 0
-    return Trial(fault, fenced["rc"], other_rc, mark, judged["latest"], counts, fenced["output"])
+    winner = next((node for node, end in ends.items() if end["rc"] == 0), None)
+    mark, judged = 0, {"latest": 0, "violations": 0}
+    if winner is not None:
+        mark = ends[winner]["mark"] or 0
+        judged = json.loads(guest.run(f"{_ORACLE} check {guest.backing(0)} {_other(winner)} {mark}", check=True).out)
+    for writer in writers:
+        if writer.poll() is None:
+            guest.run(f"kill {writer.pid}")
+            writer.wait(60)
+    said = " / ".join(f"{node}: {end['output']}" for node, end in ends.items())
+    rcs = {node: int(end["rc"]) for node, end in ends.items()}
+    return Trial(fault, rcs, mark, judged["latest"], judged["violations"], said)
+
+
+def _end(job: Job) -> dict[str, Any]:
+    done = job.wait(300)
+    end: dict[str, Any] = json.loads(done.out) if done.rc == 0 else {"rc": 99, "mark": 0, "output": done.err}
+    return end
+
+
+def _other(node: str) -> str:
+    return B if node == A else A
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.oracle_trials")
     parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--only", default="", help="faults with this in their name")
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
     chance = random.Random(given.seed)
     trials: list[Trial] = []
+    chosen = [fault for fault in Fault if given.only in fault]
     with level2.restored(level2.Shape()) as guest:
         for number in range(given.count):
-            trials.append(trial(guest, list(Fault)[number % len(Fault)], chance))
+            trials.append(trial(guest, chosen[number % len(chosen)], chance))
             last = trials[-1]
-            told = "; ".join(last.faults) or f"exit {last.rc}, {last.mark} records before, none after"
+            told = "; ".join(last.faults) or f"{last.rcs}, {last.mark} records before, none after"
             print(f"{number + 1} of {given.count}: {last.fault}: {told}", file=sys.stderr, flush=True)
-    for fault in Fault:
+    for fault in chosen:
         these = [each for each in trials if each.fault is fault]
-        wins = sum(each.rc == 0 for each in these)
-        print(f"{fault}: {len(these)} fences, {wins} successes of A, violations {sum(e.violations for e in these)}")
+        wins = [sum(node in each.winners for each in these) for node in NODES]
+        judged = sum(each.mark > 0 for each in these)
+        late = sum(each.violations for each in these)
+        print(
+            f"{fault}: {len(these)} trials, successes of {A} {wins[0]}, of {B} {wins[1]}, judged {judged}, late {late}"
+        )
     bad = [f"{each.fault}: {said}" for each in trials for said in each.faults]
     print("faults: " + ("none" if not bad else "\n  ".join(["", *bad])))
     return int(bool(bad))

@@ -70,25 +70,29 @@ def resets(count: int, workers: int, **settings: Any) -> None:
 # --- soak -------------------------------------------------------------------------------------------------------------
 
 STRESS = (
-    "stress-ng --quiet --temp-path /var/tmp --cpu 2 --vm 2 --vm-bytes 60% --vm-keep --iomix 1 --iomix-bytes 32M "
+    "nice stress-ng --quiet --temp-path /var/tmp --cpu 2 --vm 2 --vm-bytes 60% --vm-keep --iomix 1 --iomix-bytes 32M "
     "--hdd 1 --hdd-bytes 64M --timeout {seconds:.0f}"
 )
 
 
 class Soaked(NamedTuple):
-    """keepalives, worst_gap_s, late: as the sidecar publishes them. states: all that it was in, seen each second."""
+    """keepalives, worst_gap_s, late: as the sidecar publishes them. states: all that it was in, seen each second.
+    said: by what stressed it."""
 
     keepalives: int
     worst_gap_s: float
     late: int
     states: tuple[str, ...]
+    said: str
 
 
-def soak(kept: Kept, seconds: float) -> Soaked:
-    """Raises GuestError when the node was reset."""
+def soak(kept: Kept, seconds: float, stress: str = STRESS, prepare: Callable[[Rig], object] = lambda _: None) -> Soaked:
+    """Raises GuestError when the node was reset. stress: a command for that many {seconds}; its output is kept in
+    /run/lab/stress.out."""
     with kept.restored() as rig:
+        prepare(rig)
         before = rig.snapshot()["watchdog"]["keepalives"]
-        rig.guest.run(f"nice {STRESS.format(seconds=seconds)} >/run/lab/stress.out 2>&1 </dev/null &")
+        rig.guest.run(f"{stress.format(seconds=seconds)} >/run/lab/stress.out 2>&1 </dev/null &")
         rig.guest.run(
             f'(while sleep 1; do grep -o \'"state": *"[a-z-]*"\' {STATE}/watchdogd.json; done)'
             " >/run/lab/states 2>/dev/null </dev/null &"
@@ -97,9 +101,9 @@ def soak(kept: Kept, seconds: float) -> Soaked:
             raise GuestError(f"reset: {rig.guest.console()}")
         after = rig.snapshot()["watchdog"]
         states = rig.guest.run("sort -u /run/lab/states | cut -d'\"' -f4").out.split()
-        if rig.guest.run("grep -i 'fail\\|error' /run/lab/stress.out").out:
-            print(rig.guest.run("cat /run/lab/stress.out").out)
-        return Soaked(after["keepalives"] - before, after["worst_gap_s"], after["late_keepalives"], tuple(states))
+        said = rig.guest.run("cat /run/lab/stress.out").out
+        gap_s, late = after["worst_gap_s"], after["late_keepalives"]
+        return Soaked(after["keepalives"] - before, gap_s, late, tuple(states), said)
 
 
 # --- cost -------------------------------------------------------------------------------------------------------------
@@ -112,7 +116,13 @@ SPEED = "import time; a = time.process_time(); sum(range(3_000_000)); print(time
 
 MOST_LUNS = 8
 """More than that, looked at as often as by default, are too much for the guest's processor."""
-_SELDOM = {"probe_interval_s": 10, "probe_deadline_s": 20, "check_interval_s": 20, "answer_deadline_s": 20}
+_SELDOM = {
+    "probe_interval_s": 10,
+    "probe_deadline_s": 20,
+    "check_interval_s": 20,
+    "answer_deadline_s": 20,
+    "grace_s": 60,
+}
 
 
 def cost(guest: Guest, seconds: float, pids: str) -> dict[str, Any]:
@@ -127,7 +137,7 @@ def percent(used: dict[str, Any]) -> float:
     return float(100 * used["cpu_s"] / used["seconds"])
 
 
-def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
+def costs(seconds: float, counts: Sequence[int], *, often: bool = False) -> None:
     """Prints a table, from one guest whose sidecar is started anew for each number of LUNs.
 
     With more than MOST_LUNS each is looked at a tenth as often."""
@@ -143,7 +153,8 @@ def costs(seconds: float, counts: Sequence[int] = (1, 8, 64)) -> None:
         print(f"|{' --- |' * len(heads)}", flush=True)
         for count in counts:
             disks = [guest.sd(NODE, lun) for lun in range(count)]
-            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **(_SELDOM if count > MOST_LUNS else {}))
+            settings = _SELDOM if count > MOST_LUNS and not often else {}
+            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **settings)
             rig = Rig(guest)
             try:
                 rig.wait_state("keepalive", 600)
@@ -324,6 +335,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.watchdog_trials")
     parser.add_argument("what", choices=["resets", "soak", "cost", "peers", "devices"])
     parser.add_argument("--only", default="", help="those with this in their name (peers)")
+    parser.add_argument("--often", action="store_true", help="as often as by default, however many LUNs (cost)")
     parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64], help="how many (cost)")
     parser.add_argument("--count", type=int, default=10, help="repetitions of each (resets, peers)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (soak, cost, peers)")
@@ -337,7 +349,7 @@ def main() -> None:
             with watchdog_rig.armed() as kept:
                 print(soak(kept, given.seconds))
         case "cost":
-            costs(given.seconds, given.luns)
+            costs(given.seconds, given.luns, often=given.often)
         case "peers":
             chosen = [peer for peer in PEERS if given.only in peer.name]
             peers(given.count, given.workers, given.seconds, chosen)
