@@ -255,10 +255,11 @@ def _wait(guest: Guest, command: str) -> None:
     guest.run(f"for i in {{1..300}}; do {command} && exit; sleep 0.2; done >/dev/null; exit 1", check=True)
 
 
+_TIGHT = {"grace_s": 1.0, "settle_s": 1.0, "probe_interval_s": 0.5, "probe_deadline_s": 0.5}
 _OURS = f"$(cat {watchdog_rig.PID})"
 PEERS = (
     Peer("halvm-watchdogd, defaults", _ours(), _OURS),
-    Peer("halvm-watchdogd, grace_s = 1", _ours(grace_s=1.0, settle_s=1.0), _OURS),
+    Peer("halvm-watchdogd, grace_s = 1, probes 0.5 s", _ours(**_TIGHT), _OURS),
     Peer("sbd, defaults", _sbd(""), "$(pgrep -x sbd)", sees_keys=False),
     Peer("sbd, watchdog 3 s, loop 1 s, msgwait 6 s", _sbd("-1 3 -3 1 -4 6"), "$(pgrep -x sbd)", sees_keys=False),
     Peer("watchdog(8), fence_scsi_check, defaults", _watchdog8("fence_scsi_check", ""), "$(pgrep -x watchdog)"),
