@@ -176,7 +176,7 @@ class Policy:
                 assert_never(sighting)
         # A loss that is over before anybody decides is a loss all the same: it must not count as settled.
         if _may_lose(sighting) and self._armed and not self._interrupted:
-            self._interrupted = not self._enough(self._obstacles(self._now))
+            self._interrupted = not self._enough(self._judged(self._now)[0])
 
     def _list(self, listed: LunsListed) -> None:
         """A LUN that was listed once stays required; only its paths may all be gone."""
@@ -247,13 +247,13 @@ class Policy:
             pause = self._pause = None
         if self._doom is not None and not (pause is not None and pause.even_preempted):
             return self._fence(self._doom.cause, self._doom.text)
-        obstacles = self._obstacles(now)
+        obstacles, worries = self._judged(now)
         met = self._enough(obstacles)
         if not self._armed:
             if not (met and self._complete()):
                 return Decision(PolicyState.STARTING, tuple(each.text for each in obstacles if each))
             self._armed = True
-        reasons = tuple(each.text for each in obstacles if each) + self._worries(now)
+        reasons = tuple(each.text for each in obstacles if each) + worries
         if pause is not None:
             self._lost_since_s = self._met_since_s = None
             self._interrupted = False
@@ -289,15 +289,28 @@ class Policy:
 
     # --- judging --------------------------------------------------------------------------------------------------
 
-    def _obstacles(self, now: float) -> list[_Obstacle | None]:
-        """For each LUN why it is not reachable, None when it is; one for all when nobody observes."""
+    def _judged(self, now: float) -> tuple[list[_Obstacle | None], tuple[str, ...]]:
+        """For each LUN why it is not reachable, None when it is; and what is wrong with those that are.
+
+        One obstacle for all when nobody observes.
+        """
         silent_s = now - self._alive_at_s
         if silent_s > self._settings.timing.path_stale_s:
             text = f"the observing process has been silent for {silent_s:.1f} s"
-            return [_Obstacle(Cause.OBSERVERS_SILENT, text)]
+            return [_Obstacle(Cause.OBSERVERS_SILENT, text)], ()
         if not self._listed:
-            return [_Obstacle(Cause.NOT_REGISTERED, "the LUNs are not known yet")]
-        return [self._obstacle(lun, now) for lun in self._luns.values()]
+            return [_Obstacle(Cause.NOT_REGISTERED, "the LUNs are not known yet")], ()
+        obstacles: list[_Obstacle | None] = []
+        worries: list[str] = []
+        for lun in self._luns.values():
+            lost = self._lost(lun, now)
+            obstacle = self._obstacle(lun, lost, now)
+            obstacles.append(obstacle)
+            if obstacle is None:
+                worries += [f"{lun.name}: {text}" for text in lost]
+                if lun.seen is not None and lun.seen.standing is Standing.UNPROTECTED:
+                    worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
+        return obstacles, tuple(worries)
 
     def _enough(self, obstacles: list[_Obstacle | None]) -> bool:
         reachable = sum(each is None for each in obstacles)
@@ -311,9 +324,12 @@ class Policy:
             case _ as never:
                 assert_never(never)
 
-    def _obstacle(self, lun: _Lun, now: float) -> _Obstacle | None:
+    def _lost(self, lun: _Lun, now: float) -> list[str]:
+        """Each path that does not count, and why."""
+        return [text for name, path in lun.paths.items() if (text := self._loss(name, path, now))]
+
+    def _obstacle(self, lun: _Lun, lost: list[str], now: float) -> _Obstacle | None:
         timing = self._settings.timing
-        lost = [text for name, path in lun.paths.items() if (text := self._loss(name, path, now))]
         if len(lost) == len(lun.paths):
             return _Obstacle(Cause.PATHS_LOST, f"{lun.name}: no path left ({', '.join(lost) or 'none is there'})")
         if lun.seen is None:
@@ -347,19 +363,6 @@ class Policy:
         """Every LUN has been looked at once."""
         return self._listed and all(lun.seen is not None or lun.silence for lun in self._luns.values())
 
-    def _worries(self, now: float) -> tuple[str, ...]:
-        """What is wrong with LUNs that are reachable all the same."""
-        worries: list[str] = []
-        for lun in self._luns.values():
-            if self._obstacle(lun, now) is not None:
-                continue
-            worries += [
-                f"{lun.name}: {text}" for name, path in lun.paths.items() if (text := self._loss(name, path, now))
-            ]
-            if lun.seen is not None and lun.seen.standing is Standing.UNPROTECTED:
-                worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
-        return tuple(worries)
-
     # --- for the snapshot -----------------------------------------------------------------------------------------
 
     def view(self, now: float) -> tuple[LunView, ...]:
@@ -381,7 +384,7 @@ class Policy:
             )
             for name, path in lun.paths.items()
         )
-        reachable = self._obstacle(lun, now) is None
+        reachable = self._obstacle(lun, self._lost(lun, now), now) is None
         if seen is None:
             return LunView(wwid, lun.name, reachable, None, 0, (), None, None, 0.0, lun.silence, paths)
         counts = seen.nexuses if len(seen.nexuses) == len(seen.keys) else (1,) * len(seen.keys)

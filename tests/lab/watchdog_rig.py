@@ -103,11 +103,13 @@ class Rig:
         while True:
             if self.resets.wait(0) is not None:
                 raise GuestError(f"it was reset: {self.guest.console()[-3000:]}")
-            said = self.guest.run(f"cat {STATE}/watchdogd.json 2>/dev/null; true").out
+            look = f"kill -0 $(cat {PID}) 2>/dev/null && echo runs; cat {STATE}/watchdogd.json 2>/dev/null; true"
+            told = self.guest.run(look).out
+            runs, said = told.startswith("runs\n"), told.removeprefix("runs\n")
             snapshot: dict[str, Any] = json.loads(said) if said else {}
             if snapshot.get("state") == state and snapshot["pid"] != after_pid:
                 return snapshot
-            if time.monotonic() > end:
+            if time.monotonic() > end or not runs:
                 raise GuestError(f"not {state}: {snapshot.get('state')} {snapshot.get('reasons')}\n{self.log()}")
             time.sleep(0.2)
 
