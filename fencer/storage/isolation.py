@@ -11,13 +11,19 @@ ATTEMPTS_MOST = 6
 
 
 def isolate(
-    lun: LogicalUnit, contest: Contest, deadline: Deadline, removed: Removal | None = None
+    lun: LogicalUnit, contest: Contest, deadline: Deadline, removed: Removal | None = None, *, unopposed: bool = False
 ) -> LunIsolated | LunFailed:
     """Removes the target's key, makes sure that a reservation is held, and reports what was read back afterwards.
 
     The proof is the last look alone, never the outcome of a command. Never raises.
     removed: how arbitration took the key from this LUN a moment ago, if it did.
+    unopposed: arbitration was won, so that the target fences nobody here. Then the first command goes out before any
+    look: it takes nobody else's key, and is refused where ours is not registered on this nexus, or the target's not at
+    all.
     """
+    if unopposed and removed is None and lun.nexuses:
+        first = remove_key(lun.nexuses[0], contest.own, contest.target, contest.reservation_type, deadline)
+        removed = first if first.may_have_removed else None
     wrote = removed is not None
     aborted = removed is None or removed.aborted
     unregistered: set[Nexus] = set()

@@ -55,6 +55,7 @@ def fence(
     """Arbitrates on the first LUN, then isolates the target from all of them side by side."""
     contest = Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair)
     taken: dict[str, Standing] = {}
+    won = False
     if settings.arbitration is not ArbitrationMode.OFF:
         end = _arbitrate(opened, contest, deadline)
         first = opened.in_order[0].name if opened.luns else settings.where
@@ -64,11 +65,13 @@ def fence(
         if end.result is ArbitrationResult.UNREACHABLE and settings.arbitration is ArbitrationMode.REQUIRED:
             return
         taken[first] = end
+        won = end.result is ArbitrationResult.WON
     for failed in opened.unknown:
         emit(failed)
 
     def one(lun: LogicalUnit) -> None:
-        emit(isolate(lun, contest, deadline, taken[lun.name].removal if lun.name in taken else None))
+        removal = taken[lun.name].removal if lun.name in taken else None
+        emit(isolate(lun, contest, deadline, removal, unopposed=won and lun.name not in taken))
 
     _side_by_side(opened.in_order, one)
     emit(StorageDone(opened.count))

@@ -11,11 +11,14 @@ from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, contest, deadline, lun, registered
 
+EITHER = pytest.mark.parametrize("unopposed", [False, True])
 
+
+@EITHER
 @pytest.mark.parametrize("kind", ReservationType)
-def test_all_six_types_shut_out_whoever_is_not_registered(kind: ReservationType) -> None:
+def test_all_six_types_shut_out_whoever_is_not_registered(kind: ReservationType, unopposed: bool) -> None:
     target = registered("a", "b", holder="b", kind=kind)
-    end = isolate(lun(target, "a"), contest(reservation_type=kind), deadline())
+    end = isolate(lun(target, "a"), contest(reservation_type=kind), deadline(), unopposed=unopposed)
     assert isinstance(end, LunIsolated)
     assert not end.already
     assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
@@ -47,9 +50,10 @@ def test_a_reservation_of_somebody_who_is_not_registered_shuts_nobody_out() -> N
     assert not Look(1, frozenset({A}), Reservation(1, C, wero)).shuts_out(B)
 
 
-def test_a_missing_reservation_is_made() -> None:
+@EITHER
+def test_a_missing_reservation_is_made(unopposed: bool) -> None:
     target = registered("a", holder=None)
-    end = isolate(lun(target, "a"), contest(), deadline())
+    end = isolate(lun(target, "a"), contest(), deadline(), unopposed=unopposed)
     assert end == LunIsolated(lun(target, "a").name, aborted=True, already=False)
     assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
 
@@ -62,6 +66,31 @@ def test_found_so_writes_nothing() -> None:
     assert target.log == []
 
 
+def test_who_has_won_the_race_sends_one_command_and_looks_once() -> None:
+    target = registered("a", "b", "c")
+    serve, sent = target.execute, []
+
+    def note(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
+        sent.append(cdb[0])
+        return serve(initiator, cdb, data_out, length)
+
+    target.execute = note  # type: ignore[method-assign]
+    end = isolate(lun(target, "a"), contest(), deadline(), unopposed=True)
+    assert end == LunIsolated(lun(target, "a").name, aborted=True, already=False)
+    assert sent == [0x5F, 0x5E, 0x5E]
+    assert target.keys == [A, C]
+
+
+@pytest.mark.parametrize("names", [("a", "c"), ("b", "c"), ("c",)])
+def test_of_who_has_won_the_race_a_command_that_is_refused_changes_nothing(names: tuple[str, ...]) -> None:
+    target = registered(*names, holder="c")
+    before = target.generation, target.keys
+    end = isolate(lun(target, "a"), contest(), deadline(), unopposed=True)
+    assert end == LunIsolated(lun(target, "a").name, True, True) if "a" in names else isinstance(end, LunFailed)
+    assert (target.generation, target.keys) == before
+    assert {status for _, _, status in target.log} == {ScsiStatus.RESERVATION_CONFLICT}
+
+
 @pytest.mark.parametrize("names", [(), ("b",), ("c",)])
 def test_a_caller_that_is_not_registered_isolates_nobody_and_writes_nothing(names: tuple[str, ...]) -> None:
     target = registered(*names, holder=None)
@@ -69,8 +98,11 @@ def test_a_caller_that_is_not_registered_isolates_nobody_and_writes_nothing(name
     assert target.log == []
 
 
+@EITHER
 @pytest.mark.parametrize("abort", [True, False])
-def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_was(abort: bool) -> None:
+def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_was(
+    abort: bool, unopposed: bool
+) -> None:
     """The PREEMPT is executed, its answer lost on the first path; the second path shows the key gone."""
     target = registered("a1", "a2", "b", target=FakeTarget(preempt_and_abort=abort))
     unit = lun(target, "a1", "a2")
@@ -82,27 +114,30 @@ def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_w
         return serve(initiator, cdb, data_out, length)
 
     target.execute = lose  # type: ignore[method-assign]
-    end = isolate(unit, contest(), deadline())
+    end = isolate(unit, contest(), deadline(), unopposed=unopposed)
     assert end == LunIsolated(unit.name, aborted=abort, already=False)
 
 
-def test_a_silent_lun_is_not_isolated() -> None:
+@EITHER
+def test_a_silent_lun_is_not_isolated(unopposed: bool) -> None:
     target = registered("a", "b")
     target.silent.add("a")
-    assert isinstance(isolate(lun(target, "a"), contest(), deadline()), LunFailed)
+    assert isinstance(isolate(lun(target, "a"), contest(), deadline(), unopposed=unopposed), LunFailed)
 
 
-def test_an_endless_busy_storm_ends_at_the_deadline() -> None:
+@EITHER
+def test_an_endless_busy_storm_ends_at_the_deadline(unopposed: bool) -> None:
     target = registered("a", "b")
     target.busy = 10**9
-    assert isinstance(isolate(lun(target, "a"), contest(), deadline(seconds=5)), LunFailed)
+    assert isinstance(isolate(lun(target, "a"), contest(), deadline(seconds=5), unopposed=unopposed), LunFailed)
 
 
+@EITHER
 @pytest.mark.parametrize("repair", [False, True])
-def test_a_stale_nexus_is_repaired_only_where_that_is_allowed(repair: bool) -> None:
+def test_a_stale_nexus_is_repaired_only_where_that_is_allowed(repair: bool, unopposed: bool) -> None:
     target = registered("a", "b")
     target.relogin("a")
-    end = isolate(lun(target, "a"), contest(repair=repair), deadline())
+    end = isolate(lun(target, "a"), contest(repair=repair), deadline(), unopposed=unopposed)
     assert isinstance(end, LunIsolated if repair else LunFailed)
     assert (B in target.keys) is not repair
     assert guard_key(A) not in target.keys
