@@ -14,14 +14,10 @@ TIMEOUT_S = 600
 """A test's, where it does not say otherwise: outcomes are asserted, and the processors may be shared."""
 CORE = (
     "test_agent_level2.py",
-    "test_level2_many_luns.py",
     "test_level2_oracle.py::test_nothing_of_the_victim_lands_after_a_success[simultaneous",
     "test_level2_oracle.py::test_nothing_of_the_victim_lands_after_a_success[agent killed",
     "test_level2_race.py",
     "test_level3_fence.py::test_the_whole_story",
-    "test_watchdog_no_resets.py::test_a_lun_reset",
-    "test_watchdog_no_resets.py::test_a_target_restart",
-    "test_watchdog_no_resets.py::test_nobody",
     "test_watchdog_resets.py",
 )
 """What make test plays: each promise once, in some five minutes. CI plays the others as well: make test-rest."""
