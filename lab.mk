@@ -5,6 +5,14 @@ PYTHON ?= .venv/bin/python
 LAB_WORKERS ?= 2
 LAB_TESTS := $(PYTHON) -m pytest -q tests/lab -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder
 
+# Plays the tests that $(1) selects. What fails is told, and played once more, alone: an emulated machine can lose its
+# processor for seconds to its neighbour. What fails again fails.
+define lab-tests
+	@$(LAB_TESTS) -m $(1) || { \
+	  echo "FAILED ONCE, played again alone; to be looked into all the same:"; \
+	  $(PYTHON) -m pytest -q tests/lab -m $(1) --last-failed --last-failed-no-failures none; }
+endef
+
 .PHONY: lab-packages
 lab-packages:
 	$(call debian-packages,tests/lab/host-packages.txt)
@@ -23,19 +31,19 @@ lab-clean: .venv/stamp  ## remove everything that the lab built, caches included
 
 .PHONY: test-lab
 test-lab: lab  ## the tests in the VM lab, one of each kind
-	$(LAB_TESTS) -m 'not long'
+	$(call lab-tests,'not long')
 
 .PHONY: test-core
 test-core: lab  ## of these what make test plays
-	$(LAB_TESTS) -m 'core and not long'
+	$(call lab-tests,'core and not long')
 
 .PHONY: test-rest
 test-rest: lab  ## and what it leaves to CI
-	$(LAB_TESTS) -m 'not core and not long'
+	$(call lab-tests,'not core and not long')
 
 .PHONY: test-lab-long
 test-lab-long: lab  ## the tests in the VM lab that repeat others with further values
-	$(LAB_TESTS) -m long
+	$(call lab-tests,long)
 
 # Trials: many repetitions with random moments. Of each, the tests play a few. Results: docs/results.md.
 
