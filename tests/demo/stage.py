@@ -79,6 +79,15 @@ class Call:
         return [line.removeprefix("fence_halvm: ") for line in self.stderr.splitlines()]
 
 
+def _remove(directory: Path) -> None:
+    """Also what a simulator that is being ended writes there meanwhile."""
+    for _ in range(40):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.05)
+
+
 class Stage:
     """Context manager. Everything it starts or writes is gone when it is left."""
 
@@ -104,7 +113,7 @@ class Stage:
 
     def _build(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="halvm-demo-"))
-        self._stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
+        self._stack.callback(_remove, self._directory)
         for name, address in zip(NODES, _free_addresses(len(NODES)), strict=True):
             self.bmcs[name] = self._stack.enter_context(Bmc(address, IPMI_PORT))
         self._stack.enter_context(self.target)

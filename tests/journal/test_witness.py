@@ -108,9 +108,11 @@ def test_killed_before_its_verdict_the_outcome_is_unknown_and_its_steps_are_kept
     for number, group in enumerate((False, True), 1):
         bmc.ignore(off=True)
         (bmc.chassis / "log").write_text("")
-        running = Call(*at(bmc), f"--journal={path}", "-o", "off", "-n", "serv-0001")
-        while "power 0" not in bmc.commands():
+        told = Path(f"{path}.{number}.debug")
+        running = Call(*at(bmc), f"--journal={path}", "-o", "off", "-n", "serv-0001", "-v", "-D", str(told))
+        while "power 0" not in bmc.commands() or not told.exists() or "session open" not in told.read_text():
             time.sleep(0.01)
+        time.sleep(0.2)  # what is told there goes to the journal next
         running.kill(signal.SIGKILL, group=group)
         assert running.end().status == -signal.SIGKILL
         running.assert_all_gone()
