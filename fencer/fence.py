@@ -6,7 +6,7 @@ attempt at the BMC is worth it, and when to stop waiting. Every wait ends at the
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from fencer.light_typing import NamedTuple
@@ -73,6 +73,12 @@ class StorageOrder(NamedTuple):
     deadline: Deadline
 
 
+class Seen(NamedTuple):
+    """A storage worker's message: what it observed since the last one."""
+
+    what: tuple[Observation, ...]
+
+
 class Run:
     """One execution of one plan."""
 
@@ -81,7 +87,7 @@ class Run:
         plan: Plan,
         deadline: Deadline,
         workers: Workers,
-        observe: Callable[[Stamped], None],
+        observe: Callable[[Sequence[Stamped]], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._plan = plan
@@ -167,20 +173,28 @@ class Run:
 
     def _from_storage(self, message: object) -> None:
         match message:
+            case Seen(what):
+                self._seen_by_storage(what)
             case None | Crashed():
                 if isinstance(message, Crashed) and message.misuse:
                     self.misuse = message.reason
                 reason = message.reason if isinstance(message, Crashed) else "the storage worker ended without a word"
                 self._storage_ended(StorageFailed(reason))
-            case StorageDone() | StorageFailed():
-                self._storage_ended(message)
-            case LunsIdentified():
-                self._note(message)
-                self._grant(Gate.LOGIN)
-            case Arbitrated():
-                self._arbitrated(message)
             case _:
-                self._note(message)  # type: ignore[arg-type]
+                pass  # no message of ours says anything else
+
+    def _seen_by_storage(self, several: tuple[Observation, ...]) -> None:
+        self._note(*(what for what in several if not isinstance(what, (Arbitrated, StorageDone))))
+        for what in several:
+            match what:
+                case LunsIdentified():
+                    self._grant(Gate.LOGIN)
+                case Arbitrated():
+                    self._arbitrated(what)
+                case StorageDone():
+                    self._storage_ended(what)
+                case _:
+                    pass
 
     def _storage_ended(self, end: StorageDone | StorageFailed) -> None:
         if not self.facts.storage_over:
@@ -206,9 +220,11 @@ class Run:
         if self._workers.power is not None:
             self._workers.power.send(gate)
 
-    def _note(self, what: Observation) -> None:
-        self.facts.add(what)
-        self._observe(Stamped(time.monotonic() - self._began, what))
+    def _note(self, *several: Observation) -> None:
+        for what in several:
+            self.facts.add(what)
+        at_s = time.monotonic() - self._began
+        self._observe([Stamped(at_s, what) for what in several])
 
     # --- workers --------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
-from fencer.fence import Gate, PowerOrder, Run, Stamped, StorageOrder
+from fencer.fence import Gate, PowerOrder, Run, Seen, Stamped, StorageOrder
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -27,6 +27,7 @@ from fencer.observations import (
     LunFailed,
     LunIsolated,
     LunsIdentified,
+    Observation,
     PowerDone,
     PowerFailed,
     SelfFenceDue,
@@ -52,7 +53,7 @@ def storage_says(*messages: object, then: Job | None = None) -> Job:
     def job(channel: Channel) -> None:
         assert isinstance(channel.receive(), StorageOrder)
         for message in messages:
-            channel.send(message)
+            channel.send(Seen((message,)) if isinstance(message, Observation) else message)
         if then is not None:
             then(channel)
 
@@ -149,8 +150,8 @@ def play(
     workers = _WatchedWorkers(power or deaf, storage or deaf)
     seen: list[object] = []
 
-    def observe(stamped: Stamped) -> None:
-        seen.append(stamped.what)
+    def observe(several: Sequence[Stamped]) -> None:
+        seen.extend(stamped.what for stamped in several)
 
     began = time.monotonic()
     run = Run(plan, Deadline.after(deadline_s), workers, observe, interrupted)
@@ -361,17 +362,13 @@ def test_a_slow_storage_gets_a_moment_when_power_has_settled_it() -> None:
 
 
 def test_all_waits_for_both() -> None:
-    slow = storage_says(
-        WON, then=lambda channel: [time.sleep(0.5), channel.send(ISOLATED), channel.send(StorageDone(1))][-1]
-    )
+    slow = storage_says(WON, then=lambda channel: [time.sleep(0.5), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
     played = play(obedient_power, slow, policy=ProofPolicy.ALL)
     assert played.verdict.success
 
 
 def test_self_waits_for_its_bound_after_the_isolation() -> None:
-    slow = storage_says(
-        WON, then=lambda channel: [time.sleep(0.3), channel.send(ISOLATED), channel.send(StorageDone(1))][-1]
-    )
+    slow = storage_says(WON, then=lambda channel: [time.sleep(0.3), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
     played = play(None, slow, policy=ProofPolicy.SELF, self_fence_bound_s=0.7, deadline_s=20)
     assert played.verdict.success
     assert played.verdict.proofs == (Proof.STORAGE, Proof.SELF)

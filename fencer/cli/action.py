@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from fencer.cli.asking import build_request, target_name
@@ -129,9 +129,10 @@ class Performer:
         began = time.monotonic()
         deadline = Deadline.after(time_left_s(request.timing.deadline_s, spent_s))
 
-        def observe(stamped: Stamped) -> None:
-            report.observed(stamped, plan)
-            record.observe(stamped)
+        def observe(several: Sequence[Stamped]) -> None:
+            for stamped in several:
+                report.observed(stamped, plan)
+            record.observe(several)
 
         run = Run(plan, deadline, self._workers, observe, interrupt)
         facts = run.facts if interrupt() else run.execute()

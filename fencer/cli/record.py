@@ -1,6 +1,7 @@
 """What the journal is told about one run: the observations in an operator's words, the verdict, and times."""
 
 import time
+from collections.abc import Sequence
 
 from fencer.cli.report import NAME, describe
 from fencer.event import Event, EventKind, Outcome, Step, StepName
@@ -61,11 +62,14 @@ class Record:
         if self._witness is not None:
             self._witness.begun(self._path, self._event(Outcome.UNKNOWN, "it was ended before there was a verdict"))
 
-    def observe(self, stamped: Stamped) -> None:
-        """One more step."""
-        if self._witness is not None and (step := self._step(stamped)) is not None:
-            self._steps.append(step)
-            self._witness.saw(step)
+    def observe(self, several: Sequence[Stamped]) -> None:
+        """The next steps."""
+        if self._witness is None:
+            return
+        steps = [step for stamped in several if (step := self._step(stamped)) is not None]
+        if steps:
+            self._steps += steps
+            self._witness.saw(steps)
 
     def end(self, verdict: Verdict) -> str | None:
         """The verdict is out. Returns why this is not in the journal, None when it is, or is not meant to be."""

@@ -2,8 +2,8 @@
 
 from fencer.cli.luns import open_luns
 from fencer.errors import StorageError
-from fencer.fence import StorageOrder
-from fencer.observations import LunsIdentified
+from fencer.fence import Seen, StorageOrder
+from fencer.observations import LunsIdentified, Observation
 from fencer.storage import procedure
 from fencer.storage.goal import StorageGoal
 from fencer.storage.procedure import Opened
@@ -17,8 +17,12 @@ def storage_job(channel: Channel) -> None:
         return
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     opened = open_luns(order.settings, order.deadline, only_looks=only_looks)
-    channel.send(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
-    _pursue(order, opened, channel.send)
+
+    def emit(*what: Observation) -> None:
+        channel.send(Seen(what))
+
+    emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
+    _pursue(order, opened, emit)
     for lun in opened.luns:
         lun.close()
 

@@ -14,7 +14,7 @@ import syslog
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fencer.errors import FenceError
 from fencer.event import Event, Step
@@ -38,6 +38,12 @@ class Begun(NamedTuple):
 
     path: str
     event: Event
+
+
+class Saw(NamedTuple):
+    """What was observed since."""
+
+    steps: tuple[Step, ...]
 
 
 class Ended(NamedTuple):
@@ -73,9 +79,9 @@ class Witness:
         self._path = os.path.abspath(path)  # noqa: PTH100 - the child is elsewhere
         self._send(Begun(self._path, event))
 
-    def saw(self, step: Step) -> None:
-        """One step, in case the agent does not live to tell all of them."""
-        self._send(step)
+    def saw(self, steps: Sequence[Step]) -> None:
+        """The next steps, in case the agent does not live to tell all of them."""
+        self._send(Saw(tuple(steps)))
 
     def ended(self, event: Event) -> str | None:
         """After the verdict. Returns why it is not in the journal, one sentence; None when it is, or soon will be."""
@@ -143,8 +149,8 @@ def _watch(sock: socket) -> None:
                 steps = []
                 scribe = _Scribe(begun.path)
                 scribe.warm_up()
-            case Step() as step:
-                steps.append(step)
+            case Saw(more):
+                steps += more
             case Ended(event) if scribe is not None:
                 begun = None
                 reason = scribe.write(event)

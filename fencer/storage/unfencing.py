@@ -56,13 +56,12 @@ def _unfence(
     done: set[str] = set()
     ends: list[Observation] = []
 
-    def note(what: Observation) -> None:
-        if isinstance(what, LunRegistered):
-            done.add(what.lun)
-        if isinstance(what, StorageDone):
-            ends.append(what)  # the parent ends us when it hears this, and the marker is not written yet
-        else:
-            emit(what)
+    def note(*several: Observation) -> None:
+        done.update(what.lun for what in several if isinstance(what, LunRegistered))
+        # The parent ends us when it hears StorageDone, and the marker is not written yet.
+        ends.extend(what for what in several if isinstance(what, StorageDone))
+        if before_the_end := [what for what in several if not isinstance(what, StorageDone)]:
+            emit(*before_the_end)
 
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
     procedure.unfence(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
@@ -71,8 +70,7 @@ def _unfence(
         after, _ = _generations(registered, deadline)
         marks |= {wwid: LunMark(wwid, generation, registered=True) for wwid, generation in after.items()}
         write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
-    for end in ends:
-        emit(end)
+    emit(*ends)
 
 
 def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, int], tuple[LunFailed, ...]]:

@@ -117,11 +117,12 @@ class Keeper:
                 opened.append(LogicalUnit(lun.watch.wwid, lun.watch.wwid, nexuses))
         done: list[str] = []
 
-        def hear(what: Observation) -> None:
-            if isinstance(what, LunRegistered):
-                done.append(what.lun)
-            elif isinstance(what, LunFailed):
-                self._complain(what.lun, what.reason)
+        def hear(*several: Observation) -> None:
+            for what in several:
+                if isinstance(what, LunRegistered):
+                    done.append(what.lun)
+                elif isinstance(what, LunFailed):
+                    self._complain(what.lun, what.reason)
 
         deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
         try:

@@ -71,9 +71,9 @@ class Node:
         return self.stage is not None and not self.stage.over
 
 
-def one_after_another(luns: Iterable[LogicalUnit], work: object) -> None:
+def one_after_another(luns: Iterable[LogicalUnit], work: procedure.Work, emit: procedure.Emit) -> None:
     for lun in luns:
-        work(lun)  # type: ignore[operator]
+        emit(*work(lun))
 
 
 class Fences(RuleBasedStateMachine):
@@ -94,7 +94,7 @@ class Fences(RuleBasedStateMachine):
         self.isolated: dict[tuple[int, int], tuple[int, int]] = {}  # (victim, LUN) → (its life, by whom)
         self.won: dict[tuple[int, int], tuple[int, int]] = {}  # (winner, victim) → both lives
         self.parallel = procedure._side_by_side
-        procedure._side_by_side = one_after_another  # type: ignore[assignment]
+        procedure._side_by_side = one_after_another
         for node in self.nodes:
             self.begin_unfence(node)
             assert node.stage is not None
@@ -151,7 +151,11 @@ class Fences(RuleBasedStateMachine):
         request = Request(Action.OFF, Caller.CLUSTER, "victim", False, ProofPolicy.STORAGE, storage=asked)
         plan = make_plan(request)
 
-        def emit(what: Observation) -> None:
+        def emit(*several: Observation) -> None:
+            for what in several:
+                hear(what)
+
+        def hear(what: Observation) -> None:
             node.facts.add(what)
             if isinstance(what, LunIsolated) and counts and victim.life == victim_life:
                 self.isolated[victim.number, int(what.lun[3:])] = (victim_life, node.number)

@@ -253,7 +253,7 @@ def test_a_step_took_as_long_as_since_what_it_waited_for() -> None:
         (4.5, Noted("something to read")),
         (5.0, ChassisObserved(PowerState.OFF)),
     ):
-        run.observe(Stamped(at_s, what))
+        run.observe([Stamped(at_s, what)])
     run.end(Verdict(0))
     steps = {(step.name, step.at_s): step.took_s for step in kept.events[-1].steps}
     assert steps == {

@@ -90,9 +90,13 @@ def faults(race: Race) -> list[str]:
 # --- inside the guest ---------------------------------------------------------------------------------------------
 
 
-def agent_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+def agent_command(node: str, victim: str, disks: Sequence[str], *more: str) -> list[str]:
     where = [f"--local-node={node}", f"--state-dir=/run/fence-race/{node}", "--devices=" + ",".join(disks)]
-    return ["fence_halvm", *where, "--action=off", f"--plug={victim}", "-v"]
+    return ["fence_halvm", *where, "--action=off", f"--plug={victim}", *more]
+
+
+def _told_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+    return agent_command(node, victim, disks, "-v")  # Side reads its steps
 
 
 def peer_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
@@ -190,7 +194,7 @@ def play(
         sides: dict[str, Side] = {}
         with _active_on(disks[active][0] if active else None):
             began = time.monotonic()
-            build = peer_command if peer else agent_command
+            build = peer_command if peer else _told_command
             commands = [build(node, next(n for n in nodes if n != node), disks[node]) for node in order]
             threads = [
                 _start(node, command, after_s, began, sides)

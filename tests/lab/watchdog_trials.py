@@ -209,6 +209,7 @@ def _sbd(create: str) -> Callable[[Level2Guest], None]:
     return prepare
 
 
+UNKNOWN_KEY = "dead"  # the check must be able to fail: without its files it is content with everything
 _WATCHDOG_CONF = """watchdog-device = /dev/watchdog0
 interval = 1
 realtime = yes
@@ -223,14 +224,14 @@ def _watchdog8(script: str, more: str) -> Callable[[Level2Guest], None]:
         watchdog_rig.prepare(guest)
         disk = guest.sd(NODE, 0)
         register = f"sg_persist -n -o -I -S 0x{KEYS[NODE]} {disk} && sg_persist -n -o -R -T 5 -K 0x{KEYS[NODE]} {disk}"
-        files = "mkdir -p /etc/watchdog.d /var/run/cluster /var/log/watchdog"
+        files = "mkdir -p /etc/watchdog.d /var/log/watchdog"
         files += (
-            f" && echo {disk} >/var/run/cluster/fence_scsi.dev && echo {KEYS[NODE]} >/var/run/cluster/fence_scsi.key"
+            f" && echo {disk} >/run/cluster.dev && cp /usr/share/cluster/{script} /etc/watchdog.d/"  # Debian's place
         )
-        files += f" && cp /usr/share/cluster/{script} /etc/watchdog.d/"
         guest.run(f"{register} && {files}", check=True)
-        if guest.run("/etc/watchdog.d/fence_scsi_check*").rc:
-            raise GuestError("fence_scsi_check is not content with a disk that is well")
+        for key, content in ((UNKNOWN_KEY, False), (KEYS[NODE], True)):
+            if (guest.run(f"echo {key} >/run/cluster.key && /usr/share/cluster/fence_scsi_check").rc == 0) != content:
+                raise GuestError(f"fence_scsi_check with key {key}: it should {'' if content else 'not '}be content")
         guest.put("/etc/watchdog.conf", _WATCHDOG_CONF.format(more=more))
         guest.run("watchdog >/run/lab/watchdog.out 2>&1 </dev/null", check=True)
         _wait(guest, "pgrep -x watchdog")

@@ -1,5 +1,9 @@
 """Many LUNs: one arbitrates, all are isolated, one that fails is named and spoils the proof."""
 
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
+
 import pytest
 
 from fencer.model import ArbitrationMode, ReservationKey
@@ -18,6 +22,7 @@ from fencer.request import StorageSettings
 from fencer.storage import procedure
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
+from fencer.storage.reservations import LogicalUnit
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import WERO, A, B, deadline, lun, registered
 
@@ -30,10 +35,73 @@ def settings_for(mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> StorageSet
     return StorageSettings(("x",), None, A, B, arbitration=mode)
 
 
+def telling(seen: list[Observation]) -> procedure.Emit:
+    def emit(*what: Observation) -> None:
+        seen.extend(what)
+
+    return emit
+
+
 def fence(opened: Opened, mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> list[Observation]:
     seen: list[Observation] = []
-    procedure.fence(opened, settings_for(mode), A, B, 0.0, seen.append, deadline())
+    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline())
     return seen
+
+
+class _Nobody:
+    """A LUN that blows up, answers late, or answers: what the work makes of it is all that matters here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _messages(names: Sequence[str], work: Callable[[str], tuple[Observation, ...]]) -> list[tuple[Observation, ...]]:
+    """What is told, in the order in which it is told. It grows while the work is done."""
+    told: list[tuple[Observation, ...]] = []
+
+    def emit(*what: Observation) -> None:
+        told.append(what)
+
+    luns = [cast("LogicalUnit", _Nobody(name)) for name in names]
+    procedure._side_by_side(luns, lambda lun: procedure._ended(lun, lambda each: work(each.name)), emit)
+    return told
+
+
+@pytest.mark.parametrize("names", [["bad"], ["bad", "a", "b"]])
+def test_a_surprise_on_one_lun_is_told_as_its_failure(names: list[str]) -> None:
+    def work(name: str) -> tuple[Observation, ...]:
+        if name == "bad":
+            raise ZeroDivisionError("what nobody thought of")
+        return (LunIsolated(name, True, False),)
+
+    told = [what for message in _messages(names, work) for what in message]
+    assert LunFailed("bad", "bad: unexpected ZeroDivisionError: what nobody thought of") in told
+    assert len(told) == len(names)
+
+
+def test_ends_are_told_together_and_the_late_one_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedure, "LINGER_S", 1.0)  # a busy machine may take long to start 100 threads
+    others_told = threading.Event()
+
+    def work(name: str) -> tuple[Observation, ...]:
+        if name == "late" and not others_told.wait(30):
+            return (LunFailed(name, "the others were kept back"),)
+        return (LunIsolated(name, True, False),)
+
+    names = [*(f"{number}" for number in range(100)), "late"]
+    luns = [cast("LogicalUnit", _Nobody(name)) for name in names]
+    told: list[tuple[Observation, ...]] = []
+
+    def emit(*what: Observation) -> None:
+        told.append(what)
+        if sum(map(len, told)) == 100:
+            others_told.set()
+
+    procedure._side_by_side(luns, lambda lun: work(lun.name), emit)
+    assert told[-1] == (LunIsolated("late", True, False),)
+    assert {what.lun for message in told for what in message if isinstance(what, LunIsolated)} == set(names)
+    assert len(told) < 50, "hardly any message carried more than one"
+    assert max(map(len, told)) <= procedure.TOLD_TOGETHER
 
 
 def test_the_smallest_wwid_arbitrates_whatever_the_order() -> None:
@@ -97,7 +165,7 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
         return Past(History.REGISTERED, 1, A) if wwid == shared[1].wwid else Past(History.NEVER)
 
     opened = Opened(tuple(lun(t, "a") for t in shared))
-    procedure.unfence(opened, settings_for(), A, past_of, seen.append, deadline())
+    procedure.unfence(opened, settings_for(), A, past_of, telling(seen), deadline())
     assert not any(isinstance(what, LunRegistered) for what in seen)
     assert all(t.log == [] for t in shared)
 
@@ -114,7 +182,7 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
 def test_status_writes_nothing(names: tuple[str, ...], holder: str | None, state: tuple[bool, bool]) -> None:
     target = registered(*names, holder=holder)
     seen: list[Observation] = []
-    procedure.status(Opened((lun(target, "b"),)), B, seen.append, deadline())
+    procedure.status(Opened((lun(target, "b"),)), B, telling(seen), deadline())
     assert seen == [LunState(lun(target).name, *state), StorageDone(1)]
     assert target.log == []
 
@@ -136,7 +204,7 @@ def test_monitor_says_whether_a_fence_would_work_and_writes_nothing(
 ) -> None:
     seen: list[Observation] = []
     opened = Opened((lun(target, "a"),))
-    procedure.monitor(opened, settings_for(), own, lambda _wwid: past, seen.append, deadline())
+    procedure.monitor(opened, settings_for(), own, lambda _wwid: past, telling(seen), deadline())
     assert any(isinstance(what, LunState) for what in seen) is good
     assert any(isinstance(what, LunFailed) for what in seen) is not good
     assert any(isinstance(what, Noted) for what in seen) is noted

@@ -33,8 +33,8 @@ def test_the_marker_is_whole_before_the_end_is_told(tmp_path: Path) -> None:
     lun = LogicalUnit("naa.1", "/dev/sdb", [Nexus(FakeTarget().nexus("a"))])
     registered_at_the_end: list[bool] = []
 
-    def heard(what: Observation) -> None:
-        if isinstance(what, StorageDone):
+    def heard(*what: Observation) -> None:
+        if any(isinstance(each, StorageDone) for each in what):
             found = read_marker(str(tmp_path))
             assert isinstance(found, Marker)
             registered_at_the_end.append(all(mark.registered for mark in found.luns))

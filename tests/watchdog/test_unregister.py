@@ -37,7 +37,7 @@ class Node:
         deadline = Deadline.after(10)
         self._opened = open_luns(storage, deadline)
         self._order = Unregister(ObserverSettings(storage))
-        unfence(self._opened, storage, OWN, lambda _: None, deadline)
+        unfence(self._opened, storage, OWN, lambda *_: None, deadline)
 
     def unregister(self) -> None:
         watchdogd_jobs.unregister(self._order, lambda _settings, _deadline: self._opened)
