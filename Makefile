@@ -61,8 +61,9 @@ test: venv host-packages lab-packages  ## lint, all tests of this host, and the 
 	@$(MAKE) --no-print-directory test-core
 
 .PHONY: test-all
-test-all: test  ## everything that CI runs: the same, and the rest of the VM lab's
-	@$(MAKE) --no-print-directory test-rest
+test-all: venv host-packages lab-packages  ## everything that CI runs: the same, with all of the VM lab's
+	@$(MAKE) --no-print-directory -j2 test-host lab
+	@$(MAKE) --no-print-directory test-lab
 
 .PHONY: race
 race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table

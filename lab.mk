@@ -37,10 +37,6 @@ test-lab: lab  ## the tests in the VM lab, one of each kind
 test-core: lab  ## of these what make test plays
 	$(call lab-tests,'core and not long')
 
-.PHONY: test-rest
-test-rest: lab  ## and what it leaves to CI
-	$(call lab-tests,'not core and not long')
-
 .PHONY: test-lab-long
 test-lab-long: lab  ## the tests in the VM lab that repeat others with further values
 	$(call lab-tests,long)

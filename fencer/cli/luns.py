@@ -4,7 +4,8 @@ from fencer.errors import StorageError, UsageError
 from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.request import StorageSettings
-from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, UdevDevices, find_luns, holders_active
+from fencer.storage.block_devices import UdevDevices
+from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit

@@ -106,14 +106,17 @@ class Report:
             self._line(syslog.LOG_NOTICE, summary, always=verdict.success)
 
     def _line(self, level: int, text: str, *, always: bool) -> None:
+        shown = (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST
+        if level == syslog.LOG_DEBUG and not shown and self._debug is None:
+            return  # a fence of many LUNs has many details
         line = text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
-        line = "".join(c if c.isprintable() else "?" for c in line)
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else "?" for c in line)
         if level != syslog.LOG_DEBUG:
             syslog.syslog(level, line)
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         if self._debug is not None:
-            _write(self._debug, f"{stamp} {line}\n")
-        if (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST:
+            _write(self._debug, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        if shown:
             self._lines += 1
             _write(self._stderr, f"{NAME}: {line}\n")
 

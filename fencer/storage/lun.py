@@ -1,50 +1,21 @@
 """From what an operator wrote to LUNs: WWID, multipath, and every path by which this node reaches the LUN.
 
-Everything here reads sysfs and udev's database and never a disk. sysfs is the kernel's word and is there without udevd;
-udev's database is asked only where sysfs does not say. Paths are plain text: pathlib is slow to load.
+Everything here reads sysfs and udev's database and never a disk. Paths are plain text: pathlib is slow to load.
 """
 
 import errno
 import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 from fencer.errors import StorageError, UsageError
-from fencer.light_typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    import pyudev
+from fencer.light_typing import NamedTuple
+from fencer.storage.block_devices import BlockDevices, KernelDevice, listing, read_attribute, subsystem_of
 
 ISCSI_PREFIX = "iscsi://"
 _BY_ID = "/dev/disk/by-id/"
-_PROPERTIES = ("DM_UUID", "DM_NAME", "ID_WWN_WITH_EXTENSION", "ID_SERIAL")
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
-_PAGE_BYTES = 4096  # the most that an attribute of sysfs holds
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
-
-
-class KernelDevice(NamedTuple):
-    """A device as the kernel knows it. name: ``sdb``; node: ``/dev/sdb``; properties: those we use."""
-
-    name: str
-    subsystem: str
-    node: str
-    sys_path: str
-    properties: Mapping[str, str]
-
-
-class BlockDevices(Protocol):
-    """Finds devices of this node."""
-
-    def from_device_file(self, path: str) -> KernelDevice:
-        """Follows symbolic links. Raises OSError: ENOENT, ENOTBLK for what is no device file, ENODEV for a dead one."""
-
-    def from_name(self, name: str) -> KernelDevice | None:
-        """The block device of that kernel name, or None."""
-
-    def all(self) -> Iterator[KernelDevice]:
-        """All block devices, partitions included."""
 
 
 class Lun(NamedTuple):
@@ -128,10 +99,10 @@ def holders_active(lun: Lun, devices: BlockDevices) -> bool:
             continue
         if _dm_uuid(device).startswith("LVM-"):
             return True
-        names += _listing(f"{device.sys_path}/holders")
+        names += listing(f"{device.sys_path}/holders")
         names += [
             child
-            for child in _listing(device.sys_path)
+            for child in listing(device.sys_path)
             if child.startswith(name) and os.path.exists(f"{device.sys_path}/{child}/partition")  # noqa: PTH110
         ]
     return False
@@ -175,7 +146,7 @@ class _Lookup(NamedTuple):
             if _is_partition(device):
                 pending += self._named([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))])  # noqa: PTH119, PTH120
             elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
-                below = self._named(_listing(f"{device.sys_path}/slaves"))
+                below = self._named(listing(f"{device.sys_path}/slaves"))
                 if not below:
                     raise self._wrong("lies on no disk: " + _NO_SCSI_REMEDY)
                 pending += below
@@ -218,7 +189,7 @@ class _Lookup(NamedTuple):
         if _dm_uuid(device).startswith("mpath-"):
             return self._multipath(device)
         if device.subsystem == "scsi_generic":
-            bound = self._named(_listing(f"{device.sys_path}/device/block"))
+            bound = self._named(listing(f"{device.sys_path}/device/block"))
             if bound:
                 device = bound[0]
         elif device.subsystem != "block":
@@ -234,12 +205,12 @@ class _Lookup(NamedTuple):
         return Lun(self._wwid(disks), self.entry, tuple(disk.node for disk in disks), None, block_name)
 
     def _multipath(self, device: KernelDevice) -> Lun:
-        slaves = sorted(self._named(_listing(f"{device.sys_path}/slaves")), key=_natural)
+        slaves = sorted(self._named(listing(f"{device.sys_path}/slaves")), key=_natural)
         if not slaves:
             raise StorageError(f"{self.entry}: multipath map {device.name} has no path on this node")
         if not all(_is_scsi_disk(slave) for slave in slaves):
             raise self._wrong("is a multipath map over other than SCSI disks: " + _NO_SCSI_REMEDY)
-        name = _read(f"{device.sys_path}/dm/name") or device.properties.get("DM_NAME", "")
+        name = read_attribute(f"{device.sys_path}/dm/name") or device.properties.get("DM_NAME", "")
         node = f"/dev/mapper/{name}" if name else device.node
         return Lun(self._wwid(slaves), self.entry, tuple(slave.node for slave in slaves), node, device.name)
 
@@ -255,7 +226,7 @@ class _Lookup(NamedTuple):
         return known[0]
 
     def _map_over(self, disk: KernelDevice) -> KernelDevice | None:
-        for holder in self._named(_listing(f"{disk.sys_path}/holders")):
+        for holder in self._named(listing(f"{disk.sys_path}/holders")):
             if _dm_uuid(holder).startswith("mpath-"):
                 return holder
         return None
@@ -284,26 +255,19 @@ def _is_stacked(device: KernelDevice) -> bool:
 def _is_scsi_disk(device: KernelDevice) -> bool:
     """Also for a SCSI generic device. Partitions have no ``device``."""
     scsi = f"{device.sys_path}/device"
-    return _subsystem(scsi) == "scsi" and _read(f"{scsi}/type") in _DISK_TYPES
-
-
-def _subsystem(sys_path: str) -> str:
-    try:
-        return os.path.basename(os.readlink(f"{sys_path}/subsystem"))  # noqa: PTH115, PTH119
-    except OSError:
-        return ""
+    return subsystem_of(scsi) == "scsi" and read_attribute(f"{scsi}/type") in _DISK_TYPES
 
 
 def _dm_uuid(device: KernelDevice) -> str:
     directory = f"{device.sys_path}/dm"
     if not os.path.isdir(directory):  # noqa: PTH112
         return ""
-    return _read(f"{directory}/uuid") or device.properties.get("DM_UUID", "")
+    return read_attribute(f"{directory}/uuid") or device.properties.get("DM_UUID", "")
 
 
 def _wwid(device: KernelDevice) -> str | None:
     """From the kernel's cached VPD page 83h, hence no I/O; where a kernel has none, from what udev once read."""
-    if wwid := _read(f"{device.sys_path}/device/wwid"):
+    if wwid := read_attribute(f"{device.sys_path}/device/wwid"):
         return wwid
     names = (device.properties.get(name, "") for name in ("ID_WWN_WITH_EXTENSION", "ID_SERIAL"))
     return next((known for name in names if (known := _wwid_from_name(name))), None)
@@ -326,97 +290,3 @@ def _wwid_from_name(name: str) -> str | None:
     if match := re.fullmatch(r"(?:scsi-|dm-uuid-mpath-)?([23])([0-9a-f]{16}|[0-9a-f]{32})", text):
         return f"{'naa' if match[1] == '3' else 'eui'}.{match[2]}"
     return None
-
-
-def _read(path: str) -> str:
-    """A sysfs attribute, or nothing: attributes come and go, and reading one may fail with any errno."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, _PAGE_BYTES).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-
-
-def _listing(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))  # noqa: PTH208
-    except OSError:
-        return []
-
-
-class UdevDevices:
-    """BlockDevices by sysfs. libudev is asked only for properties, and only when somebody reads one: loading pyudev
-    costs a fence more than its lookups do. Without libudev there are no properties."""
-
-    def __init__(self) -> None:
-        self._context: pyudev.Context | None = None
-
-    def from_device_file(self, path: str) -> KernelDevice:
-        status = os.stat(path)  # noqa: PTH116 - the text is the operator's; Path would normalise it
-        if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-            raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), path)
-        kind = "block" if stat.S_ISBLK(status.st_mode) else "char"
-        number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        device = self._kernel_device(f"/sys/dev/{kind}/{number}")
-        if device is None:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path)
-        return device
-
-    def from_name(self, name: str) -> KernelDevice | None:
-        # The kernel writes "/" of a device's name as "!" in sysfs: cciss!c0d0.
-        return self._kernel_device("/sys/class/block/" + name.replace("/", "!")) if name else None
-
-    def all(self) -> Iterator[KernelDevice]:
-        found = (self.from_name(name) for name in _listing("/sys/class/block"))
-        return (device for device in found if device is not None)
-
-    def _kernel_device(self, link: str) -> KernelDevice | None:
-        """The device that a link of sysfs stands for, None when there is none."""
-        try:
-            target = os.readlink(link)  # noqa: PTH115 - pathlib is slow to load
-        except OSError:
-            return None
-        sys_path = os.path.normpath(f"{link}/../{target}")
-        name = os.path.basename(sys_path).replace("!", "/")  # noqa: PTH119
-        subsystem = _subsystem(sys_path)
-        return KernelDevice(name, subsystem, f"/dev/{name}", sys_path, _UdevProperties(self, sys_path))
-
-    def udev_property(self, sys_path: str, name: str) -> str:
-        """One property out of udev's database, "" where there is none."""
-        try:
-            import pyudev  # noqa: PLC0415
-        except (ImportError, OSError):  # OSError: no libudev
-            return ""
-        try:
-            self._context = self._context or pyudev.Context()
-            return pyudev.Devices.from_sys_path(self._context, sys_path).properties.get(name) or ""
-        except (pyudev.DeviceNotFoundError, OSError):
-            return ""
-        except UnicodeDecodeError:  # pyudev decodes strictly, and some of it is what a disk says of itself
-            return ""
-
-
-class _UdevProperties(Mapping[str, str]):
-    """Those of _PROPERTIES that a device has, read when asked for."""
-
-    __slots__ = ("_devices", "_sys_path")
-
-    def __init__(self, devices: UdevDevices, sys_path: str) -> None:
-        self._devices = devices
-        self._sys_path = sys_path
-
-    def __getitem__(self, name: str) -> str:
-        if name in _PROPERTIES and (value := self._devices.udev_property(self._sys_path, name)):
-            return value
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in _PROPERTIES if name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from fencer.errors import UsageError
-from fencer.storage.lun import ISCSI_PREFIX, Lun, UdevDevices, find_luns, holders_active
+from fencer.storage.block_devices import UdevDevices
+from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
 from fencer.storage.nexus import Nexus
 from fencer.watchdog.keeping import Keeper, KeptLun
 from fencer.watchdog.lun_watch import LunWatch

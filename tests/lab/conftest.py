@@ -21,6 +21,8 @@ CORE = (
     "test_watchdog_resets.py",
 )
 """What make test plays: each promise once, in some five minutes. CI plays the others as well: make test-rest."""
+LONGEST = ("test_prometheus_level3.py", "test_level3_fence.py", "test_lab_smoke.py", "test_watchdog_multipath.py")
+"""Modules that are begun first, so that no worker is left with one of them at the end."""
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "ip")
 
 
@@ -29,11 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a guest is a lab test: `-m 'not lab'` leaves all of them out.
-
-    Modules on level 3 come first: they take longest, and another worker can do the rest meanwhile.
-    """
-    level3_modules = set()
+    """Whatever asks for a guest is a lab test: `-m 'not lab'` leaves all of them out."""
     for item in items:
         if item.nodeid.partition("tests/lab/")[2].startswith(CORE):
             item.add_marker("core")
@@ -42,9 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("lab")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TIMEOUT_S))
-        if "cluster" in wanted:
-            level3_modules.add(item.path)
-    items.sort(key=lambda item: item.path not in level3_modules)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def _unavailable(reason: str) -> None:

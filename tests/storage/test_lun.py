@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fencer.errors import FenceError, StorageError, UsageError
-from fencer.storage.lun import KernelDevice, Lun, UdevDevices, find_luns, holders_active
+from fencer.storage.block_devices import KernelDevice, UdevDevices
+from fencer.storage.lun import Lun, find_luns, holders_active
 
 WWID_A = "naa.60014050000000000000000000000001"
 WWID_B = "naa.60014050000000000000000000000002"
