@@ -140,7 +140,7 @@ class Fences(RuleBasedStateMachine):
         asked = self.settings_of(node, None)
         node.stage = Stage(
             lambda stage: unfencing.unfence(
-                self.opened(node, stage), asked, node.key, lambda _what: None, stage.deadline
+                self.opened(node, stage), asked, node.key, lambda *_what: None, stage.deadline
             )
         )
 

@@ -238,7 +238,7 @@ def test_a_marker_that_cannot_be_written_registers_nobody(tmp_path: Path) -> Non
 
 def _unfence(tmp_path: Path, target: FakeTarget, seconds: float) -> None:
     storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
-    unfence(Opened((lun(target, "a"),)), storage, A, lambda what: None, Deadline.after(seconds))
+    unfence(Opened((lun(target, "a"),)), storage, A, lambda *_what: None, Deadline.after(seconds))
 
 
 def test_while_another_process_registers_nothing_is_written(tmp_path: Path) -> None:
