@@ -24,10 +24,12 @@ LONG_SUITES = (
     "alerts",
     "exporter/test_hostile",
     "exporter/test_service.py",
+    "exporter/test_web_config.py",
     "journal/test_history.py",
     "journal/test_journal_trouble.py",
     "journal/test_witness",
     "decisions/test_duel.py",
+    "watchdog/test_daemon.py",
 )
 """What costs most processor time, whole: marked slow, so that make test-fast stays below a minute."""
 

@@ -1,5 +1,6 @@
 """The sidecar is killed and started again within the watchdog's timeout, as its unit does it."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -31,8 +32,10 @@ def rig(node: Kept) -> Iterator[Rig]:
 
 def test_started_again_in_time(rig: Rig) -> None:
     before = rig.snapshot()
+    began = time.monotonic()
     rig.guest.run(f"{losses.killed(rig)}; {START}", check=True)
     after = rig.wait_state("keepalive", TIMEOUT_S, after_pid=before["pid"])
+    print(f"fed again {time.monotonic() - began:.2f} s after it was killed, watchdog {TIMEOUT_S} s")
     assert after["pid"] != before["pid"]
     assert after["watchdog"]["armed"]
     assert keys(rig.guest, rig.peer_disk) == ["a1", "b1"]
