@@ -26,6 +26,7 @@ LONG_SUITES = (
     "exporter/test_service.py",
     "exporter/test_web_config.py",
     "journal/test_history.py",
+    "journal/test_journal_readers.py",
     "journal/test_journal_trouble.py",
     "journal/test_witness",
     "decisions/test_duel.py",

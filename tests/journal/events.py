@@ -43,6 +43,11 @@ def start(job: Callable[[], None]) -> int:
         os._exit(status)
 
 
+def wait_all(pids: list[int]) -> None:
+    """Each must end well."""
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * len(pids)
+
+
 def in_a_process(job: Callable[[], None]) -> None:
     """And waits for it; it must end well."""
-    assert os.waitstatus_to_exitcode(os.waitpid(start(job), 0)[1]) == 0
+    wait_all([start(job)])

@@ -1,4 +1,4 @@
-"""Many at once, killed, locked, full, torn, unreadable, not ours: the journal stays whole, and says what is wrong."""
+"""Many at once, killed, locked, full, torn, not ours: the journal stays whole, and says what is wrong."""
 
 import os
 import random
@@ -7,30 +7,23 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fencer.event import EventKind
-from fencer.journal import SCHEMA, Journal, JournalError, Snapshot
-from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start
+from fencer.journal import Journal, JournalError
+from tests.journal.events import FAILED, FENCE, in_a_process, start, wait_all
 from tests.journal.test_journal import SCHEMA_1
 from tests.rig import require_program
-
-NOBODY = 65534
 
 
 def assert_whole(path: str) -> None:
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
-
-
-def wait_all(pids: list[int]) -> None:
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * len(pids)
 
 
 # --- many at once ---------------------------------------------------------------------------------------------------
@@ -269,163 +262,3 @@ def test_a_full_disk_and_a_read_only_one_are_named_and_lose_nothing(tmp_path: Pa
     full, read_only = done.stdout.splitlines()
     assert full.endswith("full") or "No space left" in full
     assert "readonly" in read_only or "Read-only" in read_only or "unable to open" in read_only
-
-
-# --- who may read ---------------------------------------------------------------------------------------------------
-
-
-def as_nobody(job: Callable[[], None]) -> None:
-    def dropped() -> None:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        job()
-
-    in_a_process(dropped)
-
-
-@pytest.fixture
-def public() -> Iterator[str]:
-    """A journal in a directory that everybody may read, as /var/lib/fence-halvm is.
-
-    Not below tmp_path: each pytest that starts meanwhile takes everybody's right to enter that away.
-    """
-    if os.geteuid() != 0:
-        if os.environ.get("CI"):
-            pytest.fail("run as root: only root can become another user")
-        pytest.skip("run as root: only root can become another user")
-    with tempfile.TemporaryDirectory(prefix="fence-halvm.") as directory:
-        # The directories that the test run has made for itself and its workers, and this one.
-        for each in (Path(directory), *Path(directory).parents):
-            if each.name.startswith("fence-halvm"):
-                each.chmod(each.stat().st_mode | 0o055)
-        path = f"{directory}/public/journal.db"
-        old = os.umask(0o077)
-        try:
-            journal = Journal(path)
-            journal.append(FENCE)
-            journal.close()
-        finally:
-            os.umask(old)
-        yield path
-
-
-def _reads(path: str, events: int) -> Callable[[], None]:
-    def read() -> None:
-        assert len(list(Journal(path).events())) == events
-        assert sum(total.events for total in Journal(path).totals()) == events
-
-    return read
-
-
-def test_an_unprivileged_reader_reads_beside_a_writer(public: str) -> None:
-    writer = Journal(public)
-    writer.append(FAILED)
-    as_nobody(_reads(public, 2))
-    writer.append(MONITOR)
-    as_nobody(_reads(public, 3))
-
-
-def test_an_unprivileged_reader_reads_what_agents_left(public: str) -> None:
-    """Nobody has it open, and nobody closed it: the log is there, its index belongs to nobody."""
-    for number in range(3):
-        in_a_process(lambda: Journal(public).append(FAILED))
-        assert Path(f"{public}-wal").stat().st_size > 0
-        as_nobody(_reads(public, 2 + number))
-
-
-def test_an_unprivileged_reader_reads_a_closed_journal(public: str) -> None:
-    """As after a sidecar's orderly stop, or sqlite3 on the command line: there is no log."""
-    writer = Journal(public)
-    writer.append(FAILED)
-    writer.close()
-    assert not Path(f"{public}-wal").exists()
-    as_nobody(_reads(public, 2))
-    assert not Path(f"{public}-wal").exists()
-
-
-def test_a_reader_writes_nothing_and_takes_nothing_away(public: str) -> None:
-    in_a_process(lambda: Journal(public).append(FAILED))
-    before = {each.name: each.read_bytes() for each in Path(public).parent.iterdir() if not each.name.endswith("-shm")}
-    assert len(before) == 2
-    _reads(public, 2)()
-    as_nobody(_reads(public, 2))
-    after = {each.name: each.read_bytes() for each in Path(public).parent.iterdir() if not each.name.endswith("-shm")}
-    assert after == before
-
-
-def test_an_unprivileged_process_cannot_write(public: str) -> None:
-    def writes() -> None:
-        with pytest.raises(JournalError):
-            Journal(public).append(FAILED)
-
-    as_nobody(writes)
-    assert list(Journal(public).events()) == [FENCE]
-
-
-def test_an_answer_under_which_a_writer_came_and_went_is_asked_for_again(path: str) -> None:
-    def write() -> None:
-        writer = Journal(path)
-        writer.append(FENCE)
-        writer.close()  # empties the log into the file and takes it away
-
-    write()
-    asked: list[int] = []
-
-    def question(moment: Snapshot) -> int:
-        counted = sum(total.events for total in moment.totals())
-        if not asked:
-            write()
-        asked.append(counted)
-        return counted
-
-    assert Journal(path, patience_s=PATIENCE_S).ask(question) == 2
-    assert asked == [1, 2]
-    asked.clear()
-    with pytest.raises(JournalError, match="changed while it was read"):
-        Journal(path, patience_s=0.0).ask(question)
-
-
-PATIENCE_S = 10.0
-"""What the command line and the exporter have 1 s for; other tests want the processors, too."""
-
-
-def test_an_unprivileged_reader_follows_writers_that_come_and_go(public: str) -> None:
-    """Reading without the index, with it, and without again, while the log is emptied into the file."""
-    stop_read, stop_write = os.pipe()
-
-    def follows() -> None:
-        os.close(stop_write)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        last = 0
-        reader = Journal(public, patience_s=PATIENCE_S)
-        os.set_blocking(stop_read, False)
-        while True:
-            try:
-                if os.read(stop_read, 1) == b"":
-                    break
-            except BlockingIOError:
-                pass
-            counted, listed = reader.ask(
-                lambda moment: (sum(total.events for total in moment.totals()), len(moment.page(limit=10_000)))
-            )
-            assert listed == counted
-            assert counted >= last
-            last = counted
-        assert last > 0
-
-    pid = start(follows)
-    os.close(stop_read)
-    for number in range(60):
-        if number % 10 == 9:
-            journal = Journal(public)
-            journal.append(MONITOR)
-            journal.close()
-        else:
-            in_a_process(lambda: [Journal(public).append(FENCE) for _ in range(5)] and None)
-    os.close(stop_write)
-    wait_all([pid])
-
-
-def test_the_schema_that_is_written_is_ours(public: str) -> None:
-    assert sqlite3.connect(public).execute("PRAGMA user_version").fetchone() == (SCHEMA,)

@@ -1,0 +1,148 @@
+"""Plays a plan with children that do as a test wants, and the children that tests want most."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fencer.fence import Gate, PowerOrder, Run, Seen, Stamped, StorageOrder
+from fencer.model import (
+    Action,
+    ArbitrationMode,
+    BmcSettings,
+    Deadline,
+    ProofPolicy,
+    ReservationKey,
+    Secret,
+)
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunIsolated,
+    Observation,
+    PowerDone,
+    SessionOpened,
+)
+from fencer.plan import make_plan
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.request import Caller, Request, StorageSettings, Timing
+from fencer.verdict import Verdict, judge
+from fencer.worker import Channel, Workers
+from tests.test_worker import deaf
+
+WON = Arbitrated(ArbitrationResult.WON, "lun")
+LOST = Arbitrated(ArbitrationResult.LOST, "lun", "this node's key is not registered")
+UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "lun", "no path")
+ISOLATED = LunIsolated("lun", aborted=True, already=False)
+Job = Callable[[Channel], None]
+
+
+def storage_says(*messages: object, then: Job | None = None) -> Job:
+    def job(channel: Channel) -> None:
+        assert isinstance(channel.receive(), StorageOrder)
+        for message in messages:
+            channel.send(Seen((message,)) if isinstance(message, Observation) else message)
+        if then is not None:
+            then(channel)
+
+    return job
+
+
+def hang(_channel: Channel) -> None:
+    time.sleep(60)
+
+
+def obedient_power(channel: Channel) -> None:
+    """What power_job does with a BMC that works."""
+    order = channel.receive()
+    assert isinstance(order, PowerOrder)
+    if order.gated and channel.receive() is not Gate.LOGIN:
+        return
+    channel.send(SessionOpened())
+    if order.gated and channel.receive() is not Gate.GO:
+        return
+    channel.send(ChassisCommanded(ChassisCommand.OFF))
+    channel.send(ChassisObserved(PowerState.OFF))
+    channel.send(PowerDone())
+
+
+def power_must_not_move(channel: Channel) -> None:
+    """Goes on to power off at the first gate that is granted beyond the login."""
+    order = channel.receive()
+    assert isinstance(order, PowerOrder)
+    assert order.gated
+    channel.receive()
+    channel.send(SessionOpened())
+    if channel.receive() is Gate.GO:
+        channel.send(ChassisCommanded(ChassisCommand.OFF))
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+
+@dataclass
+class Played:
+    verdict: Verdict
+    took_s: float
+    late: bool
+    seen: list[object] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
+
+
+class _WatchedWorkers(Workers):
+    """Remembers every child, so that a test can ask whether it is gone."""
+
+    pids: list[int]
+
+    def __init__(self, power_job: Job, storage_job: Job) -> None:
+        super().__init__(power_job, storage_job)
+        self.pids = []
+
+    def need_power(self):  # type: ignore[no-untyped-def]
+        worker = super().need_power()
+        self.pids += [worker.pid] if worker.pid not in self.pids else []
+        return worker
+
+    def need_storage(self):  # type: ignore[no-untyped-def]
+        worker = super().need_storage()
+        self.pids += [worker.pid] if worker.pid not in self.pids else []
+        return worker
+
+
+def play(
+    power: Job | None,
+    storage: Job | None,
+    *,
+    policy: ProofPolicy = ProofPolicy.POWER,
+    action: Action = Action.OFF,
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
+    deadline_s: float = 5.0,
+    power_timeout_s: float = 20.0,
+    login_timeout_s: float = 5.0,
+    self_fence_bound_s: float = 0.0,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Played:
+    request = Request(
+        action,
+        Caller.CLUSTER,
+        "victim",
+        False,
+        policy,
+        BmcSettings("bmc", 623, b"", Secret(b"")) if power else None,
+        StorageSettings(("lun",), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
+        if storage
+        else None,
+        timing=Timing(deadline_s=deadline_s, power_timeout_s=power_timeout_s, login_timeout_s=login_timeout_s),
+        self_fence_bound_s=self_fence_bound_s,
+    )
+    plan = make_plan(request)
+    workers = _WatchedWorkers(power or deaf, storage or deaf)
+    seen: list[object] = []
+
+    def observe(several: Sequence[Stamped]) -> None:
+        seen.extend(stamped.what for stamped in several)
+
+    began = time.monotonic()
+    run = Run(plan, Deadline.after(deadline_s), workers, observe, interrupted)
+    facts = run.execute()
+    return Played(judge(plan, facts, run.late), time.monotonic() - began, run.late, seen, workers.pids)
