@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-.venv/stamp: pyproject.toml
+.venv/stamp: pyproject.toml $(wildcard agents/*.py)
 	$(PYTHON3) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
