@@ -121,10 +121,10 @@ def run(argv: Sequence[str], stderr: TextIO) -> int:
         lambda: Now(time.time(), time.monotonic()),
         said,
     )
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(HalvmCollector(sources.read, time.perf_counter, __version__, platform.python_version()))
-    ProcessCollector(registry=registry)
-    server = Server(Answers(registry, sources.read, __version__, config, said), config.context)
+    collector = HalvmCollector(sources.read, time.perf_counter, __version__, platform.python_version())
+    others = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=others)
+    server = Server(Answers(collector, others, sources.read, __version__, config, said), config.context)
     sockets = listen(given.addresses or [DEFAULT_ADDRESS])
     for each in sockets:
         said(f"listening on {_shown(each)}" + (" with TLS" if config.settings().tls is not None else ""))

@@ -3,17 +3,18 @@
 import asyncio
 import gzip
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
 
 from fencer.errors import UsageError
+from fencer.exporter.exposition import Encode, Exposition
 from fencer.exporter.server import Answer, Request
 from fencer.exporter.web_config import WebConfig
+from fencer.metrics.collector import HalvmCollector
 from fencer.readings import Source
 from fencer.status_page.page import CONTENT_SECURITY_POLICY, render
 
@@ -21,7 +22,6 @@ REUSE_S: Final = 0.25
 """Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
 second. A scraper comes every few seconds and never sees an answer that was made for another."""
 _REUSED_MOST: Final = 8
-_END: Final = b"# EOF\n"
 _TEXT: Final = "text/plain; charset=utf-8"
 _COMPRESS_FROM_BYTES: Final = 1024
 _HEADERS: Final = (
@@ -33,24 +33,26 @@ _HEADERS: Final = (
 
 
 class Answers:
-    """read: both files. registry: what /metrics shows. said: takes a sentence for whoever reads the log."""
+    """collector, others: what /metrics shows. read: both files, for the page. said: takes a sentence for the log."""
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        collector: HalvmCollector,
+        others: CollectorRegistry,
         read: Source,
         version: str,
         config: WebConfig,
         said: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry = registry
+        self._collector = collector
+        self._others = others
         self._read = read
         self._version = version
         self._config = config
         self._said = said
         self._clock = clock
-        self._texts: dict[str, dict[int, tuple[Metric, bytes]]] = {}
+        self._expositions: dict[str, Exposition] = {}
         self._made: dict[tuple[str, str, bool], tuple[float, Answer]] = {}
 
     async def __call__(self, request: Request) -> Answer:
@@ -79,26 +81,19 @@ class Answers:
                 return self._reused(
                     request,
                     content_type,
-                    lambda: Answer(HTTPStatus.OK, content_type, self._encode(encode, content_type), vary),
+                    lambda: Answer(HTTPStatus.OK, content_type, self._metrics(encode, content_type), vary),
                 )
             case "/":
                 return self._reused(request, "", self._page)
             case _:
                 return _said(HTTPStatus.OK)
 
-    def _encode(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
-        """As encode does with the whole registry, but a family that is the same object as last time is not encoded
-        again: most of what a large cluster shows does not change between two scrapes."""
-        before = self._texts.pop(content_type, {})
-        now = {}
-        for family in self._registry.collect():
-            _, text = before.get(id(family), (family, None))
-            now[id(family)] = (family, text if text is not None else encode(_One(family)).removesuffix(_END))
-        if len(self._texts) >= _REUSED_MOST:
-            self._texts.clear()
-        self._texts[content_type] = now
-        texts = [text for _, text in now.values()]
-        return b"".join((*texts, _END) if content_type.startswith("application/openmetrics-text") else texts)
+    def _metrics(self, encode: Encode, content_type: str) -> bytes:
+        exposition = self._expositions.pop(content_type, None) or Exposition(encode)
+        if len(self._expositions) >= _REUSED_MOST:
+            self._expositions.clear()
+        self._expositions[content_type] = exposition
+        return exposition.text(self._collector.gather(), self._others.collect())
 
     def _page(self) -> Answer:
         body = render(self._read(), self._version).encode("utf-8", "replace")
@@ -120,17 +115,6 @@ class Answers:
     def _with_headers(self, answer: Answer) -> Answer:
         wanted = {name: (name, value) for name, value in (*_HEADERS, *answer.headers, *self._config.settings().headers)}
         return answer._replace(headers=tuple(wanted.values()))
-
-
-class _One(CollectorRegistry):
-    """A registry of one family."""
-
-    def __init__(self, family: Metric) -> None:
-        super().__init__(auto_describe=False)
-        self._family = family
-
-    def collect(self) -> Iterator[Metric]:
-        return iter((self._family,))
 
 
 def _said(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:

@@ -1,34 +1,62 @@
-"""What prometheus-client calls at a scrape: reads once, then asks every subsystem, each timed and none able to spoil
-the others."""
+"""All families of a scrape: reads once, then asks every subsystem, each timed and none able to spoil the others."""
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.metrics_core import Metric as ClientFamily
 from prometheus_client.registry import Collector
 
 from fencer.metrics import record, sidecar, table
-from fencer.metrics.families import Families, Known
-from fencer.readings import Readings, Source
+from fencer.metrics.families import Families, Family, Known
+from fencer.readings import JournalReading, Readings, SnapshotReading, Source
+from fencer.watchdog.snapshot import Snapshot
+
+P = TypeVar("P")
 
 
-class Subsystem(NamedTuple):
-    """One collector. reads_journal: whose trouble is its trouble, the journal's or the snapshot's."""
+class Subsystem(Generic[P]):
+    """One collector: a pure function of a part of what was read, so that of the same part the same comes.
 
-    name: str
-    collect: Callable[[Readings, Families], None]
-    reads_journal: bool
+    reads_journal: whose trouble is its trouble, the journal's or the snapshot's.
+    """
+
+    def __init__(
+        self, name: str, part: Callable[[Readings], P], collect: Callable[[P, Families], None], *, reads_journal: bool
+    ) -> None:
+        self.name = name
+        self.part = part
+        self.reads_journal = reads_journal
+        self._collect = collect
+
+    def collect(self, readings: Readings, before: Families | None) -> Families:
+        """before: of the last scrape. Raises whatever comes of a reading that is not what it should be."""
+        families = Families(before)
+        self._collect(self.part(readings), families)
+        return families
 
 
-SUBSYSTEMS: Final = (
-    Subsystem("snapshot", sidecar.collect_snapshot, False),
-    Subsystem("sidecar", sidecar.collect_sidecar, False),
-    Subsystem("watchdog", sidecar.collect_watchdog, False),
-    Subsystem("reservations", sidecar.collect_reservations, False),
-    Subsystem("paths", sidecar.collect_paths, False),
-    Subsystem("journal", record.collect_journal, True),
-    Subsystem("fences", record.collect_fences, True),
-    Subsystem("monitors", record.collect_monitors, True),
+def _reading(readings: Readings) -> SnapshotReading:
+    return readings.snapshot
+
+
+def _fresh(readings: Readings) -> Snapshot | None:
+    return readings.snapshot.fresh
+
+
+def _journal(readings: Readings) -> JournalReading:
+    return readings.journal
+
+
+AnySubsystem = Subsystem[SnapshotReading] | Subsystem[Snapshot | None] | Subsystem[JournalReading]
+SUBSYSTEMS: Final[tuple[AnySubsystem, ...]] = (
+    Subsystem("snapshot", _reading, sidecar.collect_snapshot, reads_journal=False),
+    Subsystem("sidecar", _fresh, sidecar.collect_sidecar, reads_journal=False),
+    Subsystem("watchdog", _fresh, sidecar.collect_watchdog, reads_journal=False),
+    Subsystem("reservations", _fresh, sidecar.collect_reservations, reads_journal=False),
+    Subsystem("paths", _fresh, sidecar.collect_paths, reads_journal=False),
+    Subsystem("journal", _journal, record.collect_journal, reads_journal=True),
+    Subsystem("fences", _journal, record.collect_fences, reads_journal=True),
+    Subsystem("monitors", _journal, record.collect_monitors, reads_journal=True),
 )
 READING: Final = "read"
 """The collector that reads both files."""
@@ -43,13 +71,18 @@ class HalvmCollector(Collector):
         self._version = version
         self._python = python
         self._known = Known()
+        self._last: dict[str, _Collected] = {}
 
-    def describe(self) -> Iterator[Family]:
+    def describe(self) -> Iterator[ClientFamily]:
         """Nothing is read when the collector is registered."""
         return iter(())
 
-    def collect(self) -> Iterator[Family]:
-        """One scrape."""
+    def collect(self) -> Iterator[ClientFamily]:
+        """What prometheus-client calls: one scrape."""
+        return (family.of_client() for family in self.gather())
+
+    def gather(self) -> Iterator[Family]:
+        """One scrape. A family that is as it was in the last one is the same object."""
         began = self._clock()
         readings = self._read()
         own = Families()
@@ -57,15 +90,28 @@ class HalvmCollector(Collector):
         own.put(table.COLLECTOR_DURATION, self._clock() - began, READING)
         own.put(table.COLLECTOR_SUCCESS, not (readings.snapshot.failed or readings.journal.failed), READING)
         for subsystem in SUBSYSTEMS:
-            families = Families()
             began = self._clock()
-            try:
-                subsystem.collect(readings, families)
-                ready = list(families.ready(self._known))
-                failed = readings.journal.failed if subsystem.reads_journal else readings.snapshot.failed
-            except (ValueError, TypeError, ArithmeticError, LookupError):  # what was read is not what it should be
-                ready, failed = [], True
+            collected = self._last.get(subsystem.name)
+            if collected is None or collected.part is not subsystem.part(readings):  # else no file was read anew
+                collected = self._last[subsystem.name] = self._collected(subsystem, readings, collected)
+            failed = readings.journal.failed if subsystem.reads_journal else readings.snapshot.failed
             own.put(table.COLLECTOR_DURATION, self._clock() - began, subsystem.name)
-            own.put(table.COLLECTOR_SUCCESS, not failed, subsystem.name)
-            yield from ready
+            own.put(table.COLLECTOR_SUCCESS, collected.families is not None and not failed, subsystem.name)
+            yield from collected.ready
         yield from own.ready(self._known)
+
+    def _collected(self, subsystem: AnySubsystem, readings: Readings, before: "_Collected | None") -> "_Collected":
+        part = subsystem.part(readings)
+        try:
+            families = subsystem.collect(readings, before.families if before is not None else None)
+            return _Collected(part, families, list(families.ready(self._known)))
+        except (ValueError, TypeError, ArithmeticError, LookupError):  # what was read is not what it should be
+            return _Collected(part, None, [])
+
+
+class _Collected(NamedTuple):
+    """What a subsystem made of part. families: None if it failed."""
+
+    part: object
+    families: Families | None
+    ready: list[Family]

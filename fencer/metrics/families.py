@@ -1,14 +1,12 @@
-"""Rows of the table with values: what prometheus-client exposes."""
+"""Rows of the table with values, and what prometheus-client makes of them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Generic, NamedTuple, ParamSpec, TypeVar
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as ClientFamily
 
 from fencer.event import BUCKETS_S
 from fencer.metrics.table import Kind, Metric
@@ -16,56 +14,117 @@ from fencer.metrics.table import Kind, Metric
 LABEL_CHARACTERS: Final = 256
 _BOUNDS: Final = (*(str(float(bound)) for bound in BUCKETS_S), "+Inf")
 
+V = TypeVar("V", float, "Histogram")
+Of = ParamSpec("Of")
+Labels = tuple[str, ...]
+"""Values, in the order of the row."""
+
+
+class Histogram(NamedTuple):
+    """buckets: cumulative, one a bound of BUCKETS_S."""
+
+    buckets: tuple[int, ...]
+    events: int
+    sum_s: float
+
+
+class Family:
+    """A row and its series. Never changed once somebody has seen it: the same object says the same."""
+
+    def __init__(self, metric: Metric, series: Mapping[Labels, float | Histogram]) -> None:
+        self.metric = metric
+        self.series = series
+
+    def of_client(self, only: Iterable[Labels] | None = None) -> ClientFamily:
+        """As prometheus-client has it. only: some of its series."""
+        name, text, labels = self.metric.name, self.metric.help, self.metric.labels
+        series = self.series if only is None else {each: self.series[each] for each in only}
+        if self.metric.kind is Kind.HISTOGRAM:
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for each, value in series.items():
+                if isinstance(value, Histogram):
+                    counts = zip(_BOUNDS, (*value.buckets, value.events), strict=True)
+                    histogram.add_metric(each, [(bound, float(count)) for bound, count in counts], value.sum_s)
+            return histogram
+        made = (CounterMetricFamily if self.metric.kind is Kind.COUNTER else GaugeMetricFamily)(
+            name, text, labels=labels
+        )
+        for each, value in series.items():
+            if not isinstance(value, Histogram):
+                made.add_metric(each, value)
+        return made
+
 
 class Families:
-    """Collects values, each series once: a second value of one series replaces the first."""
+    """Collects values, each series once: a second value of one series replaces the first. All are floats, and none is
+    -0.0 (so ``+ 0.0``): values that are equal are worded alike."""
 
-    def __init__(self) -> None:
-        self._rows: dict[str, tuple[Metric, dict[tuple[str, ...], float]]] = {}
-        self._histograms: dict[str, tuple[Metric, dict[tuple[str, ...], tuple[Sequence[int], int, float]]]] = {}
+    def __init__(self, before: "Families | None" = None) -> None:
+        """before: of the last scrape, of which take takes what it took then."""
+        self._took_before = before._took if before is not None else {}
+        self._took: dict[tuple[object, ...], Families] = {}
+        self._rows: dict[str, _Row[float]] = {}
+        self._histograms: dict[str, _Row[Histogram]] = {}
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """labels: in the order of the row."""
-        _, series = self._rows.setdefault(metric.name, (metric, {}))
-        series[tuple(map(label_value, labels))] = float(value)
+        self._series(metric, _latter)[labels] = value + 0.0
+
+    def put_each(self, metric: Metric, series: Iterable[tuple[Labels, float]]) -> None:
+        """Many of one metric."""
+        into = self._series(metric, _latter)
+        for labels, value in series:
+            into[labels] = value + 0.0
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """Sums: for totals of several journal rows that one series shows."""
-        _, series = self._rows.setdefault(metric.name, (metric, {}))
-        key = tuple(map(label_value, labels))
-        series[key] = series.get(key, 0.0) + float(value)
+        series = self._series(metric, operator.add)
+        series[labels] = series.get(labels, 0.0) + value
 
     def most(self, metric: Metric, value: float, *labels: str) -> None:
         """Keeps the largest: for the latest of several times."""
-        _, series = self._rows.setdefault(metric.name, (metric, {}))
-        key = tuple(map(label_value, labels))
-        series[key] = max(series.get(key, value), float(value))
+        series = self._series(metric, max)
+        series[labels] = max(series.get(labels, value), value) + 0.0
 
     def add_histogram(self, metric: Metric, buckets: Sequence[int], events: int, sum_s: float, *labels: str) -> None:
         """buckets: cumulative, one a bound of BUCKETS_S."""
-        _, series = self._histograms.setdefault(metric.name, (metric, {}))
-        key = tuple(map(label_value, labels))
-        counts, before, total_s = series.get(key, ((0,) * len(BUCKETS_S), 0, 0.0))
-        series[key] = ([a + b for a, b in zip(counts, buckets, strict=True)], before + events, total_s + sum_s)
+        if len(buckets) != len(BUCKETS_S):
+            raise ValueError(f"{len(buckets)} buckets")
+        series = self._histograms.setdefault(metric.name, _Row(metric, _sum, {})).series
+        value = Histogram(tuple(buckets), events, sum_s + 0.0)
+        series[labels] = _sum(series[labels], value) if labels in series else value
+
+    def take(self, make: "Callable[Of, Families]", *of: Of.args, **named: Of.kwargs) -> None:
+        """All series that make makes of the rest, a pure function; they replace ours. Not made again if the last scrape
+        had the same."""
+        key = (make, *of, *named.items())
+        other = self._took_before.get(key) or make(*of, **named)
+        self._took[key] = other
+        for row in other._rows.values():
+            self._series(row.metric, row.merge).update(row.series)
+        for name, histograms in other._histograms.items():
+            self._histograms.setdefault(name, histograms._replace(series={})).series.update(histograms.series)
+
+    def _series(self, metric: Metric, merge: Callable[[float, float], float]) -> dict[Labels, float]:
+        row = self._rows.get(metric.name)
+        if row is None:
+            row = self._rows[metric.name] = _Row(metric, merge, {})
+        return row.series
 
     def ready(self, known: "Known") -> Iterator[Family]:
         """What is as it was in the last scrape is the same object as then: whoever encodes it need not do so again."""
-        for name, (metric, series) in self._rows.items():
-            if (family := known.same(name, series)) is None:
-                counter = metric.kind is Kind.COUNTER
-                made = (CounterMetricFamily if counter else GaugeMetricFamily)(name, metric.help, labels=metric.labels)
-                for labels, value in series.items():
-                    made.add_metric(labels, value)
-                family = known.keep(name, series, made)
-            yield family
-        for name, (metric, histograms) in self._histograms.items():
-            if (family := known.same(name, histograms)) is None:
-                histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
-                for labels, (counts, events, sum_s) in histograms.items():
-                    buckets = [(bound, float(count)) for bound, count in zip(_BOUNDS, (*counts, events), strict=True)]
-                    histogram.add_metric(labels, buckets, sum_value=sum_s)
-                family = known.keep(name, histograms, histogram)
-            yield family
+        for row in self._rows.values():
+            yield known.family(row)
+        for histograms in self._histograms.values():
+            yield known.family(histograms)
+
+
+class _Row(NamedTuple, Generic[V]):
+    """merge: what two values of one series are."""
+
+    metric: Metric
+    merge: Callable[[V, V], V]
+    series: dict[Labels, V]
 
 
 class Known:
@@ -74,14 +133,34 @@ class Known:
     def __init__(self) -> None:
         self._families: dict[str, tuple[object, Family]] = {}
 
-    def same(self, name: str, series: object) -> Family | None:
-        """The family of the last scrape, if it had these series."""
-        before = self._families.get(name)
-        return before[1] if before is not None and before[0] == series else None
-
-    def keep(self, name: str, series: object, family: Family) -> Family:
-        self._families[name] = (series, family)
+    def family(self, row: _Row[V]) -> Family:
+        """The family of the last scrape, if it had these series; else a new one."""
+        before, family = self._families.get(row.metric.name, (None, None))
+        if family is None or before != row.series:
+            family = Family(row.metric, _shown(row))
+            self._families[row.metric.name] = (row.series, family)
         return family
+
+
+def _latter(_: float, value: float) -> float:
+    return value
+
+
+def _sum(one: Histogram, other: Histogram) -> Histogram:
+    counts = tuple(map(operator.add, one.buckets, other.buckets))
+    return Histogram(counts, one.events + other.events, one.sum_s + other.sum_s)
+
+
+def _shown(row: _Row[V]) -> dict[Labels, V]:
+    """With labels as label_value shows them. All are looked at together, since hardly ever one needs a change."""
+    every = list(itertools.chain.from_iterable(row.series))
+    if "".join(every).isprintable() and max(map(len, every), default=0) <= LABEL_CHARACTERS:
+        return row.series
+    shown: dict[Labels, V] = {}
+    for labels, value in row.series.items():
+        key = tuple(map(label_value, labels))
+        shown[key] = row.merge(shown[key], value) if key in shown else value
+    return shown
 
 
 def label_value(text: str) -> str:

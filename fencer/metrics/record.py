@@ -8,39 +8,45 @@ from fencer.event import Event, EventKind, Outcome, StepName, Total
 from fencer.metrics import table
 from fencer.metrics.families import Families
 from fencer.metrics.sidecar import state_set
-from fencer.readings import JournalStatus, Readings
+from fencer.readings import JournalReading, JournalStatus
 
 TARGETS_MOST: Final = 64
 OTHER: Final = "(other)"
 
 
-def collect_journal(readings: Readings, out: Families) -> None:
+def collect_journal(journal: JournalReading, out: Families) -> None:
     """Whether it can be read, and everything in it by kind."""
-    state_set(out, table.JOURNAL_STATUS, JournalStatus, readings.journal.status)
-    for target, total in _bounded(readings.journal.totals):
+    state_set(out, table.JOURNAL_STATUS, JournalStatus, journal.status)
+    for target, total in _bounded(journal.totals):
         out.add(table.EVENTS, total.events, total.kind, target, total.outcome)
         out.most(table.LAST_EVENT, total.last_unix_s, total.kind, target, total.outcome)
 
 
-def collect_fences(readings: Readings, out: Families) -> None:
+def collect_fences(journal: JournalReading, out: Families) -> None:
     """Fences of other nodes by this one."""
-    for target, total in _bounded(readings.journal.totals):
-        if total.kind is not EventKind.FENCE:
-            continue
+    fences = tuple((target, total) for target, total in _bounded(journal.totals) if total.kind is EventKind.FENCE)
+    out.take(_fences, fences)
+    for steps in journal.steps:
+        out.add_histogram(table.STEP_DURATION, steps.buckets, steps.steps, steps.sum_s, steps.kind, steps.name)
+
+
+def _fences(totals: tuple[tuple[str, Total], ...]) -> Families:
+    """Apart, since most events are none."""
+    out = Families()
+    for target, total in totals:
         labels = (target, total.action, total.outcome, total.proof)
         out.add(table.FENCES, total.events, *labels)
         out.add_histogram(table.FENCE_DURATION, total.buckets, total.events, total.sum_s, *labels)
         out.most(table.LAST_FENCE, total.last_unix_s, target)
         if total.outcome is Outcome.SUCCESS:
             out.most(table.LAST_FENCE_SUCCESS, total.last_unix_s, target)
-    for steps in readings.journal.steps:
-        out.add_histogram(table.STEP_DURATION, steps.buckets, steps.steps, steps.sum_s, steps.kind, steps.name)
+    return out
 
 
-def collect_monitors(readings: Readings, out: Families) -> None:
+def collect_monitors(journal: JournalReading, out: Families) -> None:
     """Whether a fence would have worked when that was last tried."""
     latest: dict[str, Total] = {}
-    for target, total in _bounded(readings.journal.totals):
+    for target, total in _bounded(journal.totals):
         if total.kind is not EventKind.MONITOR:
             continue
         out.add(table.MONITORS, total.events, target, total.outcome)
@@ -51,7 +57,7 @@ def collect_monitors(readings: Readings, out: Families) -> None:
             latest[target] = total
     for target, total in latest.items():
         out.put(table.MONITOR_SUCCESS, total.outcome is Outcome.SUCCESS, target)
-    for event in readings.journal.monitors:
+    for event in journal.monitors:
         reachable = bmc_reachable(event)
         if reachable is not None:
             out.put(table.BMC_REACHABLE, reachable, event.target)

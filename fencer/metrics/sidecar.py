@@ -1,4 +1,5 @@
-"""Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function."""
+"""Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function; all but
+the first, of the snapshot while it is fresh."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,17 +7,16 @@ from typing import Final
 from fencer.metrics import table
 from fencer.metrics.families import Families
 from fencer.metrics.table import Metric
-from fencer.readings import Readings, SnapshotStatus, readable_now, unix_s
+from fencer.readings import SnapshotReading, SnapshotStatus, readable_now, unix_s
 from fencer.watchdog.sightings import Standing
-from fencer.watchdog.snapshot import LunSnapshot, PolicyState, Snapshot
+from fencer.watchdog.snapshot import KeySnapshot, NodeSnapshot, PolicyState, Snapshot
 
 UNKNOWN_KEYS_MOST: Final = 32
 _STANDINGS: Final = tuple(standing.value for standing in Standing)
 
 
-def collect_snapshot(readings: Readings, out: Families) -> None:
+def collect_snapshot(reading: SnapshotReading, out: Families) -> None:
     """Whether there is one, and how old it is. Remains when all else vanishes."""
-    reading = readings.snapshot
     state_set(out, table.SNAPSHOT_STATUS, SnapshotStatus, reading.status)
     if reading.snapshot is not None and reading.age_s is not None:
         out.put(table.SNAPSHOT_AGE, reading.age_s)
@@ -24,9 +24,9 @@ def collect_snapshot(readings: Readings, out: Families) -> None:
         out.put(table.SNAPSHOT_INTERVAL, reading.snapshot.interval_s)
 
 
-def collect_sidecar(readings: Readings, out: Families) -> None:
+def collect_sidecar(snapshot: Snapshot | None, out: Families) -> None:
     """The policy and its terms."""
-    if (snapshot := readings.snapshot.fresh) is None:
+    if snapshot is None:
         return
     out.put(table.SIDECAR_INFO, 1, snapshot.node, snapshot.key, snapshot.version)
     state_set(out, table.SIDECAR_STATE, PolicyState, snapshot.state)
@@ -53,9 +53,9 @@ def grace_remaining_s(snapshot: Snapshot) -> float:
     return 0.0 if snapshot.state is PolicyState.SELF_FENCE else snapshot.grace_s
 
 
-def collect_watchdog(readings: Readings, out: Families) -> None:
+def collect_watchdog(snapshot: Snapshot | None, out: Families) -> None:
     """The hardware that resets this node, and how well it was fed."""
-    if (snapshot := readings.snapshot.fresh) is None:
+    if snapshot is None:
         return
     watchdog = snapshot.watchdog
     out.put(table.WATCHDOG_INFO, 1, watchdog.device, watchdog.identity)
@@ -70,9 +70,9 @@ def collect_watchdog(readings: Readings, out: Families) -> None:
     out.put(table.WATCHDOG_LATE, watchdog.late_keepalives)
 
 
-def collect_reservations(readings: Readings, out: Families) -> None:
+def collect_reservations(snapshot: Snapshot | None, out: Families) -> None:
     """What the LUNs say of keys and reservations, where they said it lately."""
-    if (snapshot := readings.snapshot.fresh) is None:
+    if snapshot is None:
         return
     for lun in snapshot.luns:
         readable = readable_now(lun, snapshot)
@@ -80,41 +80,62 @@ def collect_reservations(readings: Readings, out: Families) -> None:
         out.put(table.LUN_READABLE, readable, lun.wwid)
         if lun.read_monotonic_s > 0:
             out.put(table.LUN_READ_TIME, unix_s(snapshot, lun.read_monotonic_s), lun.wwid)
-        standing = lun.standing if readable and lun.standing in _STANDINGS else Standing.UNKNOWN
-        state_set(out, table.LUN_STANDING, _STANDINGS, standing, lun.wwid)
         if readable:
-            _registrations(lun, snapshot, out)
+            standing, nodes = lun.standing, snapshot.nodes
+            out.take(_read, lun.wwid, standing, lun.generation, lun.keys, lun.holder, lun.type, nodes)
+        else:
+            out.take(_unread, lun.wwid)
 
 
-def _registrations(lun: LunSnapshot, snapshot: Snapshot, out: Families) -> None:
-    out.put(table.LUN_GENERATION, lun.generation, lun.wwid)
-    names = {node.key: node.name for node in snapshot.nodes}
-    for node in snapshot.nodes:
-        out.put(table.LUN_REGISTRATIONS, 0, lun.wwid, node.key, node.name)
-    unknown = [key for key in lun.keys if key.key not in names]
-    for key in (*(key for key in lun.keys if key.key in names), *unknown[:UNKNOWN_KEYS_MOST]):
-        out.put(table.LUN_REGISTRATIONS, key.nexuses, lun.wwid, key.key, names.get(key.key, ""))
-    out.put(table.LUN_UNKNOWN_KEYS, len(unknown), lun.wwid)
-    out.put(table.LUN_RESERVED, bool(lun.type), lun.wwid)
-    if lun.type:
-        out.put(table.LUN_RESERVATION_INFO, 1, lun.wwid, lun.holder, names.get(lun.holder, ""), lun.type)
+def _read(
+    wwid: str,
+    standing: str,
+    generation: int,
+    keys: tuple[KeySnapshot, ...],
+    holder: str,
+    kind: str,
+    nodes: tuple[NodeSnapshot, ...],
+) -> Families:
+    """Apart, since it is most of what a large cluster shows, and hardly ever changes."""
+    out = Families()
+    state_set(out, table.LUN_STANDING, _STANDINGS, standing if standing in _STANDINGS else Standing.UNKNOWN, wwid)
+    out.put(table.LUN_GENERATION, generation, wwid)
+    names = {node.key: node.name for node in nodes}
+    for node in nodes:
+        out.put(table.LUN_REGISTRATIONS, 0, wwid, node.key, node.name)
+    unknown = [key for key in keys if key.key not in names]
+    for key in (*(key for key in keys if key.key in names), *unknown[:UNKNOWN_KEYS_MOST]):
+        out.put(table.LUN_REGISTRATIONS, key.nexuses, wwid, key.key, names.get(key.key, ""))
+    out.put(table.LUN_UNKNOWN_KEYS, len(unknown), wwid)
+    out.put(table.LUN_RESERVED, bool(kind), wwid)
+    if kind:
+        out.put(table.LUN_RESERVATION_INFO, 1, wwid, holder, names.get(holder, ""), kind)
+    return out
 
 
-def collect_paths(readings: Readings, out: Families) -> None:
+def _unread(wwid: str) -> Families:
+    out = Families()
+    state_set(out, table.LUN_STANDING, _STANDINGS, Standing.UNKNOWN, wwid)
+    return out
+
+
+def collect_paths(snapshot: Snapshot | None, out: Families) -> None:
     """Every path of every LUN."""
-    if (snapshot := readings.snapshot.fresh) is None:
+    if snapshot is None:
         return
     for lun in snapshot.luns:
         out.put(table.LUN_PATHS, len(lun.paths), lun.wwid)
         out.put(table.LUN_PATHS_UP, sum(path.up for path in lun.paths), lun.wwid)
         out.put(table.LUN_PATHS_USABLE, sum(path.up and path.registered for path in lun.paths), lun.wwid)
-        for path in lun.paths:
-            labels = (lun.wwid, path.name, path.address)
-            out.put(table.PATH_UP, path.up, *labels)
-            out.put(table.PATH_REGISTERED, path.registered, *labels)
-            if path.probed_monotonic_s > 0:
-                out.put(table.PATH_PROBE_TIME, unix_s(snapshot, path.probed_monotonic_s), *labels)
-                out.put(table.PATH_PROBE_DURATION, path.probe_took_s, *labels)
+    paths = [((lun.wwid, path.name, path.address), path) for lun in snapshot.luns for path in lun.paths]
+    probed = [(labels, path) for labels, path in paths if path.probed_monotonic_s > 0]
+    if paths:
+        out.put_each(table.PATH_UP, ((labels, path.up) for labels, path in paths))
+        out.put_each(table.PATH_REGISTERED, ((labels, path.registered) for labels, path in paths))
+    if probed:
+        times = ((labels, unix_s(snapshot, path.probed_monotonic_s)) for labels, path in probed)
+        out.put_each(table.PATH_PROBE_TIME, times)
+        out.put_each(table.PATH_PROBE_DURATION, ((labels, path.probe_took_s) for labels, path in probed))
 
 
 def state_set(out: Families, metric: Metric, states: Iterable[str], present: str, *labels: str) -> None:

@@ -7,17 +7,12 @@ import subprocess
 import time
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
-from fencer.exporter.answers import REUSE_S, Answers
-from fencer.exporter.web_config import WebConfig
-from fencer.metrics.collector import HalvmCollector
+from fencer.exporter.answers import REUSE_S
 from fencer.status_page.page import CONTENT_SECURITY_POLICY
 from tests import scenes
 from tests.exporter.rig import Exporter, run, until
 from tests.metrics.promtool import promtool
-from tests.metrics.test_golden import registry
 
 
 @pytest.mark.peer
@@ -49,19 +44,6 @@ def test_openmetrics_gzip_and_head(healthy):
         status, headers, body = exporter.get("/metrics", method="HEAD")
         assert (status, body) == (200, b"")
         assert int(headers["Content-Length"]) > 1000
-
-
-@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
-def test_encoding_only_what_changed_is_encoding_all(accept):
-    """Scene after scene through one exporter: each answer is what prometheus-client makes of the whole registry."""
-    scene = [scenes.healthy()]
-    made = CollectorRegistry(auto_describe=False)
-    made.register(HalvmCollector(lambda: scene[0], lambda: 0.0, "0.1.0", "3.11.2"))
-    answers = Answers(made, lambda: scene[0], "0", WebConfig(None, print), print)
-    encode, content_type = choose_encoder(accept)
-    for name in ("healthy", "healthy", "degraded", "fenced", "nothing", "fenced", "healthy"):
-        scene[0] = scenes.SCENES[name]()
-        assert answers._encode(encode, content_type) == encode(registry(scene[0]))
 
 
 def test_every_path_has_its_answer(healthy):
