@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fencer.event import Event, EventKind
+from fencer.event import Event, EventKind, Total
 from fencer.journal import Journal, JournalError, Position
 from fencer.journal import Snapshot as JournalSnapshot
+from fencer.journal.reading import TotalRow
 from fencer.readings import (
     JournalReading,
     JournalStatus,
@@ -149,6 +150,16 @@ def _settled(mark: _Mark, now: Now) -> bool:
     return now.unix_s * 1e9 - mark.mtime_ns > SETTLED_NS
 
 
+class _Looked(NamedTuple):
+    """What was found, and at which position; last: the event there, by which the journal is known again."""
+
+    position: Position
+    last: Event | None
+    reading: JournalReading
+    totals: dict[TotalRow, Total]
+    monitors: dict[str, Event]
+
+
 class _JournalFile:
     """Reads what was appended since; all of it only once, or when the journal is another one."""
 
@@ -156,54 +167,38 @@ class _JournalFile:
         self._path = path
         self._journal = Journal(str(path), busy_s=_JOURNAL_BUSY_S, patience_s=_JOURNAL_PATIENCE_S)
         self._marks: tuple[_Mark | None, _Mark | None] | None = None
-        self._position: Position | None = None
-        self._reading: JournalReading | None = None
-        self._monitors: dict[str, Event] = {}
+        self._looked: _Looked | None = None
 
     def read(self, now: Now) -> JournalReading:
         try:
             marks = (_mark(str(self._path)), _mark(f"{self._path}-wal"))
             if marks[0] is None:
-                self._forget()
+                self._looked = None
                 return JournalReading(JournalStatus.MISSING, problem=f"{self._path}: there is none yet")
-            if self._reading is None or marks != self._marks or not all(m is None or _settled(m, now) for m in marks):
-                self._reading = self._refreshed()
+            if self._looked is None or marks != self._marks or not all(m is None or _settled(m, now) for m in marks):
+                self._looked = self._journal.ask(self._look)
                 self._marks = marks
         except (JournalError, OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            self._forget()
+            self._looked = None
             newer = "written by a newer" in str(error)
             status = JournalStatus.UNKNOWN_SCHEMA if newer else JournalStatus.UNREADABLE
             return JournalReading(status, problem=str(error))
-        return self._reading
+        return self._looked.reading
 
-    def _forget(self) -> None:
-        self._reading = None
-        self._position = None
-        self._monitors = {}
-
-    def _refreshed(self) -> JournalReading:
-        reading, self._position, self._monitors = self._journal.ask(self._look)
-        return reading
-
-    def _look(self, journal: JournalSnapshot) -> tuple[JournalReading, Position | None, dict[str, Event]]:
+    def _look(self, journal: JournalSnapshot) -> _Looked:
         """May be asked again: it changes nothing here."""
         position = journal.position()
-        if self._reading is not None and position == self._position:
-            return self._reading, self._position, self._monitors
-        totals = journal.totals()
-        known = self._position is not None and self._position.journal == position.journal
-        monitored = {total.target for total in totals if total.kind is EventKind.MONITOR}
-        monitors = {target: event for target, event in self._monitors.items() if known and target in monitored}
-        if known and self._position is not None:
-            new = journal.page(
-                limit=len(monitored) * 8 + 64, after_id=self._position.last_id, kinds=(EventKind.MONITOR,)
-            )
-            monitors |= {event.target: event for _, event in reversed(new)}
-        for target in monitored - monitors.keys():
-            latest = journal.page(limit=1, target=target, kinds=(EventKind.MONITOR,))
-            monitors |= {event.target: event for _, event in latest}
-        story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
+        before = self._looked if self._looked is not None and _continues(journal, position, self._looked) else None
+        if before is not None and position == before.position:
+            return before
+        rows = journal.totals_by_row() if before is None else journal.totals_by_row(before.totals)
+        totals = tuple(rows.values())
+        monitors = _monitors(journal, totals, before)
         told = sum(total.events for total in totals if total.kind in STORY)
+        if before is not None and told == before.reading.told:
+            story = before.reading.story  # each event is counted as it is written
+        else:
+            story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
         reading = JournalReading(
             JournalStatus.READABLE,
             totals=totals,
@@ -212,7 +207,28 @@ class _JournalFile:
             told=told,
             monitors=tuple(monitors[target] for target in sorted(monitors)),
         )
-        return reading, position, monitors
+        return _Looked(position, journal.event(position.last_id), reading, rows, monitors)
+
+
+def _monitors(journal: JournalSnapshot, totals: tuple[Total, ...], before: _Looked | None) -> dict[str, Event]:
+    """The latest of each target that was ever monitored; of one whose monitors were all dropped, what was seen last."""
+    targets = {total.target for total in totals if total.kind is EventKind.MONITOR}
+    if before is not None:
+        seen = {target: event for target, event in before.monitors.items() if target in targets}
+        return seen | {event.target: event for event in journal.latest(EventKind.MONITOR, before.position.last_id)}
+    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(EventKind.MONITOR,))  # mostly, all are among these
+    found = {event.target: event for _, event in reversed(recent) if event.target in targets}
+    return found if len(found) == len(targets) else {e.target: e for e in journal.latest(EventKind.MONITOR)}
+
+
+def _continues(journal: JournalSnapshot, position: Position, before: _Looked) -> bool:
+    """Whether the journal is the one that was read before, with nothing but new events: not one moved in its place, nor
+    an older copy of it put back."""
+    return (
+        position.journal == before.position.journal
+        and position.last_id >= before.position.last_id
+        and journal.event(before.position.last_id) == before.last
+    )
 
 
 def _mark(path: str) -> _Mark | None:

@@ -2,11 +2,16 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from fencer.event import Event, EventKind, Outcome, Step, StepName, StepTotal, Total
-from fencer.light_typing import NamedTuple
+from fencer.light_typing import Final, NamedTuple
 from fencer.model import Proof
+
+TotalRow = tuple[str, str, str, str, str, int, float, str, float]
+"""As it stands in the table."""
+NONE_KNOWN: Final[Mapping[TotalRow, Total]] = MappingProxyType({})
 
 
 class Position(NamedTuple):
@@ -32,33 +37,36 @@ class Snapshot:
 
     def totals(self) -> tuple[Total, ...]:
         """Everything ever counted."""
-        return tuple(
-            Total(
-                EventKind(kind),
-                target,
-                action,
-                Outcome(outcome),
-                proof,
-                events,
-                sum_s,
-                tuple(json.loads(buckets)),
-                last,
-            )
-            for kind, target, action, outcome, proof, events, sum_s, buckets, last in self._db.execute(
-                "SELECT kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s FROM totals"
-            )
+        return tuple(self.totals_by_row().values())
+
+    def totals_by_row(self, known: Mapping[TotalRow, Total] = NONE_KNOWN) -> dict[TotalRow, Total]:
+        """As totals. known: of an earlier reading, whose rows need not be parsed again; few are new each time."""
+        rows: Iterable[TotalRow] = self._db.execute(
+            "SELECT kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s FROM totals"
         )
+        return {row: known.get(row) or _total(row) for row in rows}
 
     def step_totals(self) -> tuple[StepTotal, ...]:
         """Every step ever counted; none where nobody has written since schema 1."""
         if self._version < 2:
             return ()
-        return tuple(
-            StepTotal(EventKind(kind), StepName(name), steps, sum_s, tuple(json.loads(buckets)))
-            for kind, name, steps, sum_s, buckets in self._db.execute(
-                "SELECT kind, name, steps, sum_s, buckets FROM step_totals"
-            )
+        return tuple(map(_step_total, self._db.execute("SELECT kind, name, steps, sum_s, buckets FROM step_totals")))
+
+    def latest(self, kind: EventKind, after_id: int = 0) -> tuple[Event, ...]:
+        """The latest event after that id of each target that has a total of the kind. One pass: a target whose events
+        have been dropped costs nothing."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE id IN ("  # noqa: S608 - words of ours only
+            "SELECT max(id) FROM events WHERE kind = ?1 AND id > ?2 "
+            "AND target IN (SELECT target FROM totals WHERE kind = ?1) GROUP BY target) ORDER BY id",
+            (kind.value, after_id),
         )
+        return tuple(_event(row[1:]) for row in rows)
+
+    def event(self, event_id: int) -> Event | None:
+        """None: there never was one, or it has been dropped."""
+        row = self._db.execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()  # noqa: S608
+        return _event(row[1:]) if row is not None else None
 
     def since(self, position: Position | None, limit: int = 1000) -> tuple[Event, ...]:
         """What was appended after position, oldest first; where that is more than limit, the latest of it."""
@@ -97,13 +105,24 @@ class Snapshot:
             values += wanted
         order = "DESC" if newest_first else "ASC"
         rows = self._db.execute(
-            "SELECT id, at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps "  # noqa: S608 - words of ours only
-            f"FROM events WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",
+            f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - words of ours only
             (*values, limit),
         )
         return [(row[0], _event(row[1:])) for row in rows]
 
 
+def _total(row: TotalRow) -> Total:
+    kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s = row
+    counts = tuple(json.loads(buckets))
+    return Total(EventKind(kind), target, action, Outcome(outcome), proof, events, sum_s, counts, last_unix_s)
+
+
+def _step_total(row: tuple[str, str, int, float, str]) -> StepTotal:
+    kind, name, steps, sum_s, buckets = row
+    return StepTotal(EventKind(kind), StepName(name), steps, sum_s, tuple(json.loads(buckets)))
+
+
+_COLUMNS: Final = "id, at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps"
 _Row = tuple[float, float, str, str, str, str, str, str, str, int, str, str]
 
 
