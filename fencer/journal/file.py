@@ -279,8 +279,9 @@ class Journal:
     def _settled_mark(self) -> _Mark:
         """A file changed this very moment may change again without its time showing it."""
         mark = self._mark()
-        if 0 <= time.time_ns() - mark[2] < _TICK_NS:
-            time.sleep(_TICK_NS / 1e9)
+        age_ns = time.time_ns() - mark[2]
+        if 0 <= age_ns < _TICK_NS:
+            time.sleep((_TICK_NS - age_ns) / 1e9)
             mark = self._mark()
         return mark
 
