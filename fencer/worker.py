@@ -21,7 +21,8 @@ from collections.abc import Callable
 from fencer.errors import FenceError, UsageError
 from fencer.light_typing import NamedTuple
 
-MESSAGE_BYTES = 64 * 1024
+MESSAGE_BYTES = 128 * 1024
+"""Of one message at most; a socket takes 208 KiB by default."""
 
 
 class Crashed(NamedTuple):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fencer.cli.storage_job import telling
 from fencer.fence import PowerOrder, Seen
 from fencer.model import (
     Action,
@@ -51,6 +52,18 @@ def test_power_and_storage_together() -> None:
     assert played.verdict.text == "Success: Powered OFF"
     assert set(played.verdict.proofs) == {Proof.POWER, Proof.STORAGE}
     assert not played.late
+
+
+def test_hundreds_of_luns_that_fail_at_length_are_all_told() -> None:
+    failed = [LunFailed(f"lun{number}", "dead path; " * 600) for number in range(300)]
+
+    def job(channel: Channel) -> None:
+        channel.receive()
+        telling(channel)(*failed, StorageDone(300))
+
+    played = play(None, job, policy=ProofPolicy.STORAGE, arbitration=ArbitrationMode.OFF)
+    assert [what for what in played.seen if isinstance(what, LunFailed)] == failed
+    assert not played.verdict.success
 
 
 def test_power_alone_is_not_gated() -> None:

@@ -9,6 +9,19 @@ from fencer.storage.goal import StorageGoal
 from fencer.storage.procedure import Opened
 from fencer.worker import Channel
 
+TOLD_TOGETHER = 16
+"""Observations a message: so few fit into one (worker.MESSAGE_BYTES) even if each names dozens of dead paths."""
+
+
+def telling(channel: Channel) -> procedure.Emit:
+    """What tells the parent."""
+
+    def emit(*what: Observation) -> None:
+        for start in range(0, len(what), TOLD_TOGETHER):
+            channel.send(Seen(what[start : start + TOLD_TOGETHER]))
+
+    return emit
+
 
 def storage_job(channel: Channel) -> None:
     """Waits for its order, so that loading all this overlaps with the parent's reading of options."""
@@ -17,10 +30,7 @@ def storage_job(channel: Channel) -> None:
         return
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     opened = open_luns(order.settings, order.deadline, only_looks=only_looks)
-
-    def emit(*what: Observation) -> None:
-        channel.send(Seen(what))
-
+    emit = telling(channel)
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
     _pursue(order, opened, emit)
     for lun in opened.luns:

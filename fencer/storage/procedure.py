@@ -25,8 +25,6 @@ from fencer.storage.reservations import LogicalUnit
 LINGER_S = 0.05
 """How long a LUN's end waits for those of others, to be told in one message; the last one waits for nobody."""
 
-TOLD_TOGETHER = 32
-
 
 class Emit(Protocol):
     """Tells the parent what was observed, several observations at a time."""
@@ -228,7 +226,7 @@ def _side_by_side(luns: Sequence[LogicalUnit], work: Work, emit: Emit) -> None:
         together = list(ends.get())
         missing -= 1
         until = time.monotonic() + LINGER_S
-        while missing and len(together) < TOLD_TOGETHER and (left_s := until - time.monotonic()) > 0:
+        while missing and (left_s := until - time.monotonic()) > 0:
             try:
                 together += ends.get(timeout=left_s)
             except Empty:
