@@ -115,6 +115,7 @@ def test_a_silent_bmc_leaves_its_node_alone(cluster: Cluster) -> None:
     assert cluster.is_powered(B)
 
 
+@pytest.mark.long  # each fence at level 3 cuts power, too, and boots again
 def test_chassis_power_is_real(cluster: Cluster) -> None:
     cluster.ipmitool(B, "chassis", "power", "off")
     cluster.wait_powered(B, on=False)
@@ -134,7 +135,7 @@ def test_interrupted(guest, cluster):
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("guest", "cluster")  # where these are skipped, so is this
 def test_nothing_is_left_of_an_interrupted_run(ending: signal.Signals, tmp_path: Path) -> None:
     module = tmp_path / "test_interrupted.py"
