@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from prometheus_client.metrics_core import Metric as ClientFamily
-from prometheus_client.registry import Collector
-
 from fencer.metrics import record, sidecar, table
 from fencer.metrics.families import Families, Family, Known
 from fencer.readings import JournalReading, Readings, SnapshotReading, Source
@@ -62,7 +59,7 @@ READING: Final = "read"
 """The collector that reads both files."""
 
 
-class HalvmCollector(Collector):
+class HalvmCollector:
     """Everything of this node. clock: for durations only."""
 
     def __init__(self, read: Source, clock: Callable[[], float], version: str, python: str) -> None:
@@ -72,14 +69,6 @@ class HalvmCollector(Collector):
         self._python = python
         self._known = Known()
         self._last: dict[str, _Collected] = {}
-
-    def describe(self) -> Iterator[ClientFamily]:
-        """Nothing is read when the collector is registered."""
-        return iter(())
-
-    def collect(self) -> Iterator[ClientFamily]:
-        """What prometheus-client calls: one scrape."""
-        return (family.of_client() for family in self.gather())
 
     def gather(self) -> Iterator[Family]:
         """One scrape. A family that is as it was in the last one is the same object."""

@@ -203,7 +203,7 @@ def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
         return work(lun)
     except StorageError as error:
         return (LunFailed(lun.name, str(error)),)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - a failure of this LUN, so never a proof
         return (LunFailed(lun.name, f"{lun.name}: unexpected {type(error).__name__}: {error}"),)
 
 

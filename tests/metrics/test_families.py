@@ -10,7 +10,7 @@ from fencer.metrics.collector import HalvmCollector
 from fencer.metrics.families import LABEL_CHARACTERS, Families, Histogram, Known
 from fencer.watchdog.snapshot import KeySnapshot, NodeSnapshot
 from tests import scenes
-from tests.metrics.test_golden import exposition, generate_latest, registry
+from tests.metrics.test_golden import exposition, generate_latest, registered
 
 LONG = "x" * LABEL_CHARACTERS
 COUNTS = tuple(range(11))
@@ -131,16 +131,10 @@ def test_what_was_kept_is_never_shown_for_what_is():
     for changed in changes():
         for snapshot in (changed, scenes.snapshot()):
             readings[0] = scenes.readings(snapshot, scenes.fenced().journal)
-            kept = sorted(generate_latest(Kept(collector)).decode().splitlines())
+            kept = sorted(generate_latest(registered(collector)).decode().splitlines())
             assert kept == sorted(exposition(readings[0]).splitlines())
             seen.add(tuple(kept))
     assert len(seen) == len(list(changes())), "each but the order of the LUNs is seen, and what was before"
-
-
-def Kept(collector):  # noqa: N802 - a registry
-    made = registry(scenes.nothing())
-    made.collect = collector.collect
-    return made
 
 
 def test_a_fence_is_seen_among_what_was_kept():
@@ -148,5 +142,5 @@ def test_a_fence_is_seen_among_what_was_kept():
     collector = HalvmCollector(lambda: readings[0], lambda: 0.0, "0.1.0", "3.11.2")
     for events in ((scenes.fence(),), (scenes.fence(), scenes.monitor()), (scenes.fence(), scenes.fence(60))):
         readings[0] = scenes.readings(scenes.snapshot(), scenes.journal(*events))
-        kept = generate_latest(Kept(collector)).decode()
+        kept = generate_latest(registered(collector)).decode()
         assert kept == exposition(readings[0])
