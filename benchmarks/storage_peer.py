@@ -1,13 +1,18 @@
 """`off` by storage alone, beside fence_scsi, as whole processes on the same LUNs of a real LIO target.
 
-    python -m benchmarks.storage_peer [--runs 5] [--luns 1 8 64] [--markdown]
+    python -m benchmarks.storage_peer [--runs 5] [--luns 1 8 64] [--counted] [--markdown]
 
 In one throwaway guest of the VM lab (level 2, `make lab`) the two programs take turns. Before each turn both nodes are
-registered on every LUN and the caller holds the reservation. One turn measures the time until the program has ended
-with success. In another the victim meanwhile writes by O_DIRECT to the last LUN, every 20 ms (more would take the one
-emulated CPU from the programs), and what is measured is the time until its first refused write. The bare sequence is
-the product's own commands on open descriptors, one LUN after the other, in a process that is running already: PREEMPT
-AND ABORT, READ KEYS, READ RESERVATION. `python` is the interpreter of either program starting and ending.
+registered on every LUN, the caller holds the reservation, and nobody of the turn before is left at work: fence_halvm's
+journal is written by a child that outlives it for a moment. One turn measures the time until the program has ended with
+success. In another the victim meanwhile writes by O_DIRECT to the last LUN, every 20 ms (more would take the one
+emulated CPU from the programs), and what is measured is the time until its first refused write. `active` is fence_halvm
+again, where the volume group is active on the caller, which therefore waits for nobody's rank. The bare sequence is the
+product's own commands on open descriptors, one LUN after the other, in a process that is running already: PREEMPT AND
+ABORT, READ KEYS, READ RESERVATION. `python` is the interpreter of either program starting and ending.
+
+--counted: in a guest whose clock counts instructions, a nanosecond each. What it takes the emulator to translate them
+is not in it, nor how busy its host is: the figures hardly vary, and are nearer to a real processor's proportions.
 """
 
 import argparse
@@ -50,6 +55,15 @@ class _Victim(threading.Thread):
             self.refused_at = time.monotonic()
         finally:
             os.close(self._disk)
+
+
+def _wait_until_alone() -> None:
+    """Until neither program nor a child of theirs is left."""
+    until = time.monotonic() + 30
+    while subprocess.run(["pgrep", "-x", "fence_.*"], stdout=subprocess.DEVNULL).returncode == 0:
+        if time.monotonic() > until:
+            raise RuntimeError("a program of the turn before is still at work")
+        time.sleep(0.05)
 
 
 def guest_main() -> int:
@@ -96,23 +110,30 @@ def guest_main() -> int:
         if done.returncode:
             raise RuntimeError(f"{command}: exit {done.returncode}: {done.stdout}{done.stderr}")
 
+    race.write_peer_files(caller, disks[caller], "/run/cluster")
+    ours = race.agent_command(caller, victim, disks[caller])
+    theirs = race.peer_command(victim, disks[caller])
     contestants = {
-        "fence_halvm": lambda: program(race.agent_command(caller, victim, disks[caller])),
-        "fence_scsi": lambda: program(race.peer_command(caller, victim, disks[caller])),
-        "bare": bare,
+        "fence_halvm": (None, lambda: program(ours)),
+        "active": (disks[caller][0], lambda: program(ours)),
+        "fence_scsi": (None, lambda: program(theirs)),
+        "bare": (None, bare),
     }
     for _ in range(runs):
-        for name, work in contestants.items():
+        for name, (active, work) in contestants.items():
             prepare()
-            began = time.monotonic()
-            work()
-            took_s = time.monotonic() - began
-            prepare()
-            writing = _Victim(disks[victim][-1])
-            writing.start()
-            began = time.monotonic()
-            work()
-            writing.join(30)
+            with race.active_on(active):
+                _wait_until_alone()
+                began = time.monotonic()
+                work()
+                took_s = time.monotonic() - began
+                prepare()
+                _wait_until_alone()
+                writing = _Victim(disks[victim][-1])
+                writing.start()
+                began = time.monotonic()
+                work()
+                writing.join(30)
             if not isolated() or writing.refused_at is None:
                 raise RuntimeError(f"{name}: said success, but the victim is not isolated")
             print(json.dumps({"who": name, "seconds": took_s, "safe": writing.refused_at - began}), flush=True)
@@ -126,11 +147,12 @@ def guest_main() -> int:
 # --- on the host --------------------------------------------------------------------------------------------------
 
 
-def _measured(luns: tuple[int, ...], runs: int) -> dict[int, dict[str, dict[str, list[float]]]]:
+def _measured(luns: tuple[int, ...], runs: int, counted: bool) -> dict[int, dict[str, dict[str, list[float]]]]:
     """By LUNs, then who, then what: seconds, in order."""
     from tests.lab import level2, race
 
-    shape = level2.Shape(64) if max(luns) > 4 else level2.Shape()
+    shape = level2.Shape(64 if max(luns) > 4 else 4, counted=counted)
+    level2.make_snapshot(shape)
     found: dict[int, dict[str, dict[str, list[float]]]] = {}
     with level2.restored(shape) as guest:
         guest.put("/run/lab/race.py", Path(race.__file__).read_bytes())
@@ -144,22 +166,34 @@ def _measured(luns: tuple[int, ...], runs: int) -> dict[int, dict[str, dict[str,
             rows = [json.loads(line) for line in done.out.splitlines()]
             found[count] = {
                 who: {what: [row[what] for row in rows if row["who"] == who] for what in ("seconds", "safe")}
-                for who in ("fence_halvm", "fence_scsi", "bare", "python")
+                for who in ("fence_halvm", "active", "fence_scsi", "bare", "python")
             }
     return found
 
 
+_HEADINGS = ("LUNs", "fence_halvm", "active", "fence_scsi", "times as fast", "active", "bar", "bare", "python", "safe")
+
+
 def _table(found: dict[int, dict[str, dict[str, list[float]]]]) -> list[list[str]]:
-    rows = [["LUNs", "fence_halvm", "fence_scsi", "times as fast", "bar", "bare", "python", "safe: ours", "theirs"]]
+    rows = [[*_HEADINGS, "active", "fence_scsi"]]
     for count, whose in found.items():
-        ours, theirs = whose["fence_halvm"], whose["fence_scsi"]
-        times = statistics.median(t / o for t, o in zip(theirs["seconds"], ours["seconds"], strict=True))
-        bar = f"{BARS[count]:g}" if count in BARS else ""
-        bare_s = statistics.median(whose["bare"]["seconds"])
-        python_s = statistics.median(whose["python"]["seconds"])
-        safe = [f"{statistics.median(each['safe']):.2f} s" for each in (ours, theirs)]
-        medians = [f"{statistics.median(each['seconds']):.2f} s" for each in (ours, theirs)]
-        rows.append([str(count), *medians, f"{times:.1f}", bar, f"{bare_s * 1000:.0f} ms", f"{python_s:.2f} s", *safe])
+        seconds, safe = ({who: each[what] for who, each in whose.items()} for what in ("seconds", "safe"))
+        programs = ("fence_halvm", "active", "fence_scsi")
+        times = (
+            statistics.median(theirs / ours for theirs, ours in zip(seconds["fence_scsi"], seconds[who], strict=True))
+            for who in programs[:2]
+        )
+        rows.append(
+            [
+                str(count),
+                *(f"{statistics.median(seconds[who]):.2f} s" for who in programs),
+                *(f"{each:.1f}" for each in times),
+                f"{BARS[count]:g}" if count in BARS else "",
+                f"{statistics.median(seconds['bare']) * 1000:.0f} ms",
+                f"{statistics.median(seconds['python']):.2f} s",
+                *(f"{statistics.median(safe[who]):.2f} s" for who in programs),
+            ]
+        )
     return rows
 
 
@@ -167,9 +201,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storage_peer")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--counted", action="store_true", help="by a clock that counts instructions")
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
-    rows = _table(_measured(tuple(given.luns), given.runs))
+    rows = _table(_measured(tuple(given.luns), given.runs, given.counted))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]

@@ -35,7 +35,7 @@ def portal(node: str, path: int = 0) -> str:
     return f"127.0.{path + 1}.{NODES.index(node) + 1}"
 
 
-def _machine(port: int) -> Machine:
+def _machine(port: int, counted: bool) -> Machine:
     # One CPU: two let two PERSISTENT RESERVE OUT of a race meet inside LIO, which then locks up for good.
     forward = f"user,id=host,net=10.0.2.0/24,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3260"
     devices = (
@@ -44,7 +44,7 @@ def _machine(port: int) -> Machine:
         *("-device", "i6300esb", "-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc"),
         *("-action", "watchdog=reset", "-action", "reboot=shutdown,shutdown=pause"),
     )
-    return Machine("level2", 384, 1, "/usr/local/sbin/lab-init", "lab.ip=eth0:10.0.2.15/24", devices)
+    return Machine("level2", 384, 1, "/usr/local/sbin/lab-init", "lab.ip=eth0:10.0.2.15/24", devices, counted)
 
 
 def _free_port() -> int:
@@ -160,22 +160,24 @@ blacklist {
 
 @dataclass(frozen=True)
 class Shape:
-    """What a snapshot holds: how many logical units, and whether MULTIPATH_NODE sees them through dm-multipath."""
+    """What a snapshot holds: how many logical units, whether MULTIPATH_NODE sees them through dm-multipath, and
+    whether its clock counts instructions (Machine.counted)."""
 
     luns: int = 4
     multipath: bool = False
+    counted: bool = False
 
     @property
     def snapshot(self) -> Path:
         """Where the snapshot of this shape is, or would be."""
         made_by = (_make_snapshot, keep, Level2Guest.login, Level2Guest.join_paths, Level2Guest.remember_disks)
-        hardware = _machine(0).argv(Path("images"), Path("run"))
+        hardware = _machine(0, self.counted).argv(Path("images"), Path("run"))
         parts = [images_directory().name, *hardware, _MULTIPATH_CONF, *(inspect.getsource(each) for each in made_by)]
         return LAB / "snapshots" / f"{self.name}-{digest(parts)}"
 
     @property
     def name(self) -> str:
-        return f"level2-{self.luns}{'-multipath' if self.multipath else ''}"
+        return f"level2-{self.luns}{'-multipath' if self.multipath else ''}{'-counted' if self.counted else ''}"
 
 
 DEFAULT_SHAPES = (Shape(4), Shape(4, multipath=True), Shape(64))
@@ -199,7 +201,7 @@ def _make_snapshot(shape: Shape, snapshot: Path, images: Path) -> None:
             pad(run / "product.tar")
             port = _free_port()
             with (run / "qemu.log").open("wb") as log:
-                qemu = enclosure.start(_machine(port).argv(images, run), log)
+                qemu = enclosure.start(_machine(port, shape.counted).argv(images, run), log)
             guest = Level2Guest(run, qemu, port, shape)
             guest.wait_ready()
             guest.run(f"lab-target {shape.luns} {LUN_SIZE_MB}", check=True)
@@ -238,7 +240,7 @@ def restored(shape: Shape, *, with_product: bool = True, snapshot: Path | None =
             else:
                 pad(run / "product.tar")
             port = _free_port()
-            command = [*_machine(port).argv(images_directory(), run), *incoming(snapshot / "memory")]
+            command = [*_machine(port, shape.counted).argv(images_directory(), run), *incoming(snapshot / "memory")]
             with (run / "qemu.log").open("wb") as log:
                 qemu = enclosure.start(command, log)
             guest = Level2Guest(run, qemu, port, shape)

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import threading
@@ -99,23 +100,26 @@ def _told_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
     return agent_command(node, victim, disks, "-v")  # Side reads its steps
 
 
-def peer_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+def peer_command(victim: str, disks: Sequence[str]) -> list[str]:
+    return ["fence_scsi", "-o", "off", "-k", f"{KEYS[victim]:x}", "-d", ",".join(disks)]
+
+
+def write_peer_files(node: str, disks: Sequence[str], place: str) -> None:
+    """What fence_scsi keeps of the node it runs on: its key and its disks. place: Debian's is /run/cluster."""
+    Path(f"{place}.key").write_text(f"{KEYS[node]:x}\n")
+    Path(f"{place}.dev").write_text("".join(f"{disk}\n" for disk in disks))
+
+
+def _told_peer_command(node: str, victim: str, disks: Sequence[str]) -> list[str]:
+    """Both nodes are one machine here: each agent gets files of its own in Debian's place for them."""
     state = Path("/run/fence-race", node)
     state.mkdir(parents=True, exist_ok=True)
-    (state / "key").write_text(f"{KEYS[node]:x}\n")
-    (state / "dev").write_text("".join(f"{disk}\n" for disk in disks))
-    # Both nodes are one machine here: each agent gets files of its own in Debian's place for them.
+    write_peer_files(node, disks, f"{state}/cluster")
     mounts = ""
     for name in ("key", "dev"):
         Path(f"/run/cluster.{name}").touch()
-        mounts += f"mount --bind {state}/{name} /run/cluster.{name} && "
-    return [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        f"{mounts}exec fence_scsi -o off -k {KEYS[victim]:x} -d {','.join(disks)}",
-    ]
+        mounts += f"mount --bind {state}/cluster.{name} /run/cluster.{name} && "
+    return ["unshare", "--mount", "sh", "-c", f"{mounts}exec {shlex.join(peer_command(victim, disks))}"]
 
 
 def _start(node: str, command: list[str], after_s: float, began: float, into: dict[str, Side]) -> threading.Thread:
@@ -143,7 +147,7 @@ def _start(node: str, command: list[str], after_s: float, began: float, into: di
 
 
 @contextmanager
-def _active_on(disk: str | None) -> Iterator[None]:
+def active_on(disk: str | None) -> Iterator[None]:
     """A mapped device with a UUID of LVM on the disk, which is what an active logical volume is to the kernel."""
     if disk is None:
         yield
@@ -192,9 +196,9 @@ def play(
         order = chance.sample(nodes, 2)
         before = prepare()
         sides: dict[str, Side] = {}
-        with _active_on(disks[active][0] if active else None):
+        with active_on(disks[active][0] if active else None):
             began = time.monotonic()
-            build = peer_command if peer else _told_command
+            build = _told_peer_command if peer else _told_command
             commands = [build(node, next(n for n in nodes if n != node), disks[node]) for node in order]
             threads = [
                 _start(node, command, after_s, began, sides)
