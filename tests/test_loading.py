@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 LOADED = (
     "fencer.cli.fence_halvm", "fencer.cli.witness", "fencer.cli.action", "fencer.cli.asking_storage",
     "fencer.corosync_conf", "fencer.cli.storage_job", "fencer.storage.sgutils",
@@ -21,3 +23,24 @@ def test_a_storage_fence_loads_nothing_slow():
     loaded = set(done.stdout.split())
     assert loaded.issuperset(LOADED)
     assert not loaded & SLOW
+
+
+POWER_WORKER = """
+import os, sys
+sys.path[:] = {path!r}
+os.sched_getaffinity = lambda _process: set(range({processors}))
+from fencer.cli.power_job import power_job
+
+class Parent:
+    def receive(self):
+        print("pyghmi" in sys.modules)  # when the order is waited for; there will be none
+
+power_job(Parent())
+"""
+
+
+@pytest.mark.parametrize(("processors", "loaded"), [(1, False), (2, True)])
+def test_pyghmi_is_loaded_before_the_order_where_that_delays_no_storage(processors, loaded):
+    code = POWER_WORKER.format(path=sys.path, processors=processors)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == [str(loaded)]

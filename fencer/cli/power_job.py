@@ -1,5 +1,6 @@
 """What the power worker runs, in an expendable child."""
 
+import os
 import signal
 from types import FrameType
 
@@ -14,8 +15,13 @@ class _Told(BaseException):
 
 
 def power_job(channel: Channel) -> None:
-    """Loads pyghmi while the parent still reads its options, then does what it is ordered to."""
-    import fencer.power.ipmi_session  # noqa: F401, PLC0415 - 40 ms of pyghmi, in the child only
+    """Does what it is ordered to.
+
+    Meanwhile, as long as the parent reads its options, it loads pyghmi; but not where there is one processor: storage
+    makes the node safe first, so it is not kept waiting there.
+    """
+    if len(os.sched_getaffinity(0)) > 1:
+        import fencer.power.ipmi_session  # noqa: F401 - 40 ms of pyghmi, in the child only
 
     order = channel.receive()
     if not isinstance(order, PowerOrder):
