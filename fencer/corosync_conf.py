@@ -24,7 +24,7 @@ def read_corosync(path: str = "/etc/corosync/corosync.conf") -> CorosyncCluster:
     """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
     try:
         # A comment in some old encoding must not stop a fence.
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - pathlib costs 7 ms
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -70,7 +70,7 @@ class Performer:
         listing = values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS)
         methods: tuple[tuple[Mapping[str, str], ...], ...] = ()
         if self._caller is Caller.PERSON and membership.cluster is not None and not listing:
-            from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
+            from fencer.cli import by_hand  # only where there is a cluster.conf
 
             if by_hand.applies(values):
                 found = by_hand.resolve(values, membership, membership.cluster)
@@ -171,7 +171,7 @@ class Performer:
         """ON, OFF or UNKNOWN."""
         values = {**values, "action": Action.STATUS.value}
         if self._caller is Caller.PERSON and membership.cluster is not None:
-            from fencer.cli import by_hand  # noqa: PLC0415 - only where there is a cluster.conf
+            from fencer.cli import by_hand  # only where there is a cluster.conf
 
             if by_hand.applies(values):
                 values = by_hand.resolve(values, membership, membership.cluster).methods[0][0]

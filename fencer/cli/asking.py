@@ -29,7 +29,7 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         raise UsageError(f"plug: {target} is this node: a node cannot fence itself; run this on another node")
     storage = None
     if full.get("devices") or full.get("vg"):
-        from fencer.cli.asking_storage import build_storage  # noqa: PLC0415 - power alone needs none of it
+        from fencer.cli.asking_storage import build_storage  # power alone needs none of it
 
         storage = build_storage(full, action, target, local, membership)
     unfencing = action is Action.ON and local and storage is not None
@@ -43,7 +43,7 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         )
     policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given), 0.0
     if policy is ProofPolicy.SELF and action in (Action.OFF, Action.REBOOT, Action.MONITOR, Action.VALIDATE_ALL):
-        from fencer.cli import asking_self_fence  # noqa: PLC0415 - hardly ever wanted
+        from fencer.cli import asking_self_fence  # hardly ever wanted
 
         bound_s = asking_self_fence.bound_s(full, timing.deadline_s)
         if action is not Action.VALIDATE_ALL:  # which asks about the options alone
@@ -128,8 +128,8 @@ def _password(full: Mapping[str, str]) -> bytes:
     script = full.get("password_script", "")
     if not script:
         return _bytes(full.get("password", ""))
-    import shlex  # noqa: PLC0415 - only where there is a script
-    import subprocess  # noqa: PLC0415
+    import shlex  # only where there is a script
+    import subprocess
 
     remedy = "give the path of a program that prints the password"
     try:
@@ -146,8 +146,8 @@ def _password(full: Mapping[str, str]) -> bytes:
 
 def _run_script(command: list[str]) -> tuple[int, bytes]:
     """Exit status and output. What does not end in time is killed with all that it started: nothing may outlive us."""
-    import signal  # noqa: PLC0415
-    import subprocess  # noqa: PLC0415
+    import signal
+    import subprocess
 
     null = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null, process_group=0) as script:

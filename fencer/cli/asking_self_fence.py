@@ -39,7 +39,7 @@ def bound_s(full: Mapping[str, str], deadline_s: float) -> float:
 
 def check_sidecar(state_dir: str, bound: float) -> None:
     """Raises UsageError when this node's own sidecar gives reason to doubt the bound. Reads one small file."""
-    from fencer.watchdog.snapshot_file import read_snapshot  # noqa: PLC0415 - with json
+    from fencer.watchdog.snapshot_file import read_snapshot  # with json
 
     try:
         snapshot = read_snapshot(state_dir)
@@ -47,7 +47,7 @@ def check_sidecar(state_dir: str, bound: float) -> None:
         raise UsageError(f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"proof: {state_dir}: {error}: {_SINCE}: see its log") from error
-    with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123 - as elsewhere in the agent
+    with open(_BOOT_ID, encoding="ascii") as file:
         boot_id = file.read().strip()
     if reason := doubt(snapshot, bound, boot_id, time.monotonic()):
         raise UsageError(reason)

@@ -50,7 +50,7 @@ def build_storage(
 def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
     urls = [device for device in devices if device.startswith("iscsi://")]
     if urls:
-        from fencer.storage.libiscsi import IscsiUrl  # noqa: PLC0415 - brings ctypes
+        from fencer.storage.libiscsi import IscsiUrl  # brings ctypes
 
         for url in urls:
             IscsiUrl.parse(url)

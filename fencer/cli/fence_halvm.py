@@ -98,12 +98,12 @@ class Agent:
         return 0
 
     def _history(self, given: OptionInput) -> int:
-        from fencer.cli.history import print_history  # noqa: PLC0415 - brings SQLite
+        from fencer.cli.history import print_history  # brings SQLite
 
         return print_history(given.values, self._stdout, given.verbosity)
 
     def _fail(self, sentence: str) -> int:
-        from fencer.cli.report import Report  # noqa: PLC0415 - bounds and cleans the line, and tells the system log
+        from fencer.cli.report import Report  # bounds and cleans the line, and tells the system log
 
         Report(self._stdout, self._stderr).error(sentence)
         return 1
@@ -112,15 +112,15 @@ class Agent:
         """What is answered without touching anything; None when there is something to do."""
         values = given.values
         if values.get("help") == "1":
-            from fencer.manual import help_text  # noqa: PLC0415 - each call needs one of these at most
+            from fencer.manual import help_text  # each call needs one of these at most
 
             return help_text()
         if values.get("version") == "1":
-            from fencer import __version__  # noqa: PLC0415
+            from fencer import __version__
 
             return f"{__version__}\n"
         if values.get("action", "").lower() in ("metadata", "meta-data", "manpage"):
-            from fencer.metadata import metadata_xml  # noqa: PLC0415
+            from fencer.metadata import metadata_xml
 
             return metadata_xml()
         return None
@@ -129,7 +129,7 @@ class Agent:
         # A core dump of this process or its children would hold the password.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is something to end in order
-        from fencer.worker import Workers  # noqa: PLC0415 - not for metadata, which is asked for often
+        from fencer.worker import Workers  # not for metadata, which is asked for often
 
         witness = _witness(given.values)  # before the children: it must hold nothing of theirs
         workers = Workers(_apart(_power_job, witness), _apart(_storage_job, witness))
@@ -137,8 +137,8 @@ class Agent:
             wanted = self._will_fence(given.values)
             if wanted and given.values.get("ip"):
                 workers.need_power()  # it loads pyghmi while we read the options
-            from fencer.cli.action import Performer  # noqa: PLC0415
-            from fencer.cli.report import Report  # noqa: PLC0415
+            from fencer.cli.action import Performer
+            from fencer.cli.report import Report
 
             if wanted and (given.values.get("devices") or given.values.get("vg")):
                 workers.need_storage()  # after the imports: it needs most of them, too, and inherits them
@@ -164,7 +164,7 @@ def _witness(values: Mapping[str, str]) -> "Witness | None":
         return None
     if values.get("action", "").lower() in ("status", "validate-all", "list", "list-status"):
         return None
-    from fencer.cli.witness import Witness  # noqa: PLC0415 - not for what leaves no record
+    from fencer.cli.witness import Witness  # not for what leaves no record
 
     return Witness.start()
 
@@ -181,12 +181,12 @@ def _apart(job: "Job", witness: "Witness | None") -> "Job":
 
 
 def _power_job(channel: "Channel") -> None:
-    from fencer.cli.power_job import power_job  # noqa: PLC0415 - in the child only
+    from fencer.cli.power_job import power_job  # in the child only
 
     power_job(channel)
 
 
 def _storage_job(channel: "Channel") -> None:
-    from fencer.cli.storage_job import storage_job  # noqa: PLC0415 - in the child only
+    from fencer.cli.storage_job import storage_job  # in the child only
 
     storage_job(channel)

@@ -102,14 +102,14 @@ def arguments() -> argparse.ArgumentParser:
 def run(argv: Sequence[str], stderr: TextIO) -> int:
     """Serves until SIGTERM or SIGINT. Raises UsageError."""
     given = arguments().parse_args(argv)
-    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - not for --help
+    from prometheus_client import CollectorRegistry, ProcessCollector  # not for --help
 
-    from fencer.exporter.answers import Answers  # noqa: PLC0415
-    from fencer.exporter.server import Server  # noqa: PLC0415
-    from fencer.exporter.sources import Sources  # noqa: PLC0415
-    from fencer.exporter.web_config import WebConfig  # noqa: PLC0415
-    from fencer.metrics.collector import HalvmCollector  # noqa: PLC0415
-    from fencer.readings import Now  # noqa: PLC0415
+    from fencer.exporter.answers import Answers
+    from fencer.exporter.server import Server
+    from fencer.exporter.sources import Sources
+    from fencer.exporter.web_config import WebConfig
+    from fencer.metrics.collector import HalvmCollector
+    from fencer.readings import Now
 
     def said(sentence: str) -> None:
         _say(stderr, sentence)

@@ -27,7 +27,7 @@ def main() -> int:
     try:
         path = _config_of_a_run(sys.argv[1:])
         if path is None:
-            from fencer.cli.watchdogd_words import speak  # noqa: PLC0415 - the feeder needs no parser of words
+            from fencer.cli.watchdogd_words import speak  # the feeder needs no parser of words
 
             return speak(sys.argv[1:])
         ended = run(path)
@@ -63,7 +63,7 @@ def run(path: str) -> Ended:
     pid = os.getpid()
 
     def make_jobs() -> attendant.Jobs:
-        from fencer.cli.watchdogd_jobs import jobs  # noqa: PLC0415 - for the attendant and its children alone
+        from fencer.cli.watchdogd_jobs import jobs  # for the attendant and its children alone
 
         return jobs(boot_id, pid, log)
 
@@ -111,7 +111,7 @@ def _armer(settings: Settings) -> Callable[[], Watchdog]:
 
 
 def _boot_id() -> str:
-    with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123
+    with open(_BOOT_ID, encoding="ascii") as file:
         return file.read().strip()
 
 

@@ -26,7 +26,7 @@ def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool
         luns = [_disk(lun, number == 0 and holders_active(lun, devices)) for number, lun in enumerate(shared.luns)]
     unknown: tuple[LunFailed, ...] = ()
     if shared.iscsi:
-        from fencer.cli.iscsi_luns import open_iscsi_luns  # noqa: PLC0415 - brings threads
+        from fencer.cli.iscsi_luns import open_iscsi_luns  # brings threads
 
         sessions, unknown = open_iscsi_luns(shared.iscsi, settings.initiator, deadline, only_looks=only_looks)
         luns += sessions
@@ -37,13 +37,13 @@ def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool
 def _physical_volumes(settings: StorageSettings, deadline: Deadline) -> tuple[str, ...]:
     if settings.volume_group is None:
         return ()
-    from fencer.storage.volume_group import physical_volumes  # noqa: PLC0415 - brings subprocess
+    from fencer.storage.volume_group import physical_volumes  # brings subprocess
 
     return physical_volumes(settings.volume_group, timeout_s=min(LVM_S, deadline.remaining_s))
 
 
 def _disk(lun: Lun, active_here: bool) -> LogicalUnit:
-    from fencer.storage.sgutils import SgTransport  # noqa: PLC0415 - brings ctypes
+    from fencer.storage.sgutils import SgTransport  # brings ctypes
 
     nexuses = []
     for path in lun.paths:

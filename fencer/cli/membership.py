@@ -49,13 +49,13 @@ def read_membership(cluster_conf: str | None, local_node: str | None, corosync_c
     """
     host_names = (local_node,) if local_node else _host_names()
     path = cluster_conf or DEFAULT_CLUSTER_CONF
-    if cluster_conf or os.path.exists(path):  # noqa: PTH110 - pathlib costs a fence 7 ms
-        from fencer.cluster_conf import read_cluster  # noqa: PLC0415 - brings an XML parser
+    if cluster_conf or os.path.exists(path):
+        from fencer.cluster_conf import read_cluster  # brings an XML parser
 
         cluster = read_cluster(path)
         found = Membership(cluster.name, cluster.identities, host_names, path, cluster)
-    elif os.path.exists(corosync_conf):  # noqa: PTH110
-        from fencer.corosync_conf import read_corosync  # noqa: PLC0415
+    elif os.path.exists(corosync_conf):
+        from fencer.corosync_conf import read_corosync
 
         corosync = read_corosync(corosync_conf)
         found = Membership(corosync.name, corosync.nodes, host_names, corosync_conf)

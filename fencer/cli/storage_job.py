@@ -44,14 +44,14 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:
         case StorageGoal.FENCE if own is not None and target is not None:
             procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair)
         case StorageGoal.REGISTER if own is not None:
-            from fencer.storage.unfencing import unfence  # noqa: PLC0415 - a fence needs none of it
+            from fencer.storage.unfencing import unfence  # a fence needs none of it
 
             unfence(opened, settings, own, emit, deadline)
         case StorageGoal.STATUS if target is not None:
             procedure.status(opened, target, emit, deadline)
         case StorageGoal.MONITOR:
-            from fencer.storage.marker import read_marker  # noqa: PLC0415
-            from fencer.storage.unfencing import past  # noqa: PLC0415
+            from fencer.storage.marker import read_marker
+            from fencer.storage.unfencing import past
 
             found = read_marker(settings.state_dir)
             procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline)

@@ -104,9 +104,9 @@ def _check(path: str) -> int:
 
 def _luns(config: Config) -> tuple[str, ...]:
     """Looks them up without a look at the disks. Raises FenceError when they make no sense."""
-    from fencer.storage.block_devices import UdevDevices  # noqa: PLC0415 - only --check-config looks
-    from fencer.storage.lun import find_luns  # noqa: PLC0415
-    from fencer.storage.volume_group import physical_volumes  # noqa: PLC0415
+    from fencer.storage.block_devices import UdevDevices  # only --check-config looks
+    from fencer.storage.lun import find_luns
+    from fencer.storage.volume_group import physical_volumes
 
     settings = config.settings
     volumes = physical_volumes(settings.vg, timeout_s=_PVS_S) if settings.vg else ()

@@ -76,7 +76,7 @@ class Witness:
 
     def begun(self, path: str, event: Event) -> None:
         """Before anything is sent to the hardware."""
-        self._path = os.path.abspath(path)  # noqa: PTH100 - the child is elsewhere
+        self._path = os.path.abspath(path)  # the child is elsewhere
         self._send(Begun(self._path, event))
 
     def saw(self, steps: Sequence[Step]) -> None:
@@ -105,7 +105,7 @@ class Witness:
     def _runs(self) -> bool:
         """Whether the child only waits for a processor: not for a lock, not for a disk."""
         try:
-            with open(f"/proc/{self._pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs a fence 7 ms
+            with open(f"/proc/{self._pid}/stat", "rb") as file:
                 return file.read().rpartition(b") ")[2][:1] == b"R"
         except OSError:
             return False
@@ -168,7 +168,7 @@ class _Scribe:
 
     def __init__(self, path: str) -> None:
         os.nice(NICENESS)
-        from fencer.journal import Journal  # noqa: PLC0415 - brings SQLite
+        from fencer.journal import Journal  # brings SQLite
 
         self._path = path
         self._journal = Journal(path)

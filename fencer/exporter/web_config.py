@@ -149,7 +149,7 @@ class WebConfig:
         self._settings = settings
         self._known.clear()
         if settings.users:
-            import bcrypt  # noqa: PLC0415 - only for those who ask for passwords
+            import bcrypt  # only for those who ask for passwords
 
             cost = int(next(iter(settings.users.values()))[4:6])
             self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(cost))
@@ -163,14 +163,14 @@ class WebConfig:
 
 def _mark(path: str) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
-    import bcrypt  # noqa: PLC0415
+    import bcrypt
 
     try:
         return bcrypt.checkpw(password[:_PASSWORD_BYTES], hashed)
@@ -180,7 +180,7 @@ def _matches(password: bytes, hashed: bytes) -> bool:
 
 def read_document(path: Path) -> Mapping[str, Any]:
     """The file's top level. Raises UsageError."""
-    import yaml  # noqa: PLC0415 - only for those who have such a file
+    import yaml  # only for those who have such a file
 
     try:
         with path.open("rb") as file:

@@ -48,7 +48,7 @@ class Journal:
         patience_s: float = READER_PATIENCE_S,
     ) -> None:
         """patience_s: how long a reading begins again as a whole while a writer comes or goes under it."""
-        self.path = os.path.abspath(path)  # noqa: PTH100 - pathlib costs a fence 7 ms
+        self.path = os.path.abspath(path)
         self._bounds = bounds or Bounds()
         self._busy_s = busy_s
         self._patience_s = patience_s
@@ -94,12 +94,12 @@ class Journal:
             return None
 
     def _open_for_writing(self) -> sqlite3.Connection:
-        directory = os.path.dirname(self.path)  # noqa: PTH120
-        if not os.path.isdir(directory):  # noqa: PTH112
+        directory = os.path.dirname(self.path)
+        if not os.path.isdir(directory):
             if os.path.lexists(directory):
                 raise JournalError(f"journal: {directory}: not a directory: give another path")
-            os.mkdir(directory, 0o755)  # noqa: PTH102 - one level only: more is a typing error
-            os.chmod(directory, 0o755)  # noqa: PTH101, S103 - whatever the umask: readers are unprivileged
+            os.mkdir(directory, 0o755)  # one level only: more is a typing error
+            os.chmod(directory, 0o755)  # noqa: S103 - whatever the umask: readers are unprivileged
         self._require_private(directory)
         if not self._exists():
             self._create(directory)
@@ -116,7 +116,7 @@ class Journal:
 
     def _require_private(self, directory: str) -> None:
         """Whoever may write to the directory could put a link there and have root write elsewhere."""
-        found = os.stat(directory)  # noqa: PTH116
+        found = os.stat(directory)
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
             raise JournalError(
                 f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
@@ -127,7 +127,7 @@ class Journal:
         temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
-            os.chmod(temporary, 0o644)  # noqa: PTH101 - whatever the umask
+            os.chmod(temporary, 0o644)  # whatever the umask
             db = sqlite3.connect(temporary, isolation_level=None)
             try:
                 db.execute("PRAGMA journal_mode = WAL")
@@ -141,7 +141,7 @@ class Journal:
         finally:
             for name in (temporary, f"{temporary}-wal", f"{temporary}-shm", f"{temporary}-journal"):
                 with contextlib.suppress(OSError):
-                    os.unlink(name)  # noqa: PTH108
+                    os.unlink(name)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Journal:
         when SQLite finds neither the one nor the other ("attempt to write a readonly database"): it is asked again.
         """
         while True:
-            alone = not os.path.exists(f"{self.path}-wal")  # noqa: PTH110
+            alone = not os.path.exists(f"{self.path}-wal")
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
                 db.execute("BEGIN")
@@ -268,9 +268,9 @@ class Journal:
 
     def _mark(self) -> _Mark:
         """The log's header changes when it begins anew: a reader that may not lock would read others' frames."""
-        found = os.stat(self.path)  # noqa: PTH116
+        found = os.stat(self.path)
         try:
-            with open(f"{self.path}-wal", "rb") as log:  # noqa: PTH123
+            with open(f"{self.path}-wal", "rb") as log:
                 header = log.read(_LOG_HEADER_BYTES)
         except FileNotFoundError:
             header = None

@@ -50,7 +50,7 @@ class IpmiChassisPower:
 
     def open(self) -> None:
         """Logs in (IPMI 2.0 §13.15 to §13.22): five round trips, six where suite 17 was proposed and refused."""
-        from fencer.power.ipmi_session import PatientSession, do_without_thread  # noqa: PLC0415  costs 40 ms
+        from fencer.power.ipmi_session import PatientSession, do_without_thread  # costs 40 ms
 
         do_without_thread()
         try:

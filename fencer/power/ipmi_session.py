@@ -48,7 +48,7 @@ _SET_SESSION_PRIVILEGE, _CLOSE_SESSION = 0x3B, 0x3C
 _SESSIONLESS_ANSWER_BYTES = 30
 
 
-def _receive_here(timeout: float, myaddr: object = None, evq: object = None) -> None:  # noqa: ARG001  pyghmi's signature
+def _receive_here(timeout: float, myaddr: object = None, evq: object = None) -> None:  # noqa: ARG001 pyghmi's signature
     """Stands in for pyghmi's ``_io_wait``: waits for a packet in this thread and queues it. Unit: seconds."""
     select.select(pyghmi_session.iosockets, (), (), max(0.0, min(timeout, _LONGEST_SLEEP_S)))
     pyghmi_session._io_graball(pyghmi_session.iosockets, {})

@@ -113,7 +113,7 @@ def _race(
             elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
                 unregistered.clear()
             else:
-                import random  # noqa: PLC0415 - hardly ever needed, and slow to load
+                import random  # hardly ever needed, and slow to load
 
                 sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
         except StorageError as error:

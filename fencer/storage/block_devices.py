@@ -58,7 +58,7 @@ def read_attribute(path: str) -> str:
 def listing(path: str) -> list[str]:
     """A directory's names in order; nothing for what is not there."""
     try:
-        return sorted(os.listdir(path))  # noqa: PTH208
+        return sorted(os.listdir(path))
     except OSError:
         return []
 
@@ -66,7 +66,7 @@ def listing(path: str) -> list[str]:
 def subsystem_of(sys_path: str) -> str:
     """``block``, ``scsi``; "" for what is not there."""
     try:
-        return os.path.basename(os.readlink(f"{sys_path}/subsystem"))  # noqa: PTH115, PTH119
+        return os.path.basename(os.readlink(f"{sys_path}/subsystem"))
     except OSError:
         return ""
 
@@ -79,7 +79,7 @@ class UdevDevices:
         self._context: pyudev.Context | None = None
 
     def from_device_file(self, path: str) -> KernelDevice:
-        status = os.stat(path)  # noqa: PTH116 - the text is the operator's; Path would normalise it
+        status = os.stat(path)  # the text is the operator's; Path would normalise it
         if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
             raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), path)
         kind = "block" if stat.S_ISBLK(status.st_mode) else "char"
@@ -100,18 +100,18 @@ class UdevDevices:
     def _kernel_device(self, link: str) -> KernelDevice | None:
         """The device that a link of sysfs stands for, None when there is none."""
         try:
-            target = os.readlink(link)  # noqa: PTH115 - pathlib is slow to load
+            target = os.readlink(link)
         except OSError:
             return None
         sys_path = os.path.normpath(f"{link}/../{target}")
-        name = os.path.basename(sys_path).replace("!", "/")  # noqa: PTH119
+        name = os.path.basename(sys_path).replace("!", "/")
         subsystem = subsystem_of(sys_path)
         return KernelDevice(name, subsystem, f"/dev/{name}", sys_path, _UdevProperties(self, sys_path))
 
     def udev_property(self, sys_path: str, name: str) -> str:
         """One property out of udev's database, "" where there is none."""
         try:
-            import pyudev  # noqa: PLC0415
+            import pyudev
         except (ImportError, OSError):  # OSError: no libudev
             return ""
         try:

@@ -79,9 +79,9 @@ def check_collisions(keys: Mapping[str, ReservationKey]) -> None:
 def _sha256(data: bytes) -> bytes:
     """By Python's own implementation: hashlib would load all of OpenSSL for these few bytes."""
     try:
-        from _sha256 import sha256  # type: ignore[import-not-found] # noqa: PLC0415 - until Python 3.11
+        from _sha256 import sha256  # type: ignore[import-not-found]  # until Python 3.11
     except ImportError:
-        from hashlib import sha256  # noqa: PLC0415
+        from hashlib import sha256
     digest: bytes = sha256(data).digest()
     return digest
 
@@ -90,6 +90,6 @@ def _md5_digits(text: str) -> str:
     """The 4 digits fence_scsi takes. It encodes as ASCII and dies on anything else, so no cluster has such keys."""
     if not text.isascii():
         raise UsageError(f"key: {text!r} is not ASCII, so fence_scsi has no key for it: use key_value=nodeid, or key=")
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     return hashlib.md5(text.encode("ascii"), usedforsecurity=False).hexdigest()[:4]

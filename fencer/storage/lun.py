@@ -103,7 +103,7 @@ def holders_active(lun: Lun, devices: BlockDevices) -> bool:
         names += [
             child
             for child in listing(device.sys_path)
-            if child.startswith(name) and os.path.exists(f"{device.sys_path}/{child}/partition")  # noqa: PTH110
+            if child.startswith(name) and os.path.exists(f"{device.sys_path}/{child}/partition")
         ]
     return False
 
@@ -144,7 +144,7 @@ class _Lookup(NamedTuple):
                 continue
             seen.add(device.name)
             if _is_partition(device):
-                pending += self._named([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))])  # noqa: PTH119, PTH120
+                pending += self._named([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))])
             elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
                 below = self._named(listing(f"{device.sys_path}/slaves"))
                 if not below:
@@ -244,12 +244,12 @@ def _natural(device: KernelDevice) -> tuple[int, str]:
 
 
 def _is_partition(device: KernelDevice) -> bool:
-    return device.subsystem == "block" and os.path.exists(f"{device.sys_path}/partition")  # noqa: PTH110
+    return device.subsystem == "block" and os.path.exists(f"{device.sys_path}/partition")
 
 
 def _is_stacked(device: KernelDevice) -> bool:
     """Device-mapper or md. Only these have something below."""
-    return any(os.path.isdir(f"{device.sys_path}/{kind}") for kind in ("dm", "md"))  # noqa: PTH112
+    return any(os.path.isdir(f"{device.sys_path}/{kind}") for kind in ("dm", "md"))
 
 
 def _is_scsi_disk(device: KernelDevice) -> bool:
@@ -260,7 +260,7 @@ def _is_scsi_disk(device: KernelDevice) -> bool:
 
 def _dm_uuid(device: KernelDevice) -> str:
     directory = f"{device.sys_path}/dm"
-    if not os.path.isdir(directory):  # noqa: PTH112
+    if not os.path.isdir(directory):
         return ""
     return read_attribute(f"{directory}/uuid") or device.properties.get("DM_UUID", "")
 
@@ -280,7 +280,7 @@ def _wwid_from_name(name: str) -> str | None:
     """
     if name.startswith("t10."):
         return name
-    import re  # noqa: PLC0415 - slow to load, and most LUNs are given by path
+    import re  # slow to load, and most LUNs are given by path
 
     text = name.lower()
     if match := re.fullmatch(r"(naa|eui)\.([0-9a-f]{16}|[0-9a-f]{24}|[0-9a-f]{32})", text):

@@ -68,14 +68,14 @@ def read_marker(
     state_dir: str, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH
 ) -> Marker | EarlierBootMarker | UnreadableMarker | None:
     """What is noted below ``state_dir``; None when nothing is. Never raises for what is found there."""
-    path = os.path.join(state_dir, MARKER_NAME)  # noqa: PTH118
+    path = os.path.join(state_dir, MARKER_NAME)
     try:
         content = _read_regular_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{path}: {error}")
-    import json  # noqa: PLC0415 - where there is a marker
+    import json  # where there is a marker
 
     try:
         document = json.loads(content)
@@ -99,8 +99,8 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathL
     Creates ``state_dir`` (0755); the file is 0600. Raises UsageError when it cannot be written: without a marker a
     fenced node cannot know that it is one, so the caller must not register.
     """
-    import json  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415 - a fence writes none
+    import json
+    from pathlib import Path  # a fence writes none
 
     directory = Path(state_dir)
     path = directory / MARKER_NAME
@@ -136,7 +136,7 @@ def _is_mark(mark: LunMark) -> bool:
 
 
 def _boot_id(path: str | os.PathLike[str]) -> str:
-    with open(path, encoding="ascii") as file:  # noqa: PTH123
+    with open(path, encoding="ascii") as file:
         boot_id = file.read().strip()
     if not boot_id:
         raise ValueError("empty boot id")
@@ -146,7 +146,7 @@ def _boot_id(path: str | os.PathLike[str]) -> str:
 def _read_regular_file(path: str) -> bytes:
     """Raises ValueError for what could block, mislead or flood us. O_NONBLOCK: a FIFO would wait for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a regular file")
         content = file.read(_LONGEST_BYTES + 1)
@@ -157,7 +157,7 @@ def _read_regular_file(path: str) -> bytes:
 
 def _write_new_file(path: str | os.PathLike[str], content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+    with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)

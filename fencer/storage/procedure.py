@@ -215,8 +215,8 @@ def _side_by_side(luns: Sequence[LogicalUnit], work: Work, emit: Emit) -> None:
     if len(luns) == 1:
         emit(*work(luns[0]))
         return
-    from _queue import Empty, SimpleQueue  # noqa: PLC0415 - a single LUN needs none
-    from _thread import start_new_thread  # noqa: PLC0415
+    from _queue import Empty, SimpleQueue  # a single LUN needs none
+    from _thread import start_new_thread
 
     ends: SimpleQueue[tuple[Observation, ...]] = SimpleQueue()
     for lun in luns:

@@ -132,7 +132,7 @@ def _require_scsi_device(path: str, descriptor: int) -> None:
     if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
         raise StorageError(f"{path}: open: not a SCSI device: neither a block nor a character device")
     number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-    if stat.S_ISBLK(found.st_mode) and os.path.exists(f"/sys/dev/block/{number}/dm"):  # noqa: PTH110
+    if stat.S_ISBLK(found.st_mode) and os.path.exists(f"/sys/dev/block/{number}/dm"):
         raise StorageError(f"{path}: open: a device-mapper device sends to one path only: give its paths")
     try:
         fcntl.ioctl(descriptor, _SG_GET_VERSION_NUM, bytes(4))

@@ -52,7 +52,7 @@ def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
         except OSError as error:
             reasons.append(str(error))
     # Last, because it may start a compiler or ldconfig, and does not find Debian 12's libsgutils2 at all.
-    from ctypes import util  # noqa: PLC0415 - brings subprocess, shutil, lzma
+    from ctypes import util  # brings subprocess, shutil, lzma
 
     found = util.find_library(name)
     if found is not None:

@@ -153,7 +153,7 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 def read_settings(path: str) -> Settings:
     """Raises UsageError; its message has one complaint a line."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a restart milliseconds
+        with open(path, "rb") as file:
             content = file.read(1 << 20)
     except OSError as error:
         raise UsageError(f'{path}: {error.strerror}: make it; one line will do: vg = "shared_vg"') from error
@@ -166,7 +166,7 @@ def read_settings(path: str) -> Settings:
 
 def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
     """Raises UsageError with every complaint, one a line."""
-    import tomllib  # noqa: PLC0415 - the feeder only knows the types here; what it loads stays in locked memory
+    import tomllib  # the feeder only knows the types here; what it loads stays in locked memory
 
     try:
         document = tomllib.loads(text)
@@ -247,7 +247,7 @@ def _typed(setting: Setting, value: object) -> object:
 
 
 def _unknown(name: str, text: str, source: str) -> str:
-    import difflib  # noqa: PLC0415
+    import difflib
 
     near = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(BY_NAME)}"

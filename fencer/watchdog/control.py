@@ -37,9 +37,9 @@ class ControlSocket:
     def __init__(self, directory: str) -> None:
         """Raises OSError. A socket that an earlier process left is replaced."""
         path = f"{directory}/{SOCKET_NAME}"
-        os.makedirs(directory, mode=0o755, exist_ok=True)  # noqa: PTH103 - pathlib is memory that the feeder would lock
+        os.makedirs(directory, mode=0o755, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)
         self._socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
         mask = os.umask(0o177)
         try:

@@ -31,7 +31,7 @@ _INFO = struct.Struct("II32s")  # options, firmware version, identity
 def candidates(directory: str = _CLASS) -> tuple[Candidate, ...]:
     """All devices of the kernel's watchdog core. Nothing is opened but sysfs."""
     try:
-        names = sorted(os.listdir(directory))  # noqa: PTH208 - pathlib is memory that the feeder would lock
+        names = sorted(os.listdir(directory))
     except OSError:
         return ()
     return tuple(
@@ -47,7 +47,7 @@ def candidates(directory: str = _CLASS) -> tuple[Candidate, ...]:
 
 def legacy_exists() -> bool:
     """Whether there is a /dev/watchdog."""
-    return os.path.exists(LEGACY_DEVICE)  # noqa: PTH110
+    return os.path.exists(LEGACY_DEVICE)
 
 
 class LinuxWatchdog:
@@ -130,7 +130,7 @@ def _why_not_open(path: str, error: OSError) -> str:
 
 def _attribute(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return ""

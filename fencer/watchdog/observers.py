@@ -63,7 +63,7 @@ def _find(settings: ObserverSettings) -> tuple[Lun, ...]:
     if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
         raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
     if storage.volume_group is not None:
-        from fencer.storage.volume_group import physical_volumes  # noqa: PLC0415 - brings subprocess
+        from fencer.storage.volume_group import physical_volumes  # brings subprocess
 
         volumes = physical_volumes(storage.volume_group, timeout_s=LVM_S)
     luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes).luns
@@ -73,7 +73,7 @@ def _find(settings: ObserverSettings) -> tuple[Lun, ...]:
 
 
 def _open_nexus(node: str, *, timeout_s: float) -> Nexus:
-    from fencer.storage.sgutils import SgTransport  # noqa: PLC0415 - brings ctypes
+    from fencer.storage.sgutils import SgTransport  # brings ctypes
 
     return Nexus(SgTransport(node), command_timeout_s=timeout_s)
 

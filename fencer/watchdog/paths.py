@@ -42,7 +42,7 @@ class PathLister:
         """By WWID and name. A disk's WWID is read once; disks come and go while we look."""
         found: dict[str, dict[str, KernelPath]] = {wwid: {} for wwid in self._wwids}
         wwid_of: dict[tuple[str, int], str] = {}
-        for name in sorted(os.listdir(self._root)):  # noqa: PTH208 - every few seconds: no Path for each disk
+        for name in sorted(os.listdir(self._root)):  # every few seconds: no Path for each disk
             if not name.startswith("sd"):
                 continue
             try:
@@ -50,7 +50,7 @@ class PathLister:
                 wwid = self._wwid_of.get((name, identity)) or self._read_wwid(name)
                 wwid_of[name, identity] = wwid
                 if wwid in found:
-                    address = os.path.basename(os.readlink(f"{self._root}/{name}/device"))  # noqa: PTH115, PTH119
+                    address = os.path.basename(os.readlink(f"{self._root}/{name}/device"))
                     found[wwid][name] = KernelPath(name, address, f"/dev/{name}", identity)
             except OSError:
                 continue
@@ -59,11 +59,11 @@ class PathLister:
 
     def _identity(self, name: str) -> int:
         """sysfs gives each object a number of its own."""
-        return os.stat(f"{self._root}/{name}/device/").st_ino  # noqa: PTH116
+        return os.stat(f"{self._root}/{name}/device/").st_ino
 
     def _read_wwid(self, name: str) -> str:
         try:
-            with open(f"{self._root}/{name}/device/wwid", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            with open(f"{self._root}/{name}/device/wwid", encoding="utf-8", errors="replace") as file:
                 return file.read().strip()
         except OSError:
             return ""
@@ -75,7 +75,7 @@ class BlockEvents:
     def __init__(self) -> None:
         """Raises UsageError when there is no libudev."""
         try:
-            import pyudev  # noqa: PLC0415 - in the observing process only
+            import pyudev  # in the observing process only
 
             self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
             self._monitor.filter_by("block")
