@@ -221,7 +221,8 @@ class Stage:
         return {
             "local_node": on,
             "state_dir": str(self._state_dir(on)),
-            "journal": str(self._directory / "journal.db"),
+            # A writer that is late makes one directory at most: not this one's parent, once that has been removed.
+            "journal": str(self._directory / "journal" / "journal.db"),
             "cluster_conf": str(self.cluster_conf),
             "verbose": "1",
         }
