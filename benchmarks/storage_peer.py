@@ -60,7 +60,10 @@ class _Victim(threading.Thread):
 def _wait_until_alone() -> None:
     """Until neither program nor a child of theirs is left."""
     until = time.monotonic() + 30
-    while subprocess.run(["pgrep", "-x", "fence_.*"], stdout=subprocess.DEVNULL).returncode == 0:
+    none_found = 1  # pgrep(1); more is an error
+    while (status := subprocess.run(["pgrep", "-x", "fence_.*"], stdout=subprocess.DEVNULL).returncode) != none_found:
+        if status > none_found:
+            raise RuntimeError(f"pgrep: exit {status}")
         if time.monotonic() > until:
             raise RuntimeError("a program of the turn before is still at work")
         time.sleep(0.05)
@@ -70,26 +73,13 @@ def guest_main() -> int:
     import race  # type: ignore[import-not-found]
 
     from fencer.model import Deadline, ReservationKey, ReservationType
-    from fencer.storage.nexus import Nexus, Outcome
-    from fencer.storage.sgutils import SgTransport
 
     runs = int(sys.argv[1])
     disks = {node: names.split(",") for node, _, names in (word.partition("=") for word in sys.argv[2:])}
     caller, victim = disks
     own, other = (ReservationKey(race.KEYS[node]) for node in (caller, victim))
     kind = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-    nexuses = {node: [Nexus(SgTransport(disk)) for disk in disks[node]] for node in disks}
-
-    def prepare() -> None:
-        deadline = Deadline.after(100)
-        for node in disks:
-            for nexus in nexuses[node]:
-                while nexus.register_and_ignore(ReservationKey(race.KEYS[node]), True, deadline) is Outcome.CHANGED:
-                    pass
-                nexus.read_keys(deadline)
-        for nexus in nexuses[caller]:
-            if nexus.read_reservation(deadline).type is None:
-                nexus.reserve(own, kind, deadline)
+    nexuses = race.open_nexuses(disks)
 
     def isolated() -> bool:
         deadline = Deadline.after(100)
@@ -121,13 +111,13 @@ def guest_main() -> int:
     }
     for _ in range(runs):
         for name, (active, work) in contestants.items():
-            prepare()
+            race.prepare(nexuses)
             with race.active_on(active):
                 _wait_until_alone()
                 began = time.monotonic()
                 work()
                 took_s = time.monotonic() - began
-                prepare()
+                race.prepare(nexuses)
                 _wait_until_alone()
                 writing = _Victim(disks[victim][-1])
                 writing.start()
@@ -171,11 +161,14 @@ def _measured(luns: tuple[int, ...], runs: int, counted: bool) -> dict[int, dict
     return found
 
 
-_HEADINGS = ("LUNs", "fence_halvm", "active", "fence_scsi", "times as fast", "active", "bar", "bare", "python", "safe")
+_HEADINGS = (
+    "LUNs", "fence_halvm", "active", "fence_scsi", "times as fast", "times, active", "bar", "bare", "python",
+    "safe: fence_halvm", "safe: active", "safe: fence_scsi",
+)  # fmt: skip
 
 
 def _table(found: dict[int, dict[str, dict[str, list[float]]]]) -> list[list[str]]:
-    rows = [[*_HEADINGS, "active", "fence_scsi"]]
+    rows = [[*_HEADINGS]]
     for count, whose in found.items():
         seconds, safe = ({who: each[what] for who, each in whose.items()} for what in ("seconds", "safe"))
         programs = ("fence_halvm", "active", "fence_scsi")

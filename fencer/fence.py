@@ -169,7 +169,7 @@ class Run:
                 self._note(message)
                 self._end_power_attempt(again=False)
             case _:
-                self._note(message)  # type: ignore[arg-type]
+                self._note(message)  # type: ignore[arg-type]  # unpickled; Facts leaves alone what it does not know
 
     def _from_storage(self, message: object) -> None:
         match message:

@@ -38,7 +38,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - a fault of ours: no traceback, no disarming; a successor may look again
         ended = Ended(ExitStatus.BROKEN, f"unexpected {type(error).__name__}: {error}: please report this")
     for line in ended.sentence.splitlines():
-        print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201
+        print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201 - its log is standard error
     return ended.status
 
 
@@ -75,7 +75,7 @@ def run(path: str) -> Ended:
         config = configured.config
         surroundings = _surroundings(configured, boot_id)
         for problem in become_realtime():
-            print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201
+            print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201 - its log is standard error
         return Daemon(config, links, surroundings, signals).run()
     finally:
         links.attendant.close()
@@ -86,7 +86,7 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
     settings, before = configured.config.settings, configured.predecessor
     reset: Resetting = Reset() if settings.self_fence is SelfFenceBy.RESET else NoReset()
     for problem in reset.problems if isinstance(reset, Reset) else ():
-        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - its log is standard error
     try:
         control = ControlSocket(settings.state_dir)
     except OSError as error:

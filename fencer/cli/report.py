@@ -52,7 +52,7 @@ class Report:
     def open_debug_file(self, path: str) -> None:
         """Everything goes there, too. Raises UsageError when it cannot be written."""
         try:
-            self._debug = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._debug = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"debug_file: {path}: {reason}: give a file that can be written") from error

@@ -101,7 +101,7 @@ class _SnapshotFile:
         return judge_snapshot(snapshot, boot, now)
 
     def _parsed(self, now: Now) -> Snapshot:
-        found = os.stat(self._path)
+        found = Path(self._path).stat()
         mark = _Mark(found.st_ino, found.st_size, found.st_mtime_ns)
         if self._snapshot is not None and mark == self._mark and _settled(mark, now):
             return self._snapshot

@@ -7,7 +7,6 @@ refuses everybody until it is right again; it never opens what was closed.
 import asyncio
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import ssl
@@ -163,7 +162,7 @@ class WebConfig:
 
 def _mark(path: str) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -18,10 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fencer.storage.nexus import Nexus
 
 KEYS = {"serv-0001": 0xA51146D300000001, "serv-0002": 0xA51146D300000002}
 """What the product derives for these nodes in the lab's cluster."""
@@ -160,41 +163,51 @@ def active_on(disk: str | None) -> Iterator[None]:
         subprocess.run(["dmsetup", "remove", "--retry", _ACTIVE], check=True)
 
 
+def open_nexuses(disks: Mapping[str, Sequence[str]]) -> "dict[str, list[Nexus]]":
+    from fencer.storage.nexus import Nexus
+    from fencer.storage.sgutils import SgTransport
+
+    return {node: [Nexus(SgTransport(disk)) for disk in disks[node]] for node in disks}
+
+
+def prepare(nexuses: "Mapping[str, Sequence[Nexus]]") -> list[int]:
+    """Every node registered on every LUN, a reservation held, the first node's where there was none. Returns the PR
+    generations, LUN by LUN."""
+    from fencer.model import Deadline, ReservationKey, ReservationType
+    from fencer.storage.nexus import Outcome
+
+    deadline = Deadline.after(100)
+    for node in nexuses:
+        key = ReservationKey(KEYS[node])
+        for nexus in nexuses[node]:
+            while (done := nexus.register_and_ignore(key, True, deadline)) is Outcome.CHANGED:
+                pass
+            assert done is Outcome.DONE, done
+            nexus.read_keys(deadline)  # takes the unit attentions of what was before
+    first = next(iter(nexuses))
+    generations = []
+    for nexus in nexuses[first]:
+        if nexus.read_reservation(deadline).type is None:
+            nexus.reserve(ReservationKey(KEYS[first]), ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY, deadline)
+        generations.append(nexus.read_keys(deadline).generation)
+    return generations
+
+
 def play(
     disks: dict[str, list[str]], count: int, most_skew_s: float, *, peer: bool = False, seed: int = 0
 ) -> Iterator[Race]:
     """Races, one after the other. disks: by node, in LUN order."""
-    from fencer.model import Deadline, ReservationKey, ReservationType
-    from fencer.storage.nexus import Nexus, Outcome
-    from fencer.storage.sgutils import SgTransport
+    from fencer.model import Deadline
 
     chance = random.Random(seed or None)
     nodes = list(disks)
-    nexuses = {node: [Nexus(SgTransport(disk)) for disk in disks[node]] for node in nodes}
-
-    def prepare() -> list[int]:
-        deadline = Deadline.after(60)
-        for node in nodes:
-            key = ReservationKey(KEYS[node])
-            for nexus in nexuses[node]:
-                while (done := nexus.register_and_ignore(key, True, deadline)) is Outcome.CHANGED:
-                    pass
-                assert done is Outcome.DONE, done
-                nexus.read_keys(deadline)  # takes the unit attentions of the race before
-        generations = []
-        for nexus in nexuses[nodes[0]]:
-            if nexus.read_reservation(deadline).type is None:
-                nexus.reserve(
-                    ReservationKey(KEYS[nodes[0]]), ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY, deadline
-                )
-            generations.append(nexus.read_keys(deadline).generation)
-        return generations
+    nexuses = open_nexuses(disks)
 
     for _ in range(count):
         active = chance.choice([*nodes, None])
         skew_s = chance.uniform(0, most_skew_s)
         order = chance.sample(nodes, 2)
-        before = prepare()
+        before = prepare(nexuses)
         sides: dict[str, Side] = {}
         with active_on(disks[active][0] if active else None):
             began = time.monotonic()
