@@ -171,7 +171,7 @@ class Shape:
     def snapshot(self) -> Path:
         """Where the snapshot of this shape is, or would be."""
         made_by = (_make_snapshot, keep, Level2Guest.login, Level2Guest.join_paths, Level2Guest.remember_disks)
-        hardware = _machine(0, self.counted).argv(Path("images"), Path("run"))
+        hardware = _machine(0, self.counted).identity()
         parts = [images_directory().name, *hardware, _MULTIPATH_CONF, *(inspect.getsource(each) for each in made_by)]
         return LAB / "snapshots" / f"{self.name}-{digest(parts)}"
 

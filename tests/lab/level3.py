@@ -171,7 +171,7 @@ class Cluster:
 def snapshot_directory() -> Path:
     """Where the snapshot is, or would be."""
     machines = (_storage_machine(), *map(_node_machine, NODES))
-    hardware = [word for machine in machines for word in machine.argv(Path("images"), Path("run"))]
+    hardware = [word for machine in machines for word in machine.identity()]
     made_by = (_make_snapshot, Cluster.make_network, Cluster.start, bmc.write_configuration)
     parts = [images_directory().name, *hardware, _MAKE_VOLUME_GROUP, *(inspect.getsource(each) for each in made_by)]
     return LAB / "snapshots" / f"level3-{digest(parts)}"

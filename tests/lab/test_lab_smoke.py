@@ -91,6 +91,15 @@ def test_the_volume_group_moves(cluster: Cluster) -> None:
         cluster.deactivate(node)
 
 
+def test_the_clocks_keep_pace_with_the_host_s(guest: Level2Guest, cluster: Cluster) -> None:
+    """A guest whose clock runs ten times too fast meets all its deadlines too early."""
+    guests = (guest, cluster.storage, *cluster.nodes.values())
+    before_s, leads_s = time.monotonic(), [each.clock_lead_s() for each in guests]
+    time.sleep(4)
+    gained_s = [each.clock_lead_s() - lead_s for each, lead_s in zip(guests, leads_s, strict=True)]
+    assert gained_s == pytest.approx([0] * len(guests), abs=(time.monotonic() - before_s) / 10)
+
+
 @pytest.mark.parametrize("link", list(Link))
 def test_one_network_is_cut_alone(cluster: Cluster, link: Link) -> None:
     node = cluster.nodes[A]
