@@ -33,6 +33,11 @@ def joined(children: Iterable[Child]) -> Markup:
     return Markup("".join(_escaped(child) for child in children if child is not None))
 
 
+def mark(text: str, css: str) -> Markup:
+    """A word that says how something stands. css: good, warn, bad, or "" for neither."""
+    return element("span", text, class_=f"mark {css}")
+
+
 def _escaped(child: str) -> str:
     return child if isinstance(child, Markup) else html.escape(_readable(child), quote=True)
 
