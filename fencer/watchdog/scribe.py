@@ -1,6 +1,6 @@
 """The scribe: everything of the sidecar that may wait for a disk, a full tmpfs or a stuck journald.
 
-It keeps a second Policy, fed with the same sightings, only to describe the LUNs; it decides nothing.
+It takes in the same sightings as the policy, to describe the LUNs; it decides nothing.
 """
 
 import os
@@ -12,9 +12,9 @@ from fencer import __version__
 from fencer.errors import FenceError
 from fencer.event import Event, EventKind, Outcome
 from fencer.model import ReservationKey
+from fencer.watchdog.known import Known, LunView
 from fencer.watchdog.last import SelfFence, read_last, write_last
 from fencer.watchdog.messages import PROGRAM, PUBLISH_INTERVAL_S, Begin, Config, FeederStatus, Level, Line, Recorded
-from fencer.watchdog.policy import LunView, Policy
 from fencer.watchdog.sightings import LunSeen, Registered, RegistrationFailed, Sighting, Standing
 from fencer.watchdog.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, Snapshot
 from fencer.watchdog.snapshot_file import write_snapshot
@@ -37,7 +37,7 @@ class Scribe:
         self._pid = feeder_pid
         self._log = log
         self._append = append
-        self._policy = Policy(begin.config.settings.policy, time.monotonic())
+        self._known = Known(begin.config.settings.policy, time.monotonic())
         self._standings: dict[str, Standing] = {}
         self._status: FeederStatus | None = None
         self._complained: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Scribe:
                 return self._record(message)
             case Config():
                 self._config = message
-                self._policy = Policy(message.settings.policy, time.monotonic())
+                self._known = Known(message.settings.policy, time.monotonic())
             case list():
                 for sighting in message:
                     if isinstance(sighting, _SIGHTINGS):
@@ -77,7 +77,7 @@ class Scribe:
     # --- what is seen -----------------------------------------------------------------------------------------------
 
     def _see(self, sighting: Sighting) -> None:
-        self._policy.feed(sighting)
+        self._known.take(sighting)
         match sighting:
             case Registered(lun, path, _, why):
                 self._registration(lun, path, Outcome.SUCCESS, why)
@@ -178,7 +178,7 @@ class Scribe:
             paused_until_unix_s=None if paused is None else now_unix + (paused - now),
             watchdog=status.watchdog,
             nodes=config.nodes,
-            luns=tuple(self._lun(view) for view in self._policy.view(now)),
+            luns=tuple(self._lun(view) for view in self._known.view(now)),
             registrations=status.registrations,
             last_self_fence_reason=last.reason if last else "",
             last_self_fence_unix_s=last.at_unix_s if last else 0.0,

@@ -2,11 +2,12 @@
 
 import pytest
 
-from fencer.watchdog.policy import Cause, Policy
+from fencer.watchdog.known import Cause
+from fencer.watchdog.policy import Policy
 from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset, Timing
-from fencer.watchdog.sightings import Alive, LunSeen, LunSilent, PathGone, Standing
+from fencer.watchdog.sightings import Alive, LunSilent, PathGone, Standing
 from fencer.watchdog.snapshot import PolicyState
-from tests.watchdog.seen import A, B, Bench, healthy, listed, lun_seen
+from tests.watchdog.seen import Bench, healthy, listed, lun_seen
 
 GRACE_S, SETTLE_S = Timing().grace_s, Timing().settle_s
 TICK_S = Timing().decide_interval_s
@@ -304,30 +305,3 @@ def test_a_pause_arms_nothing() -> None:
     policy = Policy(PolicySettings(), 0.0)
     policy.pause(60.0)
     assert policy.decide(1.0).state is PolicyState.STARTING
-
-
-# --- the snapshot's view -------------------------------------------------------------------------------------------
-
-
-def test_the_view_says_what_is_known() -> None:
-    bench = Bench()
-    bench.see("sda", False)
-    (lun,) = bench.policy.view(bench.now)
-    assert (lun.wwid, lun.reachable, lun.standing, lun.generation) == ("L", True, Standing.REGISTERED, 2)
-    assert lun.keys == ((A, 1), (B, 1))
-    first, second = lun.paths
-    assert (first.name, first.up, first.registered, first.error) == ("sda", False, False, "EIO: Input/output error")
-    assert (second.name, second.up, second.registered, second.error) == ("sdb", True, True, "")
-
-
-def test_the_view_of_a_lun_not_read_yet() -> None:
-    bench = Bench(healthy_at_first=False)
-    bench.feed(listed(bench.now, bench.luns), LunSilent("L", bench.now, "no path answers"))
-    (lun,) = bench.policy.view(bench.now)
-    assert (lun.reachable, lun.standing, lun.error) == (False, None, "no path answers")
-
-
-def test_counts_that_do_not_fit_their_keys_are_not_believed() -> None:
-    bench = Bench()
-    bench.feed(LunSeen("L", bench.now, Standing.REGISTERED, 2, (A, B), A, None, (1,)))
-    assert bench.policy.view(bench.now)[0].keys == ((A, 1), (B, 1))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fencer.watchdog.policy import Cause, Decision, Policy
+from fencer.watchdog.known import Cause
+from fencer.watchdog.policy import Decision, Policy
 from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset, Timing, loss_bound_s
 from fencer.watchdog.sightings import Alive, LunSilent, PathGone, PathRegistered, PathSeen, Standing
 from fencer.watchdog.snapshot import PolicyState

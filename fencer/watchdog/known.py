@@ -1,0 +1,276 @@
+"""What the observers saw of the LUNs, and whether each LUN is reachable. Pure; no clock here.
+
+A path counts while its last probe was good, began not longer than path_stale_s ago, and our key is on it. A LUN is
+reachable while a path counts and its registrations are read.
+"""
+
+from enum import StrEnum
+
+from fencer.light_typing import NamedTuple, assert_never
+from fencer.model import ReservationKey, ReservationType
+from fencer.watchdog.settings import PolicySettings, Requirement
+from fencer.watchdog.sightings import (
+    Alive,
+    LunSeen,
+    LunSilent,
+    LunsListed,
+    PathGone,
+    PathRegistered,
+    PathSeen,
+    Registered,
+    RegistrationFailed,
+    Sighting,
+    Standing,
+)
+
+
+class Cause(StrEnum):
+    """Why a node fences itself. Values are for metrics and records."""
+
+    PREEMPTED = "preempted"
+    SHUT_OUT = "shut-out"
+    TARGET_FORGOT = "target-forgot"
+    PATHS_LOST = "paths-lost"
+    UNREADABLE = "registrations-unreadable"
+    CONFLICT = "conflict"
+    NOT_REGISTERED = "not-registered"
+    OBSERVERS_SILENT = "observers-silent"
+
+
+class PathView(NamedTuple):
+    """What is known of a path, for the snapshot. up: its last probe was good and is not stale."""
+
+    name: str
+    address: str
+    up: bool
+    registered: bool
+    error: str
+    probed_at_s: float
+    took_s: float
+
+
+class LunView(NamedTuple):
+    """What is known of a LUN, for the snapshot. standing: None as long as nothing is known."""
+
+    wwid: str
+    name: str
+    reachable: bool
+    standing: Standing | None
+    generation: int
+    keys: tuple[tuple[ReservationKey, int], ...]
+    holder: ReservationKey | None
+    type: ReservationType | None
+    read_at_s: float
+    error: str
+    paths: tuple[PathView, ...]
+
+
+class _Path:
+    """good_at_s: when its last good probe began, None when the last one was bad."""
+
+    __slots__ = ("address", "error", "good_at_s", "probed_at_s", "registered", "took_s")
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.good_at_s: float | None = None
+        self.registered = False
+        self.error = "not probed yet"
+        self.probed_at_s = 0.0
+        self.took_s = 0.0
+
+    def lose(self) -> None:
+        self.good_at_s, self.registered = None, False
+
+
+class _Lun:
+    """seen: the latest reading. silence: why there was none since, "" when there was."""
+
+    __slots__ = ("name", "paths", "seen", "silence")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.paths: dict[str, _Path] = {}
+        self.seen: LunSeen | None = None
+        self.silence = ""
+
+
+class Obstacle(NamedTuple):
+    """Why a LUN is not reachable."""
+
+    cause: Cause
+    text: str
+
+
+class Known:
+    """The latest of each LUN and path. began_s: now."""
+
+    def __init__(self, settings: PolicySettings, began_s: float) -> None:
+        self._settings = settings
+        self._luns: dict[str, _Lun] = {}
+        self._listed = False
+        self._alive_at_s = began_s
+
+    def take(self, sighting: Sighting) -> None:
+        """Takes one sighting in. A reading of a LUN that is older than the latest changes nothing."""
+        match sighting:
+            case LunsListed(luns=luns):
+                self._list(sighting)
+                self._listed = self._listed or bool(luns)
+            case Alive(at_s):
+                self._alive_at_s = max(self._alive_at_s, at_s)
+            case PathSeen():
+                self._see_path(sighting)
+            case PathGone(lun, path, _):
+                if (known := self._luns.get(lun)) is not None:
+                    known.paths.pop(path, None)
+            case PathRegistered(lun, path, _):
+                if (known := self._luns.get(lun)) is not None and path in known.paths:
+                    known.paths[path].registered = True
+            case LunSeen():
+                if (known := self._luns.get(sighting.lun)) is not None and self.is_news(sighting):
+                    known.seen, known.silence = sighting, ""
+            case LunSilent(lun, _, reason):
+                if (known := self._luns.get(lun)) is not None:
+                    known.silence = reason
+            case Registered() | RegistrationFailed():
+                return  # for the journal
+            case _:
+                assert_never(sighting)
+
+    def is_news(self, seen: LunSeen) -> bool:
+        """Whether it is of a LUN that was listed, and not older than the latest reading of it."""
+        lun = self._luns.get(seen.lun)
+        return lun is not None and (lun.seen is None or seen.at_s >= lun.seen.at_s)
+
+    def name(self, wwid: str) -> str:
+        """Of a LUN that was listed."""
+        return self._luns[wwid].name
+
+    def _list(self, listed: LunsListed) -> None:
+        """A LUN that was listed once stays required; only its paths may all be gone."""
+        there = {lun.lun: lun for lun in listed.luns}
+        for wwid, lun in self._luns.items():
+            if wwid not in there:
+                lun.paths.clear()
+        for wwid, found in there.items():
+            known = self._luns.setdefault(wwid, _Lun(found.name))
+            known.paths = {path.path: known.paths.get(path.path, _Path()) for path in found.paths}
+            for path in found.paths:
+                known.paths[path.path].address = path.address
+
+    def _see_path(self, seen: PathSeen) -> None:
+        lun = self._luns.get(seen.lun)
+        if lun is None:
+            return
+        path = lun.paths.setdefault(seen.path, _Path())
+        path.error, path.took_s = seen.reason, seen.took_s
+        path.probed_at_s = max(path.probed_at_s, seen.at_s)
+        if not seen.ok:
+            path.lose()
+        elif path.good_at_s is None or seen.at_s > path.good_at_s:
+            path.good_at_s = seen.at_s
+
+    def judged(self, now: float) -> tuple[list[Obstacle | None], tuple[str, ...]]:
+        """For each LUN why it is not reachable, None when it is; and what is wrong with those that are.
+
+        One obstacle for all when nobody observes.
+        """
+        silent_s = now - self._alive_at_s
+        if silent_s > self._settings.timing.path_stale_s:
+            text = f"the observing process has been silent for {silent_s:.1f} s"
+            return [Obstacle(Cause.OBSERVERS_SILENT, text)], ()
+        if not self._listed:
+            return [Obstacle(Cause.NOT_REGISTERED, "the LUNs are not known yet")], ()
+        obstacles: list[Obstacle | None] = []
+        worries: list[str] = []
+        for lun in self._luns.values():
+            lost = self._lost(lun, now)
+            obstacle = self._obstacle(lun, lost, now)
+            obstacles.append(obstacle)
+            if obstacle is None:
+                worries += [f"{lun.name}: {text}" for text in lost]
+                if lun.seen is not None and lun.seen.standing is Standing.UNPROTECTED:
+                    worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
+        return obstacles, tuple(worries)
+
+    def enough(self, obstacles: list[Obstacle | None]) -> bool:
+        reachable = sum(each is None for each in obstacles)
+        match self._settings.require:
+            case Requirement.ALL:
+                return reachable == len(obstacles)
+            case Requirement.ANY:
+                return reachable > 0
+            case Requirement.MAJORITY:
+                return 2 * reachable > len(obstacles)
+            case _ as never:
+                assert_never(never)
+
+    def _lost(self, lun: _Lun, now: float) -> list[str]:
+        """Each path that does not count, and why."""
+        return [text for name, path in lun.paths.items() if (text := self._loss(name, path, now))]
+
+    def _obstacle(self, lun: _Lun, lost: list[str], now: float) -> Obstacle | None:
+        timing = self._settings.timing
+        if len(lost) == len(lun.paths):
+            return Obstacle(Cause.PATHS_LOST, f"{lun.name}: no path left ({', '.join(lost) or 'none is there'})")
+        if lun.seen is None:
+            return Obstacle(Cause.UNREADABLE, f"{lun.name}: registrations not read yet{_because(lun)}")
+        if now - lun.seen.at_s > timing.standing_stale_s:
+            text = f"{lun.name}: registrations not read for {now - lun.seen.at_s:.1f} s{_because(lun)}"
+            return Obstacle(Cause.UNREADABLE, text)
+        match lun.seen.standing:
+            case Standing.REGISTERED | Standing.UNPROTECTED:
+                return None
+            case Standing.CONFLICT:
+                return Obstacle(Cause.CONFLICT, f"{lun.name}: another node holds a reservation that refuses our writes")
+            case Standing.TARGET_FORGOT:
+                return Obstacle(Cause.TARGET_FORGOT, f"{lun.name}: the target lost all registrations")
+            case Standing.PREEMPTED | Standing.SHUT_OUT | Standing.NEVER | Standing.UNKNOWN as standing:
+                return Obstacle(Cause.NOT_REGISTERED, f"{lun.name}: our key is not registered ({standing})")
+            case _ as never:
+                assert_never(never)
+
+    def _loss(self, name: str, path: _Path, now: float) -> str:
+        """Why a path does not count; "" when it does."""
+        if path.good_at_s is None:
+            return f"{name}: {path.error}"
+        if now - path.good_at_s > self._settings.timing.path_stale_s:
+            return f"{name}: no answer for {now - path.good_at_s:.1f} s"
+        return "" if path.registered else f"{name}: not registered yet"
+
+    def is_complete(self) -> bool:
+        """Every LUN has been looked at once."""
+        return self._listed and all(lun.seen is not None or lun.silence for lun in self._luns.values())
+
+    def view(self, now: float) -> tuple[LunView, ...]:
+        """All LUNs by WWID."""
+        return tuple(self._view(wwid, lun, now) for wwid, lun in sorted(self._luns.items()))
+
+    def _view(self, wwid: str, lun: _Lun, now: float) -> LunView:
+        seen = lun.seen
+        stale_s = self._settings.timing.path_stale_s
+        paths = tuple(
+            PathView(
+                name,
+                path.address,
+                path.good_at_s is not None and now - path.good_at_s <= stale_s,
+                path.registered,
+                self._loss(name, path, now).removeprefix(f"{name}: "),
+                path.probed_at_s,
+                path.took_s,
+            )
+            for name, path in lun.paths.items()
+        )
+        reachable = self._obstacle(lun, self._lost(lun, now), now) is None
+        if seen is None:
+            return LunView(wwid, lun.name, reachable, None, 0, (), None, None, 0.0, lun.silence, paths)
+        counts = seen.nexuses if len(seen.nexuses) == len(seen.keys) else (1,) * len(seen.keys)
+        keys = tuple(zip(seen.keys, counts, strict=True))
+        return LunView(
+            wwid, lun.name, reachable, seen.standing, seen.generation, keys, seen.holder, seen.type, seen.at_s,
+            lun.silence, paths,
+        )  # fmt: skip
+
+
+def _because(lun: _Lun) -> str:
+    return f": {lun.silence}" if lun.silence else ""
