@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 BARS = {1: 5.0, 8: 15.0, 64: 50.0}
@@ -103,7 +104,7 @@ def guest_main() -> int:
     race.write_peer_files(caller, disks[caller], "/run/cluster")
     ours = race.agent_command(caller, victim, disks[caller])
     theirs = race.peer_command(victim, disks[caller])
-    contestants = {
+    contestants: dict[str, tuple[str | None, Callable[[], None]]] = {
         "fence_halvm": (None, lambda: program(ours)),
         "active": (disks[caller][0], lambda: program(ours)),
         "fence_scsi": (None, lambda: program(theirs)),

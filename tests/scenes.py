@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, StepTotal, Total
 from fencer.journal import Journal
@@ -44,7 +45,7 @@ def path(name: str, address: str, *, up: bool = True, registered: bool = True, e
     return PathSnapshot(name, address, up, registered, error, NOW.monotonic_s - 1.5, 0.0021 if up else 2.0)
 
 
-def lun(number: int, nodes: int = 2, width: int = 2, **changes: object) -> LunSnapshot:
+def lun(number: int, nodes: int = 2, width: int = 2, **changes: Any) -> LunSnapshot:
     made = LunSnapshot(
         wwid=f"36001405{number:024x}",
         name=f"/dev/mapper/mpath{chr(97 + number % 26)}{number // 26 or ''}",
@@ -102,7 +103,7 @@ def snapshot(nodes: int = 2, luns: int = 2, paths: int = 2) -> Snapshot:
 # --- events -------------------------------------------------------------------------------------------------------
 
 
-def fence(ago_s: float = 180.0, **changes: object) -> Event:
+def fence(ago_s: float = 180.0, **changes: Any) -> Event:
     made = Event(
         at_unix_s=NOW.unix_s - ago_s,
         took_s=4.25,
@@ -127,7 +128,7 @@ def fence(ago_s: float = 180.0, **changes: object) -> Event:
     return made._replace(**changes)
 
 
-def monitor(ago_s: float = 30.0, **changes: object) -> Event:
+def monitor(ago_s: float = 30.0, **changes: Any) -> Event:
     steps = (
         Step(0.2, "BMC 192.168.1.50: session open", StepName.SESSION, 0.2),
         Step(0.25, "BMC 192.168.1.50: chassis power is on", StepName.CHASSIS, 0.05),
@@ -136,23 +137,23 @@ def monitor(ago_s: float = 30.0, **changes: object) -> Event:
     return made._replace(**changes)
 
 
-def unfence(ago_s: float = 86_300.0, **changes: object) -> Event:
+def unfence(ago_s: float = 86_300.0, **changes: Any) -> Event:
     made = fence(ago_s, kind=EventKind.UNFENCE, action="on", target=node_name(2), took_s=0.2, proofs=(), steps=())
     return made._replace(**changes)
 
 
-def self_fence(ago_s: float = 90_000.0, **changes: object) -> Event:
+def self_fence(ago_s: float = 90_000.0, **changes: Any) -> Event:
     made = unfence(ago_s, kind=EventKind.SELF_FENCE, action="", program="halvm-watchdogd")
     return made._replace(error="every path to every LUN was lost for 10 s")._replace(**changes)
 
 
 def totals(events: list[Event]) -> tuple[Total, ...]:
-    grouped: dict[tuple[object, ...], list[Event]] = {}
+    grouped: dict[tuple[EventKind, str, str, Outcome, str], list[Event]] = {}
     for event in events:
         grouped.setdefault((event.kind, event.target, event.action, event.outcome, event.proof), []).append(event)
     return tuple(
         Total(
-            *group,  # type: ignore[arg-type]
+            *group,
             events=len(members),
             sum_s=sum(event.took_s for event in members),
             buckets=tuple(sum(event.took_s <= bound for event in members) for bound in BUCKETS_S),
@@ -310,4 +311,5 @@ def write_journal(to: Path, *events: Event) -> None:
 
 
 def as_document(of: Snapshot) -> dict[str, object]:
-    return json.loads(to_json(of, SCHEMA))
+    document: dict[str, object] = json.loads(to_json(of, SCHEMA))
+    return document

@@ -71,7 +71,10 @@ def test_an_error_of_ours_is_told_in_its_own_words() -> None:
 
 @pytest.mark.parametrize("garbage", [b"\x80\x04garbage", b"cos\nnosuchthing\n.", b"x" * 60_000, pickle.dumps([1])[:-1]])
 def test_garbage_from_a_child_is_a_crash(garbage: bytes) -> None:
-    with child(lambda channel: channel._sock.send(garbage) and None) as worker:
+    def says_it(channel: Channel) -> None:
+        channel._sock.send(garbage)
+
+    with child(says_it) as worker:
         assert isinstance(worker.receive(), Crashed)
 
 

@@ -2,11 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fencer.event import Event
 from fencer.exporter.sources import boot_id
 from fencer.readings import Now
+from fencer.watchdog.snapshot import Snapshot
 from tests import scenes
 
 
@@ -18,7 +21,7 @@ class Place:
         self.snapshot = path / "watchdogd.json"
         self.journal = path / "journal.db"
 
-    def publish(self, of=None, **changes) -> None:
+    def publish(self, of: Snapshot | None = None, **changes: Any) -> None:
         """The sidecar writes a snapshot; fresh for ten minutes unless interval_s says otherwise."""
         now = Now(time.time(), time.monotonic())
         made = scenes.of_this_boot(of or scenes.snapshot(), boot_id(), now)
@@ -26,18 +29,18 @@ class Place:
             self.snapshot, made._replace(**({"interval_s": 200.0, "check_interval_s": 200.0} | changes))
         )
 
-    def record(self, *events) -> None:
+    def record(self, *events: Event) -> None:
         moved = time.time() - scenes.NOW.unix_s
         scenes.write_journal(self.journal, *(event._replace(at_unix_s=event.at_unix_s + moved) for event in events))
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
 @pytest.fixture
-def healthy(place):
+def healthy(place: Place) -> Place:
     place.publish()
     place.record(scenes.unfence(), scenes.fence(), scenes.monitor())
     return place

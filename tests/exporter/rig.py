@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fencer.exporter.answers import REUSE_S
@@ -87,7 +87,7 @@ class Exporter:
         *,
         method: str = "GET",
         tls: ssl.SSLContext | None = None,
-    ):
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """(status, headers, body) over a connection of its own."""
         connection = (
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -155,7 +155,7 @@ def run(*argv: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def until(condition, within_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], within_s: float = 15.0) -> None:
     """Waits for it."""
     deadline = time.monotonic() + within_s
     while not condition():

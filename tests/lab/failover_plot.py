@@ -7,6 +7,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot
+from matplotlib.patches import Rectangle
 
 from tests.alerts.server import Api
 
@@ -85,7 +86,7 @@ def _states(axis: Any, series: Series) -> None:
         axis.broken_barh([(at, 1) for at, _ in points], (0.6 - row, 0.8), color=STATES[labels["state"]])
     axis.set_yticks([1, 0], NODES)
     axis.set_ylim(-0.5, 1.5)
-    patches = [pyplot.Rectangle((0, 0), 1, 1, color=STATES[state]) for state in seen]
+    patches = [Rectangle((0, 0), 1, 1, color=STATES[state]) for state in seen]
     axis.legend(patches, seen, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
@@ -95,7 +96,8 @@ def _lines(axis: Any, series: Series, words: str) -> None:
             if labels["instance"] != node:
                 continue
             # A gap where a scrape told nothing: no line is drawn over what is unknown.
-            times, values = [], []
+            times: list[float] = []
+            values: list[float] = []
             for at, value in points:
                 if times and at - times[-1] > 1.5:
                     times.append(times[-1] + 1)

@@ -58,7 +58,7 @@ def cost() -> dict[str, float]:
     return {"cpu_s": sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), "rss_kb": int(rss.split()[1])}
 
 
-observers.PathLister = OurPaths
+observers.PathLister = OurPaths  # type: ignore[attr-defined]  # what observe takes
 worker = Worker.spawn(lambda channel: observe(ObserverSettings(storage, timing, on_target_reset), channel))
 policy = Policy(PolicySettings(timing, on_target_reset=on_target_reset), time.monotonic())
 tell("began", bound_s=loss_bound_s(timing, 0.0), preempt_bound_s=preempt_bound_s(timing, 0.0))
@@ -71,6 +71,7 @@ while True:
         if message is None or isinstance(message, Crashed):
             tell("ended", reason=str(message))
             break
+        assert isinstance(message, list)  # of sightings
         for seen in message:
             policy.feed(seen)
             if isinstance(seen, PathSeen) and states.get(seen.path) != (seen.ok, seen.reason):

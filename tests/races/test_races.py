@@ -1,6 +1,7 @@
 """Thirty races of each kind; `make race` runs the 500."""
 
 import os
+import random
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_exactly_one_survives(relogin: bool) -> None:
 
 def test_the_node_that_does_the_work_wins_when_ranks_are_on() -> None:
     with Target() as target, contest.Agents([[target.url()]] * 3, slot_s=0.1) as agents:
-        dice = contest.random.Random(2)
+        dice = random.Random(2)
         for active in (0, 1):
             outcome, winner, _, what = agents.race(0.005, dice, active=active)
             assert (outcome, winner) == (contest.Outcome.ONE_SURVIVOR, active), what

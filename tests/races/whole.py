@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fencer.storage.reservations import guard_key
 from fencer.storage.transport import ScsiStatus
-from tests.agent_storage.nodes import Node, Witness, finish
+from tests.agent_storage.nodes import Answer, Node, Witness, finish
 from tests.races.contest import Outcome, Series
 
 
@@ -44,7 +44,7 @@ def _race(nodes: list[Node], skew_s: float, dice: random.Random) -> tuple[Outcom
             kernel.close()
 
 
-def _judge(nodes: list[Node], kernels: list[Witness], answers: list) -> tuple[Outcome, int | None]:
+def _judge(nodes: list[Node], kernels: list[Witness], answers: list[Answer]) -> tuple[Outcome, int | None]:
     won = [number for number in range(2) if answers[number].status == 0]
     if len(won) == 2:
         return Outcome.BOTH_WON, None
