@@ -64,12 +64,16 @@ class PowerOrder(NamedTuple):
 
 
 class StorageOrder(NamedTuple):
-    """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration."""
+    """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration.
+
+    needed: no fence of this plan's policy succeeds without a proof by storage.
+    """
 
     goal: StorageGoal
     settings: StorageSettings
     slot_s: float
     repair: bool
+    needed: bool
     deadline: Deadline
 
 
@@ -110,8 +114,9 @@ class Run:
         request = self._plan.request
         try:
             if self._plan.storage is not None and request.storage is not None:
-                slot_s = request.timing.rank_slot_s
-                order = StorageOrder(self._plan.storage, request.storage, slot_s, self._plan.may_repair, self._deadline)
+                plan, slot_s = self._plan, request.timing.rank_slot_s
+                terms = slot_s, plan.may_repair, plan.needs_storage
+                order = StorageOrder(self._plan.storage, request.storage, *terms, self._deadline)
                 self._workers.need_storage().send(order)
             if self._plan.power is not None:
                 self._start_power()

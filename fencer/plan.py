@@ -38,6 +38,15 @@ class Plan(NamedTuple):
         off, a node that registered itself a moment too late writes nothing (docs/decisions/0002)."""
         return self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
 
+    @property
+    def needs_storage(self) -> bool:
+        """Whether no fence succeeds without a proof by storage."""
+        return self.request.bmc is None or self.request.policy in (
+            ProofPolicy.STORAGE,
+            ProofPolicy.ALL,
+            ProofPolicy.SELF,
+        )
+
     def steps(self) -> tuple[str, ...]:
         """The plan in an operator's words, for --dry-run."""
         request = self.request

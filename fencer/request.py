@@ -37,12 +37,23 @@ class Timing(NamedTuple):
     retry_on: int = 1
 
 
+class OtherKeys(NamedTuple):
+    """Which keys may be on a LUN besides this node's and the target's.
+
+    unnamed_most: so many more, of nodes whose keys are given by hand and not known here.
+    """
+
+    known: tuple[ReservationKey, ...]
+    unnamed_most: int = 0
+
+
 class StorageSettings(NamedTuple):
     """The shared LUNs and whose keys are on them.
 
     devices: as the operator wrote them; volume_group: or the group whose physical volumes they are.
     own_key: None when this node never registered and its key cannot be derived.
     cluster_keys: every known node's name and key, to tell whose key is on a LUN and to find collisions.
+    others: None where no file says which nodes there are.
     """
 
     devices: tuple[str, ...]
@@ -56,6 +67,7 @@ class StorageSettings(NamedTuple):
     initiator: str = ""
     state_dir: str = "/run/fence-halvm"
     re_register: bool = False
+    others: OtherKeys | None = None
 
     @property
     def where(self) -> str:

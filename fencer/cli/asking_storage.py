@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fencer.cli.membership import Membership
 from fencer.errors import UsageError
 from fencer.model import Action, ArbitrationMode, KeyScheme, ReservationKey, ReservationType
-from fencer.request import AGAINST_OTHERS, StorageSettings
+from fencer.request import AGAINST_OTHERS, OtherKeys, StorageSettings
 from fencer.storage.keys import check_collisions, derive_key
 from fencer.storage.marker import Marker, read_marker
 
@@ -30,6 +30,8 @@ def build_storage(
     state_dir = full["state_dir"]
     own = _own_key(full, action, local, membership, keys, state_dir)
     target_key = _target_key(full, action, target, membership, keys)
+    if action in AGAINST_OTHERS or action is Action.MONITOR:
+        _check_unchanged(full, own, membership, keys)
     if own is not None and own == target_key and action in AGAINST_OTHERS:
         raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
     return StorageSettings(
@@ -44,6 +46,7 @@ def build_storage(
         initiator=full.get("initiator") or _initiator(membership),
         state_dir=state_dir,
         re_register=full.get("re_register") == "1",
+        others=_other_keys(full, membership, keys),
     )
 
 
@@ -67,6 +70,37 @@ def _cluster_keys(full: Mapping[str, str], membership: Membership) -> dict[str, 
         raise
     check_collisions(keys)
     return keys
+
+
+def _other_keys(
+    full: Mapping[str, str], membership: Membership, keys: Mapping[str, ReservationKey]
+) -> OtherKeys | None:
+    """Where one key is given by hand, so are the others: each node but this one and the target has one."""
+    if not membership.nodes:
+        return None
+    if _by_hand(full):
+        return OtherKeys((), max(0, len(membership.nodes) - 2))
+    local = membership.local
+    return OtherKeys(tuple(key for name, key in keys.items() if local is None or name != local.name))
+
+
+def _by_hand(full: Mapping[str, str]) -> bool:
+    return bool(full.get("key") or full.get("local_key"))
+
+
+def _check_unchanged(
+    full: Mapping[str, str], own: ReservationKey | None, membership: Membership, keys: Mapping[str, ReservationKey]
+) -> None:
+    """What this node registered under shows whether the other nodes' keys are still what is derived for them now."""
+    local = membership.local
+    derived = keys.get(local.name) if local is not None else None
+    if own is None or derived is None or own == derived or _by_hand(full):
+        return
+    raise UsageError(
+        f"key_value: this node is registered as {own}, which by {membership.source} and key_value={full['key_value']} "
+        f"would be {derived}: whose key is whose cannot be told: undo the change, or reboot the nodes that registered "
+        "before it"
+    )
 
 
 def _own_key(

@@ -48,12 +48,12 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:
 
             unfence(opened, settings, own, emit, deadline)
         case StorageGoal.STATUS if target is not None:
-            procedure.status(opened, target, emit, deadline)
+            procedure.status(opened, settings, target, emit, deadline)
         case StorageGoal.MONITOR:
             from fencer.storage.marker import read_marker
             from fencer.storage.unfencing import past
 
             found = read_marker(settings.state_dir)
-            procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline)
+            procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline, order.needed)
         case _:
             raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with")

@@ -14,6 +14,7 @@ from fencer.errors import StorageError
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
+from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, Removal, register_under_guard, remove_key
 
@@ -22,11 +23,18 @@ BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
 
 
+MEND = (
+    "give all nodes the same cluster file and key_value and reboot those that registered before, or take a key that no "
+    "node has off the LUN"
+)
+
+
 class Contest(NamedTuple):
     """Who fences whom, and how long each waits before it writes.
 
     slot_s: a node waits its rank times this. 0 switches the ranks off.
     repair: a nexus that lost its registration may be registered again although it carries data (0002 says when).
+    others: whose keys may be there, too; None where that is not known.
     """
 
     own: ReservationKey
@@ -35,6 +43,22 @@ class Contest(NamedTuple):
     aptpl: bool
     slot_s: float
     repair: bool = True
+    others: OtherKeys | None = None
+
+    def doubt(self, look: Look) -> str | None:
+        """Why a key that was absent from the start says nothing of the target; None when it does.
+
+        A node that registered before its configuration was changed has another key than the one that we look for.
+        """
+        if self.others is None:
+            return None
+        strangers = look.strangers((self.own, self.target, *self.others.known))
+        if len(strangers) <= self.others.unnamed_most:
+            return None
+        return (
+            f"key {self.target} of the node to fence is not registered, but {', '.join(map(str, strangers))} "
+            f"{'is' if len(strangers) == 1 else 'are'}, of no node that is known here, and may be its: {MEND}"
+        )
 
     def wait_s(self, active_here: bool) -> float:
         """Rank 0 has the volume group active; the others follow in the order of their keys."""
@@ -51,7 +75,11 @@ class Standing(NamedTuple):
 
 
 def standing(look: Look, contest: Contest) -> Standing | None:
-    """What one look at the LUN says of the race; None while it is open. Pure."""
+    """What one look at the LUN says of the race; None while it is open. Pure.
+
+    It is won where the target's key is absent, whoever else is registered: that the target writes no more is another
+    matter, for isolation to prove or for power.
+    """
     if contest.own not in look.keys:
         return Standing(
             ArbitrationResult.LOST,

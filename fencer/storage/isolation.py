@@ -24,6 +24,7 @@ def isolate(
     if unopposed and removed is None and lun.nexuses:
         first = remove_key(lun.nexuses[0], contest.own, contest.target, contest.reservation_type, deadline)
         removed = first if first.may_have_removed else None
+    target_was_there = removed is not None and (removed.outcome is Outcome.DONE or not unopposed)
     wrote = removed is not None
     aborted = removed is None or removed.aborted
     unregistered: set[Nexus] = set()
@@ -36,10 +37,13 @@ def isolate(
             if contest.own not in look.keys:
                 return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
             if look.shuts_out(contest.target):
+                if not target_was_there and (doubt := contest.doubt(look)) is not None:
+                    return LunFailed(lun.name, f"{lun.name}: {doubt}")
                 return LunIsolated(lun.name, aborted=aborted, already=not wrote)
             nexus = lun.nexuses[attempt % len(lun.nexuses)]
             outcome: Outcome | None
             if victims := look.listed(contest.target):
+                target_was_there = True
                 removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
                 outcome = removal.outcome
                 if removal.may_have_removed:

@@ -16,11 +16,11 @@ from fencer.observations import (
     StorageDone,
 )
 from fencer.request import StorageSettings
-from fencer.storage.arbitration import Contest, Standing, arbitrate
+from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
-from fencer.storage.reservations import LogicalUnit
+from fencer.storage.reservations import LogicalUnit, Look
 
 LINGER_S = 0.05
 """How long a LUN's end waits for those of others, to be told in one message; the last one waits for nobody."""
@@ -62,7 +62,7 @@ def fence(
     repair: bool = True,
 ) -> None:
     """Arbitrates on the first LUN, then isolates the target from all of them side by side."""
-    contest = Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair)
+    contest = _contest(settings, own, target, slot_s, repair)
     taken: dict[str, Standing] = {}
     won = False
     if settings.arbitration is not ArbitrationMode.OFF:
@@ -81,6 +81,12 @@ def fence(
         return (isolate(lun, contest, deadline, removal, unopposed=won and lun.name not in taken),)
 
     _each(opened, one, emit)
+
+
+def _contest(
+    settings: StorageSettings, own: ReservationKey, target: ReservationKey, slot_s: float = 0.0, repair: bool = True
+) -> Contest:
+    return Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair, settings.others)
 
 
 def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> Standing:
@@ -125,12 +131,22 @@ def _refusals(
     return tuple(refusals)
 
 
-def status(opened: Opened, target: ReservationKey, emit: Emit, deadline: Deadline) -> None:
+def status(
+    opened: Opened,
+    settings: StorageSettings,
+    target: ReservationKey,
+    emit: Emit,
+    deadline: Deadline,
+) -> None:
     """Reads whether target is registered, and whether it would be shut out if it is not. Writes nothing."""
+    contest = _contest(settings, settings.own_key or target, target)
 
     def one(lun: LogicalUnit) -> tuple[Observation, ...]:
         look = lun.look(deadline)
-        return (LunState(lun.name, target in look.keys, look.held_without(target)),)
+        registered = bool(look.listed(target))
+        if not registered and (doubt := contest.doubt(look)) is not None:
+            return (LunFailed(lun.name, f"{lun.name}: {doubt}"),)
+        return (LunState(lun.name, registered, look.held_without(target)),)
 
     _each(opened, one, emit)
 
@@ -142,14 +158,23 @@ def monitor(
     past_of: Callable[[str], Past],
     emit: Emit,
     deadline: Deadline,
+    needed: bool = True,
 ) -> None:
     """Proves without changing anything that a fence would work now: LUNs reachable on each path, our key registered,
-    the reservation of the wanted type, PREEMPT AND ABORT and APTPL there."""
-    _each(opened, lambda lun: _monitor_one(lun, settings, own, past_of(lun.wwid), deadline), emit)
+    the reservation of the wanted type, PREEMPT AND ABORT and APTPL there.
+
+    needed: no fence succeeds without a proof by storage.
+    """
+    _each(opened, lambda lun: _monitor_one(lun, settings, own, past_of(lun.wwid), deadline, needed), emit)
 
 
 def _monitor_one(
-    lun: LogicalUnit, settings: StorageSettings, own: ReservationKey | None, past: Past, deadline: Deadline
+    lun: LogicalUnit,
+    settings: StorageSettings,
+    own: ReservationKey | None,
+    past: Past,
+    deadline: Deadline,
+    needed: bool,
 ) -> tuple[Observation, ...]:
     look = lun.look(deadline)
     for nexus in lun.nexuses:
@@ -168,8 +193,29 @@ def _monitor_one(
     if look.keys and held is None:
         reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing"
         return (*notes, LunFailed(lun.name, reason))
-    notes += _weaknesses(lun, settings, deadline)
+    unknown = _unknown_keys(lun, look, settings, own, needed)
+    if isinstance(unknown, LunFailed):
+        return (*notes, unknown)
+    notes += unknown + _weaknesses(lun, settings, deadline)
     return (*notes, LunState(lun.name, own is not None and own in look.keys, held is not None))
+
+
+def _unknown_keys(
+    lun: LogicalUnit, look: Look, settings: StorageSettings, own: ReservationKey | None, needed: bool
+) -> LunFailed | tuple[Noted, ...]:
+    """Keys of no known node: a fence of a node whose own key is absent proves nothing by storage while they are there.
+
+    A failure when that is so for each other node, and a fence needs that proof.
+    """
+    others = tuple(key for key in settings.others.known if key != own) if settings.others is not None else ()
+    strangers = look.strangers((*others, own) if own is not None else others)
+    if not others or not strangers:
+        return ()
+    keys = f"{', '.join(map(str, strangers))} {'belongs' if len(strangers) == 1 else 'belong'} to no known node"
+    if any(look.listed(key) for key in others):
+        return (Noted(f"{lun.name}: key {keys}: take what no node has off the LUN"),)
+    reason = f"{lun.name}: key {keys}, and no other node is registered under the key that it should have: {MEND}"
+    return LunFailed(lun.name, reason) if needed else (Noted(reason),)
 
 
 def _weaknesses(lun: LogicalUnit, settings: StorageSettings, deadline: Deadline) -> tuple[Noted, ...]:

@@ -1,6 +1,6 @@
 """One logical unit as a whole: all its paths, and what is registered and reserved on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from fencer.errors import StorageError, TransportError
@@ -37,6 +37,10 @@ class Look(NamedTuple):
     def listed(self, key: ReservationKey) -> tuple[ReservationKey, ...]:
         """Those of a node's two keys (its own and its guard key) that are registered."""
         return tuple(each for each in (key, guard_key(key)) if each in self.keys)
+
+    def strangers(self, known: Collection[ReservationKey]) -> tuple[ReservationKey, ...]:
+        """Registered keys that are none of known nodes' keys."""
+        return tuple(sorted(self.keys.difference(known, map(guard_key, known))))
 
     def shuts_out(self, key: ReservationKey) -> bool:
         """True when nothing sent under key is written: the key is absent, a registered survivor holds a reservation.

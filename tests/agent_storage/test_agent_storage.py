@@ -11,12 +11,13 @@ import pytest
 
 from fencer.event import EventKind, StepName
 from fencer.journal import Journal
-from fencer.model import Proof
+from fencer.model import KeyScheme, Proof, ReservationKey
+from fencer.storage.keys import NodeIdentity, derive_key
 from fencer.storage.reservations import guard_key
 from fencer.storage.transport import ScsiStatus
 from fencer.watchdog.snapshot_file import write_snapshot
 from tests import scenes
-from tests.agent_storage.nodes import NAMES, Answer, Node, Witness, finish
+from tests.agent_storage.nodes import CLUSTER, NAMES, Answer, Node, Witness, finish
 from tests.rig.bmc import Bmc
 from tests.rig.target import Target
 
@@ -267,6 +268,77 @@ def test_self_never_stands_without_storage(target: Target, nodes: tuple[Node, No
     answer = two.call("off", one.name, proof="self", self_fence_bound=1, deadline=11)
     assert (answer.status, answer.stdout) == (1, "")
     assert "cannot be told" in answer.stderr
+
+
+# --- whose key is whose -----------------------------------------------------------------------------------------------
+
+
+def write_conf(node: Node, *names_and_ids: tuple[str, int]) -> None:
+    rows = "".join(f'<clusternode name="{name}" nodeid="{number}"/>' for name, number in names_and_ids)
+    node.conf.write_text(f'<cluster name="{CLUSTER}" config_version="1"><clusternodes>{rows}</clusternodes></cluster>')
+
+
+def test_a_node_registered_under_another_key_than_it_should_have_is_not_called_off(
+    target: Target, nodes: tuple[Node, Node], bmc: Bmc
+) -> None:
+    """By another cluster file, say. Power proves what storage cannot."""
+    one, two = nodes
+    key = derive_key(KeyScheme.ID, CLUSTER, NodeIdentity(one.name, 1, 0))
+    one.forget()
+    assert two.call("off", one.name).status == 0
+    assert one.call("on", one.name, key_value="id").status == 0
+    writer = Witness(target.urls[0], "its-kernel", key)
+    try:
+        for proof in ("storage", "any"):
+            answer = two.call("off", one.name, proof=proof)
+            assert (answer.status, answer.stdout) == (1, "")
+            assert "of no node that is known here" in answer.stderr
+        assert writer.write() is ScsiStatus.GOOD
+        assert two.call("status", one.name).status == 1
+        monitor = two.call("monitor", one.name)
+        assert monitor.status == 1
+        assert "under the key that it should have" in monitor.stderr
+        answer = two.call("off", one.name, proof="power", **bmc_options(bmc))
+        assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+        assert two.call("monitor", one.name, proof="power", **bmc_options(bmc)).status == 0
+    finally:
+        writer.close()
+
+
+def test_nobody_is_fenced_by_a_configuration_that_was_changed_since_this_node_registered(
+    target: Target, nodes: tuple[Node, Node]
+) -> None:
+    """With key_value=id all keys shift when a node is taken out of the file: another node's would be taken."""
+    one, two = nodes
+    write_conf(two, ("serv-0000", 3), (one.name, 1), (two.name, 2))
+    for node in nodes:
+        node.forget()
+        assert node.call("on", node.name, key_value="id").status == 0
+    before = [_listing(url) for url in target.urls]
+    write_conf(two, (one.name, 1), (two.name, 2))
+    for caller, other in ((one, two), (two, one)):
+        for action in ("off", "monitor"):
+            answer = caller.call(action, other.name, key_value="id")
+            assert (answer.status, answer.stdout) == (1, "")
+            assert "whose key is whose cannot be told" in answer.stderr
+    assert [_listing(url) for url in target.urls] == before
+
+
+def test_a_key_that_is_left_on_the_luns_hinders_no_fence_of_a_registered_node(
+    target: Target, nodes: tuple[Node, Node]
+) -> None:
+    """Of a node that is no more. Whether one that was off already is, cannot be told beside it."""
+    one, two = nodes
+    left = [Witness(url, "long-gone", ReservationKey(0xDEAD)) for url in target.urls]
+    try:
+        answer = two.call("off", one.name)
+        assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+        again = two.call("off", one.name)
+        assert (again.status, again.stdout) == (1, "")
+        assert "0xdead" in again.stderr
+    finally:
+        for witness in left:
+            witness.close()
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from fencer.request import StorageSettings
 from fencer.storage import procedure
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import LogicalUnit
+from fencer.storage.reservations import LogicalUnit, guard_key
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import WERO, A, B, deadline, lun, registered
 
@@ -181,9 +181,17 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
 def test_status_writes_nothing(names: tuple[str, ...], holder: str | None, state: tuple[bool, bool]) -> None:
     target = registered(*names, holder=holder)
     seen: list[Observation] = []
-    procedure.status(Opened((lun(target, "b"),)), B, telling(seen), deadline())
+    procedure.status(Opened((lun(target, "b"),)), settings_for(), B, telling(seen), deadline())
     assert seen == [LunState(lun(target).name, *state), StorageDone(1)]
     assert target.log == []
+
+
+def test_a_guard_key_is_a_registration_to_status() -> None:
+    target = registered("a", "b")
+    target.registrations[target._session("b")] = int(guard_key(B))
+    seen: list[Observation] = []
+    procedure.status(Opened((lun(target, "a"),)), settings_for(), B, telling(seen), deadline())
+    assert seen == [LunState(lun(target).name, True, True), StorageDone(1)]
 
 
 @pytest.mark.parametrize(
