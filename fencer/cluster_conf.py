@@ -5,6 +5,7 @@ agent (cman, fence/libfence/agent.c: make_args, make_args_unfence). Attributes m
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from types import MappingProxyType
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -226,6 +227,7 @@ def problems(cluster: Cluster) -> tuple[str, ...]:
     found += _device_definition_problems(cluster)
     for node in cluster.nodes:
         found += _fencing_problems(cluster, node)
+        found += _unarbitrated_problems(cluster, node)
         found += _unfencing_problems(cluster, node)
     found += _shared_bmc_problems(cluster)
     return tuple(dict.fromkeys(found))
@@ -275,6 +277,22 @@ def _fencing_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
             yield from _reference_problems(cluster, node, ref, where)
 
 
+def _unarbitrated_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
+    """fenced takes a lost race for any other failure and goes on to the next method, but not to the next device."""
+    raced = False
+    for method in node.fence_methods:
+        known = [
+            attributes for ref in method.devices if (attributes := _merged_or_none(cluster, node, ref)) is not None
+        ]
+        before_a_race = list(takewhile(lambda each: not _arbitrates(each), known))
+        if raced and any(each.get("agent") in _BMC_AGENTS for each in before_a_race):
+            yield (
+                f"clusternode {node.name}: a node that lost the fence race would still shoot it by method "
+                f"{method.name}: let that begin with a fence_halvm device with vg or devices, or remove it"
+            )
+        raced = raced or len(before_a_race) < len(known)
+
+
 def _unfencing_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
     where = f"clusternode {node.name}: unfence"
     for ref in node.unfence:
@@ -288,7 +306,7 @@ def _unfencing_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
     for method in node.fence_methods:
         for ref in method.devices:
             attributes = _merged_or_none(cluster, node, ref)
-            if attributes is not None and attributes.get("agent") == "fence_halvm" and _has_storage(attributes):
+            if attributes is not None and _arbitrates(attributes):
                 yield (
                     f"clusternode {node.name} has no unfence device, so it never registers its key: "
                     f'add <unfence><device name="{ref.name}" action="on"/></unfence>'
@@ -338,6 +356,10 @@ def _merged_or_none(cluster: Cluster, node: ClusterNode, ref: DeviceRef) -> Mapp
 
 def _address(attributes: Mapping[str, str]) -> str:
     return attributes.get("ip", attributes.get("ipaddr", "")).strip().casefold()
+
+
+def _arbitrates(attributes: Mapping[str, str]) -> bool:
+    return attributes.get("agent") == "fence_halvm" and _has_storage(attributes)
 
 
 def _has_storage(attributes: Mapping[str, str]) -> bool:

@@ -203,6 +203,14 @@ def is_lost(plan: Plan, facts: Facts) -> bool:
     return plan.request.storage is not None and facts.lost(plan.request.storage.arbitration)
 
 
+def is_beaten(facts: Facts) -> bool:
+    """Whether this node is shut out itself: then it must not shoot the winner by any other means, either.
+
+    A race that could not be decided is lost as well, but speaks against the means that was tried only.
+    """
+    return facts.arbitration is not None and facts.arbitration.result is ArbitrationResult.LOST
+
+
 def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:
     """The verdict. late: the deadline passed before everything was over."""
     match plan.request.action:

@@ -11,12 +11,12 @@ from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report
 from fencer.errors import UsageError
 from fencer.fence import Run, Stamped
-from fencer.light_typing import TYPE_CHECKING
+from fencer.light_typing import TYPE_CHECKING, NamedTuple
 from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
-from fencer.verdict import EXIT_FAILURE, EXIT_OK, judge
+from fencer.verdict import EXIT_FAILURE, EXIT_OK, is_beaten, judge
 from fencer.worker import Workers
 
 if TYPE_CHECKING:
@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 
 
 class _Interrupt:
-    """SIGTERM and SIGINT only set a flag: the run ends in order, logs out, and says so."""
+    """SIGTERM and SIGINT only set a flag: the run ends in order, logs out, and says so.
+
+    The flag stays set: whoever says stop between two methods means both.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
+
+    def listen(self) -> None:
+        """From now on; until then a signal ends the call at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
@@ -36,6 +42,13 @@ class _Interrupt:
 
     def __call__(self) -> bool:
         return self.signal != 0
+
+
+class _Ending(NamedTuple):
+    """How the run for one device ended. final: nothing else that cluster.conf names may be tried."""
+
+    exit_status: int
+    final: bool = False
 
 
 class Performer:
@@ -59,6 +72,7 @@ class Performer:
         self._environ = environ
         self._witness = witness
         self._age_s = age_s
+        self._interrupt = _Interrupt()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
 
     def perform(self) -> int:
@@ -80,47 +94,53 @@ class Performer:
             report.warning(warning)
         if listing:
             return self._list(values, membership)
-        return self._try_methods(methods, membership) if methods else self._one(values, membership)
+        return self._try_methods(methods, membership) if methods else self._one(values, membership).exit_status
 
     def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
-        """As fenced does: the methods in order, until all devices of one have succeeded."""
-        status = EXIT_FAILURE
+        """As fenced does: the methods in order, until all devices of one have succeeded.
+
+        But fenced cannot tell failures apart. Here a node that was fenced itself does not shoot the winner by another
+        method, and a person who says stop means all of them.
+        """
+        ending = _Ending(EXIT_FAILURE)
         for number, devices in enumerate(methods, 1):
             for values in devices:
                 try:
-                    status = self._one(values, membership)
+                    ending = self._one(values, membership)
                 except UsageError as error:
                     if number == len(methods):
                         raise
                     self._report.error(str(error))
-                    status = EXIT_FAILURE
-                if status == EXIT_FAILURE:
+                    ending = _Ending(EXIT_FAILURE, final=self._interrupt())
+                if ending.exit_status == EXIT_FAILURE:
                     break
-            else:
-                return status
-        return status
+            if ending.final and number < len(methods):
+                self._report.notice("no further fence method is tried")
+            if ending.final or ending.exit_status != EXIT_FAILURE:
+                break
+        return ending.exit_status
 
-    def _one(self, values: Mapping[str, str], membership: Membership) -> int:
+    def _one(self, values: Mapping[str, str], membership: Membership) -> _Ending:
         check(values)
         full = with_defaults(values, self._environ)
         action = Action(full["action"])
         request = build_request(full, values, self._caller, membership)
         if action is Action.VALIDATE_ALL:
-            return EXIT_OK
+            return _Ending(EXIT_OK)
         plan = make_plan(request)
         if request.dry_run:
             self._report.result(f"Plan for {request.action} {request.who} (nothing is sent):")
             for number, step in enumerate(plan.steps(), 1):
                 self._report.result(f"  {number}. {step}")
-            return EXIT_OK
+            return _Ending(EXIT_OK)
         local = membership.local
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
         return self._run(plan, Record(plan, actor, full["journal"], self._witness if recorded else None))
 
-    def _run(self, plan: Plan, record: Record) -> int:
-        request, report = plan.request, self._report
-        interrupt = _Interrupt()
+    def _run(self, plan: Plan, record: Record) -> _Ending:
+        request, report, interrupt = plan.request, self._report, self._interrupt
+        interrupt.listen()
         spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: of several methods, the first one pays for loading
         if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
             report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
@@ -140,14 +160,14 @@ class Performer:
             name = signal.Signals(interrupt.signal).name
             report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown")
             self._warn(record.interrupted(name))
-            return EXIT_FAILURE
+            return _Ending(EXIT_FAILURE, final=True)
         verdict = judge(plan, facts, run.late)
         if not verdict.success and run.misuse is not None and not (facts.session or facts.power_failures):
             record.end(verdict)
             raise UsageError(run.misuse)
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         self._warn(record.end(verdict))
-        return verdict.exit_status
+        return _Ending(verdict.exit_status, final=is_beaten(facts))
 
     def _warn(self, unwritten: str | None) -> None:
         if unwritten is not None:

@@ -1,12 +1,14 @@
 """A person names a node, or nobody: cluster.conf says the rest. Callers on stdin never get this."""
 
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agent.halvm import halvm
+from tests.agent.halvm import Call, halvm
 from tests.rig.bmc import Bmc
 
 HEAD = '<?xml version="1.0"?>\n<cluster name="lvm-cluster" config_version="2">'
@@ -176,6 +178,64 @@ def test_methods_are_tried_in_order(bmc: Bmc, second: Bmc, cluster_conf: Path, b
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
     assert (bmc.power, second.power) == ("on", "off")
     assert any(line.startswith("ERROR: ") for line in outcome.lines)
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """Where a BMC would be: whatever is sent there can be read."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.setblocking(False)
+        yield listening
+
+
+def backed_up(cluster_conf: Path, first: str, silent: socket.socket, more: str = "") -> str:
+    address, port = silent.getsockname()
+    backup = (
+        f'<fencedevice name="backup" agent="fence_halvm" ipaddr="{address}" ipport="{port}" login="A" deadline="4" '
+        f"{more}/>"
+    )
+    nodes = [node("serv-0001", 1, "first", "backup"), node("serv-0002", 2)]
+    return write(cluster_conf, nodes, [first, backup])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_no_other_method_is_tried(
+    bmc: Bmc, silent: socket.socket, cluster_conf: Path, number: signal.Signals
+) -> None:
+    bmc.ignore(off=True)
+    call = Call("-o", "off", backed_up(cluster_conf, device("first", bmc), silent), "--local-node=serv-0002")
+    while "power 0" not in bmc.commands():
+        time.sleep(0.01)
+    call.kill(number)
+    outcome = call.end()
+    call.assert_all_gone()
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert outcome.stderr.count("interrupted by") == 1
+    assert outcome.lines[-1] == "no further fence method is tried"
+    with pytest.raises(BlockingIOError):
+        silent.recv(1)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_told_to_stop_between_two_methods_the_second_is_not_tried(
+    bmc: Bmc, silent: socket.socket, cluster_conf: Path, tmp_path: Path, status: int
+) -> None:
+    """While it waits for the second one's password, which comes or does not come."""
+    asked, script = tmp_path / "asked", tmp_path / "password"
+    script.write_text(f"#!/bin/sh\ntouch {asked}\nsleep 0.5\necho secret\nexit {status}\n")
+    script.chmod(0o700)
+    first = device("first", bmc).replace('passwd="ADMIN"', 'passwd="wrong"')
+    conf = backed_up(cluster_conf, first, silent, f'passwd_script="{script}"')
+    call = Call("-o", "off", conf, "--local-node=serv-0002")
+    while not asked.exists():
+        time.sleep(0.01)
+    call.kill(signal.SIGINT)
+    outcome = call.end()
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert outcome.lines[-1].startswith("ERROR: ")
+    with pytest.raises(BlockingIOError):
+        silent.recv(1)
 
 
 def test_all_devices_of_a_method_have_to_succeed(bmc: Bmc, second: Bmc, cluster_conf: Path) -> None:

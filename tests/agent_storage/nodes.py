@@ -78,10 +78,13 @@ class Node:
     def typed(self, action: str, plug: str, **more: object) -> Answer:
         """The command line."""
         argv = [f"--{name.replace('_', '-')}={value}" for name, value in self.options(action, plug, **more).items()]
-        done = subprocess.run(
-            [sys.executable, str(AGENT), *argv], capture_output=True, text=True, timeout=CALL_S, check=False
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return _run(argv)
+
+    def by_hand(self, action: str, plug: str) -> Answer:
+        """The command line, its devices from cluster.conf."""
+        options = self.options(action, plug)
+        names = ("action", "plug", "cluster_conf", "local_node", "state_dir", "journal")
+        return _run([f"--{name.replace('_', '-')}={options[name]}" for name in names])
 
     def unfence(self) -> Answer:
         return self.call("on", self.name)
@@ -90,6 +93,13 @@ class Node:
         """What a reboot does to /run."""
         for path in self.state_dir.glob("*"):
             path.unlink()
+
+
+def _run(argv: list[str]) -> Answer:
+    done = subprocess.run(
+        [sys.executable, str(AGENT), *argv], capture_output=True, text=True, timeout=CALL_S, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def finish(process: "subprocess.Popen[str]") -> Answer:

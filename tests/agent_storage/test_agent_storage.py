@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,6 +198,53 @@ def test_a_lost_race_touches_no_power(nodes: tuple[Node, Node], bmc: Bmc) -> Non
     assert answer.status == 1
     assert "lost" in answer.stderr
     assert bmc.commands() == before
+
+
+def write_methods(node: Node, methods: tuple[str, ...], bmc_address: str, bmc_port: int) -> None:
+    """serv-0001 is fenced by these methods, each a list of devices: disk, bmc."""
+    inside = "".join(
+        f'<method name="{number}">' + "".join(f'<device name="{name}"/>' for name in method.split()) + "</method>"
+        for number, method in enumerate(methods)
+    )
+    node.conf.write_text(
+        f'<cluster name="{CLUSTER}" config_version="2"><clusternodes>'
+        f'<clusternode name="serv-0001" nodeid="1"><fence>{inside}</fence></clusternode>'
+        '<clusternode name="serv-0002" nodeid="2"/></clusternodes><fencedevices>'
+        f'<fencedevice name="disk" agent="fence_halvm" devices="{",".join(node.urls)}" deadline="3"/>'
+        f'<fencedevice name="bmc" agent="fence_halvm" ipaddr="{bmc_address}" ipport="{bmc_port}" login="ADMIN" '
+        'passwd="ADMIN" deadline="10"/></fencedevices></cluster>'
+    )
+
+
+@pytest.mark.parametrize("methods", [("disk", "bmc"), ("disk bmc", "bmc"), ("disk", "disk", "bmc")], ids=str)
+def test_a_lost_race_leads_to_no_other_method(nodes: tuple[Node, Node], methods: tuple[str, ...]) -> None:
+    """Power alone would shoot the node that won."""
+    one, two = nodes
+    assert one.call("off", two.name).status == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
+        bmc.bind(("127.0.0.1", 0))
+        bmc.setblocking(False)
+        write_methods(two, methods, *bmc.getsockname())
+        answer = two.by_hand("off", one.name)
+        with pytest.raises(BlockingIOError):
+            bmc.recv(1)
+    assert (answer.status, answer.stdout) == (1, "")
+    assert answer.stderr.count("the fence race is lost") == 1
+    assert "no further fence method is tried" in answer.stderr
+
+
+def test_a_race_that_cannot_be_decided_leads_to_the_next_method(
+    target: Target, nodes: tuple[Node, Node], bmc: Bmc
+) -> None:
+    """It says nothing about this node, and storage that is gone is what a second method is for."""
+    bmc.power = "on"
+    one, two = nodes
+    two.urls = [*target.urls, target.url(9)]
+    write_methods(two, ("disk", "bmc"), bmc.address, bmc.port)
+    answer = two.by_hand("off", one.name)
+    assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
+    assert "cannot be decided" in answer.stderr
+    assert bmc.power == "off"
 
 
 def dead_bmc() -> dict[str, object]:

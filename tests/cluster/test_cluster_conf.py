@@ -140,6 +140,42 @@ def test_device_with_neither_bmc_nor_storage():
     assert any("neither a BMC address (ip) nor storage" in p for p in problems(cluster))
 
 
+POWER_ONLY = '<fencedevice name="backup" agent="fence_ipmilan" ipaddr="192.168.1.99" login="ADMIN" passwd="s3cret"/>'
+
+
+def with_backup(device: str, methods: str):
+    """serv-0002 is fenced by these methods; backup is the device."""
+    text = EXAMPLE.replace('<method name="bmc-and-disk"><device name="halvm2"/></method>', methods)
+    return parse_cluster(text.replace("</fencedevices>", f"{device}</fencedevices>"))
+
+
+BACKUP_LAST = '<method name="disk"><device name="halvm2"/></method><method name="bmc"><device name="backup"/></method>'
+BACKUP_FIRST = '<method name="bmc"><device name="backup"/></method><method name="disk"><device name="halvm2"/></method>'
+
+
+@pytest.mark.parametrize("agent", ["fence_ipmilan", "fence_halvm"])
+def test_a_method_that_shoots_whoever_won(agent: str):
+    found = problems(with_backup(POWER_ONLY.replace("fence_ipmilan", agent), BACKUP_LAST))
+    assert found == (
+        "clusternode serv-0002: a node that lost the fence race would still shoot it by method bmc: "
+        "let that begin with a fence_halvm device with vg or devices, or remove it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "methods"),
+    [
+        (POWER_ONLY, BACKUP_FIRST),
+        (POWER_ONLY.replace("fence_ipmilan", "fence_halvm").replace("/>", ' vg="shared_vg"/>'), BACKUP_LAST),
+        (POWER_ONLY, BACKUP_LAST.replace('<device name="backup"', '<device name="halvm2"/><device name="backup"')),
+        (POWER_ONLY.replace("fence_ipmilan", "fence_apc"), BACKUP_LAST),
+    ],
+    ids=["before the race", "arbitrates, too", "after one that does", "unknown agent"],
+)
+def test_a_second_method_that_is_no_problem(device: str, methods: str):
+    assert problems(with_backup(device, methods)) == ()
+
+
 def test_one_power_switch_may_serve_two_nodes():
     text = EXAMPLE.replace("fence_halvm", "fence_apc").replace("192.168.1.51", "192.168.1.50")
     assert problems(parse_cluster(text)) == ()
