@@ -119,7 +119,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "nodename", "", "nodename", "nodename", _STRING, 1, _GENERAL, _SCSI,
-        "Name of the node to fence, as cluster managers add it to every call; plug wins",
+        "Name of the node to fence, as cluster managers add it to every call; wins over plug",
+        more="Where Pacemaker's pcmk_host_map makes them differ, this is the node, plug what its device calls it.",
         in_metadata=False,
     ),
     Option(
@@ -256,6 +257,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "initiator", "", "initiator", "iqn", _STRING, 2, _STORAGE, _OURS,
         "iSCSI initiator name used for iscsi:// devices",
+        more="Each node needs one of its own: two nodes with one name may be one I_T nexus to the target.",
     ),
     Option(
         "cluster_conf", "", "cluster-conf", "path", _STRING, 2, _STORAGE, _OURS,

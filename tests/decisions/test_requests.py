@@ -67,6 +67,15 @@ def test_keys_that_are_given_win(tmp_path: Path) -> None:
     assert (storage.target_key, storage.own_key) == (ReservationKey(0xABC), ReservationKey(0xDEF))
 
 
+def test_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
+    """As Pacemaker calls with pcmk_host_map=serv-0001:outlet-7: the key is the node's."""
+    request = ask(tmp_path, action="off", nodename="serv-0001", plug="outlet-7")
+    assert request.target == "serv-0001"
+    assert request.storage is not None
+    assert request.storage.target_key is not None
+    assert int(request.storage.target_key) & 0xFFFFFFFF == 1
+
+
 @pytest.mark.parametrize(
     ("given", "policy"),
     [
@@ -111,6 +120,14 @@ def test_by_hand_a_named_node(tmp_path: Path) -> None:
     found = membership(tmp_path, nodes=3)
     assert found.cluster is not None
     assert by_hand.resolve({"plug": "serv-0003"}, found, found.cluster).methods[0][0]["nodename"] == "serv-0003"
+
+
+def test_by_hand_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
+    found = membership(tmp_path, nodes=3)
+    assert found.cluster is not None
+    resolved = by_hand.resolve({"nodename": "serv-0001", "plug": "serv-0003"}, found, found.cluster)
+    assert resolved.introduction.startswith("about to reboot serv-0001")
+    assert resolved.methods[0][0]["ip"] == "192.0.2.1"
 
 
 @pytest.mark.parametrize(("nodes", "local"), [(3, "serv-0002"), (2, None)])
