@@ -66,6 +66,11 @@ def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel]
 def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline], Opened] = open_luns) -> None:
     """Takes this node's key off every path of every LUN, and says in the marker that this was our own doing.
 
+    Where this node holds a reservation the key stays, on all LUNs: a holder that unregisters releases it (SPC-4
+    5.13.11), and whoever was proved fenced behind it writes again. Between the look and the REGISTER only a fence by
+    this node itself makes it the holder. Of an all-registrants type every registrant is taken for the last one: two
+    that stop together would each see the other.
+
     Killed in between, or where the key is gone already, the marker says "registered" and the key is gone: the node
     counts as fenced until it reboots. Raises StorageError, UsageError.
     """
@@ -78,6 +83,10 @@ def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline],
         opened = opening(storage, deadline)
         if opened.unknown:
             raise StorageError(opened.unknown[0].reason)
+        for lun in opened.luns:
+            if lun.look(deadline).held_by(own):
+                reason = "this node holds the reservation, without which a node that was fenced could write again"
+                raise StorageError(f"{lun.name}: {reason}")
         for lun in opened.luns:
             _unregister(lun, own, storage.aptpl, deadline)
         write_marker(storage.state_dir, Marker(own, ()))

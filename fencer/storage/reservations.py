@@ -59,6 +59,11 @@ class Look(NamedTuple):
             return bool(survivors)
         return self.reservation.holder in survivors
 
+    def held_by(self, key: ReservationKey) -> bool:
+        """True when a registrant under key holds the reservation; with an all-registrants type each of them does."""
+        held = self.reservation
+        return key in self.keys and held.type is not None and held.holder in (key, None)
+
 
 class LogicalUnit:
     """A LUN and the I_T nexuses that lead to it.

@@ -13,6 +13,7 @@ import time
 from _socket import AF_UNIX, SO_SNDBUF, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair  # as in fencer.worker
 from collections.abc import Callable
 
+from fencer.errors import FenceError
 from fencer.light_typing import NamedTuple
 from fencer.watchdog.messages import (
     Begin,
@@ -210,8 +211,12 @@ def set_oom_score(score: int) -> None:
 
 
 def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
-    jobs.unregister(order)
-    channel.send(Unregistered(""))
+    try:
+        jobs.unregister(order)
+    except FenceError as error:
+        channel.send(Unregistered(str(error)))
+    else:
+        channel.send(Unregistered(""))
 
 
 class Links:

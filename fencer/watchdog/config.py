@@ -127,7 +127,7 @@ SETTINGS = (
         "unregister_on_stop",
         bool,
         False,
-        "Remove this node's key at an orderly stop.",
+        "Remove this node's key at an orderly stop, unless this node holds the reservation.",
     ),
     Setting("local_node", str, "", "This node's name in the cluster, where it is not the host name."),
     Setting("local_key", str, "", "This node's reservation key, where it is not derived from the cluster's files."),

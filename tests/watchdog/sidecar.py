@@ -1,7 +1,8 @@
 """The sidecar as real processes, with everything that could hurt replaced: `python -m tests.watchdog.sidecar DIR`.
 
-DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees. DIR/acts has one line for each thing that
-the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`, `say …`.
+DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; with DIR/holder the key is not to be removed.
+DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
+`say …`.
 """
 
 import os
@@ -9,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from fencer.errors import WatchdogError
+from fencer.errors import StorageError, WatchdogError
 from fencer.event import Event
 from fencer.model import ReservationKey, ReservationType
 from fencer.request import StorageSettings
@@ -140,6 +141,8 @@ def make_jobs(directory: Path, boot_id: str, pid: int) -> attendant.Jobs:
 
     def unregister(order: Unregister) -> None:
         Acts(directory).note(f"unregister {order.observer.storage.own_key}")
+        if (directory / "holder").exists():
+            raise StorageError("sdb: this node holds the reservation")
 
     return attendant.Jobs(configure, lambda _config, channel: observe(directory, channel), write, unregister)
 

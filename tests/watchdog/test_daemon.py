@@ -163,6 +163,16 @@ def test_a_stop_removes_the_key_first_where_that_is_asked(sidecar: Sidecar) -> N
     ]
 
 
+def test_a_stop_says_why_the_key_stays(sidecar: Sidecar) -> None:
+    sidecar.configure("unregister_on_stop = true\n")
+    (sidecar.directory / "holder").touch()
+    sidecar.start()
+    sidecar.until_fed()
+    assert sidecar.stop() == 0
+    assert sidecar.acts()[-1] == "ended 0 the key was not removed: sdb: this node holds the reservation"
+    assert "not reloaded" not in sidecar.log()
+
+
 def test_a_preemption_resets_at_once_and_the_reason_is_kept(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until_fed()
