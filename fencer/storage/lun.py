@@ -21,7 +21,8 @@ _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power 
 class Lun(NamedTuple):
     """One shared logical unit and how this node reaches it.
 
-    wwid: as sysfs writes it, the same on all nodes: ``naa.6001405…``. name: what the operator wrote, for messages.
+    wwid: as sysfs writes it, the same on all nodes: ``naa.6001405…``.
+    name: what the operator wrote, for messages and to tell observations apart, hence no other LUN's (see find_luns).
     paths: device files, one an I_T nexus (``/dev/sdX``; ``/dev/sgN`` where no disk driver is bound).
     multipath: ``/dev/mapper/NAME`` of the map over these paths, or None.
     block_name: kernel name of what is to be read and mounted (``dm-3``, ``sdb``), empty where no disk driver is bound.
@@ -53,7 +54,8 @@ def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes
     An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
     ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL. A disk
     that is a path of a multipath map stands for the whole map: a path left out would be one that cannot write. A
-    physical volume may also be a partition, or lie on md, crypt or other mapped devices: the LUNs below are meant.
+    physical volume may also be a partition, or lie on md, crypt or other mapped devices: the LUNs below are meant, and
+    where they are several each is named with one of its paths, too: ``/dev/md0 (sdb)``.
 
     Raises UsageError for what is missing here, is no whole SCSI disk, or is given twice; StorageError for a map
     without any path.
@@ -81,7 +83,22 @@ def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes
                     f"vg: {twin.name} and {volume} are the same LUN {lun.wwid} by different paths: "
                     "set up multipath for it"
                 )
-    return SharedLuns(tuple(found[wwid] for wwid in sorted(found)), tuple(iscsi))
+    return SharedLuns(_told_apart([found[wwid] for wwid in sorted(found)]), tuple(iscsi))
+
+
+def _told_apart(luns: list[Lun]) -> tuple[Lun, ...]:
+    """The same LUNs, each with a name that no other has: with one of its paths where that is enough, else its WWID."""
+    names = [lun.name for lun in luns]
+    if len(set(names)) == len(names):
+        return tuple(luns)
+    with_path = [f"{lun.name} ({lun.paths[0].rpartition('/')[2]})" if lun.paths else lun.name for lun in luns]
+    taken = names + with_path
+    return tuple(
+        lun
+        if names.count(lun.name) == 1
+        else lun._replace(name=longer if taken.count(longer) == 1 else f"{lun.name} ({lun.wwid})")
+        for lun, longer in zip(luns, with_path, strict=True)
+    )
 
 
 def holders_active(lun: Lun, devices: BlockDevices) -> bool:

@@ -10,8 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fencer.errors import FenceError, StorageError, UsageError
+from fencer.model import Action, Proof, ProofPolicy
+from fencer.plan import make_plan
+from fencer.request import Caller, Request, StorageSettings
 from fencer.storage.block_devices import KernelDevice, UdevDevices
 from fencer.storage.lun import Lun, find_luns, holders_active
+from fencer.storage.procedure import Opened, fence
+from fencer.storage.reservations import LogicalUnit
+from fencer.verdict import Facts, judge
+from tests.storage.fake_target import FakeTarget
+from tests.storage.nodes import A, B, deadline, lun, registered
 
 WWID_A = "naa.60014050000000000000000000000001"
 WWID_B = "naa.60014050000000000000000000000002"
@@ -296,6 +304,69 @@ def test_physical_volume_on_a_mirror_is_both_luns(node):
     node.stack("md0", "sdb", "dm-0")
     found = find_luns([], node, physical_volumes=["/dev/md0"])
     assert [lun.wwid for lun in found.luns] == [WWID_A, WWID_B]
+    assert [lun.name for lun in found.luns] == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]
+
+
+def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
+    stacked(node)
+    node.stack("md0", "sdb", "dm-0")
+    targets = [registered("a", "b", target=FakeTarget(wwid=wwid)) for wwid in (WWID_A, WWID_B)]
+    luns = tuple(
+        LogicalUnit(found.wwid, found.name, lun(target, "a").nexuses)
+        for found, target in zip(find_luns([], node, physical_volumes=["/dev/md0"]).luns, targets, strict=True)
+    )
+    storage = StorageSettings((), "shared_vg", A, B)
+    facts = Facts()
+
+    def emit(*several):
+        for what in several:
+            facts.add(what)
+
+    fence(Opened(luns), storage, A, B, 0.0, emit, deadline())
+    plan = make_plan(Request(Action.OFF, Caller.CLUSTER, "serv-0002", False, ProofPolicy.STORAGE, storage=storage))
+    assert judge(plan, facts).proofs == (Proof.STORAGE,)
+    assert sorted(facts.isolated) == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]
+    # What arbitration took on the first LUN is not taken for what happened on the other one.
+    assert not any(isolated.already for isolated in facts.isolated.values())
+    assert [target.keys for target in targets] == [[A], [A]]
+
+
+def test_a_mirror_beside_its_half_leaves_the_names_as_they_are(node):
+    stacked(node)
+    node.stack("md0", "sdb", "dm-0")
+    found = find_luns(["/dev/sdb"], node, physical_volumes=["/dev/md0"])
+    assert [lun.name for lun in found.luns] == ["/dev/sdb", "/dev/md0"]
+
+
+def test_a_name_that_another_entry_has_already_is_not_given_again(node):
+    stacked(node)
+    node.stack("md0", "sdb", "dm-0")
+    node.disk("sde", "naa.6001405000000005")
+    node.links["/dev/md0 (sdb)"] = "sde"
+    found = find_luns(["/dev/md0 (sdb)"], node, physical_volumes=["/dev/md0"])
+    assert {lun.wwid: lun.name for lun in found.luns} == {
+        "naa.6001405000000005": "/dev/md0 (sdb)",
+        WWID_A: f"/dev/md0 ({WWID_A})",
+        WWID_B: "/dev/md0 (sdc)",
+    }
+
+
+class MovingDevices(FakeDevices):
+    """Every link leads to sdc from the second time on."""
+
+    def from_device_file(self, path: str) -> KernelDevice:
+        device = super().from_device_file(path)
+        self.links[path] = "sdc"
+        return device
+
+
+def test_one_entry_that_led_to_two_luns_gives_two_names(tmp_path):
+    node = MovingDevices(tmp_path)
+    node.disk("sdb", WWID_A)
+    node.disk("sdc", WWID_B)
+    node.links["/dev/shared"] = "sdb"
+    found = find_luns(["/dev/shared"], node, physical_volumes=["/dev/shared"])
+    assert [lun.name for lun in found.luns] == ["/dev/shared (sdb)", "/dev/shared (sdc)"]
 
 
 def test_two_physical_volumes_on_one_lun_are_one_lun(node):
