@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import sys
-import syslog
 from collections.abc import Callable, Mapping, Sequence
 
 from fencer.cli.process_age import process_age_s
@@ -16,12 +15,9 @@ if TYPE_CHECKING:
     from fencer.cli.witness import Witness
     from fencer.worker import Channel, Job
 
-NAME = "fence_halvm"
-
 
 def main() -> int:
     """Entry point. Returns the exit status."""
-    syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_DAEMON)
     _open_closed_streams()
     status = Agent(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr, os.environ, process_age_s).run()
     for stream in (sys.stdout, sys.stderr):

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from fencer.cli.report import NAME, describe
+from fencer.cli.report import describe
+from fencer.cli.system_log import NAME
 from fencer.event import Event, EventKind, Outcome, Step, StepName
 from fencer.fence import Stamped
 from fencer.light_typing import TYPE_CHECKING, assert_never

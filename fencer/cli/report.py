@@ -3,9 +3,9 @@
 fenced and dlm_controld do not read our output while they wait: all of it stays far below a pipe's 64 KiB.
 """
 
-import syslog
 import time
 
+from fencer.cli.system_log import NAME, Severity, SystemLog
 from fencer.errors import UsageError
 from fencer.fence import Stamped
 from fencer.light_typing import TextIO
@@ -32,7 +32,6 @@ from fencer.observations import (
 from fencer.plan import Plan
 from fencer.verdict import Facts, Verdict
 
-NAME = "fence_halvm"
 LINE_CHARACTERS = 600
 LINES_MOST = 80
 
@@ -40,10 +39,20 @@ LINES_MOST = 80
 class Report:
     """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, verbosity: int = 0) -> None:
+    def __init__(
+        self,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        quiet: bool = False,
+        verbosity: int = 0,
+        log: SystemLog | None = None,
+    ) -> None:
+        """log: the machine's own when it is None."""
         self._stdout = stdout
         self._stderr = stderr
         self._quiet = quiet
+        self._log = SystemLog() if log is None else log
         self.steps = verbosity > 0 or stderr.isatty()
         self._debug: TextIO | None = None
         self._lines = 0
@@ -67,19 +76,19 @@ class Report:
 
     def error(self, text: str) -> None:
         """Somebody has to act."""
-        self._line(syslog.LOG_ERR, f"ERROR: {text}", always=True)
+        self._line(Severity.ERROR, f"ERROR: {text}", always=True)
 
     def warning(self, text: str) -> None:
         """Somebody should look."""
-        self._line(syslog.LOG_WARNING, f"WARNING: {text}", always=True)
+        self._line(Severity.WARNING, f"WARNING: {text}", always=True)
 
     def notice(self, text: str) -> None:
         """Worth a line each time."""
-        self._line(syslog.LOG_NOTICE, text, always=True)
+        self._line(Severity.NOTICE, text, always=True)
 
     def detail(self, text: str) -> None:
         """For those who want to see it happen."""
-        self._line(syslog.LOG_DEBUG, text, always=False)
+        self._line(Severity.DEBUG, text, always=False)
 
     def observed(self, stamped: Stamped, plan: Plan) -> None:
         """One step as it happens."""
@@ -103,17 +112,17 @@ class Report:
         if plan.needs_proof or not verdict.success:
             summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
             # A failure has said its sentence: whoever shows one line only shall show that one.
-            self._line(syslog.LOG_NOTICE, summary, always=verdict.success)
+            self._line(Severity.NOTICE, summary, always=verdict.success)
 
-    def _line(self, level: int, text: str, *, always: bool) -> None:
+    def _line(self, severity: Severity, text: str, *, always: bool) -> None:
         shown = (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST
-        if level == syslog.LOG_DEBUG and not shown and self._debug is None:
+        if severity == Severity.DEBUG and not shown and self._debug is None:
             return  # a fence of many LUNs has many details
         line = text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
         if not line.isprintable():
             line = "".join(c if c.isprintable() else "?" for c in line)
-        if level != syslog.LOG_DEBUG:
-            syslog.syslog(level, line)
+        if severity != Severity.DEBUG:
+            self._log.write(severity, line)
         if self._debug is not None:
             _write(self._debug, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         if shown:

@@ -10,12 +10,12 @@ import contextlib
 import os
 import select
 import signal
-import syslog
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable, Sequence
 
+from fencer.cli.system_log import Severity, SystemLog
 from fencer.errors import FenceError
 from fencer.event import Event, Step
 from fencer.light_typing import NamedTuple
@@ -128,7 +128,6 @@ def _stand_apart(sock: socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
     os.chdir("/")
-    syslog.closelog()  # its descriptor goes, too
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -196,5 +195,4 @@ class _Scribe:
 
 def _log(reason: str | None) -> None:
     if reason is not None:
-        syslog.openlog("fence_halvm", syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(syslog.LOG_WARNING, f"WARNING: {reason}")
+        SystemLog().write(Severity.WARNING, f"WARNING: {reason}")

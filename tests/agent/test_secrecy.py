@@ -52,9 +52,10 @@ WAYS = [by_stdin, by_script, by_script_on_stdin]
 
 # Runs the agent with a system log that is a file.
 LOGGED = (
-    "import sys, syslog\n"
+    "import sys\n"
+    "from fencer.cli.system_log import SystemLog\n"
     "log = open(sys.argv.pop(1), 'a')\n"
-    "syslog.syslog = lambda *said: print(*said, file=log, flush=True)\n"
+    "SystemLog.write = lambda _self, *said: print(*said, file=log, flush=True)\n"
     "from fencer.cli.fence_halvm import main\n"
     "sys.exit(main())\n"
 )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tests.journal.calls import call, recorded
 from tests.journal.events import FENCE
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
+from tests.rig.log_daemon import LogDaemon
 
 
 def _locked(path: str, stack: ExitStack) -> None:
@@ -154,6 +156,27 @@ def test_a_locked_journal_is_said_so(path: str) -> None:
             if said is not None:
                 break
     assert said == f"journal: {path}: not written within 30 ms; it may still be"
+
+
+KILLED = """
+import os, signal, sys
+from fencer.cli.witness import Witness
+from tests.journal.events import FENCE
+Witness.start().begun(sys.argv[1], FENCE)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a /dev of its own")
+def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: Path) -> None:
+    os.mkfifo(path)
+    with LogDaemon(tmp_path) as daemon:
+        command = daemon.of_the_machine(sys.executable, "-c", KILLED, path)
+        done = subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parents[2])
+        assert done.returncode == -signal.SIGKILL
+        line = daemon.line()
+    assert line.startswith(b"<28>")
+    assert f": WARNING: journal: {path}: not a regular file".encode() in line
 
 
 def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
