@@ -85,7 +85,7 @@ class Total(NamedTuple):
     """All events ever of one kind, target, action, outcome and proof, also those that the journal has dropped since.
 
     events and sum_s never go back. buckets: how many took at most BUCKETS_S[i], cumulative. last_unix_s: the end of the
-    latest.
+    one that was recorded last. An older fence-halvm wrote the latest by the clock.
     """
 
     kind: EventKind

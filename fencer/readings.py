@@ -66,13 +66,15 @@ class JournalStatus(StrEnum):
 
 class JournalReading(NamedTuple):
     """totals, steps: everything ever counted. story: the latest events that people want to see (no monitors), the
-    newest first; told: how many such events there ever were. monitors: the latest of each target. problem: words."""
+    newest first; told: how many such events there ever were. fences, monitors: of each target what was recorded last,
+    whatever the clock said. problem: words."""
 
     status: JournalStatus
     totals: tuple[Total, ...] = ()
     steps: tuple[StepTotal, ...] = ()
     story: tuple[Event, ...] = ()
     told: int = 0
+    fences: tuple[Event, ...] = ()
     monitors: tuple[Event, ...] = ()
     problem: str = ""
 

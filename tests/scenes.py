@@ -177,17 +177,17 @@ def step_totals(events: list[Event]) -> tuple[StepTotal, ...]:
 def journal(*events: Event) -> JournalReading:
     ordered = sorted(events, key=lambda event: -event.at_unix_s)
     story = [event for event in ordered if event.kind not in (EventKind.MONITOR, EventKind.REGISTRATION)]
-    latest: dict[str, Event] = {}
+    latest: dict[EventKind, dict[str, Event]] = {}
     for event in ordered:
-        if event.kind is EventKind.MONITOR:
-            latest.setdefault(event.target, event)
+        latest.setdefault(event.kind, {}).setdefault(event.target, event)
     return JournalReading(
         JournalStatus.READABLE,
         totals=totals(ordered),
         steps=step_totals(ordered),
         story=tuple(story[:50]),
         told=len(story),
-        monitors=tuple(latest.values()),
+        fences=tuple(latest.get(EventKind.FENCE, {}).values()),
+        monitors=tuple(latest.get(EventKind.MONITOR, {}).values()),
     )
 
 

@@ -157,6 +157,7 @@ class _Looked(NamedTuple):
     last: Event | None
     reading: JournalReading
     totals: dict[TotalRow, Total]
+    fences: dict[str, Event]
     monitors: dict[str, Event]
 
 
@@ -193,32 +194,40 @@ class _JournalFile:
             return before
         rows = journal.totals_by_row() if before is None else journal.totals_by_row(before.totals)
         totals = tuple(rows.values())
-        monitors = _monitors(journal, totals, before)
+        after_id, fences, monitors = (
+            (before.position.last_id, before.fences, before.monitors) if before else (0, {}, {})
+        )
         told = sum(total.events for total in totals if total.kind in STORY)
         if before is not None and told == before.reading.told:
             story = before.reading.story  # each event is counted as it is written
         else:
             story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
+            fences = _latest(journal, EventKind.FENCE, totals, fences, after_id)
+        monitors = _latest(journal, EventKind.MONITOR, totals, monitors, after_id)
         reading = JournalReading(
             JournalStatus.READABLE,
             totals=totals,
             steps=journal.step_totals(),
             story=story,
             told=told,
+            fences=tuple(fences[target] for target in sorted(fences)),
             monitors=tuple(monitors[target] for target in sorted(monitors)),
         )
-        return _Looked(position, journal.event(position.last_id), reading, rows, monitors)
+        return _Looked(position, journal.event(position.last_id), reading, rows, fences, monitors)
 
 
-def _monitors(journal: JournalSnapshot, totals: tuple[Total, ...], before: _Looked | None) -> dict[str, Event]:
-    """The latest of each target that was ever monitored; of one whose monitors were all dropped, what was seen last."""
-    targets = {total.target for total in totals if total.kind is EventKind.MONITOR}
-    if before is not None:
-        seen = {target: event for target, event in before.monitors.items() if target in targets}
-        return seen | {event.target: event for event in journal.latest(EventKind.MONITOR, before.position.last_id)}
-    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(EventKind.MONITOR,))  # mostly, all are among these
+def _latest(
+    journal: JournalSnapshot, kind: EventKind, totals: tuple[Total, ...], known: dict[str, Event], after_id: int
+) -> dict[str, Event]:
+    """The latest of each target that ever had one; of one whose events of the kind were all dropped, what was seen
+    last. known: what was seen up to after_id."""
+    targets = {total.target for total in totals if total.kind is kind}
+    if after_id > 0:
+        seen = {target: event for target, event in known.items() if target in targets}
+        return seen | {event.target: event for event in journal.latest(kind, after_id)}
+    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(kind,))  # mostly, all are among these
     found = {event.target: event for _, event in reversed(recent) if event.target in targets}
-    return found if len(found) == len(targets) else {e.target: e for e in journal.latest(EventKind.MONITOR)}
+    return found if len(found) == len(targets) else {event.target: event for event in journal.latest(kind)}
 
 
 def _continues(journal: JournalSnapshot, position: Position, before: _Looked) -> bool:

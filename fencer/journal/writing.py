@@ -57,15 +57,15 @@ def insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
 
 def _count(db: sqlite3.Connection, event: Event) -> None:
     key = [event.kind.value, event.target, event.action, event.outcome.value, event.proof]
-    ended_at = event.at_unix_s + event.took_s
+    ended_at = event.at_unix_s + event.took_s  # also where it is before what stands there: the clock was set back
     found = _total(db, key)
     if found is None and db.execute("SELECT count(*) FROM totals").fetchone()[0] >= TARGETS:
         key[1] = OTHER
         found = _total(db, key)
-    events, sum_s, buckets, last_unix_s = found or (0, 0.0, "", 0.0)
+    events, sum_s, buckets = found or (0, 0.0, "")
     db.execute(
         "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, events + 1, sum_s + event.took_s, _filled(buckets, [event.took_s]), max(last_unix_s, ended_at)),
+        (*key, events + 1, sum_s + event.took_s, _filled(buckets, [event.took_s]), ended_at),
     )
 
 
@@ -89,9 +89,9 @@ def _filled(buckets: str, seconds: list[float]) -> str:
     return json.dumps([n + sum(each <= most for each in seconds) for n, most in zip(counts, BUCKETS_S, strict=True)])
 
 
-def _total(db: sqlite3.Connection, key: list[str]) -> tuple[int, float, str, float] | None:
-    found: tuple[int, float, str, float] | None = db.execute(
-        "SELECT events, sum_s, buckets, last_unix_s FROM totals "
+def _total(db: sqlite3.Connection, key: list[str]) -> tuple[int, float, str] | None:
+    found: tuple[int, float, str] | None = db.execute(
+        "SELECT events, sum_s, buckets FROM totals "
         "WHERE kind = ? AND target = ? AND action = ? AND outcome = ? AND proof = ?",
         key,
     ).fetchone()

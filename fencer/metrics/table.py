@@ -312,7 +312,8 @@ LAST_FENCE: Final = Metric(
 )  # fmt: skip
 LAST_FENCE_SUCCESS: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_success_timestamp_seconds", ("target",),
-    "When this node last fenced the target with proof. Absent if never.",
+    "When this node last fenced the target with proof. Absent if never, or if a later attempt without success has an "
+    "earlier time.",
 )  # fmt: skip
 STEP_DURATION: Final = Metric(
     "fences", _J, _HISTOGRAM, "halvm_step_duration_seconds", ("kind", "step"),
@@ -335,7 +336,8 @@ LAST_MONITOR: Final = Metric(
 )  # fmt: skip
 LAST_MONITOR_SUCCESS: Final = Metric(
     "monitors", _J, _GAUGE, "halvm_last_monitor_success_timestamp_seconds", ("target",),
-    "When a monitor of the target last succeeded. Absent if never.",
+    "When a monitor of the target last succeeded. Absent if never, or if a later one without success has an earlier "
+    "time.",
 )  # fmt: skip
 BMC_REACHABLE: Final = Metric(
     "monitors", _J, _GAUGE, "halvm_bmc_reachable", ("target",),
@@ -366,6 +368,9 @@ tells the nodes apart by `instance`.
 Points in time are timestamps, not ages, but for `halvm_snapshot_age_seconds`, which the exporter takes by the monotonic
 clock of the same boot, so that no clock change can make an old snapshot young. `time() - …_timestamp_seconds` grows on
 in Prometheus when nobody publishes; an age repeated would stay small.
+
+The last fence or monitor of a target is the one that was recorded last, also where its time is before that of an
+earlier one: then the clock was ahead, and has been set back.
 
 Histogram buckets, in seconds: {", ".join(f"{bound:g}" for bound in BUCKETS_S)}.
 """
