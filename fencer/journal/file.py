@@ -303,12 +303,12 @@ class Journal:
         if version > SCHEMA:
             raise JournalError(
                 f"journal: {self.path}: written by a newer fence-halvm (schema {version}, this one knows {SCHEMA}): "
-                "upgrade this one, or move the journal away"
+                f"upgrade this one, or move {self.path}* away"
             )
         return version
 
     def _not_a_journal(self) -> JournalError:
-        return JournalError(f"journal: {self.path}: not a journal: move it away, or give another path")
+        return JournalError(f"journal: {self.path}: not a journal: move {self.path}* away, or give another path")
 
     def _unusable(self, error: Exception) -> JournalError:
         if isinstance(error, OSError):
