@@ -250,7 +250,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Persistent reservation type",
         more=(
             "WERO, EARO: write exclusive or exclusive access, registrants only. WEAR, EAAR: all registrants. "
-            "WE, EA: the holder alone may write."
+            "WE, EA: the holder alone may write; halvm-watchdogd takes neither."
         ),
         default="WERO", choices=("WERO", "WE", "EARO", "EA", "WEAR", "EAAR"),
     ),

@@ -138,7 +138,7 @@ SETTINGS = (
         "reservation_type",
         str,
         "WERO",
-        "The reservation that is made where nobody holds one, as the agent's option.",
+        "The reservation that is made where nobody holds one, as the agent's option, but neither `WE` nor `EA`.",
         choices=("WERO", "EARO", "WEAR", "EAAR"),
     ),
     Setting("aptpl", bool, True, "Ask targets to keep registrations through a power loss, where they can."),
