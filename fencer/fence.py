@@ -19,6 +19,7 @@ from fencer.observations import (
     PowerDone,
     PowerFailed,
     SelfFenceDue,
+    SessionOpened,
     StorageDone,
     StorageFailed,
 )
@@ -35,6 +36,10 @@ RETRY_PAUSE_S = 0.5
 
 PATIENCE_S = 1.0
 """How much longer one side may run when the other has already settled the verdict."""
+
+FRESH_S = 1.0
+"""For how long a race that was won lets power be touched. A target that has booted since may have fenced this node:
+after that, the race is played again when the BMC has let us in. What is under way to it then cannot be called back."""
 
 GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
@@ -104,6 +109,9 @@ class Run:
         self._settled_at: float | None = None
         self._self_fence_at: float | None = None
         self._granted: list[Gate] = []
+        self._race_is_open = False
+        self._won_at: float | None = None
+        self._let_in = False
         self.facts = Facts()
         self.late = False
         self.misuse: str | None = None
@@ -111,13 +119,8 @@ class Run:
 
     def execute(self) -> Facts:
         """Runs until everything is over, nothing can change the verdict any more, or the deadline has passed."""
-        request = self._plan.request
         try:
-            if self._plan.storage is not None and request.storage is not None:
-                plan, slot_s = self._plan, request.timing.rank_slot_s
-                terms = slot_s, plan.may_repair, plan.needs_storage
-                order = StorageOrder(self._plan.storage, request.storage, *terms, self._deadline)
-                self._workers.need_storage().send(order)
+            self._start_storage()
             if self._plan.power is not None:
                 self._start_power()
             else:
@@ -170,6 +173,10 @@ class Run:
                 bmc = f"{self._plan.request.bmc}: "  # a procedure does not know whom it talks to
                 self._note(message if reason.startswith(bmc) else PowerFailed(bmc + reason, final))
                 self._end_power_attempt(again=not message.final)
+            case SessionOpened():
+                self._note(message)
+                self._let_in = True
+                self._let_go()
             case PowerDone():
                 self._note(message)
                 self._end_power_attempt(again=False)
@@ -202,20 +209,33 @@ class Run:
                     pass
 
     def _storage_ended(self, end: StorageDone | StorageFailed) -> None:
-        if not self.facts.storage_over:
+        first = not self.facts.storage_over
+        if first or isinstance(end, StorageFailed):
             self._note(end)
-        if self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
+        if first and self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
             # Counted from when we know it: the key was gone no later than that.
             self._self_fence_at = time.monotonic() + self._plan.request.self_fence_bound_s
-        if self._plan.gated and self.facts.arbitration is None:
+        if self._race_is_open:
             reason = end.reason if isinstance(end, StorageFailed) else "the storage worker did not arbitrate"
             self._arbitrated(Arbitrated(ArbitrationResult.UNREACHABLE, "", reason))
         self._workers.drop_storage()
 
     def _arbitrated(self, end: Arbitrated) -> None:
+        self._race_is_open = False
         self._note(end)
         if not is_lost(self._plan, self.facts):
+            self._won_at = time.monotonic()
             self._grant(Gate.LOGIN)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Power may be touched once the BMC has let us in and the race is won: lately, or again."""
+        if not self._plan.gated or self._won_at is None or not self._let_in:
+            return
+        if time.monotonic() - self._won_at > FRESH_S and self._workers.storage is None:
+            self._won_at = None
+            self._start_storage()
+        else:
             self._grant(Gate.GO)
 
     def _grant(self, gate: Gate) -> None:
@@ -233,6 +253,14 @@ class Run:
 
     # --- workers --------------------------------------------------------------------------------------------------
 
+    def _start_storage(self) -> None:
+        plan, settings = self._plan, self._plan.request.storage
+        if plan.storage is None or settings is None:
+            return
+        self._race_is_open = plan.gated
+        terms = plan.request.timing.rank_slot_s, plan.may_repair, plan.needs_storage
+        self._workers.need_storage().send(StorageOrder(plan.storage, settings, *terms, self._deadline))
+
     def _start_power(self) -> None:
         request, goal = self._plan.request, self._plan.power
         if goal is None or request.bmc is None:
@@ -247,8 +275,10 @@ class Run:
         )
         worker = self._workers.need_power()
         worker.send(PowerOrder(request.bmc, goal, timing, self._plan.gated))
-        for gate in self._granted:
-            worker.send(gate)
+        self._let_in = False
+        if Gate.LOGIN in self._granted:
+            self._granted = [Gate.LOGIN]
+            worker.send(Gate.LOGIN)
 
     def _end_power_attempt(self, again: bool) -> None:
         self._workers.drop_power()

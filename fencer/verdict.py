@@ -115,7 +115,10 @@ class Facts:
             case Arbitrated():
                 self.arbitration = observation
             case LunIsolated():
-                self.isolated[observation.lun] = observation
+                before = self.isolated.get(observation.lun, observation)
+                self.isolated[observation.lun] = observation._replace(
+                    aborted=observation.aborted and before.aborted, already=observation.already and before.already
+                )
             case LunRegistered():
                 self.registered[observation.lun] = observation
             case LunState():

@@ -3,11 +3,13 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
+from fencer import fence
 from fencer.cli.storage_job import telling
-from fencer.fence import PowerOrder, Seen
+from fencer.fence import Gate, PowerOrder, Seen
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -119,6 +121,75 @@ def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_unti
 def test_no_login_before_the_luns_make_sense() -> None:
     played = play(power_must_not_move, storage_says(then=hang), deadline_s=0.5)
     assert not any(isinstance(what, SessionOpened) for what in played.seen)
+
+
+def _races(tmp_path: Path, *ends: tuple[object, ...]) -> Job:
+    """A storage worker that says something else each time it is started."""
+
+    def job(channel: Channel) -> None:
+        played = len(list(tmp_path.iterdir()))
+        (tmp_path / str(played)).touch()
+        storage_says(*ends[played])(channel)
+
+    return job
+
+
+def _lets_in_after(seconds: float, *, failing: Path | None = None) -> Job:
+    """A power worker whose BMC takes its time. failing: its first attempt fails, which is noted there."""
+
+    def job(channel: Channel) -> None:
+        order = channel.receive()
+        assert isinstance(order, PowerOrder)
+        assert channel.receive() is Gate.LOGIN
+        if failing is not None and not failing.exists():
+            failing.touch()
+            channel.send(PowerFailed("Timed out", final=False))
+            return
+        time.sleep(seconds)
+        channel.send(SessionOpened())
+        if channel.receive() is Gate.GO:
+            channel.send(ChassisCommanded(ChassisCommand.OFF))
+            channel.send(ChassisObserved(PowerState.OFF))
+            channel.send(PowerDone())
+
+    return job
+
+
+FIRST = (LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1))
+
+
+@pytest.mark.parametrize(
+    ("second", "goes"),
+    [
+        (FIRST, True),
+        ((LunsIdentified(("lun",)), LOST), False),
+        ((LunsIdentified(("lun",)), UNREACHABLE), False),
+        ((StorageFailed("no LUN"),), False),
+        ((), False),
+    ],
+    ids=["won", "lost", "unreachable", "failed", "silent-exit"],
+)
+@pytest.mark.parametrize("slow", ["login", "second attempt"])
+def test_a_race_that_was_won_a_while_ago_is_played_again_before_power_is_touched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, second: tuple[object, ...], goes: bool, slow: str
+) -> None:
+    """The target may have booted since, and have fenced this node."""
+    monkeypatch.setattr(fence, "FRESH_S", 0.3)
+    races = tmp_path / "races"
+    races.mkdir()
+    failing = tmp_path / "failed" if slow == "second attempt" else None
+    power = _lets_in_after(0.4, failing=failing)
+    played = play(power, _races(races, FIRST, second), policy=ProofPolicy.ALL)
+    assert played.verdict.success is goes
+    assert any(isinstance(what, ChassisCommanded) for what in played.seen) is goes
+    assert len(list(races.iterdir())) == 2
+    assert not played.late
+    if goes:
+        assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
+
+
+def test_a_race_that_was_just_won_is_played_once(tmp_path: Path) -> None:
+    assert play(_lets_in_after(0.0), _races(tmp_path, FIRST), policy=ProofPolicy.ALL).verdict.success
 
 
 def test_preferred_goes_on_when_no_lun_is_reachable() -> None:

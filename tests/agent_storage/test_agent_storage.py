@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fencer.event import EventKind, StepName
+from fencer.fence import FRESH_S
 from fencer.journal import Journal
 from fencer.model import KeyScheme, Proof, ReservationKey
 from fencer.storage.keys import NodeIdentity, derive_key
@@ -316,6 +317,29 @@ def test_self_never_stands_without_storage(target: Target, nodes: tuple[Node, No
     answer = two.call("off", one.name, proof="self", self_fence_bound=1, deadline=11)
     assert (answer.status, answer.stdout) == (1, "")
     assert "cannot be told" in answer.stderr
+
+
+@pytest.mark.slow
+def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
+    target: Target, nodes: tuple[Node, Node], bmc: Bmc
+) -> None:
+    """It had won; the target reset itself, booted, and fenced it, before its BMC answered."""
+    one, two = nodes
+    bmc.stop()
+    call = two.start("off", one.name, proof="all", verbose=1, **bmc_options(bmc))
+    deadline = time.monotonic() + 20
+    while not fenced(target, one):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    one.forget()
+    assert one.unfence().status == 0
+    assert one.call("off", two.name).status == 0
+    time.sleep(FRESH_S)
+    bmc.start()
+    answer = finish(call)
+    assert (answer.status, answer.stdout) == (1, ""), answer.stderr
+    assert "the fence race is lost" in answer.stderr
+    assert bmc.power == "on"
 
 
 # --- whose key is whose -----------------------------------------------------------------------------------------------
