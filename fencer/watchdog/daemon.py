@@ -113,15 +113,16 @@ class Daemon:
     # --- acting -----------------------------------------------------------------------------------------------------
 
     def _act(self, decision: Decision, now: float) -> Ended | None:
+        if self._fencing:
+            return None  # decided once: nothing arms or feeds any more, whatever the policy says
         if decision.state is PolicyState.SELF_FENCE:
             if self._feeding is None and not self._around.resumed:
                 return Ended(
                     ExitStatus.PREEMPTED,
                     f"{decision.reasons[0]}; the watchdog is not armed and nothing was registered: reboot this node",
                 )
-            if not self._fencing:
-                self._fencing = True
-                self._self_fence(decision, now)
+            self._fencing = True
+            self._self_fence(decision, now)
             return None
         if decision.state not in _FEEDS:
             return None
@@ -282,6 +283,9 @@ class Daemon:
         return bool(data) and isinstance(loads(data), Recorded)
 
     def _reconfigure(self, new: Config) -> None:
+        if self._fencing:
+            self._line(Level.ERROR, "not reloaded: this node is fencing itself")
+            return
         reloaded, refused = changed(self._config.settings, new.settings)
         if new._replace(settings=self._config.settings, observer=self._config.observer) != self._config:
             refused = (*refused, "the cluster's configuration")
@@ -294,10 +298,8 @@ class Daemon:
             self._line(Level.NOTICE, "reloaded: nothing has changed")
             return
         self._config = new
-        # What was seen is seen again within a look; until then the grace runs, as at any loss.
-        self._policy = Policy(new.settings.policy, self._around.clock(), resumed=self._feeding is not None)
-        if self._paused_until_s is not None:
-            self._policy.pause(self._paused_until_s)
+        now = self._publish_s = self._around.clock()  # the bound that holds from now on is published at once
+        self._policy.reconfigure(new.settings.policy, now)
         self._send_scribe(new)
         self._links.attendant.send(Begin(new, self._began_unix_s))
         self._line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")

@@ -110,6 +110,20 @@ class Known:
         self._listed = False
         self._alive_at_s = began_s
 
+    def reconfigure(self, settings: PolicySettings, now: float) -> None:
+        """Other settings from now on. What has grown stale stays lost until it is seen again, however long is allowed
+        now; what is not stale yet is judged by the new settings."""
+        timing = self._settings.timing
+        for lun in self._luns.values():
+            for path in lun.paths.values():
+                if path.good_at_s is not None and now - path.good_at_s > timing.path_stale_s:
+                    path.error = f"no answer for {now - path.good_at_s:.1f} s"
+                    path.lose()
+            if lun.seen is not None and now - lun.seen.at_s > timing.standing_stale_s:
+                lun.silence = lun.silence or f"no answer for {now - lun.seen.at_s:.1f} s"
+                lun.seen = None
+        self._settings = settings
+
     def take(self, sighting: Sighting) -> None:
         """Takes one sighting in. A reading of a LUN that is older than the latest changes nothing."""
         match sighting:

@@ -46,12 +46,23 @@ class Policy:
         self._now = began_s
         self._known = Known(settings, began_s)
         self._armed = resumed
+        self._grace_s = settings.timing.grace_s
         self._lost_since_s: float | None = None
         self._met_since_s: float | None = None
         self._interrupted = False
         self._doom: Obstacle | None = None
         self._pause: _Pause | None = None
         self._end: Decision | None = None
+
+    def reconfigure(self, settings: PolicySettings, now: float) -> None:
+        """Other settings from now on. What is known stays known; grace, pause and what no grace can mend go on."""
+        # A loss from before must not gain by a change: the shorter grace goes on until all has settled under the new
+        # settings, and known keeps what was stale. So it ends within the longer of both bounds, and a later loss within
+        # the new one.
+        self._grace_s = min(self._grace_s, settings.timing.grace_s)
+        self._met_since_s = None
+        self._settings = settings
+        self._known.reconfigure(settings, max(now, self._now))
 
     # --- what is seen ---------------------------------------------------------------------------------------------
 
@@ -114,6 +125,7 @@ class Policy:
         if pause is not None:
             self._lost_since_s = self._met_since_s = None
             self._interrupted = False
+            self._grace_s = self._settings.timing.grace_s
             doom = () if self._doom is None else (self._doom.text,)
             return Decision(PolicyState.PAUSED, (f"paused for {pause.until_s - now:.0f} s more", *doom, *reasons))
         remaining_s = self._grace(now, met)
@@ -139,10 +151,11 @@ class Policy:
             self._met_since_s = now if self._met_since_s is None else self._met_since_s
             if now - self._met_since_s >= timing.settle_s:
                 self._lost_since_s = None
+                self._grace_s = timing.grace_s
         self._interrupted = False
         if self._lost_since_s is None:
             return None
-        return max(0.0, timing.grace_s - (now - self._lost_since_s))
+        return max(0.0, self._grace_s - (now - self._lost_since_s))
 
 
 def _may_lose(sighting: Sighting) -> bool:

@@ -67,7 +67,7 @@ class Scribe:
                 return self._record(message)
             case Config():
                 self._config = message
-                self._known = Known(message.settings.policy, time.monotonic())
+                self._known.reconfigure(message.settings.policy, time.monotonic())
             case list():
                 for sighting in message:
                     if isinstance(sighting, _SIGHTINGS):

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from fencer.errors import StorageError, WatchdogError
 from fencer.event import Event
@@ -22,6 +23,7 @@ from fencer.watchdog.device import Support
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, ReadConfig, Unregister
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.outbox import Outbox
+from fencer.watchdog.policy import Decision, Policy
 from fencer.watchdog.scribe import Scribe
 from fencer.watchdog.settings import ObserverSettings
 from fencer.watchdog.sightings import (
@@ -80,6 +82,19 @@ class FakeReset:
 
     def now(self) -> None:
         self._acts.note("reset")
+
+
+class FicklePolicy(Policy):
+    """Says once that this node fences itself, and then that all is well."""
+
+    _said = False
+
+    def decide(self, now: float) -> Decision:
+        if self._said:
+            return Decision(PolicyState.KEEPALIVE)
+        decision = super().decide(now)
+        self._said = decision.state is PolicyState.SELF_FENCE
+        return decision
 
 
 def config(path: str) -> Config:
@@ -176,7 +191,8 @@ def main() -> int:
         resumed=live and before is not None and before.watchdog.armed,
         paused_until_s=before.paused_until_monotonic_s if live and before is not None else None,
     )
-    ended = Daemon(answer.config, links, around, signals).run()
+    with patch("fencer.watchdog.daemon.Policy", FicklePolicy if "fickle" in sys.argv else Policy):
+        ended = Daemon(answer.config, links, around, signals).run()
     acts.note(f"ended {ended.status} {ended.sentence}")
     return ended.status
 

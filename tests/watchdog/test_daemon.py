@@ -367,6 +367,52 @@ def test_a_reload_takes_what_it_may(sidecar: Sidecar) -> None:
     assert sidecar.acts("arm") == ["arm"]
 
 
+@pytest.mark.parametrize("scene", ["preempted", "lost"])
+def test_a_reload_does_not_undo_a_self_fence(sidecar: Sidecar, scene: str) -> None:
+    sidecar.configure('self_fence = "watchdog"\n')
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene(scene)
+    sidecar.until(PolicyState.SELF_FENCE)
+    if scene == "lost":
+        sidecar.scene("registered")
+    fed = len(sidecar.acts("keepalive"))
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 33"))
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "not reloaded: this node is fencing itself" in sidecar.log(), "no sentence")
+    time.sleep(1.0)  # longer than a keepalive's interval
+    assert len(sidecar.acts("keepalive")) == fed
+    assert sidecar.until(PolicyState.SELF_FENCE).grace_s == 1
+
+
+def test_nothing_is_fed_after_a_self_fence_whatever_the_policy_says(sidecar: Sidecar) -> None:
+    sidecar.start("fickle")
+    sidecar.until_fed()
+    sidecar.scene("preempted")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    fed = len(sidecar.acts("keepalive"))
+    time.sleep(1.0)  # longer than a keepalive's interval
+    assert len(sidecar.acts("keepalive")) == fed
+
+
+def test_a_reload_does_not_begin_the_grace_anew(sidecar: Sidecar) -> None:
+    sidecar.configure("")
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 4"))
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("lost")
+    sidecar.until(PolicyState.DEGRADED)
+    lost = time.monotonic()
+    time.sleep(2.0)
+    path.write_text(path.read_text().replace("grace_s = 4", "grace_s = 33"))
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded: grace_s" in sidecar.log(), "not reloaded")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    assert time.monotonic() - lost < 5.5
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -208,6 +208,18 @@ class PolicyMachine(RuleBasedStateMachine):
         self.paused_until_s = self.now + seconds
         self.note()
 
+    @rule()
+    def a_reload(self) -> None:
+        self.policy.reconfigure(PolicySettings(TIMING, self.require, self.reset), self.now)
+        for path, at_s in self.good.items():
+            if self.now - at_s > TIMING.path_stale_s:
+                self.good[path], self.registered[path] = -1e9, False
+        for lun, (at_s, standing) in self.read.items():
+            if self.now - at_s > TIMING.standing_stale_s:
+                self.read[lun] = (-1e9, standing)
+        self.met_since_s = None
+        self.note()
+
     @invariant()
     def decided(self) -> None:
         self.decide()
