@@ -146,12 +146,11 @@ RELOADABLE: Final = frozenset(
         "probe_deadline_s",
         "probe_interval_s",
         "require",
-        "self_fence",
         "settle_s",
         "unregister_on_stop",
     )
 )
-"""The settings that SIGHUP may change."""
+"""The settings that SIGHUP may change. Not self_fence: what resets the node is opened at the start."""
 
 
 def changed(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fencer.errors import UsageError
 from fencer.watchdog.config import BY_NAME, SETTINGS, describe, parse_settings, read_settings
-from fencer.watchdog.settings import RELOADABLE, Requirement, Settings, changed
+from fencer.watchdog.settings import RELOADABLE, Requirement, SelfFenceBy, Settings, changed
 
 ROOT = Path(__file__).parents[2]
 LEAST = 'vg = "shared_vg"\n'
@@ -98,6 +98,7 @@ def test_what_a_reload_may_change():
     new = old._replace(grace_s=20.0, watchdog_timeout_s=9, vg="other")
     assert changed(old, new) == (("grace_s",), ("vg", "watchdog_timeout_s"))
     assert changed(old, old) == ((), ())
+    assert changed(old, old._replace(self_fence=SelfFenceBy.WATCHDOG)) == ((), ("self_fence",))
     assert set(BY_NAME) > RELOADABLE
     assert {setting.name for setting in SETTINGS} == {*Settings._fields} - {"source"}
 

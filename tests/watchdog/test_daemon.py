@@ -418,6 +418,7 @@ def test_a_reload_does_not_begin_the_grace_anew(sidecar: Sidecar) -> None:
     [
         ("watchdog_timeout_s = 9\n", "not reloaded: watchdog_timeout_s changes by a restart only"),
         ("watchdog_timeout_s = true\n", "not reloaded:"),
+        ('watchdog_timeout_s = 2\nself_fence = "watchdog"\n', "not reloaded: self_fence changes by a restart only"),
     ],
 )
 def test_a_reload_refuses_the_rest_and_keeps_running(sidecar: Sidecar, line: str, sentence: str) -> None:
