@@ -13,7 +13,7 @@ from fencer.errors import FenceError
 from fencer.event import Event, EventKind, Outcome
 from fencer.watchdog.attendant import BUFFER_BYTES, Links
 from fencer.watchdog.control import Pause, Question, Resume
-from fencer.watchdog.feeding import NOT_ARMED, Feeding
+from fencer.watchdog.feeding import FEEDS, NOT_ARMED, Feeding
 from fencer.watchdog.messages import (
     PROGRAM,
     PUBLISH_INTERVAL_S,
@@ -44,7 +44,6 @@ UNREGISTER_S = 10.0
 STOP_S = 1.0
 MESSAGES_A_TURN = 4096
 
-_FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
 _SIGHTINGS = Sighting.__args__
 _DIGITS = str.maketrans("", "", "0123456789.")
 
@@ -70,7 +69,6 @@ class Daemon:
         self._decision = Decision(PolicyState.STARTING)
         self._told: tuple[object, ...] = ()
         self._fencing = False
-        self._feed_failed = False
         self._stop_by_s: float | None = None
         self._unregistered: Unregistered | None = None
         self._publish_s = now
@@ -106,6 +104,8 @@ class Daemon:
         decision = self._decision = self._policy.decide(now)
         if (ended := self._act(decision, now)) is not None:
             return ended
+        if self._feeding is not None:
+            decision = self._decision = self._feeding.judged(decision)
         self._obey_operator(now)
         self._tell(decision, now)
         return self._stop(now)
@@ -124,7 +124,7 @@ class Daemon:
             self._fencing = True
             self._self_fence(decision, now)
             return None
-        if decision.state not in _FEEDS:
+        if decision.state not in FEEDS:
             return None
         if self._feeding is None:
             try:
@@ -137,13 +137,12 @@ class Daemon:
         return None
 
     def _feed(self, feeding: Feeding, now: float) -> None:
+        known = bool(feeding.problem)
         try:
             feeding.feed(now)
-            self._feed_failed = False
         except FenceError as error:
-            if not self._feed_failed:
+            if not known:
                 self._line(Level.ERROR, str(error))
-            self._feed_failed = True
 
     def _armed(self, feeding: Feeding) -> None:
         support = feeding.watchdog.support

@@ -1,7 +1,13 @@
 """Feeding one watchdog in time, and knowing how well that went. The clock is the caller's; nothing here waits."""
 
+from fencer.errors import WatchdogError
 from fencer.watchdog.device import Watchdog
-from fencer.watchdog.snapshot import WatchdogSnapshot
+from fencer.watchdog.policy import Decision
+from fencer.watchdog.settings import Timing
+from fencer.watchdog.snapshot import PolicyState, WatchdogSnapshot
+
+FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
+"""The states in which a watchdog is fed."""
 
 FEEDINGS_A_TIMEOUT = 3
 LONGEST_INTERVAL_S = 10.0
@@ -10,9 +16,15 @@ LONGEST_INTERVAL_S = 10.0
 LATE_FACTOR = 1.5
 """A gap this much longer than the interval counts as late."""
 
+RETRY_S = Timing().decide_interval_s
+"""Until the next attempt when the device did not take a keepalive: as often as is decided."""
+
 
 class Feeding:
-    """An armed watchdog that was last fed at a known moment. Fed once as it is made. Unit: seconds, monotonic."""
+    """An armed watchdog that was last fed at a known moment. Fed once as it is made. Unit: seconds, monotonic.
+
+    problem: why the device did not take the latest keepalive, "" when it did.
+    """
 
     def __init__(self, watchdog: Watchdog, now_s: float) -> None:
         self._watchdog = watchdog
@@ -20,7 +32,8 @@ class Feeding:
         self._keepalives = 0
         self._late = 0
         self._worst_gap_s = 0.0
-        self._last_s = now_s
+        self._last_s = self._due_s = now_s
+        self.problem = ""
         self.feed(now_s)
 
     @property
@@ -30,16 +43,28 @@ class Feeding:
     @property
     def due_s(self) -> float:
         """When to feed next."""
-        return self._last_s + self.interval_s
+        return self._due_s
 
     def feed(self, now_s: float) -> None:
-        """Raises WatchdogError; the gap then goes on."""
-        self._watchdog.keepalive()
+        """Raises WatchdogError; the gap then goes on, and it is due again after RETRY_S."""
+        try:
+            self._watchdog.keepalive()
+        except WatchdogError as error:
+            self.problem, self._due_s = str(error), now_s + RETRY_S
+            raise
+        self.problem, self._due_s = "", now_s + self.interval_s
         gap_s = now_s - self._last_s
         self._worst_gap_s = max(self._worst_gap_s, gap_s)
         self._late += gap_s > self.interval_s * LATE_FACTOR
         self._keepalives += 1
         self._last_s = now_s
+
+    def judged(self, decision: Decision) -> Decision:
+        """The decision, with the problem as one more reason where it goes on feeding: nothing else may be lost."""
+        if not self.problem or decision.state not in FEEDS:
+            return decision
+        state = PolicyState.DEGRADED if decision.state is PolicyState.KEEPALIVE else decision.state
+        return decision._replace(state=state, reasons=(*decision.reasons, self.problem))
 
     def snapshot(self) -> WatchdogSnapshot:
         """For readers."""

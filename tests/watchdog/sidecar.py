@@ -1,8 +1,8 @@
 """The sidecar as real processes, with everything that could hurt replaced: `python -m tests.watchdog.sidecar DIR`.
 
-DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; with DIR/holder the key is not to be removed.
-DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
-`say …`.
+DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three
+keepalives. With DIR/holder the key is not to be removed. DIR/acts has one line for each thing that the feeder did to
+the outside: `arm`, `keepalive TIME`, `disarm`, `reset`, `say …`.
 """
 
 import os
@@ -63,9 +63,15 @@ class FakeWatchdog:
     def __init__(self, acts: Acts, timeout_s: float, nowayout: bool) -> None:
         self.support = Support("/dev/watchdog9", "fake", timeout_s, nowayout, reset_last_boot=False)
         self._acts = acts
+        self._left = next((int(word[5:]) for word in sys.argv if word.startswith("takes")), None)
         acts.note("arm")
 
     def keepalive(self) -> None:
+        if self._left is not None:
+            if self._left == 0:
+                self._acts.note("refused")
+                raise WatchdogError("/dev/watchdog9: keepalive: No such device")
+            self._left -= 1
         self._acts.note(f"keepalive {time.monotonic()}")
 
     def disarm(self) -> bool:

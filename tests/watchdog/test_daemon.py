@@ -240,6 +240,16 @@ def test_a_watchdog_that_is_taken_is_named(sidecar: Sidecar) -> None:
     assert "another process has it" in sidecar.acts()[-1]
 
 
+def test_a_device_that_takes_no_keepalive_is_told_and_tried_again_at_leisure(sidecar: Sidecar) -> None:
+    sidecar.start("takes2")
+    snapshot = sidecar.until(PolicyState.DEGRADED)
+    assert snapshot.reasons == ("/dev/watchdog9: keepalive: No such device",)
+    before = len(sidecar.acts("refused"))
+    time.sleep(1.5)
+    assert 2 <= len(sidecar.acts("refused")) - before <= 7
+    assert sidecar.log().count("ERROR: /dev/watchdog9: keepalive") == 1
+
+
 def test_a_killed_observer_is_started_again_and_counted(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until_fed()

@@ -9,7 +9,9 @@ import pytest
 from fencer.errors import WatchdogError
 from fencer.watchdog import linux
 from fencer.watchdog.device import Candidate, NoWatchdog, Support, choose
-from fencer.watchdog.feeding import Feeding
+from fencer.watchdog.feeding import RETRY_S, Feeding
+from fencer.watchdog.policy import Decision
+from fencer.watchdog.snapshot import PolicyState
 
 HARDWARE = Candidate("/dev/watchdog1", "i6300ESB timer", nowayout=False, reset_last_boot=False)
 SOFTWARE = Candidate("/dev/watchdog0", "Software Watchdog", nowayout=False, reset_last_boot=False)
@@ -123,10 +125,25 @@ def test_a_keepalive_that_failed_is_no_keepalive():
     watchdog.fails = True
     with pytest.raises(WatchdogError):
         feeding.feed(102.0)
-    assert feeding.due_s == 102.0
+    assert feeding.due_s == 102.0 + RETRY_S
     watchdog.fails = False
     feeding.feed(105.0)
     assert feeding.snapshot().worst_gap_s == 5.0
+    assert feeding.due_s == 107.0
+
+
+def test_a_keepalive_that_failed_is_a_reason_until_one_is_taken():
+    watchdog = FakeWatchdog()
+    feeding = Feeding(watchdog, 100.0)
+    well, fenced = Decision(PolicyState.KEEPALIVE), Decision(PolicyState.SELF_FENCE, ("x",))
+    watchdog.fails = True
+    with pytest.raises(WatchdogError):
+        feeding.feed(102.0)
+    assert feeding.judged(well) == Decision(PolicyState.DEGRADED, ("/dev/watchdog9: keepalive: gone",))
+    assert feeding.judged(fenced) == fenced
+    watchdog.fails = False
+    feeding.feed(103.0)
+    assert feeding.judged(well) == well
 
 
 def test_none_is_not_armed():
