@@ -21,8 +21,9 @@ RETRY_S = Timing().decide_interval_s
 
 
 class Feeding:
-    """An armed watchdog that was last fed at a known moment. Fed once as it is made. Unit: seconds, monotonic.
+    """An armed watchdog that was last fed at a known moment. Unit: seconds, monotonic.
 
+    Fed once as it is made. A device that does not take that is disarmed again: raises WatchdogError.
     problem: why the device did not take the latest keepalive, "" when it did.
     """
 
@@ -34,7 +35,14 @@ class Feeding:
         self._worst_gap_s = 0.0
         self._last_s = self._due_s = now_s
         self.problem = ""
-        self.feed(now_s)
+        try:
+            self.feed(now_s)
+        except WatchdogError as error:  # whoever asked ends, and nobody would feed what goes on ticking
+            if watchdog.disarm():
+                raise
+            raise WatchdogError(
+                f"{error}; nor can it be disarmed: it resets this node in {watchdog.support.timeout_s:g} s"
+            ) from error
 
     @property
     def watchdog(self) -> Watchdog:

@@ -250,6 +250,11 @@ def test_a_device_that_takes_no_keepalive_is_told_and_tried_again_at_leisure(sid
     assert sidecar.log().count("ERROR: /dev/watchdog9: keepalive") == 1
 
 
+def test_a_device_that_does_not_take_its_first_keepalive_is_not_left_running(sidecar: Sidecar) -> None:
+    assert sidecar.start("takes0").wait(PATIENCE_S) == 1
+    assert sidecar.acts() == ["arm", "refused", "disarm", "ended 1 /dev/watchdog9: keepalive: No such device"]
+
+
 def test_a_killed_observer_is_started_again_and_counted(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until_fed()

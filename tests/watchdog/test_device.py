@@ -82,15 +82,18 @@ class FakeWatchdog:
     armed = True
     support = Support("/dev/watchdog9", "fake", 6.0, nowayout=False, reset_last_boot=False)
 
-    def __init__(self) -> None:
-        self.fails = False
+    def __init__(self, *, fails: bool = False, nowayout: bool = False) -> None:
+        self.fails = fails
+        self.ticks = True
+        self.nowayout = nowayout
 
     def keepalive(self) -> None:
         if self.fails:
             raise WatchdogError("/dev/watchdog9: keepalive: gone")
 
     def disarm(self) -> bool:
-        return True
+        self.ticks = self.nowayout
+        return not self.nowayout
 
 
 def test_it_is_fed_three_times_a_timeout():
@@ -130,6 +133,18 @@ def test_a_keepalive_that_failed_is_no_keepalive():
     feeding.feed(105.0)
     assert feeding.snapshot().worst_gap_s == 5.0
     assert feeding.due_s == 107.0
+
+
+def test_what_does_not_take_its_first_keepalive_is_disarmed():
+    watchdog = FakeWatchdog(fails=True)
+    with pytest.raises(WatchdogError, match=r"keepalive: gone$"):
+        Feeding(watchdog, 100.0)
+    assert not watchdog.ticks
+
+
+def test_what_takes_no_keepalive_and_cannot_be_disarmed_is_told():
+    with pytest.raises(WatchdogError, match="keepalive: gone; nor can it be disarmed: it resets this node in 6 s"):
+        Feeding(FakeWatchdog(fails=True, nowayout=True), 100.0)
 
 
 def test_a_keepalive_that_failed_is_a_reason_until_one_is_taken():
