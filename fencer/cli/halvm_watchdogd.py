@@ -71,7 +71,11 @@ def run(path: str) -> Ended:
     try:
         configured = _configure(links, path, signals)
         if configured is None:
-            return Ended(ExitStatus.STOPPED)
+            return Ended(
+                ExitStatus.STOPPED,
+                "stopped before the configuration was read: a watchdog that a predecessor left running resets this "
+                "node unless halvm-watchdogd is started again",
+            )
         config = configured.config
         surroundings = _surroundings(configured, boot_id)
         for problem in become_realtime():
@@ -97,7 +101,7 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
         service=ServiceManager(),
         control=control,
         boot_id=boot_id,
-        resumed=before is not None and before.armed,
+        left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
     )
 

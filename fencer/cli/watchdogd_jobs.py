@@ -46,9 +46,9 @@ def predecessor(state_dir: str, boot_id: str) -> Predecessor | None:
         before = read_snapshot(state_dir)
     except (OSError, ValueError):
         return None
-    if before.boot_id != boot_id or before.state is PolicyState.STOPPED:
+    if before.boot_id != boot_id or (before.state is PolicyState.STOPPED and not before.watchdog.armed):
         return None
-    return Predecessor(before.watchdog.armed, before.paused_until_monotonic_s)
+    return Predecessor(before.watchdog, before.paused_until_monotonic_s)
 
 
 def _observe(config: Config, channel: Channel) -> None:

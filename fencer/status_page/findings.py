@@ -98,6 +98,9 @@ def _of_state(snapshot: Snapshot, readings: Readings) -> Iterator[Finding]:
             ends = "" if until is None else f" until {words.moment(until, readings.now.unix_s)}"
             text = f"Self-fencing is paused{ends}: this node is not reset if it loses its storage."
             yield Finding(Severity.WARNING, text)
+        case PolicyState.STOPPED if snapshot.watchdog.armed:
+            text = "halvm-watchdogd was stopped, but not the watchdog: it resets this node unless that starts again."
+            yield Finding(Severity.BAD, text)
         case PolicyState.STOPPED:
             yield Finding(Severity.WARNING, "halvm-watchdogd was stopped in order: the watchdog is disarmed.")
         case _:

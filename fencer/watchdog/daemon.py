@@ -217,6 +217,11 @@ class Daemon:
                 f"{support.device} cannot be disarmed (nowayout): it resets this node in {support.timeout_s:g} s "
                 "unless halvm-watchdogd is started again by then"
             )
+        if self._feeding is None and (left := self._around.left) is not None:
+            sentence = (  # not disarmed: no look has said that this node was not fenced meanwhile
+                f"{left.device}, left running by a predecessor, is running still: it resets this node within "
+                f"{left.timeout_s:g} s unless halvm-watchdogd is started again"
+            )
         self._publish(now, stopped=True)
         self._links.scribe.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
@@ -364,8 +369,8 @@ class Daemon:
     def _publish(self, now: float, *, stopped: bool = False) -> None:
         self._publish_s = now + PUBLISH_INTERVAL_S
         settings = self._config.settings
-        watchdog = NOT_ARMED if self._feeding is None else self._feeding.snapshot()
-        if stopped:
+        watchdog = (self._around.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
+        if stopped and self._feeding is not None:
             watchdog = watchdog._replace(armed=watchdog.armed and watchdog.nowayout)
         self._send_scribe(
             FeederStatus(

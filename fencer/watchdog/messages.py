@@ -53,9 +53,9 @@ class Unregister(NamedTuple):
 
 
 class Predecessor(NamedTuple):
-    """What the last snapshot of this boot says of a sidecar that did not stop in order."""
+    """What the last snapshot of this boot says: its sidecar left the watchdog running, or did not stop in order."""
 
-    armed: bool
+    watchdog: WatchdogSnapshot
     paused_until_s: float | None
 
 

@@ -20,7 +20,7 @@ class PolicyState(StrEnum):
     DEGRADED = "degraded"  # something is lost; grace runs, or enough is left
     SELF_FENCE = "self-fence"
     PAUSED = "paused"
-    STOPPED = "stopped"  # an orderly stop: the watchdog is disarmed
+    STOPPED = "stopped"  # an orderly stop: the watchdog is disarmed where it could be
 
 
 class PathSnapshot(NamedTuple):

@@ -9,6 +9,7 @@ from fencer.light_typing import NamedTuple, Protocol
 from fencer.watchdog.control import ControlSocket
 from fencer.watchdog.device import Watchdog
 from fencer.watchdog.notify import ServiceManager
+from fencer.watchdog.snapshot import WatchdogSnapshot
 
 
 class ExitStatus:
@@ -40,7 +41,7 @@ class Resetting(Protocol):
 class Surroundings(NamedTuple):
     """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError.
 
-    resumed: a predecessor in this boot left the watchdog ticking. paused_until_s: its pause, monotonic.
+    left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic.
     """
 
     arm: Callable[[], Watchdog]
@@ -48,9 +49,14 @@ class Surroundings(NamedTuple):
     service: ServiceManager
     control: ControlSocket
     boot_id: str
-    resumed: bool = False
+    left: WatchdogSnapshot | None = None
     paused_until_s: float | None = None
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def resumed(self) -> bool:
+        """The node is reset unless this daemon feeds in time."""
+        return self.left is not None
 
 
 class Signals:

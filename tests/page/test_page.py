@@ -102,7 +102,11 @@ def test_a_journal_that_cannot_be_read_is_wrong():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"state": PolicyState.STOPPED}, "stopped in order: the watchdog is disarmed"),
+        (
+            {"state": PolicyState.STOPPED, "watchdog": scenes.snapshot().watchdog._replace(armed=False)},
+            "stopped in order: the watchdog is disarmed",
+        ),
+        ({"state": PolicyState.STOPPED}, "stopped, but not the watchdog: it resets this node"),
         ({"state": PolicyState.STARTING}, "nothing is known yet"),
         ({"state": PolicyState.SELF_FENCE, "reasons": ("its key was preempted",)}, "be reset: its key was"),
         ({"state": PolicyState.PAUSED, "paused_until_unix_s": scenes.NOW.unix_s + 600}, "paused until 19:10:00 UTC"),

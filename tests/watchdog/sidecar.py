@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
+from fencer.cli.watchdogd_jobs import predecessor
 from fencer.errors import StorageError, WatchdogError
 from fencer.event import Event
 from fencer.model import ReservationKey, ReservationType
@@ -39,7 +40,6 @@ from fencer.watchdog.sightings import (
     Standing,
 )
 from fencer.watchdog.snapshot import NodeSnapshot, PolicyState
-from fencer.watchdog.snapshot_file import read_snapshot
 from fencer.watchdog.surroundings import Signals, Surroundings
 from fencer.worker import Channel
 
@@ -177,11 +177,7 @@ def main() -> int:
     answer = links.attendant.receive()
     assert isinstance(answer, Configured), answer
     settings = answer.config.settings
-    try:
-        before = read_snapshot(settings.state_dir)
-    except OSError:
-        before = None
-    live = before is not None and before.state is not PolicyState.STOPPED
+    before = predecessor(settings.state_dir, boot_id)
 
     def arm() -> FakeWatchdog:
         if "taken" in sys.argv:
@@ -194,8 +190,8 @@ def main() -> int:
         service=ServiceManager(),
         control=ControlSocket(settings.state_dir),
         boot_id=boot_id,
-        resumed=live and before is not None and before.watchdog.armed,
-        paused_until_s=before.paused_until_monotonic_s if live and before is not None else None,
+        left=before.watchdog if before is not None and before.watchdog.armed else None,
+        paused_until_s=before.paused_until_s if before is not None else None,
     )
     with patch("fencer.watchdog.daemon.Policy", FicklePolicy if "fickle" in sys.argv else Policy):
         ended = Daemon(answer.config, links, around, signals).run()

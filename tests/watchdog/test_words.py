@@ -1,6 +1,7 @@
 """What an operator types, and the files and the unit around it."""
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -177,6 +178,30 @@ def test_a_snapshot_reads_back(tmp_path: Path):
     assert read_snapshot(str(tmp_path)) == written
     assert (tmp_path / "watchdogd.json").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["watchdogd.json"]
+
+
+def test_a_stop_before_the_configuration_is_read_says_what_may_come(tmp_path: Path):
+    fifo = tmp_path / "w"
+    os.mkfifo(fifo)  # its reader waits: a disk that does not answer
+    command = [sys.executable, str(ROOT / "agents/halvm_watchdogd.py"), "--config", str(fifo)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        writer = opened_for_writing(fifo)
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+        os.close(writer)
+    assert process.returncode == 0
+    assert "a watchdog that a predecessor left running resets this node unless halvm-watchdogd is started again" in err
+
+
+def opened_for_writing(fifo: Path) -> int:
+    """Once somebody reads it."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < end, "nobody reads it"
+            time.sleep(0.02)
 
 
 def test_the_man_page_names_every_word_and_exit_status():
