@@ -29,11 +29,6 @@ class Decision(NamedTuple):
     cause: Cause | None = None
 
 
-class _Pause(NamedTuple):
-    until_s: float
-    even_preempted: bool
-
-
 class Policy:
     """The state between sightings and decisions. Times given must not be of different clocks; going back is ignored.
 
@@ -51,7 +46,7 @@ class Policy:
         self._met_since_s: float | None = None
         self._interrupted = False
         self._doom: Obstacle | None = None
-        self._pause: _Pause | None = None
+        self._paused_until_s: float | None = None
         self._end: Decision | None = None
 
     def reconfigure(self, settings: PolicySettings, now: float) -> None:
@@ -94,14 +89,20 @@ class Policy:
 
     # --- maintenance ----------------------------------------------------------------------------------------------
 
-    def pause(self, until_s: float, *, even_preempted: bool = False) -> None:
-        """Losing paths or registrations fences nobody until then. A preemption does, unless even_preempted: the other
-        node may have taken the storage over, and no maintenance here makes that untrue."""
-        self._pause = _Pause(until_s, even_preempted)
+    def pause(self, until_s: float) -> None:
+        """Losing paths or registrations fences nobody until then. A preemption does: the other node may have taken the
+        storage over, and no maintenance here makes that untrue."""
+        self._paused_until_s = until_s
 
     def resume(self) -> None:
         """Ends a pause now. The grace begins anew."""
-        self._pause = None
+        self._paused_until_s = None
+        self._forget_losses()
+
+    def _forget_losses(self) -> None:
+        self._lost_since_s = self._met_since_s = None
+        self._interrupted = False
+        self._grace_s = self._settings.timing.grace_s
 
     # --- what to do -----------------------------------------------------------------------------------------------
 
@@ -110,10 +111,9 @@ class Policy:
         self._now = now = max(now, self._now)
         if self._end is not None:
             return self._end
-        pause = self._pause
-        if pause is not None and now >= pause.until_s:
-            pause = self._pause = None
-        if self._doom is not None and not (pause is not None and pause.even_preempted):
+        if self._paused_until_s is not None and now >= self._paused_until_s:
+            self.resume()
+        if self._doom is not None:
             return self._fence(self._doom.cause, self._doom.text)
         obstacles, worries = self._known.judged(now)
         met = self._known.enough(obstacles)
@@ -122,12 +122,9 @@ class Policy:
                 return Decision(PolicyState.STARTING, tuple(each.text for each in obstacles if each))
             self._armed = True
         reasons = tuple(each.text for each in obstacles if each) + worries
-        if pause is not None:
-            self._lost_since_s = self._met_since_s = None
-            self._interrupted = False
-            self._grace_s = self._settings.timing.grace_s
-            doom = () if self._doom is None else (self._doom.text,)
-            return Decision(PolicyState.PAUSED, (f"paused for {pause.until_s - now:.0f} s more", *doom, *reasons))
+        if self._paused_until_s is not None:
+            self._forget_losses()
+            return Decision(PolicyState.PAUSED, (f"paused for {self._paused_until_s - now:.0f} s more", *reasons))
         remaining_s = self._grace(now, met)
         if remaining_s == 0.0 and not met:
             causes = [each for each in obstacles if each]

@@ -367,17 +367,18 @@ def test_a_preemption_in_a_pause_fences() -> None:
     assert bench.policy.decide(bench.now).state is PolicyState.SELF_FENCE
 
 
-def test_a_pause_even_of_preemptions_only_puts_it_off() -> None:
-    bench = Bench()
-    bench.policy.pause(bench.now + 10, even_preempted=True)
-    bench.feed(lun_seen("L", bench.now, Standing.PREEMPTED))
-    paused = bench.policy.decide(bench.now)
-    assert paused.state is PolicyState.PAUSED
-    assert any("preempted" in reason for reason in paused.reasons)
-    bench.go(10 - TICK_S)
-    assert bench.decision.state is PolicyState.PAUSED
-    bench.go(TICK_S)
-    assert (bench.decision.state, bench.decision.cause) == (PolicyState.SELF_FENCE, Cause.PREEMPTED)
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_end_of_a_pause_begins_a_whole_grace_however_short_it_was(seen: bool) -> None:
+    """A loss from before counts no more, also where no decision fell into the pause."""
+    bench = Bench({"L": ("sda",)})
+    bench.see("sda", False)
+    bench.go(GRACE_S / 2, paths=())
+    assert bench.decision.state is PolicyState.DEGRADED
+    bench.policy.pause(bench.now + TICK_S)
+    if seen:
+        assert bench.policy.decide(bench.now).state is PolicyState.PAUSED
+    bench.go(TICK_S, paths=())
+    assert bench.decision.grace_remaining_s == GRACE_S
 
 
 def test_a_pause_arms_nothing() -> None:
