@@ -66,20 +66,33 @@ class LunView(NamedTuple):
 
 
 class _Path:
-    """good_at_s: when its last good probe began, None when the last one was bad."""
+    """good_at_s: when its last good probe began, None when the last one was bad.
 
-    __slots__ = ("address", "error", "good_at_s", "probed_at_s", "registered", "took_s")
+    hearsay_since_s: since when registered is only what an observing process said that is gone; None when the present
+    one has said so.
+    """
 
-    def __init__(self) -> None:
-        self.address = ""
+    __slots__ = ("address", "error", "good_at_s", "hearsay_since_s", "probed_at_s", "registered", "took_s")
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.good_at_s: float | None = None
         self.registered = False
+        self.hearsay_since_s: float | None = None
         self.error = "not probed yet"
         self.probed_at_s = 0.0
         self.took_s = 0.0
 
     def lose(self) -> None:
-        self.good_at_s, self.registered = None, False
+        self.good_at_s, self.registered, self.hearsay_since_s = None, False, None
+
+    def register(self) -> None:
+        self.registered, self.hearsay_since_s = True, None
+
+    def doubt(self, at_s: float) -> None:
+        """Whoever said that it is registered is gone. The time does not begin anew with the next that is gone."""
+        if self.registered and self.hearsay_since_s is None:
+            self.hearsay_since_s = at_s
 
 
 class _Lun:
@@ -139,7 +152,7 @@ class Known:
                     known.paths.pop(path, None)
             case PathRegistered(lun, path, _):
                 if (known := self._luns.get(lun)) is not None and path in known.paths:
-                    known.paths[path].registered = True
+                    known.paths[path].register()
             case LunSeen():
                 if (known := self._luns.get(sighting.lun)) is not None and self.is_news(sighting):
                     known.seen, known.silence = sighting, ""
@@ -161,16 +174,25 @@ class Known:
         return self._luns[wwid].name
 
     def _list(self, listed: LunsListed) -> None:
-        """A LUN that was listed once stays required; only its paths may all be gone."""
+        """A LUN that was listed once stays required; only its paths may all be gone.
+
+        A name at another address is another path. An observing process that begins was not there to see paths replaced
+        at the same address: what was registered before counts only until it can have registered it itself.
+        """
         there = {lun.lun: lun for lun in listed.luns}
         for wwid, lun in self._luns.items():
             if wwid not in there:
                 lun.paths.clear()
         for wwid, found in there.items():
             known = self._luns.setdefault(wwid, _Lun(found.name))
-            known.paths = {path.path: known.paths.get(path.path, _Path()) for path in found.paths}
-            for path in found.paths:
-                known.paths[path.path].address = path.address
+            before, known.paths = known.paths, {}
+            for name, address in found.paths:
+                path = before.get(name)
+                if path is None or path.address != address:
+                    path = _Path(address)
+                elif listed.first:
+                    path.doubt(listed.at_s)
+                known.paths[name] = path
 
     def _see_path(self, seen: PathSeen) -> None:
         lun = self._luns.get(seen.lun)
@@ -250,7 +272,11 @@ class Known:
             return f"{name}: {path.error}"
         if now - path.good_at_s > self._settings.timing.path_stale_s:
             return f"{name}: no answer for {now - path.good_at_s:.1f} s"
-        return "" if path.registered else f"{name}: not registered yet"
+        return "" if self._is_registered(path, now) else f"{name}: not registered yet"
+
+    def _is_registered(self, path: _Path, now: float) -> bool:
+        since_s = path.hearsay_since_s
+        return path.registered and (since_s is None or now - since_s <= self._settings.timing.standing_stale_s)
 
     def is_complete(self) -> bool:
         """Every LUN has been looked at once."""
@@ -268,7 +294,7 @@ class Known:
                 name,
                 path.address,
                 path.good_at_s is not None and now - path.good_at_s <= stale_s,
-                path.registered,
+                self._is_registered(path, now),
                 self._loss(name, path, now).removeprefix(f"{name}: "),
                 path.probed_at_s,
                 path.took_s,

@@ -113,6 +113,7 @@ class Observation:
             wwid: LunWatch(wwid, name, settings.storage, settings.timing, self._send) for wwid, name in names.items()
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in names}
+        self._has_listed = False
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
@@ -168,7 +169,9 @@ class Observation:
                 kept[name] = self._watch(wwid, there[name])
                 new.append(kept[name])
             self._paths[wwid] = kept
-        self._send(LunsListed(now, tuple(self._listed(wwid) for wwid in self._luns)))
+        luns = tuple(self._listed(wwid) for wwid in self._luns)
+        self._send(LunsListed(now, luns, first=not self._has_listed))
+        self._has_listed = True
         for path in self._all_paths():
             path.repeat()
         for path in new:

@@ -39,10 +39,14 @@ class ListedLun(NamedTuple):
 
 
 class LunsListed(NamedTuple):
-    """All LUNs and the paths that the kernel has for them now. What is not in it is no more."""
+    """All LUNs and the paths that the kernel has for them now. What is not in it is no more.
+
+    first: of this observing process. It has registered nothing yet, and has not seen what came and went before it.
+    """
 
     at_s: float
     luns: tuple[ListedLun, ...]
+    first: bool = False
 
 
 class PathSeen(NamedTuple):
@@ -67,7 +71,8 @@ class PathGone(NamedTuple):
 class PathRegistered(NamedTuple):
     """Our key is on this path (nexus), found so or put there. Until then a path does not count.
 
-    A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus.
+    A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus. So does a LunsListed with
+    another address for it, and one that is first unless this is said again in time.
     """
 
     lun: str

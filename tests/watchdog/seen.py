@@ -20,10 +20,11 @@ WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
 TIMING = Timing()
 
 
-def listed(at_s: float, luns: dict[str, tuple[str, ...]]) -> LunsListed:
-    return LunsListed(
-        at_s, tuple(ListedLun(lun, lun, tuple(ListedPath(p, "0:0:0:0") for p in luns[lun])) for lun in luns)
-    )
+def listed(
+    at_s: float, luns: dict[str, tuple[str, ...]], *, first: bool = False, address: str = "0:0:0:0"
+) -> LunsListed:
+    found = (ListedLun(lun, lun, tuple(ListedPath(path, address) for path in luns[lun])) for lun in luns)
+    return LunsListed(at_s, tuple(found), first)
 
 
 def lun_seen(lun: str, at_s: float, standing: Standing = Standing.REGISTERED) -> LunSeen:

@@ -2,8 +2,8 @@
 
 from fencer.watchdog.known import Known
 from fencer.watchdog.settings import PolicySettings
-from fencer.watchdog.sightings import LunSeen, LunSilent, PathSeen, Sighting, Standing
-from tests.watchdog.seen import A, B, healthy, listed, lun_seen
+from fencer.watchdog.sightings import LunSeen, LunSilent, PathRegistered, PathSeen, Sighting, Standing
+from tests.watchdog.seen import TIMING, A, B, healthy, listed, lun_seen
 
 NOW_S = 100.0
 LUNS: dict[str, tuple[str, ...]] = {"L": ("sda", "sdb")}
@@ -44,6 +44,13 @@ def test_an_older_reading_changes_nothing() -> None:
     assert not latest.is_news(older)
     latest.take(older)
     assert latest.view(NOW_S) == before
+
+
+def test_a_registration_that_nobody_said_again_is_none() -> None:
+    latest = known(*healthy(NOW_S, LUNS), listed(NOW_S, LUNS, first=True), PathRegistered("L", "sdb", NOW_S))
+    later_s = NOW_S + TIMING.standing_stale_s + 1
+    assert [path.registered for path in latest.view(NOW_S)[0].paths] == [True, True]
+    assert [path.registered for path in latest.view(later_s)[0].paths] == [False, True]
 
 
 def test_a_lun_that_was_never_listed_is_not_known() -> None:

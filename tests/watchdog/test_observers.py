@@ -388,6 +388,13 @@ def test_a_policy_that_begins_anew_hears_all_again(process: Process) -> None:
     assert not [one for one in process.seen if isinstance(one, Registered)]
 
 
+def test_only_the_first_list_of_a_process_says_so(process: Process) -> None:
+    process.wait(LunsListed, first=False, count=2)
+    assert [one.first for one in process.seen if isinstance(one, LunsListed)][:3] == [True, False, False]
+    first, *_ = kinds(process.seen, LunsListed, PathSeen, PathRegistered)
+    assert isinstance(first, LunsListed)
+
+
 def test_a_removed_path_is_gone(process: Process) -> None:
     process.wait(PathRegistered, path="a")
     process.names.clear()

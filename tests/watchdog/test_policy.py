@@ -81,6 +81,50 @@ def test_a_path_that_comes_back_counts_when_it_is_registered() -> None:
     assert bench.decision.state is PolicyState.KEEPALIVE
 
 
+def test_a_name_at_another_address_is_another_path() -> None:
+    """Replaced while nobody observed: no PathGone was sent."""
+    bench = Bench({"L": ("sda",)})
+    bench.feed(listed(bench.now, bench.luns, first=True, address="1:0:0:0"))
+    assert bench.policy.decide(bench.now).reasons == ("L: no path left (sda: not probed yet)",)
+    bench.go(GRACE_S + TICK_S, paths=("sda",))
+    assert bench.decision.state is PolicyState.SELF_FENCE
+
+
+def test_a_new_observer_has_time_to_say_that_a_path_is_registered() -> None:
+    bench = Bench({"L": ("sda",)})
+    bench.feed(listed(bench.now, bench.luns, first=True))
+    bench.go(Timing().standing_stale_s, paths=("sda",))
+    assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
+    bench.register("sda")
+    bench.go(100, paths=("sda",))
+    assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
+
+
+def test_a_path_that_the_new_observer_does_not_register_stops_counting() -> None:
+    bench = Bench({"L": ("sda",)})
+    bench.feed(listed(bench.now, bench.luns, first=True))
+    bench.go(Timing().standing_stale_s + TICK_S, paths=("sda",))
+    assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
+    bench.go(GRACE_S, paths=("sda",))
+    assert bench.decision.state is PolicyState.SELF_FENCE
+
+
+def test_observers_that_end_again_and_again_win_no_time() -> None:
+    bench = Bench({"L": ("sda",)})
+    for _ in range(int(Timing().standing_stale_s) + 1):
+        bench.feed(listed(bench.now, bench.luns, first=True))
+        bench.go(1.0, paths=("sda",))
+    assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
+
+
+def test_what_the_same_observer_lists_again_stays_registered() -> None:
+    bench = Bench()
+    for _ in range(10):
+        bench.feed(listed(bench.now, bench.luns))
+        bench.go(2.0)
+        assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
+
+
 def test_a_flap_is_forgiven_only_after_it_has_settled() -> None:
     bench = Bench({"L": ("sda",)})
     bench.see("sda", False)

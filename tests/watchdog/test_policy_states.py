@@ -14,7 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fencer.watchdog.known import Cause
 from fencer.watchdog.policy import Decision, Policy
 from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset, Timing, loss_bound_s
-from fencer.watchdog.sightings import Alive, LunSilent, PathGone, PathRegistered, PathSeen, Standing
+from fencer.watchdog.sightings import (
+    Alive,
+    ListedLun,
+    ListedPath,
+    LunSilent,
+    LunsListed,
+    PathGone,
+    PathRegistered,
+    PathSeen,
+    Standing,
+)
 from fencer.watchdog.snapshot import PolicyState
 from tests.watchdog.seen import healthy, listed, lun_seen
 
@@ -43,6 +53,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy = Policy(PolicySettings(TIMING, require, reset), self.now)
         self.good = dict.fromkeys(PATHS, self.now)
         self.registered = dict.fromkeys(PATHS, True)
+        self.hearsay_since_s: dict[tuple[str, str], float] = {}
         self.read = dict.fromkeys(LUNS, (self.now, Standing.REGISTERED))
         self.alive_s = self.now
         self.fenced = False
@@ -55,6 +66,9 @@ class PolicyMachine(RuleBasedStateMachine):
         self.met_since_s: float | None = self.now
         for sighting in healthy(self.now, LUNS):
             self.policy.feed(sighting)
+        self.address = dict.fromkeys(PATHS, 0)
+        self.listed = dict(self.address)
+        """Where a path was when it was last listed; without those that only answered since they were gone."""
         self.ever: list[Decision] = []
         self.decide()
 
@@ -66,7 +80,9 @@ class PolicyMachine(RuleBasedStateMachine):
         reachable = 0
         for lun, paths in LUNS.items():
             fresh = [
-                self.registered[lun, path] and self.now - self.good[lun, path] <= TIMING.path_stale_s
+                self.registered[lun, path]
+                and self.now - self.hearsay_since_s.get((lun, path), self.now) <= TIMING.standing_stale_s
+                and self.now - self.good[lun, path] <= TIMING.path_stale_s
                 for path in paths
                 if (lun, path) in self.good
             ]
@@ -129,13 +145,16 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy.feed(PathSeen(*path, self.now, False, "EIO"))
         self.good[path] = -1e9
         self.registered[path] = False
+        self.hearsay_since_s.pop(path, None)
         self.note()
 
     @rule(path=st.sampled_from(PATHS))
     def a_path_goes(self, path: tuple[str, str]) -> None:
         self.policy.feed(PathGone(*path, self.now))
+        self.listed.pop(path, None)
         self.good.pop(path, None)
         self.registered.pop(path, None)
+        self.hearsay_since_s.pop(path, None)
         self.note()
 
     @rule(path=st.sampled_from(PATHS))
@@ -143,6 +162,32 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy.feed(PathRegistered(*path, self.now))
         if path in self.registered:
             self.registered[path] = True
+            self.hearsay_since_s.pop(path, None)
+        self.note()
+
+    @rule(replaced=st.sampled_from([None, *PATHS]), first=st.booleans())
+    def paths_are_listed(self, replaced: tuple[str, str] | None, first: bool) -> None:
+        """first: by another observing process. Perhaps a path was replaced, and nobody was there to see it."""
+        if replaced is not None:
+            self.address[replaced] += 1
+        self.policy.feed(
+            LunsListed(
+                self.now,
+                tuple(
+                    ListedLun(lun, lun, tuple(ListedPath(path, f"{self.address[lun, path]}:0:0:0") for path in paths))
+                    for lun, paths in LUNS.items()
+                ),
+                first,
+            )
+        )
+        for path in PATHS:
+            if self.listed.get(path) != self.address[path]:
+                self.listed[path] = self.address[path]
+                self.good.pop(path, None)
+                self.registered[path] = False
+                self.hearsay_since_s.pop(path, None)
+            elif first and self.registered[path]:
+                self.hearsay_since_s.setdefault(path, self.now)
         self.note()
 
     @rule(lun=st.sampled_from(sorted(LUNS)), standing=st.sampled_from(Standing))
@@ -165,11 +210,14 @@ class PolicyMachine(RuleBasedStateMachine):
     @rule(steps=st.integers(1, 8))
     def all_is_well(self, steps: int) -> None:
         for _ in range(steps):
+            self.paths_are_listed(None, first=False)
             self.now += TIMING.decide_interval_s
             for sighting in healthy(self.now, LUNS):
-                self.policy.feed(sighting)
+                if not isinstance(sighting, LunsListed):
+                    self.policy.feed(sighting)
             self.good = dict.fromkeys(PATHS, self.now)
             self.registered = dict.fromkeys(PATHS, True)
+            self.hearsay_since_s = {}
             self.read = dict.fromkeys(LUNS, (self.now, Standing.REGISTERED))
             self.alive_s = self.now
             self.decide()
