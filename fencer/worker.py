@@ -107,11 +107,15 @@ class Worker:
         """Forks a child that runs job and exits.
 
         siblings: workers of this parent; the child must not keep their sockets and lifelines open, or their end, or
-        the parent's, would go unnoticed.
+        the parent's, would go unnoticed. Raises OSError where there is no memory, process or descriptor for one.
         """
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        lifeline = Lifeline()
-        pid = os.fork()
+        try:
+            lifeline, pid = _fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid:
             theirs.close()
             lifeline.keep()
@@ -221,6 +225,17 @@ class Workers:
 
     def _alive(self) -> tuple[Worker, ...]:
         return tuple(worker for worker in (self.power, self.storage) if worker is not None)
+
+
+def _fork() -> tuple[Lifeline, int]:
+    """The child's lifeline, and what fork(2) returned. Raises OSError, and leaves nothing open then."""
+    lifeline = Lifeline()
+    try:
+        return lifeline, os.fork()
+    except OSError:
+        lifeline.keep()
+        lifeline.let_go()
+        raise
 
 
 def _drop_standard_streams() -> None:

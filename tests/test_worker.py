@@ -1,5 +1,6 @@
 """An expendable child: whatever it does, its parent goes on, and it does not outlive its parent."""
 
+import errno
 import os
 import pickle
 import select
@@ -93,6 +94,17 @@ def test_sending_to_a_child_that_is_gone_is_no_error() -> None:
     with child(lambda _channel: None) as worker:
         assert worker.receive() is None
         worker.send("anybody there?")
+
+
+def test_a_fork_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(BlockingIOError):
+        Worker.spawn(deaf)
+    assert list(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_sending_to_a_child_that_does_not_read_does_not_block() -> None:
