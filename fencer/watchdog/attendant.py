@@ -62,6 +62,11 @@ class _Child:
         self.pause_s = FIRST_PAUSE_S
         self.reason = ""
 
+    def start_later(self) -> None:
+        """After a pause that doubles each time."""
+        self.start_at_s = time.monotonic() + self.pause_s
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+
 
 class Attendant:
     """Runs in its own process. feeder: the channel to it; observer_end, scribe_end: the children's ends to it."""
@@ -111,7 +116,7 @@ class Attendant:
     def _obey(self, order: object) -> None:
         match order:
             case ReadConfig(path):
-                self._errand(lambda channel: self._jobs.configure(path, channel))
+                self._errand(lambda channel: self._jobs.configure(path, channel), ConfigRefused)
             case Begin():
                 self._begin = order
                 for child in self._children.values():
@@ -126,10 +131,13 @@ class Attendant:
                 if observer.worker is not None:
                     self._close(observer.worker)
                     observer.worker = None
-                self._errand(lambda channel: _unregister(self._jobs, order, channel))
+                self._errand(lambda channel: _unregister(self._jobs, order, channel), Unregistered)
 
-    def _errand(self, job: Job) -> None:
-        self._errands.append(Worker.spawn(job, self._workers()))
+    def _errand(self, job: Job, refusal: Callable[[str], ConfigRefused | Unregistered]) -> None:
+        try:
+            self._errands.append(Worker.spawn(job, self._workers()))
+        except OSError as error:
+            self._feeder.send(refusal(_no_process(error)))
 
     def _hear(self, worker: Worker) -> None:
         message = worker.receive()
@@ -155,19 +163,22 @@ class Attendant:
             child.worker = None
             self._feeder.send(ChildEnded(child.name, child.reason or "it was killed", misuse=False))
             child.reason = ""
-            now = time.monotonic()
-            if now - child.started_s > STEADY_S:
+            if time.monotonic() - child.started_s > STEADY_S:
                 child.pause_s = FIRST_PAUSE_S
-            child.start_at_s = now + child.pause_s
-            child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
+            child.start_later()
 
     def _start_due(self) -> None:
+        """What cannot be started now is started later: were this process to end, so would the feeder."""
         now = time.monotonic()
         for child in self._children.values():
             if child.start_at_s is not None and child.start_at_s <= now:
-                child.start_at_s = None
-                child.started_s = now
-                child.worker = Worker.spawn(self._job(child.name), self._workers())
+                try:
+                    child.worker = Worker.spawn(self._job(child.name), self._workers())
+                except OSError as error:
+                    self._feeder.send(ChildEnded(child.name, _no_process(error), misuse=False))
+                    child.start_later()
+                else:
+                    child.start_at_s, child.started_s = None, now
 
     def _job(self, name: str) -> Job:
         begin = self._begin
@@ -186,6 +197,10 @@ class Attendant:
                 self._jobs.write(begin, Channel(end))
 
         return work
+
+
+def _no_process(error: OSError) -> str:
+    return f"no process could be started for it: {error.strerror}"
 
 
 def _reaped(pid: int) -> bool:

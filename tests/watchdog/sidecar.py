@@ -1,10 +1,12 @@
 """The sidecar as real processes, with everything that could hurt replaced: `python -m tests.watchdog.sidecar DIR`.
 
 DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three
-keepalives. With DIR/holder the key is not to be removed. DIR/acts has one line for each thing that the feeder did to
-the outside: `arm`, `keepalive TIME`, `disarm`, `reset`, `say …`.
+keepalives. With DIR/holder the key is not to be removed; while there is DIR/no-memory, the attendant can fork nobody.
+DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
+`say …`.
 """
 
+import errno
 import os
 import sys
 import time
@@ -144,6 +146,15 @@ def observe(directory: Path, channel: Channel) -> None:
 
 
 def make_jobs(directory: Path, boot_id: str, pid: int) -> attendant.Jobs:
+    fork = os.fork
+
+    def may_fork() -> int:
+        if (directory / "no-memory").exists():
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return fork()
+
+    os.fork = may_fork  # this is the attendant's own process
+
     def configure(path: str, channel: Channel) -> None:
         try:
             channel.send(Configured(config(path)))

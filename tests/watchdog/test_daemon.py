@@ -95,6 +95,13 @@ class Sidecar:
     def until_fed(self, times: int = 2) -> None:
         wait_for(lambda: len(self.acts("keepalive")) >= times, "nothing was fed")
 
+    def memory(self, *, short: bool) -> None:
+        path = self.directory / "no-memory"
+        if short:
+            path.touch()
+        else:
+            path.unlink()
+
     def stop(self) -> int:
         self.processes[-1].send_signal(signal.SIGTERM)
         return self.processes[-1].wait(PATIENCE_S)
@@ -284,6 +291,55 @@ def test_a_killed_scribe_is_started_again(sidecar: Sidecar) -> None:
     (sidecar.state / "watchdogd.json").unlink()
     sidecar.until(PolicyState.KEEPALIVE)
     assert sidecar.acts("reset") == []
+
+
+def test_a_child_that_cannot_be_started_is_started_later(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.memory(short=True)
+    before = int((sidecar.directory / "scribes").read_text().split()[-1])
+    os.kill(before, signal.SIGKILL)
+    time.sleep(0.5)  # some tries
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+    sidecar.memory(short=False)
+    wait_for(lambda: int((sidecar.directory / "scribes").read_text().split()[-1]) != before, "no new scribe")
+    assert sidecar.acts("reset") == []
+
+
+def test_an_observer_that_cannot_be_started_is_told_and_started_later(sidecar: Sidecar) -> None:
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 30"))
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.memory(short=True)
+    sidecar.scene("die")
+    wait_for(lambda: "observer: no process could be started for it: Cannot allocate" in sidecar.log(), "not told")
+    sidecar.scene("registered")
+    sidecar.memory(short=False)
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+    sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.acts("reset") == []
+
+
+def test_a_reload_without_memory_is_refused_and_nothing_ends(sidecar: Sidecar) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.memory(short=True)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "not reloaded: no process could be started for it" in sidecar.log(), "no sentence")
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+
+
+def test_a_stop_without_memory_says_that_the_key_stays(sidecar: Sidecar) -> None:
+    sidecar.configure("unregister_on_stop = true\n")
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.memory(short=True)
+    assert sidecar.stop() == 0
+    assert "ended 0 the key was not removed: no process could be started for it: Cannot" in sidecar.acts()[-1]
 
 
 def test_a_stopped_scribe_delays_neither_feeding_nor_reset(sidecar: Sidecar) -> None:
