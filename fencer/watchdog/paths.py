@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fencer.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyudev
 
 SYS_BLOCK = Path("/sys/block")
 
@@ -77,16 +80,33 @@ class BlockEvents:
         try:
             import pyudev  # in the observing process only
 
-            self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
-            self._monitor.filter_by("block")
-            self._monitor.start()
+            self._context = pyudev.Context()
+            self._monitor = _listen(self._context)
         except (ImportError, OSError) as error:
             raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
 
     def wait(self, seconds: float) -> bool:
-        """Whether a block device came, went or changed within that time. A burst of events is one."""
-        if self._monitor.poll(seconds) is None:
-            return False
-        while self._monitor.poll(0) is not None:
-            pass
+        """Whether a block device came, went or changed within that time. A burst of events is one.
+
+        So is a burst that was too long for the socket, as when hundreds of paths return: what was lost is seen by
+        looking. pyudev's poll never gets over it.
+        """
+        try:
+            if self._monitor.poll(seconds) is None:
+                return False
+            while self._monitor.poll(0) is not None:
+                pass
+        except OSError:
+            with suppress(OSError):  # else the old one says so again, and it is tried again
+                self._monitor = _listen(self._context)
         return True
+
+
+def _listen(context: "pyudev.Context") -> "pyudev.Monitor":
+    """Raises OSError. The context is made once, at the start: it looks for libudev on the disk, by other programs."""
+    import pyudev
+
+    monitor = pyudev.Monitor.from_netlink(context, source="kernel")
+    monitor.filter_by("block")
+    monitor.start()
+    return monitor

@@ -1,11 +1,15 @@
 """The probe on files and devices of this host, and the listing on a sysfs made of directories."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fencer.watchdog.paths import BlockEvents, PathLister
 from fencer.watchdog.probing import PROBE_BYTES, BlockProbe
+from tests.rig import require_program
 
 X, Y = "naa.6001405000000001", "naa.6001405000000002"
 
@@ -98,6 +102,57 @@ def test_a_name_that_another_lun_has_now_is_not_ours(sysfs: Path) -> None:
 def test_where_the_kernel_shows_no_wwid_the_first_lookup_is_believed(sysfs: Path) -> None:
     _disk(sysfs, "sde", None, "6:0:0:0")
     assert _names(PathLister({X: ["sde"]}, sysfs / "block")) == {X: ["sda", "sdb", "sde"]}
+
+
+IN_A_NETWORK_OF_ITS_OWN = """
+import resource, socket, struct
+from fencer.watchdog.paths import BlockEvents
+
+events = BlockEvents()
+kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)  # NETLINK_KOBJECT_UEVENT
+kernel.bind((0, 0))
+
+def change(times):
+    for number in range(times):
+        path = f"/devices/virtual/block/sd{number}"
+        words = (f"add@{path}", "ACTION=add", f"DEVPATH={path}", "SUBSYSTEM=block", f"DEVNAME=sd{number}")
+        event = "".join(f"{word}\\0" for word in words).encode()
+        # struct nlmsghdr; no reserved type, NLM_F_REQUEST
+        kernel.sendto(struct.pack("IHHII", 16 + len(event), 16, 1, number, 0) + event, (0, 0))
+
+def overflow():
+    events._monitor.set_receive_buffer_size(1)  # as root libudev takes 128 MiB, without CAP_NET_ADMIN what is usual
+    change(100)
+
+change(1)
+print("one:", events.wait(5), events.wait(0))
+overflow()
+print("too many:", events.wait(5), events.wait(0))
+change(1)
+print("one:", events.wait(5), events.wait(0))
+overflow()
+usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+print("no descriptor:", events.wait(5), events.wait(5))
+resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+print("again:", events.wait(5), events.wait(0))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sends uevents")
+def test_a_burst_of_events_that_overflows_says_to_look_again() -> None:
+    """A network namespace of its own: no uevent leaves it, none comes in."""
+    require_program("unshare", "util-linux")
+    command = ("unshare", "--net", sys.executable, "-c", IN_A_NETWORK_OF_ITS_OWN)
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
+    seen = [
+        "one: True False",
+        "too many: True False",
+        "one: True False",
+        "no descriptor: True True",
+        "again: True False",
+    ]
+    assert (done.stdout.splitlines(), done.stderr) == (seen, "")
 
 
 def test_events_come_within_their_time() -> None:
