@@ -31,12 +31,14 @@ class OptionInput(NamedTuple):
 
     values: text by canonical name, exactly as given, except that booleans are "1" or "0"; no defaults.
     warnings: one sentence each, printable, without any value. verbosity: 0 = say what happened, 1 = -v, and so on.
+    stray_words: how many arguments of a command line belong to no option.
     """
 
     values: Mapping[str, str]
     warnings: tuple[str, ...]
     from_stdin: bool
     verbosity: int
+    stray_words: int = 0
 
 
 def parse_argv(argv: Sequence[str]) -> OptionInput:
@@ -57,7 +59,7 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
     if rest:
         # Their text is not shown: after a flag such as -P it may well be a password.
         warnings.append(f"Command line: {len(rest)} argument(s) belong to no option and are ignored: see --help")
-    return _with_verbosity(values, warnings, from_stdin=False, verbose=flags_v)
+    return _with_verbosity(values, warnings, from_stdin=False, verbose=flags_v)._replace(stray_words=len(rest))
 
 
 def read_stdin(stream: BinaryIO) -> str:

@@ -87,7 +87,7 @@ class Performer:
             from fencer.cli import by_hand  # only where there is a cluster.conf
 
             if by_hand.applies(values):
-                found = by_hand.resolve(values, membership, membership.cluster)
+                found = by_hand.resolve(values, membership, membership.cluster, self._given.stray_words)
                 report.notice(found.introduction)  # before anything else: who, and why that one
                 methods = found.methods
         for warning in self._given.warnings:

@@ -30,8 +30,11 @@ def applies(values: Mapping[str, str]) -> bool:
     return not any(values.get(name) for name in ("ip", "devices", "vg")) and values.get("port_as_ip") != "1"
 
 
-def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster) -> ByHand:
-    """values: what was typed; it wins over cluster.conf. Raises UsageError rather than guess."""
+def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster, stray_words: int = 0) -> ByHand:
+    """values: what was typed; it wins over cluster.conf. stray_words: how many typed words belong to no option.
+
+    Raises UsageError rather than guess.
+    """
     named = values.get("nodename") or values.get("plug")
     action = values.get("action", "reboot")
     local = membership.local
@@ -43,6 +46,11 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster)
                 + ", ".join(node.name for node in cluster.nodes)
             )
         node, why = cluster.nodes[identity.position], "it was named"
+    elif stray_words:  # one of them may be the name of a node, and not of the one that would be guessed
+        raise UsageError(
+            f"plug: no node is named, but {stray_words} argument(s) belong to no option, so which node is meant cannot "
+            "be told: give -n NODE"
+        )
     elif local is None:
         hosts = " or ".join(membership.host_names)
         raise UsageError(

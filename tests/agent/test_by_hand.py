@@ -80,8 +80,10 @@ def test_this_node_is_known_by_its_host_name(bmc: Bmc, cluster_conf: Path) -> No
 
 
 def test_who_is_fenced_is_said_before_every_warning(two_nodes: str) -> None:
-    outcome = halvm("-o", "off", "-P", "-v", "stray", two_nodes, "--local-node=serv-0002")
+    outcome = halvm("-o", "off", "-n", "serv-0001", "-P", "-v", "stray", two_nodes, "--local-node=serv-0002")
     assert outcome.lines[0].startswith("about to off serv-0001 ")
+    assert any("1 argument(s) belong to no option and are ignored" in line for line in outcome.lines[1:])
+    assert outcome.status == 0
 
 
 def test_what_is_typed_wins_over_cluster_conf(two_nodes: str) -> None:
@@ -120,6 +122,13 @@ def test_three_nodes_are_not_guessed_among(bmc: Bmc, cluster_conf: Path) -> None
     nodes = [node(f"serv-000{number}", number, "halvm1") for number in (1, 2, 3)]
     conf = write(cluster_conf, nodes, [device("halvm1", bmc)])
     refused("3", "-o", "reboot", conf, "--local-node=serv-0001")
+    assert bmc.log() == []
+
+
+@pytest.mark.parametrize("action", ["reboot", "off", "on", "diag", "status", "monitor", "validate-all"])
+def test_a_forgotten_n_does_not_hit_the_other_node(bmc: Bmc, two_nodes: str, action: str) -> None:
+    """Whoever types a name means it: here it is this node's own, and the other one would have been guessed."""
+    refused("give -n NODE", "-o", action, "serv-0002", two_nodes, "--local-node=serv-0002")
     assert bmc.log() == []
 
 

@@ -200,6 +200,7 @@ def test_left_over_words_are_counted():
     given = parse_argv(["off", "-a", "h", "--", "-x"])
     assert dict(given.values) == {"ip": "h"}
     assert given.warnings == ("Command line: 2 argument(s) belong to no option and are ignored: see --help",)
+    assert given.stray_words == 2
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
