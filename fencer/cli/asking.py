@@ -89,7 +89,7 @@ def _policy(
     full: Mapping[str, str], bmc: BmcSettings | None, storage: StorageSettings | None, action: Action
 ) -> ProofPolicy:
     policy = ProofPolicy(full["proof"])
-    if action in (Action.OFF, Action.REBOOT):
+    if action in (Action.OFF, Action.REBOOT, Action.VALIDATE_ALL):
         if bmc is None and policy in (ProofPolicy.POWER, ProofPolicy.ALL):
             raise UsageError(f"proof: {policy} needs a BMC: give ip=ADDRESS, or proof=storage")
         if storage is None and policy in (ProofPolicy.STORAGE, ProofPolicy.ALL, ProofPolicy.SELF):

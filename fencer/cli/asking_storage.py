@@ -19,6 +19,10 @@ _TYPES = {
 }
 
 
+_AS_A_FENCE = (*AGAINST_OTHERS, Action.VALIDATE_ALL)
+"""What needs the target's key. Validation looks at the options alone: at no marker, and not for which node this is."""
+
+
 def build_storage(
     full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
 ) -> StorageSettings:
@@ -32,7 +36,7 @@ def build_storage(
     target_key = _target_key(full, action, target, membership, keys)
     if action in AGAINST_OTHERS or action is Action.MONITOR:
         _check_unchanged(full, own, membership, keys)
-    if own is not None and own == target_key and action in AGAINST_OTHERS:
+    if own is not None and own == target_key and action in _AS_A_FENCE:
         raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
     return StorageSettings(
         devices=devices,
@@ -115,6 +119,8 @@ def _own_key(
         return _key("local_key", full["local_key"])
     if action is Action.ON and local and full.get("key"):
         return _key("key", full["key"])
+    if action is Action.VALIDATE_ALL:
+        return None
     marker = read_marker(state_dir)
     if isinstance(marker, Marker):
         return marker.key
@@ -135,10 +141,12 @@ def _target_key(
     membership: Membership,
     keys: Mapping[str, ReservationKey],
 ) -> ReservationKey | None:
-    if action not in AGAINST_OTHERS and (action is not Action.STATUS or full.get("ip")):
+    if action not in _AS_A_FENCE and (action is not Action.STATUS or full.get("ip")):
         return None
     if full.get("key"):
         return _key("key", full["key"])
+    if action is Action.VALIDATE_ALL and (target is None or not membership.nodes):
+        return None  # Pacemaker validates a device before it has a target, on any machine
     if target is None:
         raise UsageError("plug: which node's key is meant is not known: give plug=NODE (-n NODE), or key=KEY")
     node = membership.find(target)

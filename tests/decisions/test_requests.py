@@ -8,7 +8,7 @@ from fencer.cli import by_hand
 from fencer.cli.asking import build_request
 from fencer.cli.membership import Membership, read_membership
 from fencer.errors import UsageError
-from fencer.model import ProofPolicy, ReservationKey
+from fencer.model import Action, ProofPolicy, ReservationKey
 from fencer.option_input import with_defaults
 from fencer.request import Caller, Request
 
@@ -105,6 +105,50 @@ def test_policies(tmp_path: Path, given: dict[str, str], policy: ProofPolicy) ->
 def test_what_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, given: dict[str, str], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         ask(tmp_path, action="off", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"proof": "power"}, "proof: power needs a BMC"),
+        ({"proof": "all"}, "proof: all needs a BMC"),
+        ({"devices": "", "ip": "192.0.2.1", "proof": "storage"}, "proof: storage needs the shared LUNs"),
+        ({"key": "zz"}, "key: 'zz'"),
+        ({"key": "0"}, "key: 0x0"),
+        ({"local_key": "zz"}, "local_key: 'zz'"),
+        ({"key": "5", "local_key": "05"}, "own key"),
+        ({"plug": "serv-0007"}, "no node serv-0007"),
+    ],
+)
+@pytest.mark.parametrize("plug", ["", "serv-0001"])
+def test_validation_refuses_what_every_fence_refuses(
+    tmp_path: Path, given: dict[str, str], says: str, plug: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        ask(tmp_path, action="validate-all", **{"plug": plug} | given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"plug": "serv-0001"},
+        {"plug": "serv-0002"},  # this node: what fences it runs elsewhere
+        {"ip": "192.0.2.1", "proof": "all"},
+        {"devices": "", "ip": "192.0.2.1", "proof": "any"},
+        {"key": "5"},
+        {"key": "5", "local_key": "6"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_validation_asks_for_no_target_and_not_which_node_this_is(
+    tmp_path: Path, given: dict[str, str], known: bool
+) -> None:
+    """Pacemaker gives no plug, and validates wherever its command was typed."""
+    given = {"action": "validate-all", "state_dir": str(tmp_path / "run"), "devices": LUN, **given}
+    here = membership(tmp_path)._replace(host_names=("elsewhere",)) if known else Membership("", (), ("elsewhere",), "")
+    assert build_request(with_defaults(given, {}), given, Caller.CLUSTER, here).action is Action.VALIDATE_ALL
 
 
 def test_by_hand_the_other_node_of_two(tmp_path: Path) -> None:
