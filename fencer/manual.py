@@ -103,6 +103,9 @@ def _man(version: str) -> Iterator[str]:
         "lines name=value are read from standard input, as cluster managers write them: the names are those shown here "
         "in parentheses, '-' and '_' are the same, the last of several lines wins, an unknown name is ignored with a "
         "warning.",
+        "On the command line cluster.conf, where there is one, says what is not typed: how the node that is named (or, "
+        "where neither a node nor LUNs are typed, the other one of two) is fenced. What is typed wins; devices or vg "
+        "stand for both of cluster.conf's; with ip nothing is taken from there.",
     ))  # fmt: skip
     for group in Group:
         yield f".SS {_roff(group.value)}"

@@ -4,18 +4,19 @@ Callers on stdin never come here: they say everything themselves.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fencer.cli.membership import Membership
 from fencer.cluster_conf import Cluster, ClusterNode, DeviceRef, fence_device, merged_attributes, other_node
 from fencer.errors import UsageError
+from fencer.light_typing import NamedTuple
 from fencer.option_input import parse_stdin
 
 AGENT = "fence_halvm"
 
+_LUNS = ("devices", "vg")
 
-@dataclass(frozen=True, slots=True)
-class ByHand:
+
+class ByHand(NamedTuple):
     """introduction: who is about to be fenced and why that one.
 
     methods: tried in order; each is the option text of its devices, which all must succeed.
@@ -26,20 +27,30 @@ class ByHand:
 
 
 def applies(values: Mapping[str, str]) -> bool:
-    """True when the command line names neither a BMC nor a LUN: then cluster.conf must know."""
-    return not any(values.get(name) for name in ("ip", "devices", "vg")) and values.get("port_as_ip") != "1"
+    """True when no BMC is typed, and a node or no LUN: then cluster.conf must know the rest.
+
+    LUNs without a node are asked about, or their key is typed, which may be anybody's: no node is guessed beside them.
+    """
+    if values.get("ip") or values.get("port_as_ip") == "1":
+        return False
+    return bool(_named(values)) or not _names_luns(values)
 
 
 def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster, stray_words: int = 0) -> ByHand:
     """values: what was typed; it wins over cluster.conf. stray_words: how many typed words belong to no option.
 
-    Raises UsageError rather than guess.
+    LUNs that were typed suffice where the file does not say how the node is fenced by us. Raises UsageError rather than
+    guess.
     """
-    named = values.get("nodename") or values.get("plug")
+    named = _named(values)
     action = values.get("action", "reboot")
     local = membership.local
+    here = f"this node is {local.name}" if local is not None else "this node is not in that cluster"
+    alone = f"with what was typed alone: {membership.source} has no {AGENT} device for it"
     if named:
         identity = membership.find(named)
+        if identity is None and _names_luns(values):
+            return ByHand(f"about to {action} {named}: it was named; {here}; {alone}", ((values,),))
         if identity is None:
             raise UsageError(
                 f"plug: {membership.source} has no node {named}: give one of "
@@ -59,20 +70,31 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
         )
     else:
         node, why = other_node(cluster, cluster.nodes[local.position]), "it is the other node"
-    here = f"this node is {local.name}" if local is not None else "this node is not in that cluster"
     introduction = (
         f"about to {action} {node.name} (node {node.node_id} of {cluster.name or 'the cluster'}, {membership.source}): "
         f"{why}; {here}"
     )
     unfence = action == "on" and local is not None and node.name == local.name
-    methods = tuple(
-        tuple(_option_text(cluster, node, device, values) for device in devices)
-        for devices in _device_lists(cluster, node, unfence)
-    )
+    try:
+        lists = _device_lists(cluster, node, unfence)
+    except UsageError:
+        if not _names_luns(values):
+            raise
+        return ByHand(f"{introduction}; {alone}", (({**values, "nodename": node.name},),))
+    methods = tuple(tuple(_option_text(cluster, node, device, values) for device in devices) for devices in lists)
     return ByHand(introduction, methods)
 
 
+def _named(values: Mapping[str, str]) -> str | None:
+    return values.get("nodename") or values.get("plug")
+
+
+def _names_luns(values: Mapping[str, str]) -> bool:
+    return any(values.get(name) for name in _LUNS)
+
+
 def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tuple[DeviceRef, ...]]:
+    """The devices of each method, in order. Raises UsageError when there is no method that is ours alone."""
     candidates = [method.devices for method in node.fence_methods if method.devices]
     if unfence and node.unfence:
         candidates.insert(0, node.unfence)
@@ -93,5 +115,9 @@ def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tu
 def _option_text(
     cluster: Cluster, node: ClusterNode, device: DeviceRef, values: Mapping[str, str]
 ) -> Mapping[str, str]:
+    """One device's options. LUNs that were typed stand for all of the file's: devices would win over vg."""
     lines = "\n".join(f"{name}={value}" for name, value in merged_attributes(cluster, node, device).items())
-    return {**parse_stdin(lines).values, **values, "nodename": node.name}
+    written = parse_stdin(lines).values
+    if _names_luns(values):
+        written = {name: value for name, value in written.items() if name not in _LUNS}
+    return {**written, **values, "nodename": node.name}

@@ -109,6 +109,25 @@ def test_a_dry_run_by_hand_sends_nothing(bmc: Bmc, two_nodes: str) -> None:
     assert bmc.log() == []
 
 
+def test_luns_that_are_typed_leave_the_bmc_of_cluster_conf(bmc: Bmc, two_nodes: str, tmp_path: Path) -> None:
+    here = (two_nodes, "--local-node=serv-0002", f"--state-dir={tmp_path}")
+    outcome = halvm("-o", "reboot", "-n", "serv-0001", "--vg=shared_vg", *here, "--dry-run")
+    assert outcome.status == 0
+    assert outcome.lines[0].endswith(": it was named; this node is serv-0002")
+    for step in (f"log in to the BMC {bmc.address}", "from every LUN of volume group shared_vg", "chassis power off"):
+        assert step in outcome.stdout
+    assert bmc.log() == []
+
+
+def test_luns_that_are_typed_without_a_node_make_nobody_guess(bmc: Bmc, two_nodes: str, tmp_path: Path) -> None:
+    here = (two_nodes, "--local-node=serv-0002", f"--state-dir={tmp_path}")
+    refused("plug: which node's key is meant is not known", "-o", "reboot", "--vg=shared_vg", *here)
+    outcome = halvm("-o", "off", "--vg=shared_vg", "--key=dead", *here, "--dry-run")
+    assert "BMC" not in outcome.stdout
+    assert "PREEMPT AND ABORT key 0xdead" in outcome.stdout
+    assert bmc.log() == []
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,15 @@ from fencer.request import Caller, Request
 LUN = "iscsi://127.0.0.1/iqn.2026-11.test:disk/1"
 
 
-def membership(directory: Path, nodes: int = 2, local: str | None = "serv-0002") -> Membership:
+def membership(
+    directory: Path,
+    nodes: int = 2,
+    local: str | None = "serv-0002",
+    *,
+    agent: str = "fence_halvm",
+    storage: str = 'vg="shared"',
+) -> Membership:
+    """agent: of the fence devices; "" leaves the devices out."""
     conf = directory / "cluster.conf"
     rows = "".join(
         f'<clusternode name="serv-000{n}" nodeid="{n}"><fence><method name="m"><device name="d{n}"/></method></fence>'
@@ -23,8 +31,9 @@ def membership(directory: Path, nodes: int = 2, local: str | None = "serv-0002")
         for n in range(1, nodes + 1)
     )
     devices = "".join(
-        f'<fencedevice name="d{n}" agent="fence_halvm" ipaddr="192.0.2.{n}" login="ADMIN" passwd="x" vg="shared"/>'
+        f'<fencedevice name="d{n}" agent="{agent}" ipaddr="192.0.2.{n}" login="ADMIN" passwd="x" {storage}/>'
         for n in range(1, nodes + 1)
+        if agent
     )
     conf.write_text(
         f'<cluster name="c" config_version="1"><clusternodes>{rows}</clusternodes>'
@@ -172,6 +181,51 @@ def test_by_hand_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
     resolved = by_hand.resolve({"nodename": "serv-0001", "plug": "serv-0003"}, found, found.cluster)
     assert resolved.introduction.startswith("about to reboot serv-0001")
     assert resolved.methods[0][0]["ip"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize("typed", [{"vg": "mine"}, {"devices": LUN}], ids=str)
+def test_by_hand_typed_luns_leave_the_bmc_of_cluster_conf(tmp_path: Path, typed: dict[str, str]) -> None:
+    found = membership(tmp_path, storage='devices="/dev/theirs" vg="theirs"')
+    assert found.cluster is not None
+    given = {"plug": "serv-0001", **typed}
+    assert by_hand.applies(given)
+    resolved = by_hand.resolve(given, found, found.cluster)
+    assert resolved.introduction.endswith(": it was named; this node is serv-0002")
+    (((text),),) = resolved.methods
+    assert {name: text[name] for name in ("nodename", "ip", "username", "password")} == {
+        "nodename": "serv-0001", "ip": "192.0.2.1", "username": "ADMIN", "password": "x",
+    }  # fmt: skip
+    assert {name: text[name] for name in ("vg", "devices") if name in text} == typed
+
+
+@pytest.mark.parametrize(
+    ("given", "does"),
+    [
+        ({}, True),
+        ({"plug": "serv-0001"}, True),
+        ({"plug": "serv-0001", "vg": "mine"}, True),
+        ({"vg": "mine", "key": "5"}, False),  # somebody's key on these LUNs: not a word of the other node
+        ({"plug": "serv-0001", "ip": "192.0.2.9"}, False),
+        ({"plug": "192.0.2.9", "port_as_ip": "1", "vg": "mine"}, False),
+    ],
+    ids=str,
+)
+def test_when_cluster_conf_is_asked(given: dict[str, str], does: bool) -> None:
+    assert by_hand.applies(given) is does
+
+
+@pytest.mark.parametrize("agent", ["fence_ipmilan", ""])
+@pytest.mark.parametrize("named", ["serv-0001", "serv-0009"])
+def test_by_hand_typed_luns_suffice_where_cluster_conf_knows_no_device_of_ours(
+    tmp_path: Path, agent: str, named: str
+) -> None:
+    found = membership(tmp_path, agent=agent)
+    assert found.cluster is not None
+    resolved = by_hand.resolve({"nodename": named, "vg": "mine"}, found, found.cluster)
+    assert resolved.introduction.endswith(" has no fence_halvm device for it")
+    assert resolved.methods == (({"nodename": named, "vg": "mine"},),)
+    with pytest.raises(UsageError):
+        by_hand.resolve({"nodename": named}, found, found.cluster)
 
 
 @pytest.mark.parametrize(("nodes", "local"), [(3, "serv-0002"), (2, None)])
