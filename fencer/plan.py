@@ -3,7 +3,7 @@
 from fencer.light_typing import NamedTuple
 from fencer.model import Action, ArbitrationMode, ProofPolicy
 from fencer.power.procedure import PowerAim, PowerGoal
-from fencer.request import Request, StorageSettings
+from fencer.request import Caller, Request, StorageSettings
 from fencer.storage.goal import StorageGoal
 
 
@@ -24,19 +24,26 @@ class Plan(NamedTuple):
 
     @property
     def needs_proof(self) -> bool:
-        """True where success means that the target writes no more."""
-        return self.storage is StorageGoal.FENCE or self.request.action in (Action.OFF, Action.REBOOT)
+        """True where success means that the target writes no more: to a person ``diag`` does not say so."""
+        if self.request.action is Action.DIAG:
+            return self.request.caller is Caller.CLUSTER
+        return self.request.action in (Action.OFF, Action.REBOOT)
 
     @property
     def awaits_self_fence(self) -> bool:
         """True where the target's sidecar may stand in for an observed off."""
-        return self.needs_proof and self.request.policy is ProofPolicy.SELF and self.storage is StorageGoal.FENCE
+        return (
+            self.request.action in (Action.OFF, Action.REBOOT)
+            and self.request.policy is ProofPolicy.SELF
+            and self.storage is StorageGoal.FENCE
+        )
 
     @property
     def may_repair(self) -> bool:
         """Whether a fence may register a nexus of this node again: where every fence of the cluster switches its target
-        off, a node that registered itself a moment too late writes nothing (docs/decisions/0002)."""
-        return self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
+        off, a node that registered itself a moment too late writes nothing (docs/decisions/0002). A cluster that fences
+        by ``diag`` switches nobody off."""
+        return self.request.action is not Action.DIAG and self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
 
     @property
     def needs_storage(self) -> bool:
@@ -61,13 +68,23 @@ class Plan(NamedTuple):
         if self.power is not None:
             after = " once arbitration is won" if self.gated else ""
             steps += [f"{step}{after}" for step in _POWER_STEPS[self.power.aim]]
-        if self.needs_proof:
-            if self.awaits_self_fence:
-                off = " unless the BMC reports chassis power off before" if self.power is not None else ""
-                steps.append(f"let {request.self_fence_bound_s:g} s pass, in which {request.who} resets itself{off}")
+        if self.awaits_self_fence:
+            off = " unless the BMC reports chassis power off before" if self.power is not None else ""
+            steps.append(f"let {request.self_fence_bound_s:g} s pass, in which {request.who} resets itself{off}")
+        if request.action is Action.DIAG:
+            steps.append(self._diag_success())
+        elif self.needs_proof:
             steps.append(f"succeed only on proof: {_PROOFS[request.policy]}")
         steps.append(f"give up after {timing.deadline_s:g} s")
         return tuple(steps)
+
+    def _diag_success(self) -> str:
+        """What makes a ``diag`` a success (docs/decisions/0005)."""
+        if not self.needs_proof:
+            return "succeed once the BMC has taken the interrupt, which is no fence"
+        if self.storage is None:
+            return "fail: an interrupt proves nothing, and there are no LUNs on which storage could be proved"
+        return f"succeed only once the BMC has taken the interrupt, and on proof: {_PROOFS[ProofPolicy.STORAGE]}"
 
 
 def make_plan(request: Request) -> Plan:

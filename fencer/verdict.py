@@ -156,9 +156,9 @@ class Facts:
 
 
 def proofs_of(plan: Plan, facts: Facts) -> tuple[Proof, ...]:
-    """What has been proved so far about the target of an off or a reboot."""
+    """What has been proved so far about the target. Of ``diag`` chassis power proves nothing: it may be a reset's."""
     proofs: list[Proof] = []
-    if plan.power is not None and PowerState.OFF in facts.states:
+    if plan.power is not None and plan.request.action is not Action.DIAG and PowerState.OFF in facts.states:
         proofs.append(Proof.POWER)
     if plan.storage is StorageGoal.FENCE and facts.every_lun_in(facts.isolated):
         proofs.append(Proof.STORAGE)
@@ -190,6 +190,8 @@ def decided(plan: Plan, facts: Facts) -> bool:
     if not plan.needs_proof:
         return False
     proofs = set(proofs_of(plan, facts))
+    if plan.request.action is Action.DIAG:  # success needs the interrupt, too, so storage alone can only say no
+        return plan.storage is StorageGoal.FENCE and facts.storage_over and Proof.STORAGE not in proofs
     if suffices(plan.request.policy, proofs):
         return True
     if plan.power is not None and not facts.power_over:
@@ -255,7 +257,7 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
 def _judge_diag(plan: Plan, facts: Facts, late: bool) -> Verdict:
     if is_lost(plan, facts) and facts.arbitration is not None:
         return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
-    proofs = tuple(proof for proof in proofs_of(plan, facts) if proof is Proof.STORAGE)
+    proofs = proofs_of(plan, facts)
     reasons = _reasons(plan, facts, late)
     if (plan.gated and facts.arbitration is None) or ChassisCommand.DIAG not in facts.commanded:
         return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons)

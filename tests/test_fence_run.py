@@ -333,6 +333,21 @@ def test_all_waits_for_both() -> None:
     assert played.verdict.success
 
 
+def test_diag_gives_every_lun_its_time() -> None:
+    """The interrupt was taken at once, and proves nothing: more than the moment that a settled verdict leaves."""
+
+    def interrupt(channel: Channel) -> None:
+        channel.receive()
+        channel.send(SessionOpened())
+        channel.send(ChassisCommanded(ChassisCommand.DIAG))
+        channel.send(PowerDone())
+
+    slow = storage_says(WON, then=lambda channel: [time.sleep(1.5), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
+    played = play(interrupt, slow, action=Action.DIAG, deadline_s=20)
+    assert played.verdict.text == "Success: Diagnostic interrupt sent"
+    assert played.verdict.proofs == (Proof.STORAGE,)
+
+
 def test_self_waits_for_its_bound_after_the_isolation() -> None:
     slow = storage_says(WON, then=lambda channel: [time.sleep(0.3), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
     played = play(None, slow, policy=ProofPolicy.SELF, self_fence_bound_s=0.7, deadline_s=20)

@@ -30,6 +30,7 @@ from fencer.observations import (
     StorageFailed,
 )
 from fencer.plan import Plan
+from fencer.storage.goal import StorageGoal
 from fencer.verdict import Facts, Verdict
 
 LINE_CHARACTERS = 600
@@ -109,7 +110,7 @@ class Report:
                 self.warning(reason)
             else:
                 self.error(reason)
-        if plan.needs_proof or not verdict.success:
+        if plan.needs_proof or plan.storage is StorageGoal.FENCE or not verdict.success:
             summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
             # A failure has said its sentence: whoever shows one line only shall show that one.
             self._line(Severity.NOTICE, summary, always=verdict.success)

@@ -307,6 +307,58 @@ def test_diag_is_no_fence_for_a_cluster() -> None:
     assert not verdict_of(plan(Action.DIAG), WON, sent, ISOLATED_A, FAILED_B, DONE).success
 
 
+@pytest.mark.parametrize("policy", ProofPolicy)
+@pytest.mark.parametrize("caller", Caller)
+def test_diag_waits_for_every_lun_whatever_the_policy(policy: ProofPolicy, caller: Caller) -> None:
+    the_plan = plan(Action.DIAG, policy, caller=caller)
+    seen = [WON, SessionOpened(), ChassisCommanded(ChassisCommand.DIAG), OFF, PowerDone(), ISOLATED_A]
+    assert not decided(the_plan, Facts.of(seen))
+    assert not the_plan.awaits_self_fence
+    late = verdict_of(the_plan, *seen, late=True)
+    assert late.success is (caller is Caller.PERSON)
+    assert late.proofs == ()
+    assert any("not every LUN answered" in reason for reason in late.reasons)
+    assert verdict_of(the_plan, *seen, ISOLATED_B, DONE).proofs == (Proof.STORAGE,)
+
+
+@pytest.mark.parametrize("policy", ProofPolicy)
+@pytest.mark.parametrize("caller", Caller)
+@pytest.mark.parametrize(("bmc", "storage"), [(True, True), (True, False)])
+def test_a_decided_diag_is_not_turned_over(policy: ProofPolicy, caller: Caller, bmc: bool, storage: bool) -> None:
+    the_plan = plan(Action.DIAG, policy, bmc=bmc, storage=storage, caller=caller, arbitration=ArbitrationMode.OFF)
+    power = [ChassisCommanded(ChassisCommand.DIAG), OFF, PowerFailed("refused", True), PowerDone()]
+    luns = [ISOLATED_A, ISOLATED_B, FAILED_B, DONE] if storage else []
+    for length in range(5):
+        for seen in permutations([*power, *luns], length):
+            facts = Facts.of(seen)
+            if decided(the_plan, facts):
+                now = judge(the_plan, facts).success
+                for more in ([] if facts.power_over else power) + ([] if facts.storage_over else luns):
+                    assert verdict_of(the_plan, *seen, more).success is now, (seen, more)
+
+
+@pytest.mark.parametrize("policy", ProofPolicy)
+@pytest.mark.parametrize(
+    ("caller", "storage", "step"),
+    [
+        (Caller.PERSON, True, "succeed once the BMC has taken the interrupt, which is no fence"),
+        (Caller.PERSON, False, "succeed once the BMC has taken the interrupt, which is no fence"),
+        (Caller.CLUSTER, False, "fail: an interrupt proves nothing"),
+        (
+            Caller.CLUSTER,
+            True,
+            "succeed only once the BMC has taken the interrupt, and on proof: the target's key is gone from every LUN",
+        ),
+    ],
+)
+def test_the_plan_of_a_diag_says_what_makes_it_a_success(
+    policy: ProofPolicy, caller: Caller, storage: bool, step: str
+) -> None:
+    steps = plan(Action.DIAG, policy, storage=storage, caller=caller).steps()
+    assert steps[-2].startswith(step)
+    assert not any("power off" in each for each in steps)
+
+
 def test_status_of_luns() -> None:
     the_plan = plan(Action.STATUS, bmc=False)
     registered, shut, bare = LunState("a", True, True), LunState("b", False, True), LunState("b", False, False)
@@ -347,3 +399,4 @@ def test_on_needs_an_observed_on() -> None:
 )
 def test_a_fence_may_repair_a_nexus_only_where_every_target_is_switched_off(policy: ProofPolicy, may: bool) -> None:
     assert plan(policy=policy).may_repair is may
+    assert not plan(Action.DIAG, policy).may_repair
