@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
-from fencer.cli.asking import build_request, target_name
+from fencer.cli.asking import build_request, overall_s, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report
@@ -174,21 +174,35 @@ class Performer:
             self._report.warning(unwritten)
 
     def _list(self, values: Mapping[str, str], membership: Membership) -> int:
-        """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name."""
+        """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name.
+
+        Of several nodes none keeps the others from being listed: each may take its share of the one deadline, and one
+        that cannot be asked is UNKNOWN.
+        """
         full = with_defaults(values, self._environ)
         name = target_name(full)
         names: tuple[str, ...] = (name,) if name else ()
         if name is None and membership.cluster is not None and not any(full.get(o) for o in ("ip", "devices", "vg")):
             names = tuple(node.name for node in membership.cluster.nodes)
-        for each in names:
-            if full["action"] == Action.LIST:
+        if full["action"] == Action.LIST:
+            for each in names:
                 self._report.result(each)
-            else:
-                self._report.result(f"{each},,{self._state({**values, 'nodename': each}, membership)}")
+            return EXIT_OK
+        deadline = Deadline.after(time_left_s(overall_s(full, values), self._age_s()))
+        for number, each in enumerate(names):
+            share = deadline.within(deadline.remaining_s / (len(names) - number))
+            try:
+                state = self._state({**values, "nodename": each}, membership, share)
+            except UsageError as error:
+                if name is not None:
+                    raise
+                self._report.warning(f"{each}: {error}")
+                state = "UNKNOWN"
+            self._report.result(f"{each},,{state}")
         return EXIT_OK
 
-    def _state(self, values: Mapping[str, str], membership: Membership) -> str:
-        """ON, OFF or UNKNOWN."""
+    def _state(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:
+        """ON, OFF or UNKNOWN; the latter also when its share has passed."""
         values = {**values, "action": Action.STATUS.value}
         if self._caller is Caller.PERSON and membership.cluster is not None:
             from fencer.cli import by_hand  # only where there is a cluster.conf
@@ -197,7 +211,7 @@ class Performer:
                 values = by_hand.resolve(values, membership, membership.cluster).methods[0][0]
         check(values)
         plan = make_plan(build_request(with_defaults(values, self._environ), values, self._caller, membership))
-        run = Run(plan, Deadline.after(plan.request.timing.deadline_s), self._workers, lambda _: None)
+        run = Run(plan, share.within(plan.request.timing.deadline_s), self._workers, lambda _: None)
         match judge(plan, run.execute(), run.late).text:
             case "Status: ON":
                 return "ON"

@@ -204,13 +204,19 @@ def _bytes(text: str) -> bytes:
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
-def _timing(full: Mapping[str, str], given: Mapping[str, str]) -> Timing:
+def overall_s(full: Mapping[str, str], given: Mapping[str, str]) -> float:
+    """The deadline of a call, in seconds from its beginning. Raises UsageError."""
     deadline_s = _seconds(full, "deadline")
-    unbounded = full["disable_timeout"] == "1"
-    if unbounded and "deadline" not in given:
+    if full["disable_timeout"] == "1" and "deadline" not in given:
         deadline_s = PACEMAKER_DEADLINE_S
     if deadline_s <= 0:
         raise UsageError("deadline: 0 leaves no time for anything: give the seconds a fence may take")
+    return deadline_s
+
+
+def _timing(full: Mapping[str, str], given: Mapping[str, str]) -> Timing:
+    deadline_s = overall_s(full, given)
+    unbounded = full["disable_timeout"] == "1"
     power_timeout_s = _seconds(full, "power_timeout")
     return Timing(
         delay_s=_seconds(full, "delay"),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.agent.halvm import Call, halvm
 from tests.rig.bmc import Bmc
+from tests.rig.udp_proxy import UdpProxy
 
 HEAD = '<?xml version="1.0"?>\n<cluster name="lvm-cluster" config_version="2">'
 
@@ -101,6 +102,37 @@ def test_other_actions_work_by_name(bmc: Bmc, two_nodes: str) -> None:
     assert halvm("-o", "monitor", "-n", "serv-0001", *here).status == 0
     assert halvm("-o", "list", *here).stdout == "serv-0001\nserv-0002\n"
     assert halvm("-o", "list-status", *here).stdout == "serv-0001,,ON\nserv-0002,,ON\n"
+
+
+@pytest.mark.parametrize(("silent", "state"), [(1, "ON"), (2, "UNKNOWN")])
+def test_list_status_of_silent_bmcs_ends_at_one_deadline(
+    bmc: Bmc, proxy: UdpProxy, cluster_conf: Path, silent: int, state: str
+) -> None:
+    """Asked one after the other, each with a deadline of its own, two took 60 s. The second has its share at least."""
+    proxy.blackhole = True
+    behind = device("proxy", bmc).replace(f'ipport="{bmc.port}"', f'ipport="{proxy.port}"')
+    nodes = [node("serv-0001", 1, "proxy"), node("serv-0002", 2, "proxy" if silent == 2 else "bmc")]
+    conf = write(cluster_conf, nodes, [behind, device("bmc", bmc)])
+    outcome = halvm("-o", "list-status", conf, "--deadline=6")
+    assert (outcome.status, outcome.stdout) == (0, f"serv-0001,,UNKNOWN\nserv-0002,,{state}\n")
+    assert 2.5 < outcome.took_s < 6 + 2
+
+
+def test_list_status_has_a_line_for_a_node_that_cannot_be_asked(bmc: Bmc, cluster_conf: Path) -> None:
+    nodes = [node("serv-0001", 1), node("serv-0002", 2, "halvm2")]
+    conf = write(cluster_conf, nodes, [device("halvm2", bmc)])
+    outcome = halvm("-o", "list-status", conf)
+    assert (outcome.status, outcome.stdout) == (0, "serv-0001,,UNKNOWN\nserv-0002,,ON\n")
+    assert [line[:20] for line in outcome.lines] == ["WARNING: serv-0001: "]
+    refused("no fence method", "-o", "list-status", "-n", "serv-0001", conf)
+
+
+def test_list_status_on_stdin_has_a_line_for_each_node(bmc: Bmc, two_nodes: str) -> None:
+    """As list has; stdin takes nothing else from cluster.conf, so without ip nobody can be asked."""
+    outcome = halvm(stdin=f"action=list-status\ncluster_conf={two_nodes.partition('=')[2]}\n")
+    assert (outcome.status, outcome.stdout) == (0, "serv-0001,,UNKNOWN\nserv-0002,,UNKNOWN\n")
+    assert [line[:24] for line in outcome.lines] == ["WARNING: serv-0001: ip: ", "WARNING: serv-0002: ip: "]
+    assert bmc.log() == []
 
 
 def test_a_dry_run_by_hand_sends_nothing(bmc: Bmc, two_nodes: str) -> None:
