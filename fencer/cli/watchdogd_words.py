@@ -27,9 +27,9 @@ STALE_INTERVALS = 5
 
 def speak(argv: Sequence[str]) -> int:
     """Obeys, and returns the exit status. Raises FenceError with the sentence to show."""
-    given = _parser().parse_args(argv)
+    given = _parser().parse_args(argv, argparse.Namespace(config=DEFAULT_PATH))
     if given.word == "run" and not given.check_config:
-        raise UsageError("run takes --config=FILE only")
+        raise UsageError("run takes --config=FILE only, and after the word")
     if given.check_config:
         return _check(given.config)
     settings = read_settings(given.config)
@@ -54,13 +54,15 @@ def duration_s(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    # No default here: that of a word's parser would replace the file that was given before the word.
+    shared.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=f"default: {DEFAULT_PATH}")
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Resets this node when it has lost its shared storage or its reservation key."
+        prog=PROGRAM,
+        description="Resets this node when it has lost its shared storage or its reservation key.",
+        parents=[shared],
     )
     parser.add_argument("--version", action="version", version=__version__)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("-c", "--config", metavar="FILE", default=DEFAULT_PATH, help="default: %(default)s")
-    parser.add_argument("-c", "--config", metavar="FILE", default=DEFAULT_PATH, help="default: %(default)s")
     parser.add_argument(
         "--check-config", action="store_true", help="check the file, say what follows from it, and exit"
     )

@@ -113,6 +113,29 @@ def test_what_does_not_work_is_one_sentence(configured: Path, words, sentence):
     assert sentence in err and "Traceback" not in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("status",), ("last",), ("pause", "--for", "10m"), ("resume",)])
+@pytest.mark.parametrize("option", ["--config=/nowhere.toml", "-c/nowhere.toml"])
+def test_the_file_is_taken_before_and_after_the_word(words: tuple[str, ...], option: str):
+    for given_words in ((option, *words), (*words, option)):
+        assert "/nowhere.toml: No such file or directory" in halvm_watchdogd(*given_words)[2]
+
+
+@pytest.mark.parametrize("words", [("run", "--check-config"), ("--check-config", "run"), ("--check-config",)])
+def test_the_file_to_check_is_taken_before_and_after_the_word(words: tuple[str, ...]):
+    option = "--config=/nowhere.toml"
+    for given_words in ((option, *words), (*words, option)):
+        assert "/nowhere.toml: No such file or directory" in halvm_watchdogd(*given_words)[2]
+
+
+def test_the_default_file_is_named_in_the_help():
+    assert "default: /etc/fence-halvm/watchdogd.toml" in " ".join(halvm_watchdogd("status", "--help")[1].split())
+
+
+def test_run_says_where_its_file_stands(configured: Path):
+    rc, _, err = halvm_watchdogd("-c", configured, "run")
+    assert rc == 1 and err == "halvm-watchdogd: run takes --config=FILE only, and after the word\n"
+
+
 def test_check_config_tells_every_complaint(configured: Path):
     configured.write_text("grace = 1\nrequire = 3\n")
     rc, _, err = halvm_watchdogd("--check-config", "--config", configured)
