@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from fencer import __version__
 from fencer.cli.watchdogd_config import read_config
@@ -53,11 +54,18 @@ def duration_s(text: str) -> float:
     return seconds
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse exits 2, which ``status`` means as "degraded or starting". So wrong usage is an error like others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     # No default here: that of a word's parser would replace the file that was given before the word.
     shared.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=f"default: {DEFAULT_PATH}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Resets this node when it has lost its shared storage or its reservation key.",
         parents=[shared],

@@ -104,6 +104,9 @@ def test_last_of_this_boot_says_that_the_reset_has_not_come(configured: Path):
         (("status", "-c", "/nowhere.toml"), "make it"),
         (("pause", "--for", "soon"), "'soon' is no time up to 24 h"),
         (("resume",), "is halvm-watchdogd running?"),
+        (("frob",), "invalid choice: 'frob' (choose from "),
+        (("status", "--frob"), "unrecognized arguments: --frob: see halvm-watchdogd --help"),
+        (("pause",), "the following arguments are required: --for: see halvm-watchdogd pause --help"),
     ],
 )
 def test_what_does_not_work_is_one_sentence(configured: Path, words, sentence):
@@ -231,6 +234,7 @@ def test_the_man_page_names_every_word_and_exit_status():
     page = (ROOT / "packaging/halvm-watchdogd.8").read_text().replace("\\", "")
     for word in ("status", "last", "pause", "resume", "run", "--check-config", "SIGHUP", "SIGTERM"):
         assert word in page
+    assert "1 wrong usage" in page and "2 only from" in page
     assert "3 this node was preempted" in page and "70 a fault" in page
 
 
