@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fencer.errors import UsageError
+from fencer.model import ReservationKey
 from fencer.watchdog import device
 from fencer.watchdog.settings import RELOADABLE, Requirement, SelfFenceBy, Settings, TargetReset
 
@@ -194,7 +195,7 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
 
 
 def _relations(settings: Settings) -> list[tuple[str, str]]:
-    """What is wrong between settings: which one to complain of, and the complaint."""
+    """What is wrong between settings, or within a text: which one to complain of, and the complaint."""
     found: list[tuple[str, str]] = []
     if not settings.vg and not settings.devices:
         found.append(("vg", 'nothing says which LUNs are shared: give vg = "shared_vg", or devices = ["/dev/sdb"]'))
@@ -219,6 +220,11 @@ def _relations(settings: Settings) -> list[tuple[str, str]]:
                 f"{least_s:g}), so one slow answer would reset this node: give {least_s:g} or more, or shorten those",
             )
         )
+    if settings.local_key:
+        try:
+            ReservationKey.parse(settings.local_key)
+        except UsageError as error:
+            found.append(("local_key", str(error).removeprefix("key: ")))
     for name in ("state_dir", "record_dir", "cluster_conf"):
         value = getattr(settings, name)
         if value and not value.startswith("/"):

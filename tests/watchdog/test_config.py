@@ -69,6 +69,8 @@ def test_the_example_is_the_least_configuration_and_its_comments_are_the_default
         (LEAST + 'self_fence = "watchdog"\nwatchdog = "none"\n', '"watchdog" needs a watchdog'),
         (LEAST + 'watchdog = "softdog"\n', '"softdog" is no device: give "auto", "none", or as "/dev/watchdog0"'),
         (LEAST + 'state_dir = "run"\n', '"run" does not begin with a slash'),
+        (LEAST + 'local_key = "zz"\n', "w.toml line 2: local_key: 'zz' is not a reservation key: give 1 to 16 hex"),
+        (LEAST + 'local_key = "0"\n', "w.toml line 2: local_key: 0x0 is no reservation key: give a number from 1"),
         (LEAST + 'grace_s = "x\n', "w.toml line 2: "),
         ("vg = \n", "w.toml line 1: "),
         ("a" * 10 + " = " + "[" * 5000, "w.toml"),
@@ -79,7 +81,7 @@ def test_what_is_wrong_is_told_with_its_line_and_remedy(text: str, complaint: st
 
 
 def test_everything_wrong_is_told_at_once():
-    assert len(complaints('vgg = "x"\ngrace_s = -1\nself_fence = "no"\n')) == 4
+    assert len(complaints('vgg = "x"\ngrace_s = -1\nself_fence = "no"\nlocal_key = "zz"\n')) == 5
 
 
 def test_a_missing_file_names_the_one_line(tmp_path: Path):
