@@ -156,8 +156,12 @@ def read_settings(path: str) -> Settings:
     try:
         with open(path, "rb") as file:
             content = file.read(1 << 20)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UsageError(f'{path}: {error.strerror}: make it; one line will do: vg = "shared_vg"') from error
+    except PermissionError as error:
+        raise UsageError(f"{path}: {error.strerror}: run this as root, or let everybody read the file") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}: give a file that can be read") from error
     try:
         return parse_settings(content.decode("utf-8"), path)
     except UnicodeDecodeError as error:
@@ -175,7 +179,7 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
         raise UsageError(_toml_complaint(str(error), text, source)) from error
     except RecursionError as error:
         raise UsageError(f"{source}: nested too deeply: give one setting a line, as grace_s = 10") from error
-    complaints = [_unknown(name, text, source) for name in document if name not in BY_NAME]
+    complaints = [_unknown(name, found, text, source) for name, found in document.items() if name not in BY_NAME]
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         found = document.get(setting.name, setting.default)
@@ -252,11 +256,16 @@ def _typed(setting: Setting, value: object) -> object:
             return None
 
 
-def _unknown(name: str, text: str, source: str) -> str:
+def _unknown(name: str, found: object, text: str, source: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(BY_NAME)}"
+    # "timeout" is watchdog_timeout_s, 0.56 alike; "section" is not reservation_type, 0.52.
+    if near := difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.55):
+        remedy = f"did you mean {near[0]}?"
+    elif isinstance(found, dict):
+        remedy = "leave the heading out, there are no sections"
+    else:
+        remedy = f"the settings are {', '.join(BY_NAME)}"
     return f"{_where(name, text, source)}: there is no such setting: {remedy}"
 
 

@@ -53,6 +53,8 @@ def test_the_example_is_the_least_configuration_and_its_comments_are_the_default
     [
         ("", "w.toml: vg: nothing says which LUNs are shared"),
         (LEAST + "grace = 3\n", "w.toml line 2: grace: there is no such setting: did you mean grace_s?"),
+        (LEAST + "sections = 1\n", "w.toml line 2: sections: there is no such setting: the settings are vg, devices,"),
+        ("[section]\n" + LEAST, "w.toml line 1: section: there is no such setting: leave the heading out"),
         (LEAST + "[watchdog]\nx = 1\n", "w.toml line 2: watchdog: {'x': 1} will not do: give a text in quotes"),
         (LEAST + "\n\ngrace_s = 1\n", "w.toml line 4: grace_s: 1 is less than one look may take"),
         (LEAST + 'grace_s = "x"\n', "w.toml line 2: grace_s: 'x' will not do: give seconds from 0 to 3600"),
@@ -87,6 +89,11 @@ def test_everything_wrong_is_told_at_once():
 def test_a_missing_file_names_the_one_line(tmp_path: Path):
     with pytest.raises(UsageError, match='make it; one line will do: vg = "shared_vg"'):
         read_settings(str(tmp_path / "none"))
+
+
+def test_a_file_that_is_there_is_not_to_be_made(tmp_path: Path):
+    with pytest.raises(UsageError, match=f"^{tmp_path}: Is a directory: give a file that can be read$"):
+        read_settings(str(tmp_path))
 
 
 def test_bytes_that_are_no_text_are_told_with_their_line(tmp_path: Path):
