@@ -6,7 +6,7 @@ from fencer.cli.asking_storage import build_storage
 from fencer.cli.membership import read_membership
 from fencer.errors import UsageError
 from fencer.model import Action
-from fencer.watchdog.config import read_settings
+from fencer.watchdog.config import located, read_settings
 from fencer.watchdog.messages import Config
 from fencer.watchdog.settings import ObserverSettings, Settings
 from fencer.watchdog.snapshot import NodeSnapshot
@@ -18,7 +18,7 @@ def read_config(path: str) -> Config:
     try:
         return derive(settings)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(located(str(error), path)) from error
 
 
 def derive(settings: Settings) -> Config:

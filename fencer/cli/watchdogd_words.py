@@ -10,9 +10,9 @@ from typing import NoReturn
 
 from fencer import __version__
 from fencer.cli.watchdogd_config import read_config
-from fencer.errors import FenceError, UsageError
+from fencer.errors import FenceError, StorageError, UsageError
 from fencer.watchdog import control, device, linux
-from fencer.watchdog.config import read_settings
+from fencer.watchdog.config import located, read_settings
 from fencer.watchdog.last import read_last
 from fencer.watchdog.messages import Config
 from fencer.watchdog.settings import DEFAULT_PATH, Settings, bound_s
@@ -22,7 +22,6 @@ from fencer.watchdog.snapshot_file import read_snapshot
 PROGRAM = "halvm-watchdogd"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_PVS_S = 10.0
 STALE_INTERVALS = 5
 
 
@@ -96,35 +95,40 @@ def _say(text: str) -> int:
 
 def _check(path: str) -> int:
     config = read_config(path)
-    settings = config.settings
-    lines = [f"{path}: ok", f"node {config.node}, key {config.key}", f"LUNs: {', '.join(_luns(config))}"]
-    if settings.watchdog == device.NONE:
-        lines.append("watchdog: NONE, for trying things out")
-    else:
-        chosen = device.choose(settings.watchdog, linux.candidates(), linux.legacy_exists())
-        if not Path(chosen.device).exists():
-            raise UsageError(f"{path}: watchdog: there is no {chosen.device}: load its driver, or give another device")
-        lines.append(f"watchdog: {chosen.device} ({chosen.identity or 'asked when it is opened'})")
-    reset_s = float(settings.watchdog_timeout_s)
-    lines.append(
-        f"reset at the latest {bound_s(settings.timing, reset_s):g} s after the loss of all paths or of the key"
-    )
+    lines = [f"{path}: ok", f"node {config.node}, key {config.key}"]
+    complaints = []
+    for look in (_luns, _watchdog):
+        try:
+            lines.append(look(config))
+        except FenceError as error:
+            complaints.append(located(str(error), path))
+    if complaints:
+        raise UsageError("\n".join(complaints))
+    bound = bound_s(config.settings.timing, float(config.settings.watchdog_timeout_s))
+    lines.append(f"reset at the latest {bound:g} s after the loss of all paths or of the key")
     return _say("\n".join(lines))
 
 
-def _luns(config: Config) -> tuple[str, ...]:
-    """Looks them up without a look at the disks. Raises FenceError when they make no sense."""
-    from fencer.storage.block_devices import UdevDevices  # only --check-config looks
-    from fencer.storage.lun import find_luns
-    from fencer.storage.volume_group import physical_volumes
+def _luns(config: Config) -> str:
+    """Looks them up as the observer does. Raises UsageError when they make no sense, or are not there."""
+    from fencer.watchdog.observers import find_shared  # only --check-config looks
 
-    settings = config.settings
-    volumes = physical_volumes(settings.vg, timeout_s=_PVS_S) if settings.vg else ()
     try:
-        shared = find_luns(settings.devices, UdevDevices(), physical_volumes=volumes)
-    except FenceError as error:
-        raise UsageError(f"{settings.source}: {error}") from error
-    return tuple(f"{lun.name} ({lun.wwid}, {len(lun.paths)} paths)" for lun in shared.luns)
+        luns = find_shared(config.observer.storage)
+    except StorageError as error:
+        raise UsageError(f"{'vg' if config.settings.vg else 'devices'}: {error}") from error
+    return "LUNs: " + ", ".join(f"{lun.name} ({lun.wwid}, {len(lun.paths)} paths)" for lun in luns)
+
+
+def _watchdog(config: Config) -> str:
+    """Raises UsageError, WatchdogError when there is none."""
+    configured = config.settings.watchdog
+    if configured == device.NONE:
+        return "watchdog: NONE, for trying things out"
+    chosen = device.choose(configured, linux.candidates(), linux.legacy_exists())
+    if not Path(chosen.device).exists():
+        raise UsageError(f"watchdog: there is no {chosen.device}: load its driver, or give another device")
+    return f"watchdog: {chosen.device} ({chosen.identity or 'asked when it is opened'})"
 
 
 # --- status, last -----------------------------------------------------------------------------------------------------

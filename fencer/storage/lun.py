@@ -48,7 +48,13 @@ class SharedLuns(NamedTuple):
     iscsi: tuple[str, ...]
 
 
-def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes: Iterable[str] = ()) -> SharedLuns:
+def find_luns(
+    entries: Iterable[str],
+    devices: BlockDevices,
+    *,
+    physical_volumes: Iterable[str] = (),
+    no_scsi_remedy: str = _NO_SCSI_REMEDY,
+) -> SharedLuns:
     """Looks up what stands in option ``devices`` and the physical volumes of option ``vg``.
 
     An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
@@ -56,6 +62,8 @@ def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes
     that is a path of a multipath map stands for the whole map: a path left out would be one that cannot write. A
     physical volume may also be a partition, or lie on md, crypt or other mapped devices: the LUNs below are meant, and
     where they are several each is named with one of its paths, too: ``/dev/md0 (sdb)``.
+
+    no_scsi_remedy: for messages, what to do about a disk that knows no reservations.
 
     Raises UsageError for what is missing here, is no whole SCSI disk, or is given twice; StorageError for a map
     without any path.
@@ -68,7 +76,7 @@ def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes
                 raise UsageError(f"devices: {entry} is given twice: give it once")
             iscsi.append(entry)
         elif entry:
-            lun = _Lookup(devices, "devices", entry).lun()
+            lun = _Lookup(devices, "devices", entry, no_scsi_remedy).lun()
             if twin := found.get(lun.wwid):
                 raise UsageError(
                     f"devices: {twin.name} and {entry} are the same LUN {lun.wwid}: "
@@ -76,7 +84,7 @@ def find_luns(entries: Iterable[str], devices: BlockDevices, *, physical_volumes
                 )
             found[lun.wwid] = lun
     for volume in physical_volumes:
-        for lun in _Lookup(devices, "vg", volume).luns_below():
+        for lun in _Lookup(devices, "vg", volume, no_scsi_remedy).luns_below():
             twin = found.setdefault(lun.wwid, lun)
             if twin.paths != lun.paths:
                 raise UsageError(
@@ -126,11 +134,12 @@ def holders_active(lun: Lun, devices: BlockDevices) -> bool:
 
 
 class _Lookup(NamedTuple):
-    """One entry being looked up. option and entry are for messages."""
+    """One entry being looked up. option, entry and no_scsi_remedy are for messages."""
 
     devices: BlockDevices
     option: str
     entry: str
+    no_scsi_remedy: str
 
     def lun(self) -> Lun:
         """The LUN that an entry of ``devices`` names; only whole disks and multipath maps will do."""
@@ -165,7 +174,7 @@ class _Lookup(NamedTuple):
             elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
                 below = self._named(listing(f"{device.sys_path}/slaves"))
                 if not below:
-                    raise self._wrong("lies on no disk: " + _NO_SCSI_REMEDY)
+                    raise self._wrong("lies on no disk: " + self.no_scsi_remedy)
                 pending += below
             else:
                 lun = self._disk(device)
@@ -186,7 +195,7 @@ class _Lookup(NamedTuple):
             if error.errno == errno.ENOENT:
                 raise self._wrong("does not exist on this node: connect the storage, or correct the name") from error
             if error.errno == errno.ENOTBLK:
-                raise self._wrong("is not a block device: " + _NO_SCSI_REMEDY) from error
+                raise self._wrong("is not a block device: " + self.no_scsi_remedy) from error
             raise self._wrong(f"cannot be looked up ({error.strerror}): connect the storage, or correct it") from error
 
     def _lun_by_wwid(self) -> Lun:
@@ -210,9 +219,9 @@ class _Lookup(NamedTuple):
             if bound:
                 device = bound[0]
         elif device.subsystem != "block":
-            raise self._wrong("is not a block device: " + _NO_SCSI_REMEDY)
+            raise self._wrong("is not a block device: " + self.no_scsi_remedy)
         if not _is_scsi_disk(device):
-            raise self._wrong("is not a SCSI disk: " + _NO_SCSI_REMEDY)
+            raise self._wrong("is not a SCSI disk: " + self.no_scsi_remedy)
         multipath = self._map_over(device)
         return self._plain([device]) if multipath is None else self._multipath(multipath)
 
@@ -226,7 +235,7 @@ class _Lookup(NamedTuple):
         if not slaves:
             raise StorageError(f"{self.entry}: multipath map {device.name} has no path on this node")
         if not all(_is_scsi_disk(slave) for slave in slaves):
-            raise self._wrong("is a multipath map over other than SCSI disks: " + _NO_SCSI_REMEDY)
+            raise self._wrong("is a multipath map over other than SCSI disks: " + self.no_scsi_remedy)
         name = read_attribute(f"{device.sys_path}/dm/name") or device.properties.get("DM_NAME", "")
         node = f"/dev/mapper/{name}" if name else device.node
         return Lun(self._wwid(slaves), self.entry, tuple(slave.node for slave in slaves), node, device.name)

@@ -286,6 +286,19 @@ def _toml_complaint(message: str, text: str, source: str) -> str:
     return f"{source} line {number}: {what[:1].lower()}{what[1:]}: give one setting a line, as grace_s = 10"
 
 
+def located(complaint: str, source: str) -> str:
+    """What was found wrong only later, with the file in front, and the line where it begins with a setting."""
+    name, _, what = complaint.partition(": ")
+    if name not in BY_NAME:
+        return f"{source}: {complaint}"
+    try:
+        with open(source, encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError:
+        text = ""  # it was there a moment ago
+    return f"{_where(name, text, source)}: {what}"
+
+
 def _or(words: list[str]) -> str:
     return ", ".join(words[:-1]) + " or " + words[-1]
 

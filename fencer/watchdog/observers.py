@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from fencer.errors import UsageError
+from fencer.request import StorageSettings
 from fencer.storage.block_devices import UdevDevices
 from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
 from fencer.storage.nexus import Nexus
@@ -26,6 +27,7 @@ from fencer.watchdog.sightings import Alive, ListedLun, ListedPath, LunsListed, 
 from fencer.worker import Channel
 
 LVM_S = 10.0
+_NO_SCSI_REMEDY = "give a shared SCSI disk, or a volume group on such disks"
 _STACK_BYTES = 512 * 1024
 
 
@@ -39,7 +41,7 @@ def observe(settings: ObserverSettings, channel: Channel) -> None:
     storage = settings.storage
     if storage.own_key is None:
         raise UsageError("key: this node has no reservation key: name the node and the cluster, or give key")
-    luns = _find(settings)
+    luns = find_shared(storage)
     names = {lun.wwid: [path.rpartition("/")[2] for path in lun.paths] for lun in luns}
     threading.stack_size(_STACK_BYTES)
     devices = UdevDevices()
@@ -57,8 +59,8 @@ def observe(settings: ObserverSettings, channel: Channel) -> None:
     observation.run()
 
 
-def _find(settings: ObserverSettings) -> tuple[Lun, ...]:
-    storage = settings.storage
+def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
+    """The LUNs to observe, without a look at the disks but LVM's. Raises UsageError, StorageError."""
     volumes: tuple[str, ...] = ()
     if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
         raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
@@ -66,7 +68,7 @@ def _find(settings: ObserverSettings) -> tuple[Lun, ...]:
         from fencer.storage.volume_group import physical_volumes  # brings subprocess
 
         volumes = physical_volumes(storage.volume_group, timeout_s=LVM_S)
-    luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes).luns
+    luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY).luns
     if not luns:
         raise UsageError("devices: no shared LUN is named: give devices or vg")
     return luns

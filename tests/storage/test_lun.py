@@ -261,6 +261,13 @@ def test_what_is_no_shared_disk_is_one_sentence_with_a_remedy(node, entry, messa
     assert refusal(node, entry).startswith(f"devices: {entry} {message}")
 
 
+@pytest.mark.parametrize("entry", ["/dev/vda", "/dev/null"])
+def test_who_has_no_power_says_what_else_helps(node, entry):
+    stacked(node)
+    with pytest.raises(UsageError, match=r"is not a [A-Za-z]+ (disk|device): give another$"):
+        find_luns([entry], node, no_scsi_remedy="give another")
+
+
 def test_map_without_a_path_is_lost_storage(node):
     node.mapped("dm-7", "mpathz", "mpath-36001405")
     with pytest.raises(StorageError, match="/dev/mapper/mpathz: multipath map dm-7 has no path on this node"):

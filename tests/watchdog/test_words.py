@@ -146,6 +146,35 @@ def test_check_config_tells_every_complaint(configured: Path):
     assert f"{configured} line 1: grace: " in err and f"{configured} line 2: require: " in err
 
 
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ('vg = "fence_halvm_no_such_vg"', "vg: "),
+        ('vg = "a/b"', "vg: 'a/b' is not a volume group name: give the name that vgs shows"),
+        ('devices = ["/dev/null"]', "devices: /dev/null is not a block device: give a shared SCSI disk, or a volume"),
+        ('devices = ["/dev/sd_none"]', "devices: /dev/sd_none does not exist on this node: connect the storage"),
+    ],
+)
+def test_check_config_tells_luns_and_watchdog_at_once_with_their_lines(tmp_path: Path, setting: str, complaint: str):
+    path = tmp_path / "watchdogd.toml"
+    path.write_text(f'local_key = "0xa1"\n{setting}\nwatchdog = "/dev/watchdog_none"\n')
+    rc, out, err = halvm_watchdogd("--check-config", "-c", path)
+    assert (rc, out) == (1, "")
+    luns, watchdog = err.splitlines()
+    assert luns.startswith(f"halvm-watchdogd: {path} line 2: {complaint}") and "power" not in luns
+    assert watchdog.startswith(f"halvm-watchdogd: {path} line 3: watchdog: there is no /dev/watchdog_none: load its")
+
+
+def test_what_the_clusters_files_refuse_is_told_with_its_line(configured: Path):
+    cluster_conf = configured.parent / "cluster.conf"
+    nodes = '<clusternode name="serv-0001" nodeid="1"/><clusternode name="serv-0002" nodeid="2"/>'
+    cluster_conf.write_text(f'<cluster name="c" config_version="1"><clusternodes>{nodes}</clusternodes></cluster>')
+    configured.write_text(f'vg = "x"\ncluster_conf = "{cluster_conf}"\nlocal_node = "serv-0003"\n')
+    rc, _, err = halvm_watchdogd("--check-config", "-c", configured)
+    assert rc == 1
+    assert err.startswith(f"halvm-watchdogd: {configured} line 3: local_node: {cluster_conf} has no node serv-0003")
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("600", 600), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("5min", 300)])
 def test_times(text: str, seconds: float):
     assert duration_s(text) == seconds
