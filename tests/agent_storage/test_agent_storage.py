@@ -325,7 +325,7 @@ def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
 ) -> None:
     """It had won; the target reset itself, booted, and fenced it, before its BMC answered."""
     one, two = nodes
-    bmc.stop()
+    os.kill(bmc.pid, signal.SIGSTOP)  # killed, it would leave its port to another test's
     call = two.start("off", one.name, proof="all", verbose=1, **bmc_options(bmc))
     deadline = time.monotonic() + 20
     while not fenced(target, one):
@@ -335,7 +335,7 @@ def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
     assert one.unfence().status == 0
     assert one.call("off", two.name).status == 0
     time.sleep(FRESH_S)
-    bmc.start()
+    os.kill(bmc.pid, signal.SIGCONT)
     answer = finish(call)
     assert (answer.status, answer.stdout) == (1, ""), answer.stderr
     assert "the fence race is lost" in answer.stderr
