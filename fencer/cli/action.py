@@ -92,9 +92,19 @@ class Performer:
                 methods = found.methods
         for warning in self._given.warnings:
             report.warning(warning)
+        if self._caller is Caller.PERSON and values.get("action", "").lower() in (Action.MONITOR, Action.VALIDATE_ALL):
+            self._warn_of_cluster(membership)
         if listing:
             return self._list(values, membership)
         return self._try_methods(methods, membership) if methods else self._one(values, membership).exit_status
+
+    def _warn_of_cluster(self, membership: Membership) -> None:
+        """What in cluster.conf would make a fence fail or hit the wrong node, whoever is asked about."""
+        if membership.cluster is not None:
+            from fencer.cluster_conf import problems
+
+            for problem in problems(membership.cluster):
+                self._report.warning(f"{membership.source}: {problem}")
 
     def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
         """As fenced does: the methods in order, until all devices of one have succeeded.

@@ -41,6 +41,8 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
             "ip: neither a BMC nor shared LUNs are known: give ip=ADDRESS, or vg=NAME or devices=LIST, "
             "or on the command line -n NODE with a cluster.conf"
         )
+    if action is Action.DIAG and bmc is None:
+        raise UsageError("ip: diag is an interrupt that the BMC sends: give ip=ADDRESS, or off to isolate the node")
     policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given), 0.0
     if policy is ProofPolicy.SELF and action in (Action.OFF, Action.REBOOT, Action.MONITOR, Action.VALIDATE_ALL):
         from fencer.cli import asking_self_fence  # hardly ever wanted

@@ -43,6 +43,8 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
     guess.
     """
     named = _named(values)
+    if not named and ("nodename" in values or "plug" in values):  # an unset variable of a shell, say
+        raise UsageError("plug: the name given is empty: give -n NODE, or no -n for the other one of two nodes")
     action = values.get("action", "reboot")
     local = membership.local
     here = f"this node is {local.name}" if local is not None else "this node is not in that cluster"

@@ -324,7 +324,8 @@ class Daemon:
     def _answer(self, question: Question, now: float) -> None:
         match question.order:
             case Pause() if self._feeding is None or self._fencing:
-                self._around.control.answer(question, f"not now: the state is {self._decision.state}", done=False)
+                when = "" if self._fencing else ": try again when status says keepalive"
+                self._around.control.answer(question, f"not now: the state is {self._decision.state}{when}", done=False)
             case Pause(for_s):
                 self._paused_until_s = now + for_s
                 self._policy.pause(self._paused_until_s)

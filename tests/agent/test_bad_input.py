@@ -113,6 +113,12 @@ def test_this_node_as_target_is_refused(bmc: Bmc, proxy: UdpProxy, cluster_conf:
     assert proxy.passed.to_bmc == 0
 
 
+def test_diag_without_a_bmc_is_refused() -> None:
+    outcome = halvm("-o", "diag", "-d", "iscsi://127.0.0.1:1/iqn.2026-11.nowhere/1", *KEYS)
+    assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
+    assert outcome.lines[0].startswith("ERROR: ip: diag is an interrupt that the BMC sends")
+
+
 def test_two_names_of_one_lun_are_refused(bmc: Bmc, proxy: UdpProxy) -> None:
     with Target() as target:
         twin = target.url(1).replace("127.0.0.1", "localhost")

@@ -183,6 +183,20 @@ def test_a_forgotten_n_does_not_hit_the_other_node(bmc: Bmc, two_nodes: str, act
     assert bmc.log() == []
 
 
+@pytest.mark.parametrize("empty", [("-n", ""), ("--nodename=",)], ids=str)
+def test_an_empty_name_is_no_missing_one(bmc: Bmc, two_nodes: str, empty: tuple[str, ...]) -> None:
+    """The variable was not set: the other node would have been guessed."""
+    refused("the name given is empty", "-o", "off", *empty, two_nodes, "--local-node=serv-0002")
+    assert bmc.log() == []
+
+
+def test_what_is_wrong_with_the_cluster_is_told_by_validate_all(bmc: Bmc, cluster_conf: Path) -> None:
+    conf = write(cluster_conf, [node("serv-0001", 1, "halvm1"), node("serv-0002", 2)], [device("halvm1", bmc)])
+    outcome = halvm("-o", "validate-all", "-n", "serv-0001", conf, "--local-node=serv-0002")
+    assert outcome.status == 0
+    assert "clusternode serv-0002 has no fence method: it can never be fenced" in outcome.stderr
+
+
 def test_an_unknown_local_node_is_not_guessed_from(bmc: Bmc, two_nodes: str) -> None:
     refused("--local-node=NAME", "-o", "reboot", two_nodes)
     refused("local_node", "-o", "reboot", two_nodes, "--local-node=stranger")
