@@ -325,6 +325,7 @@ def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
 ) -> None:
     """It had won; the target reset itself, booted, and fenced it, before its BMC answered."""
     one, two = nodes
+    bmc.power = "on"
     os.kill(bmc.pid, signal.SIGSTOP)  # killed, it would leave its port to another test's
     call = two.start("off", one.name, proof="all", verbose=1, **bmc_options(bmc))
     deadline = time.monotonic() + 20
@@ -370,6 +371,7 @@ def test_a_node_registered_under_another_key_than_it_should_have_is_not_called_o
         monitor = two.call("monitor", one.name)
         assert monitor.status == 1
         assert "under the key that it should have" in monitor.stderr
+        bmc.power = "on"
         answer = two.call("off", one.name, proof="power", **bmc_options(bmc))
         assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
         assert two.call("monitor", one.name, proof="power", **bmc_options(bmc)).status == 0
