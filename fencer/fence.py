@@ -37,9 +37,9 @@ RETRY_PAUSE_S = 0.5
 PATIENCE_S = 1.0
 """How much longer one side may run when the other has already settled the verdict."""
 
-FRESH_S = 1.0
-"""For how long a race that was won lets power be touched. A target that has booted since may have fenced this node:
-after that, the race is played again when the BMC has let us in. What is under way to it then cannot be called back."""
+FRESH_S = 10.0
+"""For how long a race that was won lets power be touched: no node boots and fences in less. After that the race is
+played again when the BMC has let us in. What is under way to it then cannot be called back."""
 
 GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
