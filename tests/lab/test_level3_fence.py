@@ -32,7 +32,7 @@ def test_the_whole_story(rigged: Cluster) -> None:
     rig.start_writer(rigged, A)
     boot = rig.boot_id(rigged, A)
 
-    fenced = rig.fence(rigged, B, A, rig.agent(A, "reboot"))
+    fenced = rig.fence(rigged, B, A, rig.agent(A, "reboot", deadline="120"))
     assert fenced["rc"] == 0, fenced
     assert "proved by power" in fenced["output"]
     assert "and storage" in fenced["output"]
@@ -113,7 +113,7 @@ def test_a_node_in_trouble_comes_back(rigged: Cluster, trouble: "object") -> Non
     rig.start_writer(rigged, B)
     boot = rig.boot_id(rigged, B)
     trouble(rigged)
-    fenced = rig.fence(rigged, A, B, rig.agent(B, "reboot"))
+    fenced = rig.fence(rigged, A, B, rig.agent(B, "reboot", deadline="120"))
     assert fenced["rc"] == 0, fenced
     assert "proved by power" in fenced["output"]
     assert rig.violations(rigged, B, fenced["mark"]) == 0
