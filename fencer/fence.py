@@ -209,10 +209,9 @@ class Run:
                     pass
 
     def _storage_ended(self, end: StorageDone | StorageFailed) -> None:
-        first = not self.facts.storage_over
-        if first or isinstance(end, StorageFailed):
+        if not self.facts.storage_over:
             self._note(end)
-        if first and self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
+        if self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
             # Counted from when we know it: the key was gone no later than that.
             self._self_fence_at = time.monotonic() + self._plan.request.self_fence_bound_s
         if self._race_is_open:
@@ -233,7 +232,8 @@ class Run:
         if not self._plan.gated or self._won_at is None or not self._let_in:
             return
         if time.monotonic() - self._won_at > FRESH_S and self._workers.storage is None:
-            self._won_at = None
+            self._won_at = self._self_fence_at = None
+            self.facts.forget_isolation()
             self._start_storage()
         else:
             self._grant(Gate.GO)

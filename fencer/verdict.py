@@ -134,6 +134,11 @@ class Facts:
             case Noted(text):
                 self.notes.append(text)
 
+    def forget_isolation(self) -> None:
+        """The race is played again: what storage proved, and the time that has passed since, was of a node before."""
+        self.luns = None
+        self.self_fence_due = False
+
     @property
     def storage_over(self) -> bool:
         return self.luns is not None or self.storage_failure is not None

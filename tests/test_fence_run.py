@@ -188,6 +188,27 @@ def test_a_race_that_was_won_a_while_ago_is_played_again_before_power_is_touched
         assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
 
 
+@pytest.mark.parametrize("policy", [ProofPolicy.SELF, ProofPolicy.ALL])
+def test_what_storage_proved_before_is_no_proof_while_the_race_is_played_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: ProofPolicy
+) -> None:
+    """The target may be registered again, and its sidecar's time has to be counted anew."""
+    monkeypatch.setattr(fence, "FRESH_S", 0.3)
+    second = storage_says(LunsIdentified(("lun",)), WON, then=hang)
+
+    def job(channel: Channel) -> None:
+        if (tmp_path / "played").exists():
+            second(channel)
+        else:
+            (tmp_path / "played").touch()
+            storage_says(*FIRST)(channel)
+
+    played = play(_lets_in_after(0.5), job, policy=policy, self_fence_bound_s=1.0, deadline_s=2.5)
+    assert not played.verdict.success
+    assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
+    assert Proof.STORAGE not in played.verdict.proofs
+
+
 def test_a_race_that_was_just_won_is_played_once(tmp_path: Path) -> None:
     assert play(_lets_in_after(0.0), _races(tmp_path, FIRST), policy=ProofPolicy.ALL).verdict.success
 
