@@ -62,7 +62,9 @@ class LunSnapshot(NamedTuple):
 
 
 class WatchdogSnapshot(NamedTuple):
-    """device: "" and armed False when configured as ``none``. Gaps are between two keepalives."""
+    """device: "" and armed False when configured as ``none``. Gaps are between two keepalives. timeout_s: as read back.
+
+    software: it counts in the kernel (softdog); None: unknown. asked_timeout_s: as configured, 0.0 when unknown."""
 
     device: str
     identity: str
@@ -74,6 +76,8 @@ class WatchdogSnapshot(NamedTuple):
     last_keepalive_monotonic_s: float
     worst_gap_s: float
     late_keepalives: int
+    software: bool | None = None
+    asked_timeout_s: float = 0.0
 
 
 class NodeSnapshot(NamedTuple):
@@ -85,7 +89,10 @@ class NodeSnapshot(NamedTuple):
 
 class Snapshot(NamedTuple):
     """Everything at one moment. grace_remaining_s: None unless grace runs. bound_s: the longest time from the loss of
-    all paths to the reset, as published. last_self_fence_*: of an earlier boot; "" and 0.0 when there is none."""
+    all paths to the reset, as published. last_self_fence_*: of an earlier boot; "" and 0.0 when there is none.
+
+    luns_unsettled: why the list of LUNs may not be the right one, "" when it is. not_granted: what the kernel refused
+    the sidecar, one phrase each (``lock memory: Cannot allocate memory``, ``real-time priority: …``)."""
 
     boot_id: str
     pid: int
@@ -111,6 +118,8 @@ class Snapshot(NamedTuple):
     last_self_fence_unix_s: float
     observer_restarts: int
     paused_until_monotonic_s: float | None = None
+    luns_unsettled: str = ""
+    not_granted: tuple[str, ...] = ()
 
 
 class SelfFence(NamedTuple):
