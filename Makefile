@@ -69,6 +69,11 @@ test-all: venv host-packages lab-packages  ## everything that CI runs: the same,
 race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table
 	$(PYTHON) -m tests.races
 
+MONITORS ?= 1000
+.PHONY: monitors
+monitors: venv  ## MONITORS monitors one after the other, none of which may lose what a worker said last
+	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/test_many_monitors.py
+
 FUZZ_S ?= 600
 .PHONY: fuzz
 fuzz: venv  ## the decoders and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each

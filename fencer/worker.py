@@ -25,6 +25,23 @@ MESSAGE_BYTES = 128 * 1024
 """Of one message at most; a socket takes 208 KiB by default."""
 
 
+def next_message(sock: socket, most_bytes: int = MESSAGE_BYTES) -> bytes:
+    """The next datagram; b"" when the other end is closed and everything it had sent is read. Raises OSError.
+
+    An end that closes with a datagram unread makes Linux report ECONNRESET once, before what is queued for us
+    (unix(7); __skb_try_recv_datagram looks at the socket's error first). So the end is not believed the first time.
+    """
+    try:
+        return sock.recv(most_bytes)
+    except ConnectionResetError:
+        return sock.recv(most_bytes)
+
+
+FORK_PATIENCE_S = 2.0
+"""How long a fence asks again for a process where there is none (fork(2): EAGAIN, ENOMEM)."""
+FORK_PAUSE_S = 0.05
+
+
 class Crashed(NamedTuple):
     """The child's job ended by an exception it did not expect. Never success, whatever it reported before.
 
@@ -53,7 +70,10 @@ class Channel:
 
     def receive(self) -> object:
         """Waits for the parent's next message; None when the parent closed its end."""
-        data = self._sock.recv(MESSAGE_BYTES)
+        try:
+            data = next_message(self._sock)
+        except ConnectionResetError:
+            return None
         message: object = loads(data) if data else None
         return message
 
@@ -146,9 +166,9 @@ class Worker:
             return
 
     def receive(self) -> object:
-        """The next message (call when readable); None when the child has ended."""
+        """The next message (call when readable); None when the child has ended and has nothing more to say."""
         try:
-            data = self._sock.recv(MESSAGE_BYTES)
+            data = next_message(self._sock)
         except OSError:
             return None
         try:
@@ -197,13 +217,13 @@ class Workers:
     def need_power(self) -> Worker:
         """The power worker, forked unless one is waiting."""
         if self.power is None:
-            self.power = Worker.spawn(self._jobs[0], self._alive())
+            self.power = _spawn(self._jobs[0], self._alive())
         return self.power
 
     def need_storage(self) -> Worker:
         """The storage worker, forked unless one is waiting."""
         if self.storage is None:
-            self.storage = Worker.spawn(self._jobs[1], self._alive())
+            self.storage = _spawn(self._jobs[1], self._alive())
         return self.storage
 
     def drop_power(self) -> None:
@@ -225,6 +245,21 @@ class Workers:
 
     def _alive(self) -> tuple[Worker, ...]:
         return tuple(worker for worker in (self.power, self.storage) if worker is not None)
+
+
+def _spawn(job: Job, siblings: tuple[Worker, ...]) -> Worker:
+    """As Worker.spawn, tried again for FORK_PATIENCE_S where there is no process, memory or descriptor at the moment.
+
+    Raises OSError when there is none then, either.
+    """
+    until = time.monotonic() + FORK_PATIENCE_S
+    while True:
+        try:
+            return Worker.spawn(job, siblings)
+        except OSError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(FORK_PAUSE_S)
 
 
 def _fork() -> tuple[Lifeline, int]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 import pytest
 
@@ -88,6 +89,54 @@ def test_a_killed_child_reads_as_ended() -> None:
     with child(deaf) as worker:
         os.kill(worker.pid, signal.SIGKILL)
         assert worker.receive() is None
+
+
+@pytest.mark.parametrize("said", [0, 1, 5])
+def test_what_a_child_said_last_is_heard_although_it_never_read_what_it_was_told(said: int) -> None:
+    """Linux reports ECONNRESET before what is queued when the other end closes with something unread."""
+
+    def speaks_only(channel: Channel) -> None:
+        os.read(go_read, 1)
+        for number in range(said):
+            channel.send(number)
+
+    go_read, go_write = os.pipe()
+    with child(speaks_only) as worker:
+        worker.send("never read")
+        os.write(go_write, b".")
+        assert gone_within(worker.pid)
+        assert [worker.receive() for _ in range(said + 1)] == [*range(said), None]
+    os.close(go_read)
+    os.close(go_write)
+
+
+def test_what_a_parent_said_last_is_heard_by_its_child() -> None:
+    """The same at the other end: the parent closes with a report unread."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    channel = Channel(theirs)
+    channel.send("a report that nobody reads")
+    ours.send(pickle.dumps("an order"))
+    ours.close()
+    assert [channel.receive(), channel.receive()] == ["an order", None]
+    theirs.close()
+
+
+@pytest.mark.parametrize("failures", [1, 5])
+def test_a_fork_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    really, left = os.fork, [failures]
+
+    def fork() -> int:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return really()
+
+    monkeypatch.setattr(os, "fork", fork)
+    workers = Workers(lambda channel: channel.send("here"), deaf)
+    try:
+        assert workers.need_power().receive() == "here"
+    finally:
+        workers.drop()
 
 
 def test_sending_to_a_child_that_is_gone_is_no_error() -> None:

@@ -19,6 +19,7 @@ from fencer.cli.system_log import Severity, SystemLog
 from fencer.errors import FenceError
 from fencer.event import Event, Step
 from fencer.light_typing import NamedTuple
+from fencer.worker import next_message
 
 ACKNOWLEDGED_S = 0.030
 """The longest that the agent stays for the journal once the verdict is out."""
@@ -62,9 +63,21 @@ class Witness:
 
     @classmethod
     def start(cls) -> "Witness":
-        """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs."""
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        if pid := os.fork():
+        """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs.
+
+        Where there is no process or descriptor for one, the call is not recorded, and ``ended`` says so.
+        """
+        try:
+            ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        except OSError as error:
+            return _Unstarted(error)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            return _Unstarted(error)
+        if pid:
             theirs.close()
             return cls(pid, ours)
         try:
@@ -94,7 +107,7 @@ class Witness:
                 return None
             return f"journal: {self._path}: not written within {ACKNOWLEDGED_S * 1000:.0f} ms; it may still be"
         try:
-            answer = self._sock.recv(MESSAGE_BYTES)
+            answer = next_message(self._sock, MESSAGE_BYTES)
         except OSError:
             answer = b""
         if not answer:
@@ -122,6 +135,27 @@ class Witness:
         return True
 
 
+class _Unstarted(Witness):
+    """Stands where no child could be started: a fence does not fail for the sake of its record."""
+
+    def __init__(self, error: OSError) -> None:
+        self._reason = error.strerror
+        self._path = ""
+
+    def saw(self, steps: Sequence[Step]) -> None:
+        """Nobody is told."""
+
+    def ended(self, event: Event) -> str | None:  # noqa: ARG002 - nobody is told
+        """Why it is not in the journal."""
+        return f"journal: {self._path}: this call is not in it: no process for its writer: {self._reason}"
+
+    def let_go(self) -> None:
+        """There is nothing to let go of."""
+
+    def _send(self, message: object) -> bool:  # noqa: ARG002 - nobody is told
+        return False
+
+
 def _stand_apart(sock: socket) -> None:
     """Nothing of the caller's is held, and nothing that is sent to its process group ends this process."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
@@ -141,7 +175,7 @@ def _watch(sock: socket) -> None:
     begun: Begun | None = None
     began_at = 0.0
     steps: list[Step] = []
-    while data := sock.recv(MESSAGE_BYTES):
+    while data := next_message(sock, MESSAGE_BYTES):
         match loads(data):
             case Begun() as begun:
                 began_at = time.monotonic()

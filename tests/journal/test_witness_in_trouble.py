@@ -1,6 +1,8 @@
 """No journal, however broken, is felt by who called the agent."""
 
 import contextlib
+import errno
+import io
 import os
 import signal
 import sqlite3
@@ -13,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from fencer.cli.fence_halvm import Agent
 from fencer.cli.witness import Witness
 from fencer.journal import Journal
 from tests.agent.halvm import AGENT, Call, at
 from tests.journal.calls import call, recorded
-from tests.journal.events import FENCE
+from tests.journal.events import FENCE, in_a_process
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
 from tests.rig.log_daemon import LogDaemon
@@ -69,6 +72,39 @@ TROUBLES: dict[str, tuple[Callable[[str, ExitStack], object], str]] = {
     "no directory": (_no_directory, "not a directory"),
     "shared directory": (_shared_directory, "others than root may write to it"),
 }
+
+
+@pytest.mark.parametrize("failing", ["fork", "socketpair"])
+def test_no_process_for_the_journal_refuses_no_fence(
+    bmc: Bmc, path: str, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    really, forks = os.fork, [0]
+
+    def fork() -> int:
+        forks[0] += 1
+        if forks[0] == 1:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return really()
+
+    def no_socket(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    stdin = f"action=off\nip={bmc.address}\nipport={bmc.port}\nlogin=ADMIN\npasswd=ADMIN\njournal={path}\nplug=b\n"
+
+    def fences() -> None:
+        if failing == "fork":
+            monkeypatch.setattr(os, "fork", fork)
+        else:
+            monkeypatch.setattr("fencer.cli.witness.socketpair", no_socket)
+        stdout, stderr = io.StringIO(), io.StringIO()
+        status = Agent([], io.BytesIO(stdin.encode()), stdout, stderr, {}).run()
+        said = stderr.getvalue()
+        assert (status, stdout.getvalue()) == (0, "Success: Powered OFF\n"), said
+        assert said.count("WARNING") == 1
+        assert f"journal: {path}: this call is not in it: no process for its writer" in said
+
+    in_a_process(fences)
+    assert bmc.power == "off"
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
