@@ -87,6 +87,7 @@ texts: venv  ## what is generated from the options table: man page, docs/options
 	$(PYTHON) -m fencer.manual markdown > docs/options.md
 	$(PYTHON) -m fencer.manual help > tests/contract/golden/help.txt
 	$(BIN)/fence_halvm -o metadata > tests/contract/golden/metadata.xml
+	$(PYTHON) packaging/completion.py
 
 .PHONY: clean
 clean:  ## removes what make has made, but for the lab's images
@@ -95,3 +96,4 @@ clean:  ## removes what make has made, but for the lab's images
 
 -include demo.mk
 -include lab.mk
+-include package.mk
