@@ -5,3 +5,9 @@ deb:  ## both .deb packages of the committed tree, into build/deb, checked by li
 	$(call debian-packages,packaging/debian/host-packages.txt)
 	packaging/build_deb.sh
 	cd build/deb && lintian --fail-on error,warning --tag-display-limit 0 *.changes
+
+.PHONY: rpm
+rpm:  ## the .rpm packages of the committed tree, into build/rpm, checked by rpmlint
+	$(call debian-packages,packaging/rpm/host-packages.txt)
+	packaging/build_rpm.sh
+	rpmlint --config packaging/rpm/rpmlint.toml build/rpm/RPMS/noarch/*.rpm packaging/rpm/fence-halvm.spec

@@ -52,7 +52,7 @@ class Tree:
 
 
 
-def install(root: Path, private: str, sites: list[str], sbin: str, units: str, interpreter: str) -> None:
+def install(root: Path, private: str, sites: list[str], sbin: str, units: str, interpreter: str, zsh: str) -> None:
     """Everything of both packages, below root. sites: directories of the distribution's Python modules."""
     tree = Tree(root)
     for module in sorted((SOURCE / "fencer").rglob("*.py")):
@@ -69,7 +69,7 @@ def install(root: Path, private: str, sites: list[str], sbin: str, units: str, i
         tree.copy(f"packaging/{page}", f"/usr/share/man/man8/{page}")
     for name in PROGRAMS.values():
         tree.copy(f"packaging/completions/{name}.bash", f"/usr/share/bash-completion/completions/{name}")
-        tree.copy(f"packaging/completions/{name}.zsh", f"/usr/share/zsh/vendor-completions/_{name}")
+        tree.copy(f"packaging/completions/{name}.zsh", f"{zsh}/_{name}")
     tree.at("/etc/fence-halvm/").mkdir(exist_ok=True)
 
 
@@ -81,9 +81,10 @@ def main() -> None:
     parser.add_argument("--sbin", default="/usr/sbin")
     parser.add_argument("--units", default="/lib/systemd/system")
     parser.add_argument("--interpreter", default="/usr/bin/python3")
+    parser.add_argument("--zsh", default="/usr/share/zsh/vendor-completions", help="directory of zsh's completions")
     given = parser.parse_args()
     sites = given.site or ["/usr/lib/python3/dist-packages"]
-    install(given.root, given.private, sites, given.sbin, given.units, given.interpreter)
+    install(given.root, given.private, sites, given.sbin, given.units, given.interpreter, given.zsh)
 
 
 if __name__ == "__main__":
