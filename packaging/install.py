@@ -48,6 +48,7 @@ class Tree:
     def copy(self, source: str, path: str, mode: int = 0o644) -> None:
         target = self.at(path)
         shutil.copyfile(SOURCE / source, target)
+        shutil.copystat(SOURCE / source, target)  # the time, too: bytecode remembers it
         target.chmod(mode)
 
 
