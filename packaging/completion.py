@@ -52,10 +52,7 @@ def agent() -> Program:
 
 def _agent_flag(row: Option) -> Flag:
     names = (f"-{row.letter}",) if row.letter else ()
-    if not row.argument:
-        argument = Argument.NONE
-    else:
-        argument = Argument.FILE if row.name in _FILES else Argument.VALUE
+    argument = Argument.NONE if not row.argument else Argument.FILE if row.name in _FILES else Argument.VALUE
     choices = ACTIONS if row.name == "action" else row.choices if row.kind is Kind.SELECT else ()
     return Flag((*names, f"--{row.long}"), argument, choices, row.short_description)
 
@@ -65,9 +62,9 @@ def parsed(name: str, parser: argparse.ArgumentParser) -> Program:
     flags: dict[tuple[str, ...], Flag] = {}
     words: list[tuple[str, str]] = []
     for one in _parsers(parser):
-        for action in one._actions:  # noqa: SLF001 - argparse has no public way to ask
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-                words += [(word.dest, word.help or "") for word in action._choices_actions]  # noqa: SLF001
+        for action in one._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                words += [(word.dest, word.help or "") for word in action._choices_actions]
             elif action.option_strings and action.help != argparse.SUPPRESS:
                 flag = _parsed_flag(action)
                 flags.setdefault(flag.names, flag)
@@ -76,8 +73,8 @@ def parsed(name: str, parser: argparse.ArgumentParser) -> Program:
 
 def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     yield parser
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.values()
 
 
@@ -119,7 +116,7 @@ def bash(program: Program) -> str:
         *_bash_cases(program.flags),
         "    esac",
         f'    mapfile -t COMPREPLY < <(compgen -W "{" ".join(offered)}" -- "$cur")',
-        '    if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi',
+        "    if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi",
         "}",
         f"complete -F {function} {program.name}",
     ]
@@ -135,7 +132,8 @@ def _bash_cases(flags: Iterable[Flag]) -> Iterator[str]:
     for flag in flags:
         names = "|".join(flag.names)
         if flag.choices:
-            yield f'        {names}) mapfile -t COMPREPLY < <(compgen -W "{" ".join(flag.choices)}" -- "$cur"); return ;;'
+            yield f'        {names}) mapfile -t COMPREPLY < <(compgen -W "{" ".join(flag.choices)}" -- "$cur")'
+            yield "            return ;;"
         elif flag.argument is Argument.FILE:
             yield f'        {names}) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;'
         elif flag.argument is Argument.VALUE:
@@ -185,7 +183,7 @@ def _quoted(text: str) -> str:
     """For a description between quotes in a specification."""
     for special in ("\\", "[", "]", ":"):
         text = text.replace(special, f"\\{special}")
-    return text.replace("'", "’").replace("`", "")
+    return text.replace("'", "'\\''")
 
 
 def texts() -> dict[str, str]:

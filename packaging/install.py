@@ -52,7 +52,6 @@ class Tree:
         target.chmod(mode)
 
 
-
 def install(root: Path, private: str, sites: list[str], sbin: str, units: str, interpreter: str, zsh: str) -> None:
     """Everything of both packages, below root. sites: directories of the distribution's Python modules."""
     tree = Tree(root)

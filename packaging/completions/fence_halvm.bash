@@ -6,17 +6,24 @@ _fence_halvm()
     if [[ $cur == "=" ]]; then cur=""; elif [[ $prev == "=" ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi
     COMPREPLY=()
     case $prev in
-        -o|--action) mapfile -t COMPREPLY < <(compgen -W "on off reboot status list list-status monitor metadata manpage validate-all diag history" -- "$cur"); return ;;
-        -m|--method) mapfile -t COMPREPLY < <(compgen -W "onoff cycle" -- "$cur"); return ;;
+        -o|--action) mapfile -t COMPREPLY < <(compgen -W "on off reboot status list list-status monitor metadata manpage validate-all diag history" -- "$cur")
+            return ;;
+        -m|--method) mapfile -t COMPREPLY < <(compgen -W "onoff cycle" -- "$cur")
+            return ;;
         -S|--password-script) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-        -L|--privlvl) mapfile -t COMPREPLY < <(compgen -W "callback user operator administrator" -- "$cur"); return ;;
-        --arbitration) mapfile -t COMPREPLY < <(compgen -W "required preferred off" -- "$cur"); return ;;
+        -L|--privlvl) mapfile -t COMPREPLY < <(compgen -W "callback user operator administrator" -- "$cur")
+            return ;;
+        --arbitration) mapfile -t COMPREPLY < <(compgen -W "required preferred off" -- "$cur")
+            return ;;
         --cluster-conf) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-        --proof) mapfile -t COMPREPLY < <(compgen -W "power storage any all self" -- "$cur"); return ;;
-        --reservation-type) mapfile -t COMPREPLY < <(compgen -W "WERO WE EARO EA WEAR EAAR" -- "$cur"); return ;;
+        --proof) mapfile -t COMPREPLY < <(compgen -W "power storage any all self" -- "$cur")
+            return ;;
+        --reservation-type) mapfile -t COMPREPLY < <(compgen -W "WERO WE EARO EA WEAR EAAR" -- "$cur")
+            return ;;
         -D|--debug-file) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --journal) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-        --key-value) mapfile -t COMPREPLY < <(compgen -W "nodeid id hash" -- "$cur"); return ;;
+        --key-value) mapfile -t COMPREPLY < <(compgen -W "nodeid id hash" -- "$cur")
+            return ;;
         -C|--cipher|-d|--devices|--hexadecimal-kg|-a|--ip|-u|--ipport|-k|--key|--local-key|--local-node|--nodename|-p|--password|-n|--plug|--target|-l|--username|--vg|--initiator|--self-fence-bound|--verbose-level|--deadline|--delay|--disable-timeout|--login-timeout|--power-timeout|--power-wait|--rank-slot|--stonith-status-sleep|--retry-on|--state-dir|--limit) return ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "--action= --aptpl --cipher= --devices= --hexadecimal-kg= --ip= --ipport= --key= --local-key= --local-node= --method= --nodename= --password= --password-script= --plug= --privlvl= --target= --username= --vg= --arbitration= --cluster-conf= --initiator= --proof= --reservation-type= --self-fence-bound= --re-register --quiet --verbose --verbose-level= --debug-file= --version --help --dry-run --deadline= --delay= --disable-timeout= --login-timeout= --port-as-ip --power-timeout= --power-wait= --rank-slot= --stonith-status-sleep= --retry-on= --journal= --key-value= --state-dir= --json --limit=" -- "$cur")

@@ -6,7 +6,7 @@ _arguments -s \
     '(-C --cipher)'{-C+,--cipher=}'[IPMI cipher suite\: 3 or 17]:value:' \
     '(-d --devices)'{-d+,--devices=}'[Shared LUNs, separated by commas\: /dev paths or iscsi\://portal/iqn/lun]:value:' \
     --hexadecimal-kg='[BMC key Kg, in hexadecimal digits]:value:' \
-    '(-a --ip)'{-a+,--ip=}'[Address or host name of the node’s BMC]:value:' \
+    '(-a --ip)'{-a+,--ip=}'[Address or host name of the node'\''s BMC]:value:' \
     '(-u --ipport)'{-u+,--ipport=}'[UDP port of the BMC]:value:' \
     '(-k --key)'{-k+,--key=}'[Reservation key of the node to fence (of this node for on), in hexadecimal digits]:value:' \
     --local-key='[Reservation key of this node, in hexadecimal digits]:value:' \
@@ -25,7 +25,7 @@ _arguments -s \
     --initiator='[iSCSI initiator name used for iscsi\:// devices]:value:' \
     --proof='[Which proof makes a fence a success]:value:(power storage any all self)' \
     --reservation-type='[Persistent reservation type]:value:(WERO WE EARO EA WEAR EAAR)' \
-    --self-fence-bound='[With proof=self\: the longest time in which the target’s halvm-watchdogd resets it]:value:' \
+    --self-fence-bound='[With proof=self\: the longest time in which the target'\''s halvm-watchdogd resets it]:value:' \
     --re-register'[Register this node again although it was preempted in this boot]' \
     '(-q --quiet)'{-q,--quiet}'[No progress on stderr; verdict, debug_file and syslog stay]' \
     '(-v --verbose)'{-v,--verbose}'[Say more; -vv says still more]' \
@@ -38,7 +38,7 @@ _arguments -s \
     --delay='[Wait so long before off or reboot begins]:value:' \
     --disable-timeout='[Leave the limits on single steps to the caller]:value:' \
     --login-timeout='[Time for one attempt to open a BMC session]:value:' \
-    --port-as-ip'[Take the BMC’s address from plug]' \
+    --port-as-ip'[Take the BMC'\''s address from plug]' \
     --power-timeout='[Time for the chassis to show the new power state]:value:' \
     --power-wait='[Extra wait after a power command; 0, because the state is verified instead]:value:' \
     --rank-slot='[Head start that each rank gives in a fence race; 0 switches ranks off]:value:' \
