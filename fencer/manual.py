@@ -101,8 +101,8 @@ def _man(version: str) -> Iterator[str]:
     yield from _paragraphs((
         "On the command line long options may be shortened as long as they stay unambiguous. Without any argument, "
         "lines name=value are read from standard input, as cluster managers write them: the names are those shown here "
-        "in parentheses, '-' and '_' are the same, the last of several lines wins, an unknown name is ignored with a "
-        "warning.",
+        "in parentheses, '-' and '_' are the same, the last of several lines wins, white space around a value is taken "
+        "off, an unknown name is ignored with a warning. Without an action, what looks like a misread one is refused.",
         "On the command line cluster.conf, where there is one, says what is not typed: how the node that is named (or, "
         "where neither a node nor LUNs are typed, the other one of two) is fenced. What is typed wins; devices or vg "
         "stand for both of cluster.conf's; with ip nothing is taken from there.",

@@ -21,15 +21,19 @@ _MAX_NAME_SHOWN: Final = 40
 _TRUE: Final = frozenset({"1", "yes", "on", "true"})
 _FALSE: Final = frozenset({"0", "no", "off", "false"})
 
-# Written by every cluster manager to every agent, for its own bookkeeping: the agent's and the device's name (fenced,
-# dlm_controld), the victim's node id (Pacemaker). A warning on each call would teach people not to read warnings.
+_KEPT_AS_QUOTED: Final = BY_NAME["password"].name
+
+# Written by cluster managers to every agent, for their own bookkeeping: the agent's and the device's name (fenced), the
+# victim's node id (Pacemaker). A warning on each call would teach people not to read warnings.
 _BOOKKEEPING: Final = frozenset({"agent", "name", "nodeid"})
+_PACEMAKERS_OWN: Final = ("pcmk_", "crm_", "CRM_meta_")
+_MOST_VERBOSE: Final = 9
 
 
 class OptionInput(NamedTuple):
     """What the caller gave.
 
-    values: text by canonical name, exactly as given, except that booleans are "1" or "0"; no defaults.
+    values: text by canonical name as given, without white space at both ends; booleans are "1" or "0"; no defaults.
     warnings: one sentence each, printable, without any value. verbosity: 0 = say what happened, 1 = -v, and so on.
     stray_words: how many arguments of a command line belong to no option.
     """
@@ -44,7 +48,8 @@ class OptionInput(NamedTuple):
 def parse_argv(argv: Sequence[str]) -> OptionInput:
     """Reads a command line, without the program's name: GNU getopt, unambiguous prefixes of long options, last wins.
 
-    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag.
+    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag, and where the action
+    seems to be misread (fencer.misread).
     """
     try:
         given, rest = read_command_line(argv)
@@ -53,8 +58,15 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
     values: dict[str, str] = {}
     flags_v = 0
     for row, text in given:
-        values[row.name] = text if row.argument else "1"
+        # A password is taken as it is typed: a shell's quotes have said where it ends. Nothing but blanks stays wrong.
+        kept = row.name == _KEPT_AS_QUOTED or not text.strip()
+        values[row.name] = "1" if not row.argument else text if kept else text.strip()
         flags_v += row.name == "verbose"
+    if rest or ("action" not in values and not _only_documentation(values)):
+        from fencer.misread import misread_words  # people and cluster managers name the action
+
+        if (reason := misread_words(argv, given, rest)) is not None:
+            raise UsageError(reason)
     warnings: list[str] = []
     if rest:
         # Their text is not shown: after a flag such as -P it may well be a password.
@@ -70,29 +82,57 @@ def read_stdin(stream: BinaryIO) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def parse_stdin(text: str) -> OptionInput:
+def parse_stdin(text: str, *, names_action: bool = True) -> OptionInput:
     """Reads ``name=value`` lines as a cluster manager writes them.
 
-    Split at the first ``=``; the last of several wins, also across old and new names; lines are stripped, one enclosing
-    pair of double quotes is removed; ``-`` and ``_`` are the same in names. What is not understood is warned about and
-    ignored, never fatal: a fence must not fail because of a line that another version would have known.
+    Split at the first ``=``; the last of several wins, also across old and new names; lines and values lose white space
+    at both ends, then one enclosing pair of double quotes is removed (within which a password keeps its white space);
+    ``-`` and ``_`` are the same in names. What is not understood is warned about and ignored: a fence must not fail
+    because of a line that another version would have known.
+
+    names_action: the text is a caller's whole input, so without an action the default one is meant. Raises UsageError
+    where then a line looks like a misread option (fencer.misread), and for an option that is for people only.
     """
     values: dict[str, str] = {}
     warnings: list[str] = []
+    not_understood: list[str] = []
+    level = 0
     for name, value in _lines(text):
         row = BY_NAME.get(name.replace("-", "_"))
         if row is None:
-            if value is None:  # not shown: it may be the second line of a password
-                warnings.append("stdin: a line without '=' is ignored")
-            elif name not in _BOOKKEEPING:
-                warnings.append(f"stdin: unknown option {_shown(name)} is ignored")
+            if name in _BOOKKEEPING or name.startswith(_PACEMAKERS_OWN):
+                continue
+            not_understood.append(name)
+            # A line without = is not shown: it may be the second line of a password.
+            what = "a line without '='" if value is None else f"unknown option {_shown(name)}"
+            warnings.append(f"stdin: {what} is ignored")
         elif row.kind is not Kind.BOOLEAN:
-            values[row.name] = value or ""
-        elif (truth := _truth(value or "")) is not None:
+            values[row.name] = _unquoted(row.name, value or "")
+        elif row.name == "verbose" and _is_whole(number := _unquoted(row.name, value or "")):
+            level = min(int(number), _MOST_VERBOSE)
+            values[row.name] = "1" if level else "0"
+        elif (truth := _truth(_unquoted(row.name, value or ""))) is not None:
             values[row.name] = truth
+            level = int(truth) if row.name == "verbose" else level
         else:
             warnings.append(f"stdin: {row.name} is ignored: its value is none of 1, yes, on, true, 0, no, off, false")
-    return _with_verbosity(values, warnings, from_stdin=True, verbose=int(values.get("verbose", "0")))
+    _refuse_on_stdin(values)
+    if names_action and "action" not in values and not_understood:
+        from fencer.misread import misread_line  # nearly every caller names the action
+
+        if (reason := next(filter(None, map(misread_line, not_understood)), None)) is not None:
+            raise UsageError(reason)
+    return _with_verbosity(values, warnings, from_stdin=True, verbose=level)
+
+
+def _refuse_on_stdin(values: Mapping[str, str]) -> None:
+    """What a cluster manager would take for a fence although nothing was fenced, or what lets a fenced node write."""
+    for row in OPTIONS:
+        if not row.on_stdin and values.get(row.name) == "1":
+            raise UsageError(
+                f"{row.name}: only for a person on the command line (--{row.long}): remove it from the cluster's "
+                "configuration"
+            )
 
 
 def check(values: Mapping[str, str]) -> None:
@@ -101,7 +141,7 @@ def check(values: Mapping[str, str]) -> None:
     Where only documentation is asked for, nothing else is looked at. A wrong ``verbose_level`` was already warned
     about: it must not stop a fence.
     """
-    if values.get("help") == "1" or values.get("version") == "1":
+    if _only_documentation(values):
         return
     if "action" in values and _action(values["action"]) not in ACTIONS:
         # Pacemaker looks for the words "unrecognised action" to tell this from a failed fence.
@@ -145,16 +185,27 @@ def _lines(text: str) -> Iterator[tuple[str, str | None]]:
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if len(value) >= 2 and value[0] == value[-1] == '"':
-            value = value[1:-1]
         yield name, value if equals else None
+
+
+def _unquoted(name: str, text: str) -> str:
+    """A value of stdin without white space and quotes around it."""
+    value = text.strip()
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+        return value if name == _KEPT_AS_QUOTED else value.strip()
+    return value
+
+
+def _only_documentation(values: Mapping[str, str]) -> bool:
+    return values.get("help") == "1" or values.get("version") == "1"
 
 
 def _with_verbosity(values: dict[str, str], warnings: list[str], *, from_stdin: bool, verbose: int) -> OptionInput:
     level = verbose
     if "verbose_level" in values:
         text = values["verbose_level"]
-        whole = _is_number(text) and "." not in text
+        whole = _is_whole(text)
         level = int(text) if whole else 0
         if not whole:
             warnings.append("verbose_level: not a whole number of 0 or more: taken as 0")
@@ -174,7 +225,7 @@ def _check_one(row: Option, text: str) -> None:
         raise UsageError(f"{row.name}: contains a NUL byte: remove it")
     match row.kind:
         case Kind.INTEGER if row.name != "verbose_level":
-            if not _is_number(text) or "." in text:
+            if not _is_whole(text):
                 raise UsageError(f"{row.name}: {_shown(text)} is not a whole number: give 0 or more")
         case Kind.SECOND:
             if not _is_number(text):
@@ -191,6 +242,10 @@ def _is_number(text: str) -> bool:
     whole, point, fraction = text.partition(".")
     parts = (whole, fraction) if point else (whole,)
     return all(len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
+
+
+def _is_whole(text: str) -> bool:
+    return _is_number(text) and "." not in text
 
 
 def _seconds(number: float) -> str:

@@ -58,6 +58,7 @@ class Option(NamedTuple):
     more: sentences for the man page and the docs. order: place in metadata and help, as fence-agents sorts.
     old_names: accepted on stdin, deprecated in metadata. silent_names: accepted on stdin, shown nowhere.
     default: None where there is none, or where it depends on other options (then ``default_text`` says how).
+    on_stdin: False for a flag that would turn a cluster manager's fence into no fence, or weaken it: refused there.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Option(NamedTuple):
     required: bool = False
     effect: Effect = Effect.USED
     in_metadata: bool = True
+    on_stdin: bool = True
 
     @property
     def synopsis(self) -> str:
@@ -269,9 +271,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Register this node again although it was preempted in this boot",
         more=(
             "Only for an operator who knows that no other node has taken the storage over. "
-            "Never put it into a cluster's configuration."
+            "Only on the command line."
         ),
-        default="0",
+        default="0", in_metadata=False, on_stdin=False,
     ),
     Option(
         "readonly", "", "readonly", "", _BOOLEAN, 4, _STORAGE, _SCSI,
@@ -390,15 +392,18 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "version", "V", "version", "", _BOOLEAN, 54, _GENERAL, _IPMILAN,
         "Print the version and exit",
+        on_stdin=False,
     ),
     Option(
         "help", "h", "help", "", _BOOLEAN, 55, _GENERAL, _IPMILAN,
         "Print this list and exit",
+        on_stdin=False,
     ),
     Option(
         "dry_run", "", "dry-run", "", _BOOLEAN, 56, _GENERAL, _OURS,
         "Print the plan, send nothing",
-        default="0",
+        more="Only on the command line.",
+        default="0", in_metadata=False, on_stdin=False,
     ),
     Option(
         "state_dir", "", "state-dir", "path", _STRING, 300, _GENERAL, _OURS,

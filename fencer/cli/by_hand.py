@@ -119,7 +119,7 @@ def _option_text(
 ) -> Mapping[str, str]:
     """One device's options. LUNs that were typed stand for all of the file's: devices would win over vg."""
     lines = "\n".join(f"{name}={value}" for name, value in merged_attributes(cluster, node, device).items())
-    written = parse_stdin(lines).values
+    written = parse_stdin(lines, names_action=False).values
     if _names_luns(values):
         written = {name: value for name, value in written.items() if name not in _LUNS}
     return {**written, **values, "nodename": node.name}

@@ -75,10 +75,10 @@ class Node:
     def call(self, action: str, plug: str, **more: object) -> Answer:
         return finish(self.start(action, plug, **more))
 
-    def typed(self, action: str, plug: str, **more: object) -> Answer:
+    def typed(self, action: str, plug: str, *flags: str, **more: object) -> Answer:
         """The command line."""
         argv = [f"--{name.replace('_', '-')}={value}" for name, value in self.options(action, plug, **more).items()]
-        return _run(argv)
+        return _run([*argv, *flags])
 
     def by_hand(self, action: str, plug: str) -> Answer:
         """The command line, its devices from cluster.conf."""

@@ -109,10 +109,14 @@ def _listing(url: str) -> object:
         witness.close()
 
 
-def test_re_register_overrides(nodes: tuple[Node, Node]) -> None:
+def test_re_register_overrides(target: Target, nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     assert two.call("off", one.name).status == 0
-    assert one.call("on", one.name, re_register=1).status == 0
+    refused = one.call("on", one.name, re_register=1)
+    assert refused.status == 1
+    assert refused.stderr.startswith("fence_halvm: ERROR: re_register: only for a person on the command line")
+    assert fenced(target, one), "not from a cluster's configuration"
+    assert one.typed("on", one.name, "--re-register").status == 0
 
 
 def test_a_node_that_was_never_unfenced_writes_nothing(target: Target, tmp_path: Path) -> None:

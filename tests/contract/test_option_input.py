@@ -30,7 +30,11 @@ from fencer.options import BY_NAME, OPTIONS, Kind
         ('password="open', {"password": '"open'}),
         ("password='single'", {"password": "'single'"}),
         ("password=# no comment", {"password": "# no comment"}),
-        ("password= leading", {"password": " leading"}),
+        ("password= leading", {"password": "leading"}),
+        ('password=" kept "', {"password": " kept "}),
+        ('ipaddr=" 10.0.0.5 "', {"ip": "10.0.0.5"}),
+        ("ipaddr= 10.0.0.5\u00a0", {"ip": "10.0.0.5"}),
+        ("lanplus= yes", {"lanplus": "1"}),
         ("password=form\ffeed", {"password": "form\ffeed"}),
         ("ip=1\nip=2", {"ip": "2"}),
         ("ip=1\nipaddr=2", {"ip": "2"}),
@@ -52,7 +56,9 @@ def test_stdin_line(text, values):
 
 
 def test_unknown_names_are_warned_about_and_ignored():
-    given = parse_stdin("ip=1\nfrobnicate=1\nIP=2\nip =3")
+    given = parse_stdin("action=off\nip=1\nfrobnicate=1\nIP=2\nip =3")
+    assert given.values["action"] == "off"
+    given = given._replace(values={"ip": given.values["ip"]})
     assert dict(given.values) == {"ip": "1"}
     assert [warning.split("'")[1] for warning in given.warnings] == ["frobnicate", "IP", "ip "]
 
@@ -64,10 +70,10 @@ def test_a_boolean_that_is_none_is_ignored_and_changes_nothing():
 
 
 def test_warnings_never_show_a_value():
-    given = parse_stdin("pasword=hunter2\nhunter2\nlanplus=hunter2\nverbose_level=hunter2\nipaddr=hunter2")
+    given = parse_stdin("action=on\npasword=hunter2\nhunter2\nlanplus=hunter2\nverbose_level=hunter2\nipaddr=hunter2")
     assert len(given.warnings) == 4
     assert "hunter2" not in " ".join(given.warnings)
-    assert "hunter2" not in " ".join(parse_argv(["-P", "hunter2"]).warnings)
+    assert "hunter2" not in " ".join(parse_argv(["-o", "on", "-P", "hunter2"]).warnings)
 
 
 def test_warnings_stay_far_below_a_pipe():
@@ -197,8 +203,8 @@ def test_bad_command_line(argv, message):
 
 
 def test_left_over_words_are_counted():
-    given = parse_argv(["off", "-a", "h", "--", "-x"])
-    assert dict(given.values) == {"ip": "h"}
+    given = parse_argv(["-o", "on", "off", "-a", "h", "--", "-x"])
+    assert dict(given.values) == {"action": "on", "ip": "h"}
     assert given.warnings == ("Command line: 2 argument(s) belong to no option and are ignored: see --help",)
     assert given.stray_words == 2
 
@@ -209,6 +215,7 @@ def test_every_option_is_accepted_in_every_spelling(row):
     flags = [f"--{row.long}"] + ([f"-{row.letter}"] if row.letter else [])
     for flag in flags:
         assert parse_argv([flag] if row.kind is Kind.BOOLEAN else [flag, *value]).values[row.name] == text
+    text = text if row.on_stdin else "0"
     for name in row.names:
         for spelling in (name, name.replace("_", "-")):
             assert parse_stdin(f"{spelling}={text}").values[row.name] == text
@@ -220,7 +227,7 @@ def test_every_option_of_the_installed_peer_is_accepted(agent):
     for peer in peer_options.read_metadata(peer_options.metadata_of(agent)):
         flag = peer.type == "boolean"
         name = BY_NAME[peer.name.replace("-", "_")].name
-        assert name in parse_stdin(f"{peer.name}=1").values
+        assert name in parse_stdin(f"{peer.name}={int(BY_NAME[name].on_stdin)}").values
         for spelling in peer.flags:
             if (agent, spelling) != ("fence_scsi", "-a"):  # --ip here, as in fence_ipmilan
                 assert name in parse_argv([spelling] if flag else [spelling, "1"]).values
@@ -249,6 +256,12 @@ def test_verbosity_of_a_command_line(argv, level):
     [
         ("verbose=1", 1, False),
         ("verbose=no", 0, False),
+        ("verbose=0", 0, False),
+        ("verbose=2", 2, False),
+        ('verbose="3"', 3, False),
+        ("verbose=99999999", 9, False),
+        ("verbose=-1", 0, True),
+        ("verbose=2\nverbose=off", 0, False),
         ("verbose_level=3", 3, False),
         ("verbose=1\nverbose_level=0", 0, True),
         ("verbose_level=-1", 0, True),

@@ -9,6 +9,9 @@
   the peer refuses them. A wrong verbose_level is a warning for both.
 - **port_as_ip**: ``with_defaults`` copies plug to ip, not the parser; the peer takes port_as_ip=0 for yes, we do not.
 - **Left-over words** are counted in a warning, not shown: one may be a password.
+- **No action, but something that looks like one** is refused (fencer.misread); the peer reboots.
+- **White space around a value** is taken off; the peer keeps what stands before it. **verbose=N** is a level here.
+- **help, version** on stdin: refused; the peer prints a text and exits 0, which a cluster manager takes for a fence.
 
 Not compared by running it, fence_scsi: its ``-a`` is --aptpl, here --ip as in fence_ipmilan; its default action is off,
 here reboot; its ``-H`` for --delay is undocumented there and unknown here.
@@ -130,12 +133,22 @@ def explained(name, text):
 def test_stdin_is_read_as_the_peer_reads_it(peer, text):
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     assume(all(known(line) for line in lines))
-    theirs, ours = peer(stdin=text), parse_stdin(text)
+    theirs = peer(stdin=text)
     assert "refused" not in theirs
+    try:
+        ours = parse_stdin(text)
+    except UsageError as error:
+        assert any(word in str(error) for word in ("no action is given", "help: ", "version: "))
+        return
     values = without_port_as_ip(canonical(theirs["values"]), ours.values)
+    stripped = {name: text.strip() for name, text in values.items()}
+    assume(stripped.get("verbose", "1") == ours.values.get("verbose", "1"))
     if "verbose_level" not in ours.values:
-        assert int(values.pop("verbose_level")) == ours.verbosity
-    assert dict(ours.values) == values
+        level = int(values.pop("verbose_level"))
+        stripped.pop("verbose_level")
+        assert level == min(ours.verbosity, 1)
+    assert {name: text.strip() for name, text in ours.values.items()} == stripped
+    values = stripped
     theirs_invalid = set(canonical(dict.fromkeys(theirs["invalid"], "")))
     for name in theirs_invalid ^ our_invalid(values):
         assert explained(name, values[name]), (name, values[name])
@@ -158,9 +171,9 @@ def test_a_command_line_is_read_as_the_peer_reads_it(peer, argv):
     theirs = peer(argv=argv)
     try:
         ours = parse_argv(argv)
-    except UsageError:
+    except UsageError as error:
         # Of our own letters (-d, -k, -f, -n, -x) in a bundle such as -Pd the peer knows -n only.
-        assert "refused" in theirs, argv
+        assert "refused" in theirs or "no action is given" in str(error), argv
         return
     if "refused" in theirs:
         own = {name for name in ours.values if name not in NAMES}
@@ -169,6 +182,7 @@ def test_a_command_line_is_read_as_the_peer_reads_it(peer, argv):
     values = without_port_as_ip(canonical(theirs["values"]), ours.values)
     flags = {name for name in values if BY_NAME[name].kind is Kind.BOOLEAN}
     assert all(values[name] == "" for name in flags)
+    values = {name: text if name == "password" else text.strip() for name, text in values.items()}
     values |= dict.fromkeys(flags, "1")
     if "verbose_level" not in ours.values:
         assert int(values.pop("verbose_level")) == ours.verbosity

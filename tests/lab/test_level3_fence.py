@@ -68,7 +68,8 @@ def test_the_bmc_died_with_its_node(rigged: Cluster) -> None:
         assert "opened no session within 12 s" in power.err  # starting Python takes its time on an emulated CPU
         assert "proved" not in power.err
 
-        rig.unfence(rigged, B, re_register="1")  # the operator's word, instead of a reboot
+        # The operator's word, instead of a reboot.
+        b.run(f"fence_halvm -o on -n {B} --vg=shared_vg --re-register", check=True)
         writer = rig.start_writer(rigged, B)
         storage = rig.fence(rigged, A, B, rig.agent(B, "reboot", proof="any", deadline="30"))
         assert storage["rc"] == 0, storage
