@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 from fencer.errors import UsageError
 from fencer.host_names import match_host_names
+from fencer.regular_file import read_regular_file
 from fencer.storage.keys import NodeIdentity
 
 
@@ -75,8 +76,7 @@ class Cluster(NamedTuple):
 def read_cluster(path: str = "/etc/cluster/cluster.conf") -> Cluster:
     """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_regular_file(path, link=True)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cluster_conf: {path}: {reason}: give the path of a readable cluster.conf") from error

@@ -8,9 +8,14 @@ from collections.abc import Iterable
 from fencer.errors import UsageError
 from fencer.host_names import match_host_names
 from fencer.light_typing import NamedTuple
+from fencer.regular_file import read_regular_file
 from fencer.storage.keys import NodeIdentity
 
 _SECTION_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+_LINKS = 8
+"""ring0_addr to ring7_addr (corosync.conf(5), INTERFACE_MAX of knet)."""
 
 
 class CorosyncCluster(NamedTuple):
@@ -24,12 +29,11 @@ def read_corosync(path: str = "/etc/corosync/corosync.conf") -> CorosyncCluster:
     """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
     try:
         # A comment in some old encoding must not stop a fence.
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
+        text = read_regular_file(path, link=True).decode("utf-8", "surrogateescape")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"corosync_conf: {path}: {reason}: give the path of a readable corosync.conf") from error
-    return parse_corosync(text, path)
+    return parse_corosync(text.replace("\r\n", "\n"), path)
 
 
 def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
@@ -87,5 +91,6 @@ def _node(keys: dict[str, str], position: int, where: str) -> NodeIdentity:
             f"corosync_conf: {where}: nodeid {node_id[:40]!r} is not a number from 0 to 4294967295: correct it"
         )
     ring0_addr = keys.get("ring0_addr", "")
+    addresses = tuple(address for link in range(_LINKS) if (address := keys.get(f"ring{link}_addr")))
     # Without a name, the first address names the node (Pacemaker, get_node_name; fence_scsi reads the same).
-    return NodeIdentity(keys.get("name") or ring0_addr, int(node_id), position, ring0_addr)
+    return NodeIdentity(keys.get("name") or ring0_addr, int(node_id), position, ring0_addr, addresses)

@@ -18,11 +18,16 @@ def match_host_names(node_names: Sequence[str], host_names: Iterable[str]) -> in
     return similar[0] if len(similar) == 1 else None
 
 
+def is_address(name: str) -> bool:
+    """Whether it reads as an IP address: no top-level domain is a number (RFC 3696 2)."""
+    return ":" in name or name.rpartition(".")[2].isdigit()
+
+
 def _same_up_to_domain(one: str, other: str) -> bool:
     """True when one is the other's first label. An IP address has no first label."""
 
     def is_short_for(short: str, full: str) -> bool:
         label, dot, domain = full.partition(".")
-        return bool(short and dot) and label == short and not domain.rpartition(".")[2].isdigit()
+        return bool(short and dot) and label == short and not is_address(domain)
 
     return is_short_for(one, other) or is_short_for(other, one)

@@ -81,6 +81,8 @@ class Performer:
         if values.get("debug_file"):
             report.open_debug_file(values["debug_file"])
         membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
+        if self._caller is Caller.PERSON and values.get("cluster_conf"):
+            membership.require()  # who typed its name can correct it
         listing = values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS)
         methods: tuple[tuple[Mapping[str, str], ...], ...] = ()
         if self._caller is Caller.PERSON and membership.cluster is not None and not listing:
@@ -135,6 +137,8 @@ class Performer:
         full = with_defaults(values, self._environ)
         action = Action(full["action"])
         request = build_request(full, values, self._caller, membership)
+        if membership.problem:
+            self._report.warning(f"{membership.problem} ({action} goes on without it)")
         if action is Action.VALIDATE_ALL:
             return _Ending(EXIT_OK)
         plan = make_plan(request)
@@ -194,6 +198,8 @@ class Performer:
         names: tuple[str, ...] = (name,) if name else ()
         if name is None and membership.cluster is not None and not any(full.get(o) for o in ("ip", "devices", "vg")):
             names = tuple(node.name for node in membership.cluster.nodes)
+        if not names and not any(full.get(o) for o in ("ip", "devices", "vg")):
+            membership.require()
         if full["action"] == Action.LIST:
             for each in names:
                 self._report.result(each)

@@ -32,11 +32,14 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         from fencer.cli.asking_storage import build_storage  # power alone needs none of it
 
         storage = build_storage(full, action, target, local, membership)
+    if storage is not None and action is Action.ON and not local:
+        membership.require()  # or this node is taken for another one
     unfencing = action is Action.ON and local and storage is not None
     bmc = None if unfencing else _bmc(full)  # a node that runs needs no BMC to be switched on
     if action is Action.ON and storage is not None and not local:
         _require_other_node(target, bmc, membership)
     if bmc is None and storage is None:
+        membership.require()
         raise UsageError(
             "ip: neither a BMC nor shared LUNs are known: give ip=ADDRESS, or vg=NAME or devices=LIST, "
             "or on the command line -n NODE with a cluster.conf"

@@ -33,6 +33,10 @@ def build_storage(
     keys = _cluster_keys(full, membership)
     state_dir = full["state_dir"]
     own = _own_key(full, action, local, membership, keys, state_dir)
+    if action in (Action.MONITOR, Action.VALIDATE_ALL):
+        _check_targets(full, membership, keys)
+    if action is Action.VALIDATE_ALL and not full.get("local_key"):
+        own = None  # it could be told, which is all that matters: the target may be any node, this one, too
     target_key = _target_key(full, action, target, membership, keys)
     if action in AGAINST_OTHERS or action is Action.MONITOR:
         _check_unchanged(full, own, membership, keys)
@@ -119,19 +123,37 @@ def _own_key(
         return _key("local_key", full["local_key"])
     if action is Action.ON and local and full.get("key"):
         return _key("key", full["key"])
-    if action is Action.VALIDATE_ALL:
-        return None
+    if action is Action.VALIDATE_ALL and not membership.source:
+        return None  # it may be typed where no cluster is
     marker = read_marker(state_dir)
     if isinstance(marker, Marker):
         return marker.key
     if membership.local is not None and membership.local.name in keys:
         return keys[membership.local.name]
-    if action in AGAINST_OTHERS or (action is Action.ON and local):
+    if action in (*_AS_A_FENCE, Action.MONITOR) or (action is Action.ON and local):
+        membership.require()
         raise UsageError(
             f"local_key: {_why_no_key(membership, ', '.join(membership.host_names))}: "
             "give local_key=KEY, or local_node=NAME"
         )
     return None
+
+
+def _check_targets(full: Mapping[str, str], membership: Membership, keys: Mapping[str, ReservationKey]) -> None:
+    """No node is named, but a fence will name one: whether its key could be told. Raises UsageError as the fence would.
+
+    No file at all is no reason where a device is only validated: that may be done on any machine.
+    """
+    if full.get("key") or not membership.source:
+        return
+    membership.require()
+    if not keys:
+        raise UsageError(f"key: {_why_no_key(membership, 'the target')}: give key=KEY, or list the nodes there")
+    if unnamed := membership.unnamed:
+        raise UsageError(
+            f"key: {membership.source} has no name for the node {unnamed[0].name}, so a fence that names it would be "
+            "refused: add 'name:' to each node there, or give key=KEY"
+        )
 
 
 def _target_key(
@@ -149,6 +171,7 @@ def _target_key(
         return None  # Pacemaker validates a device before it has a target, on any machine
     if target is None:
         raise UsageError("plug: which node's key is meant is not known: give plug=NODE (-n NODE), or key=KEY")
+    membership.require()
     node = membership.find(target)
     if node is None or node.name not in keys:
         raise UsageError(f"key: {_why_no_key(membership, target)}: give key=KEY, or a node of the cluster")
@@ -163,8 +186,10 @@ def _key(option: str, text: str) -> ReservationKey:
 
 
 def _why_no_key(membership: Membership, names: str) -> str:
-    if not membership.nodes:
+    if not membership.source:
         return f"no cluster.conf and no corosync.conf to derive the key of {names} from"
+    if not membership.nodes:
+        return f"{membership.source} lists no nodes to derive the key of {names} from"
     return f"{membership.source} has no node {names} to derive a key from"
 
 

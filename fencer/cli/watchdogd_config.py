@@ -24,6 +24,7 @@ def read_config(path: str) -> Config:
 def derive(settings: Settings) -> Config:
     """Raises UsageError when the cluster's files make no sense, or do not tell this node's key."""
     membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
+    membership.require()
     options = {
         "devices": ",".join(settings.devices),
         "vg": settings.vg,

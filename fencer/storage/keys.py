@@ -14,13 +14,14 @@ class NodeIdentity(NamedTuple):
 
     node_id: 1 to 2^32 - 1, or 0 when the configuration gives none.
     position: 0-based place in the list of nodes (``nodelist.node.N`` of corosync-cmapctl).
-    ring0_addr: corosync's first address or host name, empty under cman.
+    ring0_addr: corosync's first address or host name, empty under cman. addresses: all of them, of every link.
     """
 
     name: str
     node_id: int
     position: int
     ring0_addr: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 def derive_key(scheme: KeyScheme, cluster_name: str, node: NodeIdentity) -> ReservationKey:

@@ -1,4 +1,6 @@
 import contextlib
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ totem {
 nodelist {
     node {
         ring0_addr: 10.0.0.1
+        ring1_addr: 10.1.0.1
         name: n1
         nodeid: 1
     }
@@ -38,7 +41,11 @@ quorum {
 
 def test_two_nodes():
     assert parse_corosync(TWO_NODES) == CorosyncCluster(
-        "lab", (NodeIdentity("n1", 1, 0, "10.0.0.1"), NodeIdentity("n2.san", 7, 1, "n2.san"))
+        "lab",
+        (
+            NodeIdentity("n1", 1, 0, "10.0.0.1", ("10.0.0.1", "10.1.0.1")),
+            NodeIdentity("n2.san", 7, 1, "n2.san", ("n2.san",)),
+        ),
     )
 
 
@@ -89,6 +96,32 @@ def test_comment_in_an_old_encoding_is_read(tmp_path):
     path = tmp_path / "corosync.conf"
     path.write_bytes(b"# caf\xe9\n" + TWO_NODES.encode())
     assert read_corosync(str(path)) == parse_corosync(TWO_NODES)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "stranger's link", "too long", "device"])
+def test_what_is_no_regular_file_of_bounded_size_is_neither_read_nor_waited_for(tmp_path, kind):
+    path = tmp_path / "corosync.conf"
+    match kind:
+        case "FIFO":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "stranger's link":
+            (tmp_path / "real").write_text(TWO_NODES)
+            path.symlink_to(tmp_path / "real")
+            os.lchown(path, 65534, 65534)
+        case "too long":
+            path.write_text("#" * (2 << 20))
+        case "device":
+            path = Path("/dev/zero")
+    with pytest.raises(UsageError, match="give the path of a readable"):
+        read_corosync(str(path))
+
+
+def test_a_link_of_our_own_is_followed(tmp_path):
+    (tmp_path / "real").write_text(TWO_NODES)
+    (tmp_path / "corosync.conf").symlink_to(tmp_path / "real")
+    assert read_corosync(str(tmp_path / "corosync.conf")) == parse_corosync(TWO_NODES)
 
 
 def test_unreadable_file_is_named(tmp_path):
