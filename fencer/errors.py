@@ -7,8 +7,12 @@
     │   └── BmcUnreachable    no usable answer: another attempt may help
     ├── WatchdogError         the watchdog device is missing, taken, or does not do what it is told
     └── StorageError          something about a LUN
+        ├── StorageRefused    this path or target never will: asking again is pointless
+        ├── PathsDiffer       one LUN, and its paths show different registrations
         ├── TransportError    no SCSI status came back: whether the command was executed is unknown
+        │   └── StillUnderWay it may be executed yet, at any time
         ├── CommandFailed     a status and sense that no retry mends
+        │   └── NotRegistered a read refused by RESERVATION CONFLICT: this node lost its registration, or never had one
         └── MalformedAnswer   the target's bytes do not decode
 
 Every message says subject, operation, cause: ``/dev/sdb: PREEMPT AND ABORT: reservation conflict``.
@@ -44,12 +48,31 @@ class StorageError(FenceError):
     """A LUN did not do what was asked."""
 
 
+class StorageRefused(StorageError):
+    """The command was not executed and never will be: not permitted, no SCSI device, no persistent reservations."""
+
+
+class PathsDiffer(StorageError):
+    """One LUN whose paths show different registrations: each gateway or controller keeps a state of its own."""
+
+
 class TransportError(StorageError):
     """No SCSI status came back. Whether the command was executed is unknown."""
 
 
+class StillUnderWay(TransportError):
+    """The command hangs. It may be executed yet, long after its caller has given it up."""
+
+
 class CommandFailed(StorageError):
     """The target answered with a status and sense that no retry mends."""
+
+
+class NotRegistered(CommandFailed):
+    """The target answered PERSISTENT RESERVE IN with RESERVATION CONFLICT: this nexus has no registration.
+
+    SPC-4 lets everybody read (5.13.3). A target that does not, answers so to those that are not registered.
+    """
 
 
 class MalformedAnswer(StorageError):

@@ -1,10 +1,10 @@
 """Opens the shared LUNs: names to disks, disks to paths, paths to nexuses. Runs in the storage worker."""
 
-from fencer.errors import StorageError, UsageError
+from fencer.errors import UsageError
 from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.request import StorageSettings
-from fencer.storage.block_devices import UdevDevices
+from fencer.storage.block_devices import UdevDevices, is_running
 from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
@@ -45,13 +45,8 @@ def _physical_volumes(settings: StorageSettings, deadline: Deadline) -> tuple[st
 def _disk(lun: Lun, active_here: bool) -> LogicalUnit:
     from fencer.storage.sgutils import SgTransport  # brings ctypes
 
-    nexuses = []
-    for path in lun.paths:
-        try:
-            nexuses.append(Nexus(SgTransport(path)))
-        except StorageError:
-            continue  # a dead path of a living LUN; a LUN without any path says so when it is asked
-    return LogicalUnit(lun.wwid, lun.name, nexuses, active_here)
+    paths = lun.paths if len(lun.paths) == 1 else sorted(lun.paths, key=lambda path: not is_running(path))
+    return LogicalUnit(lun.wwid, lun.name, [Nexus(SgTransport(path, wwid=lun.wwid)) for path in paths], active_here)
 
 
 def _refuse_twins(luns: list[LogicalUnit]) -> None:

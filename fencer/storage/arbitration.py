@@ -10,15 +10,14 @@ was fenced, and let the node that does the work come first.
 import time
 from collections.abc import Callable
 
-from fencer.errors import StorageError
+from fencer.errors import NotRegistered, StorageError, StorageRefused
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Look, Removal, register_under_guard, remove_key
+from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key
 
-ATTEMPTS_PER_PATH = 3
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
 
@@ -101,6 +100,8 @@ def arbitrate(
             sleep(min(wait_s, deadline.remaining_s))
             look = lun.look(deadline)
         return _race(lun, contest, look, deadline, sleep)
+    except NotRegistered as error:
+        return Standing(ArbitrationResult.LOST, f"this node's key {contest.own} is not registered: {error}")
     except StorageError as error:
         return Standing(ArbitrationResult.UNREACHABLE, str(error))
 
@@ -110,25 +111,35 @@ def _race(
 ) -> Standing:
     """Preempts until a look decides, and looks before each writing.
 
-    Each path gets its turn; a path that lost its registration is left aside.
+    Each path gets its turn, round after round until the deadline; one that lost its registration is left aside. The
+    race is won only where every path that answers shows it.
     """
     unregistered: set[Nexus] = set()
-    failures: list[StorageError] = []
+    refusals: dict[Nexus, StorageRefused] = {}
+    failures = 0
+    pause = Pause(lun)
     removal: Removal | None = None
     look: Look | None = first
     while not deadline.passed:
+        look = look or lun.look(deadline)
+        end = standing(look, contest)
+        if end is not None and end.result is ArbitrationResult.WON:
+            end = standing(lun.look_everywhere(deadline, look).look, contest)
+        if end is not None:
+            return end._replace(removal=removal)
+        victims, look = look.listed(contest.target), None
+        paths = [nexus for nexus in lun.nexuses if nexus not in unregistered and nexus not in refusals]
+        if not victims:
+            continue  # it came back between two looks
         try:
-            look = look or lun.look(deadline)
-            if end := standing(look, contest):
-                return end._replace(removal=removal)
-            paths = [nexus for nexus in lun.nexuses if nexus not in unregistered]
             if paths:
-                nexus = paths[len(failures) % len(paths)]
-                victim = look.listed(contest.target)[0]
-                attempt = remove_key(nexus, contest.own, victim, contest.reservation_type, deadline)
+                nexus = paths[failures % len(paths)]
+                attempt = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
                 if attempt.may_have_removed:
                     removal = attempt.after(removal)
-                if attempt.failure is not None:
+                if isinstance(attempt.failure, StorageRefused):
+                    refusals[nexus] = attempt.failure
+                elif attempt.failure is not None:
                     raise attempt.failure
                 if attempt.outcome is Outcome.CONFLICT:
                     unregistered.add(nexus)
@@ -136,6 +147,9 @@ def _race(
                     return Standing(
                         ArbitrationResult.UNREACHABLE, f"{nexus.name}: PREEMPT: not supported by this target"
                     )
+            elif not unregistered:
+                reason = "; ".join(map(str, refusals.values()))
+                return Standing(ArbitrationResult.UNREACHABLE, reason)
             elif not (contest.repair or lun.private):
                 return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: {unrepaired(contest.own)}")
             elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
@@ -144,11 +158,10 @@ def _race(
                 import random  # hardly ever needed, and slow to load
 
                 sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
-        except StorageError as error:
-            failures.append(error)
-            if len(failures) > ATTEMPTS_PER_PATH * len(lun.nexuses):
+        except StorageError:
+            failures += 1
+            if failures % len(lun.nexuses) == 0 and not pause.take(deadline):
                 raise
-        look = None
     return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: no decision before the deadline")
 
 

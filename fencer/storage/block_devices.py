@@ -71,6 +71,16 @@ def subsystem_of(sys_path: str) -> str:
         return ""
 
 
+def is_running(node: str) -> bool:
+    """Whether the kernel holds a disk's path for usable (``running``); also where it does not say. node: /dev/sdX.
+
+    Blocked, offline and transport-offline paths answer late or never. No I/O.
+    """
+    name = node.rpartition("/")[2]
+    kind = "scsi_generic" if name.startswith("sg") else "block"
+    return read_attribute(f"/sys/class/{kind}/{name}/device/state") in ("running", "")
+
+
 class UdevDevices:
     """BlockDevices by sysfs. libudev is asked only for properties, and only when somebody reads one: loading pyudev
     costs a fence more than its lookups do. Without libudev there are no properties."""

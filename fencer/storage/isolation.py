@@ -1,11 +1,11 @@
 """Isolating a node from one LUN, and reading back that it is isolated."""
 
-from fencer.errors import StorageError
-from fencer.model import Deadline
+from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused
+from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest, unrepaired
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Removal, register_under_guard, remove_key
+from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key
 
 ATTEMPTS_MOST = 6
 
@@ -29,18 +29,19 @@ def isolate(
     aborted = removed is None or removed.aborted
     unregistered: set[Nexus] = set()
     reason = f"{lun.name}: not isolated before the deadline"
-    for attempt in range(ATTEMPTS_MOST * max(1, len(lun.nexuses))):
-        if deadline.passed:
-            break
+    failures = refusals = tries = 0
+    pause = Pause(lun)
+    while not deadline.passed and max(tries, refusals) < ATTEMPTS_MOST * max(1, len(lun.nexuses)):
         try:
-            look = lun.look(deadline)
+            look = _look(lun, contest.target, deadline)
             if contest.own not in look.keys:
                 return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
             if look.shuts_out(contest.target):
                 if not target_was_there and (doubt := contest.doubt(look)) is not None:
                     return LunFailed(lun.name, f"{lun.name}: {doubt}")
                 return LunIsolated(lun.name, aborted=aborted, already=not wrote)
-            nexus = lun.nexuses[attempt % len(lun.nexuses)]
+            nexus = lun.nexuses[(failures + tries) % len(lun.nexuses)]
+            tries += 1
             outcome: Outcome | None
             if victims := look.listed(contest.target):
                 target_was_there = True
@@ -63,9 +64,20 @@ def isolate(
                     register_under_guard(nexus, contest.own, contest.aptpl, deadline)
                 else:
                     reason = f"{lun.name}: {unrepaired(contest.own)}"
-        except StorageError as error:
+        except StorageError as error:  # whatever a path has, another one or time may help
             reason = str(error)
+            failures, tries = failures + 1, 0
+            refusals += isinstance(error, StorageRefused)
+            hopeless = isinstance(error, (NotRegistered, PathsDiffer)) or not lun.nexuses
+            if hopeless or (failures % len(lun.nexuses) == 0 and not pause.take(deadline)):
+                break
     return LunFailed(lun.name, reason)
+
+
+def _look(lun: LogicalUnit, target: ReservationKey, deadline: Deadline) -> Look:
+    """By one path; where that shows the target shut out, by every path that answers: a proof is what all show."""
+    look = lun.look(deadline)
+    return lun.look_everywhere(deadline, look).look if look.shuts_out(target) else look
 
 
 _REASONS = {

@@ -6,6 +6,8 @@ What is retried, and why that is safe:
 - BUSY, TASK SET FULL, NOT READY 04/01 and 04/0A (becoming ready, ALUA transition): it was not executed;
 - TASK ABORTED and ABORTED COMMAND: it may have been executed, so only for commands that change nothing.
 
+Where the LUN has other paths, such an answer is waited out for a moment only: the next path may be well.
+
 Two answers end a PERSISTENT RESERVE OUT without a second try: no status at all, and a unit attention that says that
 registrations were preempted: ours may be gone, and the caller must look before anything is written again.
 """
@@ -15,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
-from fencer.errors import CommandFailed, MalformedAnswer, TransportError
+from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, StorageRefused, TransportError
 from fencer.light_typing import Final, TypeVar
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage import inquiry, pr
@@ -28,6 +30,12 @@ _UNIT_ATTENTIONS_AT_ONCE = 8  # more than a target queues for one nexus; beyond 
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.2
 _REMEMBERED_UNIT_ATTENTIONS = 64
+
+PATH_S = 1.0
+"""For how long one of several paths may be silent before another one is asked."""
+
+PASSING_S = 0.25
+"""For how long one of several paths may ask us to wait (busy, becoming ready) before another one is asked."""
 
 _RECOVERED_ERROR, _NOT_READY, _ABORTED_COMMAND = 0x1, 0x2, 0xB
 _T = TypeVar("_T")
@@ -48,10 +56,12 @@ class Nexus:
     """The commands of one nexus. Not for use by several threads at once.
 
     command_timeout_s: the most that a single command may take; no method waits past the deadline it is given.
+    patience_s: for how long an answer that asks us to wait is waited out; None: until the deadline.
     sleep: for tests; the clock is the deadline's.
+    failed: the latest command had no answer, or one that says that this path does not work now.
 
     Each method raises TransportError (no status, or the deadline has passed), CommandFailed (a status that no retry
-    mends, or that lasted until the deadline) and, where data are read, MalformedAnswer.
+    mends, or that lasted) and, where data are read, MalformedAnswer; PERSISTENT RESERVE IN also NotRegistered.
     """
 
     def __init__(
@@ -59,11 +69,14 @@ class Nexus:
         transport: ScsiTransport,
         *,
         command_timeout_s: float = 2.0,
+        patience_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport: Final = transport
         self._command_timeout_s: Final = command_timeout_s
-        self._sleep: Final = sleep
+        self._patience_s: Final = patience_s
+        self.sleep: Final = sleep
+        self.failed = False
         self._unit_attentions: Final[deque[Sense]] = deque(maxlen=_REMEMBERED_UNIT_ATTENTIONS)
 
     @property
@@ -75,6 +88,11 @@ class Nexus:
     def unit_attentions(self) -> tuple[Sense, ...]:
         """The latest unit attentions this nexus received, oldest first (at most 64)."""
         return tuple(self._unit_attentions)
+
+    def as_one_of_several(self, bound: Callable[[ScsiTransport], ScsiTransport]) -> "Nexus":
+        """The same path where others are there to ask: it gets PATH_S, and PASSING_S, at a time. bound: wraps the
+        transport into one that never waits past its timeout."""
+        return Nexus(bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep)
 
     def close(self) -> None:
         """Gives the nexus up. Registrations stay. Never raises."""
@@ -244,7 +262,9 @@ class Nexus:
         if reply.status is ScsiStatus.GOOD:
             return reply
         if pr.is_unsupported(reply.sense):
-            raise _Unsupported(self._failed(operation, reply))
+            raise _Unsupported(str(self._failed(operation, reply)))
+        if reply.status is ScsiStatus.RESERVATION_CONFLICT and cdb[0] == InAction.READ_KEYS.opcode:
+            raise NotRegistered(str(self._failed(operation, reply)))
         raise self._failed(operation, reply)
 
     def _execute(
@@ -258,7 +278,24 @@ class Nexus:
         changes_state: bool,
     ) -> ScsiReply:
         """Sends one command until the target really deals with it. See the module's docstring for the rules."""
+        self.failed = True
+        reply = self._insist(operation, cdb, deadline, data_out, data_in_length, changes_state)
+        self.failed = reply.status is ScsiStatus.CHECK_CONDITION and not (
+            pr.is_unit_attention(reply.sense) or pr.is_unsupported(reply.sense)
+        )
+        return reply
+
+    def _insist(
+        self,
+        operation: str,
+        cdb: bytes,
+        deadline: Deadline,
+        data_out: bytes,
+        data_in_length: int,
+        changes_state: bool,
+    ) -> ScsiReply:
         unit_attentions, pause_s = 0, _FIRST_PAUSE_S
+        patience = deadline if self._patience_s is None else deadline.within(self._patience_s)
         reply: ScsiReply | None = None
         while not deadline.passed:
             timeout_s = min(deadline.remaining_s, self._command_timeout_s)
@@ -280,11 +317,14 @@ class Nexus:
                     )
             elif not (reply.status in (ScsiStatus.BUSY, ScsiStatus.TASK_SET_FULL) or _is_passing(sense)):
                 return reply
-            self._sleep(min(pause_s, deadline.remaining_s))
+            if patience.passed:
+                break
+            self.sleep(min(pause_s, patience.remaining_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if reply is None:
             raise TransportError(f"{self.name}: {operation}: not sent, the deadline has passed")
-        raise CommandFailed(f"{self.name}: {operation}: {_describe(reply)} until the deadline")
+        until = "until the deadline" if deadline.passed else f"for {self._patience_s:g} s"
+        raise CommandFailed(f"{self.name}: {operation}: {_describe(reply)} {until}")
 
     def _failed(self, operation: str, reply: ScsiReply) -> CommandFailed:
         return CommandFailed(f"{self.name}: {operation}: {_describe(reply)}")
@@ -296,7 +336,7 @@ class Nexus:
             raise MalformedAnswer(f"{self.name}: {error}") from error
 
 
-class _Unsupported(CommandFailed):
+class _Unsupported(CommandFailed, StorageRefused):
     """The target does not know the command. Never leaves a method whose answer can be None."""
 
 

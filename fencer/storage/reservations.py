@@ -3,16 +3,27 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-from fencer.errors import StorageError, TransportError
-from fencer.light_typing import NamedTuple, TypeVar
+from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
+from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.storage.bounded_transport import BoundedTransport
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import Reservation
-
-T = TypeVar("T")
+from fencer.storage.transport import ScsiTransport
 
 LOOKS_MOST = 5
 """Readings before we give up waiting for a moment in which nobody changes the registrations."""
+
+DIFFER_PAUSE_S = 0.05
+"""The first pause before paths that showed different registrations are read again; each one is longer by as much."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.8
+"""Between two rounds over all paths of a LUN of which none answered."""
+
+LAST_ROUND_S = 0.05
+"""The last round begins so long before the deadline."""
+
+ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
 UNDO_TRIES = 5
 
@@ -33,6 +44,11 @@ class Look(NamedTuple):
     generation: int
     keys: frozenset[ReservationKey]
     reservation: Reservation
+
+    def __str__(self) -> str:
+        held = self.reservation
+        kind = "no reservation" if held.type is None else f"{held.type.name} held by {held.holder or 'all'}"
+        return f"generation {self.generation}, keys {', '.join(map(str, sorted(self.keys))) or 'none'}, {kind}"
 
     def listed(self, key: ReservationKey) -> tuple[ReservationKey, ...]:
         """Those of a node's two keys (its own and its guard key) that are registered."""
@@ -66,42 +82,133 @@ class Look(NamedTuple):
 
 
 class LogicalUnit:
-    """A LUN and the I_T nexuses that lead to it.
+    """A LUN and the I_T nexuses that lead to it, those that are likely to answer first.
 
     wwid: as sysfs writes it, the same on all nodes. active_here: an LVM volume group is active on it on this node
     (looked up for the LUN that arbitrates).
     private: its nexuses carry only our own commands, nobody's data.
+    bound: wraps the transport of each of several paths into one that never waits past its timeout. The only path of a
+    LUN is used as it is: there is nobody else to ask while it hangs.
     """
 
     def __init__(
-        self, wwid: str, name: str, nexuses: Sequence[Nexus], active_here: bool = False, private: bool = False
+        self,
+        wwid: str,
+        name: str,
+        nexuses: Sequence[Nexus],
+        active_here: bool = False,
+        private: bool = False,
+        bound: Callable[[ScsiTransport], ScsiTransport] = BoundedTransport,
     ) -> None:
         self.wwid = wwid
         self.name = name
-        self.nexuses = tuple(nexuses)
         self.active_here = active_here
         self.private = private
+        self._nexuses = tuple(nexuses if len(nexuses) == 1 else (nexus.as_one_of_several(bound) for nexus in nexuses))
+
+    @property
+    def nexuses(self) -> tuple[Nexus, ...]:
+        """All paths: those that failed when they were last asked come last."""
+        return tuple(sorted(self._nexuses, key=lambda nexus: nexus.failed))
 
     def look(self, deadline: Deadline) -> Look:
-        """Reads keys and reservation over the first path that answers.
+        """Reads keys and reservation over the first path that answers: path after path, round after round.
 
-        Raises StorageError when no path does, or when the LUN never holds still.
+        An array controller may take 20 s to take over, and a path that is gone may come back: only the deadline ends
+        this, or a refusal by every path. Raises StorageError then; NotRegistered where reading is refused because no
+        path is registered.
         """
-        return self._on_any_path(lambda nexus: _consistent_look(nexus, deadline))
+        pause = Pause(self)
+        while True:
+            failures: list[StorageError] = []
+            for nexus in self.nexuses:
+                try:
+                    return _consistent_look(nexus, deadline)
+                except StorageError as error:
+                    failures.append(error)
+            refused = all(isinstance(failure, (StorageRefused, NotRegistered)) for failure in failures)
+            if refused or not pause.take(deadline):
+                raise self._unanswered(failures)
+
+    def look_everywhere(self, deadline: Deadline, just_seen: Look | None = None) -> "Looks":
+        """What every path shows that answers now: each is asked once, and again while they differ, since others may
+        register meanwhile. Where none answers, as look. Raises StorageError; PathsDiffer where they go on to differ.
+
+        just_seen: spares the only path of a LUN being asked again.
+        """
+        if len(self._nexuses) == 1:
+            return Looks(just_seen or self.look(deadline), 1, ())
+        for attempt in range(LOOKS_MOST):
+            if attempt:
+                self.pause(DIFFER_PAUSE_S * attempt, deadline)
+            seen: list[tuple[str, Look]] = []
+            failures: list[StorageError] = []
+            for nexus in self.nexuses:
+                try:
+                    seen.append((nexus.name, _consistent_look(nexus, deadline)))
+                except StorageError as error:
+                    failures.append(error)
+            if not seen:
+                self.look(deadline)  # until one answers
+            elif len({look for _, look in seen}) == 1:
+                return Looks(seen[0][1], len(seen), tuple(failures))
+        if not seen:
+            raise self._unanswered(failures)
+        raise PathsDiffer(f"{self.name}: its paths show different registrations ({_differing(seen)}): {ONE_STATE}")
+
+    def _unanswered(self, failures: Sequence[StorageError]) -> StorageError:
+        """No path answered. That a path is not registered is known, whatever became of the others."""
+        text = "; ".join(map(str, failures)) or f"{self.name}: no path to it could be found"
+        if any(isinstance(failure, NotRegistered) for failure in failures):
+            return NotRegistered(text)
+        refused = all(isinstance(failure, StorageRefused) for failure in failures)
+        return StorageRefused(text) if refused else TransportError(text)
+
+    def pause(self, seconds: float, deadline: Deadline) -> None:
+        """Waits, but not past the deadline."""
+        if self._nexuses:
+            self._nexuses[0].sleep(min(seconds, deadline.remaining_s))
 
     def close(self) -> None:
         """Gives all paths up. Never raises."""
-        for nexus in self.nexuses:
+        for nexus in self._nexuses:
             nexus.close()
 
-    def _on_any_path(self, ask: Callable[[Nexus], T]) -> T:
-        failures: list[str] = []
-        for nexus in self.nexuses:
-            try:
-                return ask(nexus)
-            except StorageError as error:
-                failures.append(str(error))
-        raise TransportError("; ".join(failures) or f"{self.name}: no path to it could be opened")
+
+class Looks(NamedTuple):
+    """One reading by each path that answered, all alike.
+
+    paths: how many answered. failures: of the others, each with the path's name.
+    """
+
+    look: Look
+    paths: int
+    failures: tuple[StorageError, ...]
+
+
+class Pause:
+    """The pause between two rounds over a LUN's paths: it grows from FIRST_PAUSE_S to LONGEST_PAUSE_S."""
+
+    def __init__(self, lun: LogicalUnit) -> None:
+        self._lun = lun
+        self._seconds = FIRST_PAUSE_S
+
+    def take(self, deadline: Deadline) -> bool:
+        """Waits, and leaves time for a last round. False, and at once, when there was one."""
+        left_s = deadline.remaining_s - LAST_ROUND_S
+        if left_s <= 0:
+            return False
+        self._lun.pause(min(self._seconds, left_s), deadline)
+        self._seconds = min(2 * self._seconds, LONGEST_PAUSE_S)
+        return True
+
+
+def _differing(seen: Sequence[tuple[str, Look]]) -> str:
+    """Each reading once, with the paths that show it."""
+    paths: dict[Look, list[str]] = {}
+    for path, look in seen:
+        paths.setdefault(look, []).append(path)
+    return "; ".join(f"{', '.join(names)}: {look}" for look, names in paths.items())
 
 
 class Removal(NamedTuple):

@@ -15,9 +15,10 @@ import math
 import os
 import stat
 
-from fencer.errors import StorageError, TransportError
+from fencer.errors import StorageError, StorageRefused, TransportError
 from fencer.light_typing import Any, Final
 from fencer.storage import pr
+from fencer.storage.block_devices import read_attribute
 from fencer.storage.shared_library import Signature, load
 from fencer.storage.transport import ScsiReply, ScsiStatus
 
@@ -27,6 +28,7 @@ _DO_TIMEOUT = 2
 _RESULT_TRANSPORT_ERROR, _RESULT_OS_ERROR = 3, 4
 _STATUS_MASK = 0x7E
 _NOT_SENT = (errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP)
+_GONE = (errno.ENODEV, errno.ENXIO)  # of a disk that was deleted, an open descriptor never works again
 
 
 class SgTransport:
@@ -36,19 +38,19 @@ class SgTransport:
     thread or process that can be left behind.
     """
 
-    def __init__(self, path: str) -> None:
-        """path: /dev/sdX, /dev/sgN, or a link to one. Raises StorageError for anything else, or without libsgutils2."""
+    def __init__(self, path: str, *, wwid: str | None = None) -> None:
+        """path: /dev/sdX, /dev/sgN, or a link to one. Raises StorageError for anything else, or without libsgutils2.
+
+        wwid: opens it with the first command instead, and again where that failed or the disk was deleted, as long as
+        the path leads to this LUN: the kernel gives names anew. Opening may hang while the kernel recovers a host.
+        """
         self._path: Final = path
+        self._wwid: Final = wwid
         self._lib: Final = _library()
-        try:
-            self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise StorageError(f"{path}: open: {error.strerror}") from error
-        try:
-            _require_scsi_device(path, self._descriptor)
-        except StorageError:
-            self.close()
-            raise
+        self._descriptor: int | None = None
+        self._closed = False
+        if wwid is None:
+            self._descriptor = self._open()
 
     @property
     def name(self) -> str:
@@ -62,13 +64,14 @@ class SgTransport:
         """
         if data_out and data_in_length:
             raise ValueError("a command carries data one way")
-        if self._descriptor is None:
+        if self._closed or (self._descriptor is None and self._wwid is None):
             raise TransportError(f"{self.name}: closed")
+        descriptor = self._descriptor = self._open() if self._descriptor is None else self._descriptor
         lib = self._lib
         sense = ctypes.create_string_buffer(_SENSE_LENGTH_BYTES)
         command = ctypes.create_string_buffer(cdb, len(cdb))
         data = ctypes.create_string_buffer(data_out or bytes(data_in_length), len(data_out) or data_in_length or 1)
-        request = lib.construct_scsi_pt_obj_with_fd(self._descriptor, 0)
+        request = lib.construct_scsi_pt_obj_with_fd(descriptor, 0)
         try:
             lib.set_scsi_pt_cdb(request, command, len(cdb))
             lib.set_scsi_pt_sense(request, sense, len(sense))
@@ -76,7 +79,7 @@ class SgTransport:
                 lib.set_scsi_pt_data_out(request, data, len(data_out))
             elif data_in_length:
                 lib.set_scsi_pt_data_in(request, data, data_in_length)
-            self._require_sent(lib.do_scsi_pt(request, self._descriptor, max(1, math.ceil(timeout_s)), 0))
+            self._require_sent(lib.do_scsi_pt(request, descriptor, max(1, math.ceil(timeout_s)), 0))
             status = self._status(request)
             sense_data = sense.raw[: lib.get_scsi_pt_sense_len(request)]
             missing = min(max(0, lib.get_scsi_pt_resid(request)), data_in_length)
@@ -90,6 +93,25 @@ class SgTransport:
 
     def close(self) -> None:
         """Closes the descriptor. Never raises."""
+        self._closed = True
+        self._drop()
+
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            kind = StorageRefused if error.errno in _NOT_SENT else StorageError
+            raise kind(f"{self._path}: open: {error.strerror}") from error
+        try:
+            _require_scsi_device(self._path, descriptor)
+            if self._wwid is not None:
+                _require_wwid(self._path, descriptor, self._wwid)
+        except StorageError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _drop(self) -> None:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
@@ -100,7 +122,9 @@ class SgTransport:
         if result == 0:
             return
         if -result in _NOT_SENT:
-            raise StorageError(f"{self.name}: SG_IO: {os.strerror(-result)}")
+            raise StorageRefused(f"{self.name}: SG_IO: {os.strerror(-result)}")
+        if -result in _GONE and self._wwid is not None:
+            self._drop()
         if result < 0:
             raise TransportError(f"{self.name}: SG_IO: {os.strerror(-result)}")
         if result == _DO_TIMEOUT:
@@ -130,14 +154,24 @@ def _require_scsi_device(path: str, descriptor: int) -> None:
     """Raises StorageError unless SG_IO on this descriptor reaches exactly one nexus."""
     found = os.fstat(descriptor)
     if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
-        raise StorageError(f"{path}: open: not a SCSI device: neither a block nor a character device")
+        raise StorageRefused(f"{path}: open: not a SCSI device: neither a block nor a character device")
     number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     if stat.S_ISBLK(found.st_mode) and os.path.exists(f"/sys/dev/block/{number}/dm"):
-        raise StorageError(f"{path}: open: a device-mapper device sends to one path only: give its paths")
+        raise StorageRefused(f"{path}: open: a device-mapper device sends to one path only: give its paths")
     try:
         fcntl.ioctl(descriptor, _SG_GET_VERSION_NUM, bytes(4))
     except OSError as error:
-        raise StorageError(f"{path}: open: not a SCSI device: {error.strerror}") from error
+        kind = StorageError if error.errno in _GONE else StorageRefused
+        raise kind(f"{path}: open: not a SCSI device: {error.strerror}") from error
+
+
+def _require_wwid(path: str, descriptor: int, wwid: str) -> None:
+    """Raises StorageError where the kernel knows that this is another LUN."""
+    found = os.fstat(descriptor)
+    kind = "block" if stat.S_ISBLK(found.st_mode) else "char"
+    known = read_attribute(f"/sys/dev/{kind}/{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}/device/wwid")
+    if known not in ("", wwid):
+        raise StorageError(f"{path}: open: it is another LUN now, {known}")
 
 
 # --- the C side --------------------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ class Fences(RuleBasedStateMachine):
                         Nexus(SteppedTransport(target.nexus(f"{node.number}.{path}"), stage), sleep=stage.sleep)
                         for path in range(PATHS)
                     ],
+                    bound=lambda transport: transport,  # a stage stops in the thread of its procedure
                 )
                 for number, target in enumerate(self.targets)
             )

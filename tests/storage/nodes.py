@@ -4,6 +4,7 @@ from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.arbitration import Contest
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
+from fencer.storage.transport import ScsiTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 
 A, B, C = ReservationKey(0xA), ReservationKey(0xB), ReservationKey(0xC)
@@ -54,7 +55,12 @@ def registered(
 def lun(target: FakeTarget, *names: str, clock: Clock | None = None, private: bool = False) -> LogicalUnit:
     sleep = (clock or Clock()).sleep
     nexuses = [Nexus(target.nexus(name), sleep=sleep) for name in names]
-    return LogicalUnit(target.wwid, f"lun-{target.wwid[-2:]}", nexuses, private=private)
+    return LogicalUnit(target.wwid, f"lun-{target.wwid[-2:]}", nexuses, private=private, bound=unbound)
+
+
+def unbound(transport: ScsiTransport) -> ScsiTransport:
+    """For a LogicalUnit: no threads, since no fake hangs."""
+    return transport
 
 
 def contest(own: ReservationKey = A, target: ReservationKey = B, **more: object) -> Contest:

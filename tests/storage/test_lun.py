@@ -13,7 +13,8 @@ from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
 from fencer.plan import make_plan
 from fencer.request import Caller, Request, StorageSettings
-from fencer.storage.block_devices import KernelDevice, UdevDevices
+from fencer.storage import block_devices
+from fencer.storage.block_devices import KernelDevice, UdevDevices, is_running
 from fencer.storage.lun import Lun, find_luns, holders_active
 from fencer.storage.procedure import Opened, fence
 from fencer.storage.reservations import LogicalUnit
@@ -471,3 +472,15 @@ def test_udev_says_what_is_wrong(udev, tmp_path):
             udev.from_device_file(str(path))
         assert caught.value.errno == expected
     assert udev.from_device_file("/dev/null").subsystem == "mem"
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [("running", True), ("", True), ("blocked", False), ("offline", False), ("transport-offline", False)],
+)
+def test_the_kernels_word_on_a_path(monkeypatch, state, running):
+    asked = []
+    monkeypatch.setattr(block_devices, "read_attribute", lambda path: asked.append(path) or state)
+    assert is_running("/dev/sdb") is running
+    assert is_running("/dev/sg3") is running
+    assert asked == ["/sys/class/block/sdb/device/state", "/sys/class/scsi_generic/sg3/device/state"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fencer.errors import CommandFailed, MalformedAnswer, TransportError
+from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, TransportError
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.inquiry import DISK
 from fencer.storage.nexus import Nexus, Outcome
@@ -370,7 +370,7 @@ def test_any_other_answer_is_an_error(deadline: Deadline, reply: ScsiReply) -> N
 
 def test_a_conflict_on_reading_is_an_error(deadline: Deadline) -> None:
     conflict = ScsiReply(ScsiStatus.RESERVATION_CONFLICT, None, b"")
-    with pytest.raises(CommandFailed, match="READ KEYS: reservation conflict"):
+    with pytest.raises(NotRegistered, match="READ KEYS: reservation conflict"):
         Nexus(ScriptedTransport(conflict)).read_keys(deadline)
 
 

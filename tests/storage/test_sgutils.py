@@ -1,6 +1,7 @@
 """libsgutils2: loading it, and what is refused. Real SCSI disks are tests/lab's business: this kernel has none."""
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fencer.errors import StorageError, TransportError
+from fencer.errors import StorageError, StorageRefused, TransportError
 from fencer.storage import sgutils
 from fencer.storage.sgutils import SgTransport
 from fencer.storage.shared_library import Signature, load
@@ -199,3 +200,65 @@ def test_after_close_nothing_is_sent(transport: SgTransport) -> None:
     transport.close()
     with pytest.raises(TransportError, match="closed"):
         transport.execute(bytes(6), timeout_s=1)
+
+
+# --- a path that is opened with its first command -----------------------------------------------------------------
+
+WWID = "naa.6001405000000001"
+
+
+def test_a_path_that_cannot_be_opened_fails_with_its_command_and_is_opened_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sgutils, "_require_scsi_device", lambda _path, _descriptor: None)
+    monkeypatch.setattr(sgutils, "_library", FakeLibrary)
+    path = SgTransport(str(tmp_path / "sdb"), wwid=WWID)
+    with pytest.raises(StorageError, match=r"sdb: open: No such file or directory$") as caught:
+        path.execute(b"\0" * 6, timeout_s=1)
+    assert not isinstance(caught.value, StorageRefused)
+    (tmp_path / "sdb").touch()
+    assert path.execute(b"\0" * 6, timeout_s=1).status is ScsiStatus.GOOD
+    path.close()
+    with pytest.raises(TransportError, match="closed"):
+        path.execute(b"\0" * 6, timeout_s=1)
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ENXIO])
+def test_a_disk_that_was_deleted_is_opened_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
+    monkeypatch.setattr(sgutils, "_require_scsi_device", lambda _path, _descriptor: None)
+    library = FakeLibrary(result=-number)
+    monkeypatch.setattr(sgutils, "_library", lambda: library)
+    (tmp_path / "sdb").touch()
+    path = SgTransport(str(tmp_path / "sdb"), wwid=WWID)
+    with pytest.raises(TransportError):
+        path.execute(b"\0" * 6, timeout_s=1)
+    (tmp_path / "sdb").unlink()
+    with pytest.raises(StorageError, match="open: No such file"):
+        path.execute(b"\0" * 6, timeout_s=1)
+
+
+@pytest.mark.parametrize(("known", "same"), [(WWID, True), ("", True), ("naa.6001405000000002", False)])
+def test_a_name_that_leads_to_another_lun_now_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, known: str, same: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sgutils, "_require_scsi_device", lambda _path, _descriptor: None)
+    monkeypatch.setattr(sgutils, "_library", FakeLibrary)
+    monkeypatch.setattr(sgutils, "read_attribute", lambda path: asked.append(path) or known)
+    path = SgTransport("/dev/null", wwid=WWID)
+    if same:
+        assert path.execute(b"\0" * 6, timeout_s=1).status is ScsiStatus.GOOD
+    else:
+        with pytest.raises(StorageError, match=r"^/dev/null: open: it is another LUN now, naa\.6001405000000002$"):
+            path.execute(b"\0" * 6, timeout_s=1)
+    assert asked == ["/sys/dev/char/1:3/device/wwid"]
+    path.close()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOTTY])
+def test_what_is_not_permitted_is_a_refusal(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(sgutils, "_require_scsi_device", lambda _path, _descriptor: None)
+    monkeypatch.setattr(sgutils, "_library", lambda: FakeLibrary(result=-number))
+    transport = SgTransport("/dev/null")
+    with pytest.raises(StorageRefused):
+        transport.execute(b"\0" * 6, timeout_s=1)

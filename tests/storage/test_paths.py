@@ -1,0 +1,214 @@
+"""A LUN asked over its paths: one that fails costs a moment, and only the deadline ends the asking."""
+
+import time
+
+import pytest
+
+from fencer.errors import (
+    CommandFailed,
+    FenceError,
+    NotRegistered,
+    PathsDiffer,
+    StorageError,
+    StorageRefused,
+    TransportError,
+)
+from fencer.model import Deadline
+from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
+from fencer.storage.arbitration import arbitrate
+from fencer.storage.isolation import isolate
+from fencer.storage.nexus import PATH_S, Nexus
+from fencer.storage.reservations import LONGEST_PAUSE_S, LogicalUnit
+from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
+from tests.storage.fake_target import FakeReservation, FakeTarget
+from tests.storage.faulty_path import Fault, FaultyPath, always, until
+from tests.storage.nodes import WERO, A, B, Clock, contest, deadline, registered, unbound
+
+BECOMING_READY = ScsiReply(ScsiStatus.CHECK_CONDITION, Sense(2, 0x04, 0x01), b"")
+BUSY = ScsiReply(ScsiStatus.BUSY, None, b"")
+GONE = TransportError("/dev/sdb: no SCSI status: DID_NO_CONNECT")
+CONFLICT = ScsiReply(ScsiStatus.RESERVATION_CONFLICT, None, b"")
+REFUSED = StorageRefused("/dev/sdb: SG_IO: Operation not permitted")
+TAKE_OVER_S = 20.0
+
+
+def unit(*paths: ScsiTransport, clock: Clock) -> LogicalUnit:
+    nexuses = [Nexus(path, sleep=clock.sleep) for path in paths]
+    return LogicalUnit("naa.6001405000000001", "lun", nexuses, bound=unbound)
+
+
+def faulty(target: FakeTarget, name: str, clock: Clock, fault: Fault, strikes=always) -> FaultyPath:  # type: ignore[no-untyped-def]
+    return FaultyPath(target.nexus(name), clock, fault, strikes)
+
+
+@pytest.mark.parametrize("fault", [BECOMING_READY, BUSY, GONE, None])
+def test_a_bad_first_path_costs_about_a_second(fault: Fault) -> None:
+    clock, target = Clock(), registered("a1", "a2", "a3", "b")
+    lun = unit(faulty(target, "a1", clock, fault), target.nexus("a2"), target.nexus("a3"), clock=clock)
+    end = arbitrate(lun, contest(), deadline(clock), clock.sleep)
+    assert end.result is ArbitrationResult.WON
+    assert clock.now <= 2 * PATH_S
+    assert target.keys == [A, A, A]
+
+
+def test_a_path_that_failed_is_asked_last_from_then_on() -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    bad, good = faulty(target, "a1", clock, GONE), faulty(target, "a2", clock, GONE, lambda _path, _cdb: False)
+    lun = unit(bad, good, clock=clock)
+    for _ in range(3):
+        lun.look(deadline(clock))
+    assert len(bad.sent) == 1
+    assert [nexus.name for nexus in lun.nexuses] == [good.name, bad.name]
+
+
+@pytest.mark.parametrize("fault", [BECOMING_READY, BUSY, GONE])
+@pytest.mark.parametrize("paths", [1, 2])
+def test_a_controller_that_takes_20_s_to_take_over_is_waited_for(fault: Fault, paths: int) -> None:
+    for work in ("arbitrate", "isolate"):
+        clock, target = Clock(), registered("a1", "a2", "b")
+        names = ("a1", "a2")[:paths]
+        lun = unit(*(faulty(target, name, clock, fault, until(TAKE_OVER_S)) for name in names), clock=clock)
+        if work == "arbitrate":
+            assert arbitrate(lun, contest(), deadline(clock), clock.sleep).result is ArbitrationResult.WON
+        else:
+            assert isinstance(isolate(lun, contest(), deadline(clock)), LunIsolated)
+        assert TAKE_OVER_S <= clock.now < TAKE_OVER_S + LONGEST_PAUSE_S + 2 * PATH_S
+        assert B not in target.keys
+
+
+@pytest.mark.parametrize("fault", [BECOMING_READY, BUSY, GONE])
+def test_a_lun_that_stays_away_is_asked_until_the_deadline_and_not_in_a_flood(fault: Fault) -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    paths = [faulty(target, name, clock, fault) for name in ("a1", "a2")]
+    with pytest.raises(StorageError):
+        unit(*paths, clock=clock).look(deadline(clock, seconds=10))
+    assert 9.5 < clock.now < 10.5
+    rounds = len(paths[0].sent)
+    assert 10 <= rounds <= 200
+    clock.now = 0
+    end = arbitrate(unit(*paths, clock=clock), contest(), deadline(clock, seconds=10), clock.sleep)
+    assert end.result is ArbitrationResult.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [(REFUSED, StorageRefused), (CONFLICT, NotRegistered)], ids=["refused", "conflict"]
+)
+def test_a_refusal_by_every_path_ends_it_at_once(fault: Fault, kind: type[FenceError]) -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    paths = [faulty(target, name, clock, fault) for name in ("a1", "a2")]
+    with pytest.raises(kind):
+        unit(*paths, clock=clock).look(deadline(clock))
+    assert clock.now < 1
+
+
+def test_a_path_that_is_not_registered_is_not_forgotten_because_the_other_is_silent() -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    lun = unit(faulty(target, "a1", clock, CONFLICT), faulty(target, "a2", clock, GONE), clock=clock)
+    with pytest.raises(NotRegistered):
+        lun.look(deadline(clock, seconds=5))
+
+
+def test_the_only_path_is_given_all_the_time_it_asks_for() -> None:
+    clock, target = Clock(), registered("a", "b")
+    path = faulty(target, "a", clock, BUSY, until(5.0))
+    assert unit(path, clock=clock).look(deadline(clock)).keys == {A, B}
+
+
+def test_one_of_several_that_asks_for_time_says_for_how_long_it_was_asked() -> None:
+    clock, target = Clock(), registered("a", "b")
+    nexus = Nexus(faulty(target, "a", clock, BUSY), sleep=clock.sleep).as_one_of_several(unbound)
+    with pytest.raises(CommandFailed, match=r"READ KEYS: busy for 0\.25 s$"):
+        nexus.read_keys(deadline(clock))
+
+
+def test_a_path_that_hangs_in_earnest_holds_nobody() -> None:
+    """With threads and the real clock: SG_IO on a path that the kernel has blocked."""
+
+    class Stuck:
+        name = "/dev/sdb"
+
+        def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+            time.sleep(60)
+            raise AssertionError
+
+        def close(self) -> None:
+            pass
+
+    target = registered("a2", "b")
+    lun = LogicalUnit(target.wwid, "lun", [Nexus(Stuck()), Nexus(target.nexus("a2"))])
+    began = time.monotonic()
+    assert arbitrate(lun, contest(), Deadline.after(20)).result is ArbitrationResult.WON
+    assert isinstance(isolate(lun, contest(), Deadline.after(20)), LunIsolated)
+    assert time.monotonic() - began < 10
+
+
+# --- what all paths show ----------------------------------------------------------------------------------------------
+
+
+def gateways(clock: Clock, *, second: FakeTarget) -> LogicalUnit:
+    """One LUN behind two gateways, each with reservations of its own."""
+    return unit(registered("a", "b").nexus("a"), second.nexus("a"), clock=clock)
+
+
+def held_by(target: FakeTarget, name: str | None) -> FakeTarget:
+    target.reservation = None if name is None else FakeReservation(WERO, target._session(name))
+    return target
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        registered("a", "b", "c"),  # a key more
+        registered("a", "b"),  # its generation is moved below
+        held_by(registered("a", "b"), "b"),
+        held_by(registered("a", "b"), None),
+    ],
+    ids=["keys", "generation", "holder", "no reservation"],
+)
+def test_paths_that_differ_are_named(second: FakeTarget, request: pytest.FixtureRequest) -> None:
+    if "generation" in request.node.callspec.id:
+        second.generation += 1
+    clock = Clock()
+    with pytest.raises(PathsDiffer, match=r"^lun: its paths show different registrations \(fake:.*generation.*; fake:"):
+        gateways(clock, second=second).look_everywhere(deadline(clock))
+    assert clock.now < 2
+
+
+def test_a_registration_between_two_paths_reading_is_no_difference() -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+
+    def register(path: FaultyPath, _cdb: bytes) -> bool:
+        if len(path.sent) == 1:
+            registered("c", holder=None, target=target)
+        return False
+
+    lun = unit(target.nexus("a1"), faulty(target, "a2", clock, None, register), clock=clock)
+    looks = lun.look_everywhere(deadline(clock))
+    assert (looks.paths, len(looks.look.keys), looks.failures) == (2, 3, ())
+
+
+def test_a_race_at_one_gateway_is_not_won_and_its_lun_not_isolated() -> None:
+    clock = Clock()
+    end = arbitrate(gateways(clock, second=registered("a", "b")), contest(), deadline(clock), clock.sleep)
+    assert end.result is ArbitrationResult.UNREACHABLE
+    assert "different registrations" in end.reason
+    isolated = isolate(gateways(clock, second=registered("a", "b")), contest(), deadline(clock))
+    assert isinstance(isolated, LunFailed)
+    assert "different registrations" in isolated.reason
+
+
+@pytest.mark.parametrize("fault", [BECOMING_READY, GONE, None])
+def test_a_path_that_does_not_answer_hinders_no_proof_and_is_named(fault: Fault) -> None:
+    clock, target = Clock(), registered("a1", "a2", "a3", "b")
+    lun = unit(target.nexus("a1"), faulty(target, "a2", clock, fault), target.nexus("a3"), clock=clock)
+    looks = lun.look_everywhere(deadline(clock))
+    assert looks.paths == 2
+    assert len(looks.failures) == 1
+    assert isinstance(isolate(lun, contest(), deadline(clock)), LunIsolated)
+
+
+def test_where_no_path_answers_yet_one_is_waited_for() -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    lun = unit(*(faulty(target, name, clock, GONE, until(5.0)) for name in ("a1", "a2")), clock=clock)
+    assert lun.look_everywhere(deadline(clock)).paths == 2
+    assert 5 <= clock.now < 7
