@@ -205,10 +205,21 @@ def _parse_xml(content: str | bytes, source: str) -> Element:
         raise UsageError(f"cluster_conf: {source} line 1: {error}: save the file as UTF-8") from error
 
 
+_ACTIONS_OF_A_METHOD = frozenset({"off", "reboot", "on", "diag"})
 # libfence looks at no more than these (MAX_METHODS, MAX_DEVICES).
 _LIBFENCE_LIMIT = 8
-# Agents for which one address is one node. A power switch serves many nodes from one address.
-_BMC_AGENTS = frozenset({"fence_halvm", "fence_ipmilan"})
+# Agents for which one address is one node. A power switch serves many nodes from one address. fence-agents installs
+# fence_ipmilan under the names of the vendors whose BMCs it is used for.
+_BMC_AGENTS = frozenset({
+    "fence_halvm", "fence_ipmilan", "fence_ipmilanplus", "fence_idrac", "fence_ilo3", "fence_ilo4", "fence_ilo5",
+    "fence_imm",
+})  # fmt: skip
+# Agents that switch no node off: they take storage or a network port away, or only wait. Every other one does, also
+# one that is not known here.
+_NOT_POWER_AGENTS = frozenset({
+    "", "fence_ack_manual", "fence_brocade", "fence_cisco_mds", "fence_dummy", "fence_heuristics_ping", "fence_ifmib",
+    "fence_kdump", "fence_manual", "fence_mcdata", "fence_mpath", "fence_sanbox2", "fence_scsi", "fence_vixel",
+})  # fmt: skip
 
 
 def problems(cluster: Cluster) -> tuple[str, ...]:
@@ -275,6 +286,20 @@ def _fencing_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
             yield f"{where} has more than {_LIBFENCE_LIMIT} devices: fenced ignores the rest"
         for ref in method.devices:
             yield from _reference_problems(cluster, node, ref, where)
+        yield from _harmless_method_problems(cluster, node, method, where)
+
+
+def _harmless_method_problems(cluster: Cluster, node: ClusterNode, method: FenceMethod, where: str) -> Iterable[str]:
+    """fenced takes exit status 0 for a fence, whatever the device was asked for."""
+    fences = not method.devices
+    for ref in method.devices:
+        attributes = _merged_or_none(cluster, node, ref) or {}
+        action = attributes.get("action", attributes.get("option", "reboot")).strip().lower()
+        fences = fences or action != "on"
+        if attributes.get("agent") == "fence_halvm" and action not in _ACTIONS_OF_A_METHOD:
+            yield f'{where}: device {ref.name} does not say action="off" or "reboot": fenced would take it for a fence'
+    if not fences:
+        yield f"{where} only switches on: fenced would take it for a fence"
 
 
 def _unarbitrated_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
@@ -285,7 +310,7 @@ def _unarbitrated_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]
             attributes for ref in method.devices if (attributes := _merged_or_none(cluster, node, ref)) is not None
         ]
         before_a_race = list(takewhile(lambda each: not _arbitrates(each), known))
-        if raced and any(each.get("agent") in _BMC_AGENTS for each in before_a_race):
+        if raced and any(each.get("agent", "") not in _NOT_POWER_AGENTS for each in before_a_race):
             yield (
                 f"clusternode {node.name}: a node that lost the fence race would still shoot it by method "
                 f"{method.name}: let that begin with a fence_halvm device with vg or devices, or remove it"

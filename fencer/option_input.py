@@ -21,6 +21,7 @@ _MAX_NAME_SHOWN: Final = 40
 _TRUE: Final = frozenset({"1", "yes", "on", "true"})
 _FALSE: Final = frozenset({"0", "no", "off", "false"})
 
+_FENCES: Final = frozenset({"off", "reboot", "diag"})
 _KEPT_AS_QUOTED: Final = BY_NAME["password"].name
 
 # Written by cluster managers to every agent, for their own bookkeeping: the agent's and the device's name (fenced), the
@@ -133,6 +134,11 @@ def _refuse_on_stdin(values: Mapping[str, str]) -> None:
                 f"{row.name}: only for a person on the command line (--{row.long}): remove it from the cluster's "
                 "configuration"
             )
+    if values.get("fail_time") and _action(values.get("action", "off")) not in _FENCES:
+        raise UsageError(
+            "action: dlm_controld asks for a fence (fail_time), and the action in dlm.conf is none: give off or reboot "
+            "there; it adds action=on itself where it unfences"
+        )
 
 
 def check(values: Mapping[str, str]) -> None:

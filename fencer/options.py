@@ -126,6 +126,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
         in_metadata=False,
     ),
     Option(
+        "node", "", "node", "nodeid", _STRING, 1, _GENERAL, _OURS,
+        "Node id of the node to fence, as dlm_controld gives it; nodename wins over it, it wins over plug",
+        more="Its name is looked up in cluster.conf or corosync.conf.",
+        in_metadata=False,
+    ),
+    Option(
+        "fail_time", "", "fail-time", "seconds", _STRING, 200, _GENERAL, _OURS,
+        "When the node failed, as dlm_controld says with each fence: no other action is taken with it",
+        in_metadata=False,
+    ),
+    Option(
         "port_as_ip", "", "port-as-ip", "", _BOOLEAN, 200, _POWER, _IPMILAN,
         "Take the BMC's address from plug",
         more="Then nodename, if given, remains the name of the node.",

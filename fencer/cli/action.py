@@ -194,7 +194,7 @@ class Performer:
         that cannot be asked is UNKNOWN.
         """
         full = with_defaults(values, self._environ)
-        name = target_name(full)
+        name = target_name(full, membership)
         names: tuple[str, ...] = (name,) if name else ()
         if name is None and membership.cluster is not None and not any(full.get(o) for o in ("ip", "devices", "vg")):
             names = tuple(node.name for node in membership.cluster.nodes)

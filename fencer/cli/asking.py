@@ -23,12 +23,14 @@ PACEMAKER_DEADLINE_S = 50.0
 def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
     """full: option text with defaults; given: only what the caller wrote. Raises UsageError."""
     action = Action(full["action"])
-    target = target_name(full)
+    target = target_name(full, membership)
+    if action is Action.ON and target is None and names_luns(full):
+        target = _unfenced_node(full, caller, membership)
     local = target is not None and membership.is_local(target)
     if local and action in AGAINST_OTHERS:
         raise UsageError(f"plug: {target} is this node: a node cannot fence itself; run this on another node")
     storage = None
-    if full.get("devices") or full.get("vg"):
+    if names_luns(full):
         from fencer.cli.asking_storage import build_storage  # power alone needs none of it
 
         storage = build_storage(full, action, target, local, membership)
@@ -83,11 +85,49 @@ def _require_other_node(target: str | None, bmc: BmcSettings | None, membership:
         )
 
 
-def target_name(full: Mapping[str, str]) -> str | None:
-    """The node that is meant; None when nobody is named."""
+def names_luns(values: Mapping[str, str]) -> bool:
+    """Whether shared LUNs are given."""
+    return bool(values.get("devices") or values.get("vg"))
+
+
+def target_name(full: Mapping[str, str], membership: Membership) -> str | None:
+    """The node that is meant; None when none is named.
+
+    Raises UsageError where a node id is given that no file explains, or that contradicts plug.
+    """
     if name := full.get("nodename"):
         return name
-    return full.get("plug") or None if full.get("port_as_ip") != "1" else None
+    plug = full.get("plug") or None if full.get("port_as_ip") != "1" else None
+    if not full.get("node"):
+        return plug
+    named = _name_of_id(full["node"], membership, needed=names_luns(full) and plug is None)
+    known = membership.find(plug) if plug is not None else None
+    if named is not None and known is not None and known.name != named:
+        raise UsageError(f"node: {full['node']} is {named}, but plug says {plug}: give one of them")
+    return named or plug
+
+
+def _name_of_id(text: str, membership: Membership, needed: bool) -> str | None:
+    """The node that dlm_controld means by ``node=``. needed: raise UsageError rather than return None."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise UsageError(f"node: {text[:40]!r} is not a node id: give the number that dlm_controld uses, or nodename=")
+    identity = membership.with_id(int(text))
+    if identity is not None and identity.name:
+        return identity.name
+    if needed:
+        where = membership.source or "neither a cluster.conf nor a corosync.conf"
+        raise UsageError(f"node: {where} has no one node with id {int(text)}: add it there, or give nodename=NAME")
+    return None
+
+
+def _unfenced_node(full: Mapping[str, str], caller: Caller, membership: Membership) -> str:
+    """Which node ``on`` is for where none is named: a person on this machine means this one. Raises UsageError."""
+    if caller is Caller.CLUSTER or full.get("ip"):
+        raise UsageError(
+            "nodename: on with LUNs registers this node or switches another one on, and no node is named: give "
+            "nodename=NAME (-n NAME)"
+        )
+    return membership.local.name if membership.local is not None else membership.host_names[0]
 
 
 def _policy(

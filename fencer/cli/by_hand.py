@@ -3,23 +3,27 @@
 Callers on stdin never come here: they say everything themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from fencer.cli.asking import target_name
 from fencer.cli.membership import Membership
 from fencer.cluster_conf import Cluster, ClusterNode, DeviceRef, fence_device, merged_attributes, other_node
 from fencer.errors import UsageError
 from fencer.light_typing import NamedTuple
+from fencer.model import Action
 from fencer.option_input import parse_stdin
 
 AGENT = "fence_halvm"
 
 _LUNS = ("devices", "vg")
+_ADDRESS = ("action", "plug", "node")
+"""What was typed to say what to do with whom; it is resolved here."""
 
 
 class ByHand(NamedTuple):
     """introduction: who is about to be fenced and why that one.
 
-    methods: tried in order; each is the option text of its devices, which all must succeed.
+    methods: tried in order; each is the option text of its steps, which all must succeed.
     """
 
     introduction: str
@@ -42,17 +46,19 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
     LUNs that were typed suffice where the file does not say how the node is fenced by us. Raises UsageError rather than
     guess.
     """
-    named = _named(values)
+    named = target_name(values, membership) if _named(values) else None
+    if _named(values) and named is None:
+        raise UsageError(f"node: {membership.source} has no one node with id {values['node']}: give -n NODE")
     if not named and ("nodename" in values or "plug" in values):  # an unset variable of a shell, say
         raise UsageError("plug: the name given is empty: give -n NODE, or no -n for the other one of two nodes")
-    action = values.get("action", "reboot")
+    action = Action(values.get("action", "reboot").lower())
     local = membership.local
     here = f"this node is {local.name}" if local is not None else "this node is not in that cluster"
     alone = f"with what was typed alone: {membership.source} has no {AGENT} device for it"
     if named:
         identity = membership.find(named)
         if identity is None and _names_luns(values):
-            return ByHand(f"about to {action} {named}: it was named; {here}; {alone}", ((values,),))
+            return ByHand(f"about to {_WORDS[action].format(named)}: it was named; {here}; {alone}", ((values,),))
         if identity is None:
             raise UsageError(
                 f"plug: {membership.source} has no node {named}: give one of "
@@ -70,25 +76,67 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
             f"local_node: {membership.source} has no node {hosts}, so which node is the other one cannot be told: "
             "give --local-node=NAME, or -n NAME"
         )
+    elif action is Action.ON:
+        node, why = cluster.nodes[local.position], "on without -n is for this node"
     else:
         node, why = other_node(cluster, cluster.nodes[local.position]), "it is the other node"
-    introduction = (
-        f"about to {action} {node.name} (node {node.node_id} of {cluster.name or 'the cluster'}, {membership.source}): "
-        f"{why}; {here}"
-    )
-    unfence = action == "on" and local is not None and node.name == local.name
+    whom = f"{node.name} (node {node.node_id} of {cluster.name or 'the cluster'}, {membership.source})"
+    unfence = action is Action.ON and local is not None and node.name == local.name
+    what = (_UNFENCE if unfence else _WORDS[action]).format(whom)
+    introduction = f"about to {what}: {why}; {here}"
     try:
         lists = _device_lists(cluster, node, unfence)
     except UsageError:
         if not _names_luns(values):
             raise
         return ByHand(f"{introduction}; {alone}", (({**values, "nodename": node.name},),))
-    methods = tuple(tuple(_option_text(cluster, node, device, values) for device in devices) for devices in lists)
+    methods = tuple(
+        _steps(action, [_option_text(cluster, node, device, values) for device in devices]) for devices in lists
+    )
     return ByHand(introduction, methods)
 
 
+def _steps(action: Action, devices: Sequence[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
+    """What a method's devices are to do, in order, when a person asks for this action.
+
+    devices: option text with the action that cluster.conf gives each, if any. A method may spell a reboot as off, off,
+    on, on: both power supplies of a node are off before either is on. Then a reboot does what is written, as fenced
+    does. Otherwise each device does what was typed, once; of a method that spells a reboot, those of off, or of on.
+    """
+    told = [_told(device) for device in devices]
+    spelled = {Action.OFF, Action.ON} <= set(told)
+    steps: list[Mapping[str, str]] = []
+    for device, said in zip(devices, told, strict=True):
+        todo = said if spelled and action is Action.REBOOT and said is not None else action
+        if spelled and action in (Action.OFF, Action.ON) and said in (Action.OFF, Action.ON) and said is not action:
+            continue
+        step = {**device, "action": todo.value}
+        if step not in steps:
+            steps.append(step)
+    return tuple(steps)
+
+
+def _told(device: Mapping[str, str]) -> Action | None:
+    """The action that cluster.conf gives a device of a method, as far as it is one of a fence."""
+    word = device.get("action", "").lower()
+    return Action(word) if word in (Action.OFF, Action.ON, Action.REBOOT, Action.DIAG) else None
+
+
+_UNFENCE = "unfence {}"
+_WORDS = {
+    Action.OFF: "switch off {}",
+    Action.ON: "switch on {}",
+    Action.REBOOT: "reboot {}",
+    Action.STATUS: "read the state of {}",
+    Action.MONITOR: "check a fence of {}",
+    Action.DIAG: "send a diagnostic interrupt to {}",
+    Action.VALIDATE_ALL: "check the options for {}",
+}
+"""What is about to be done, for the sentence that begins with "about to"; list and history never come here."""
+
+
 def _named(values: Mapping[str, str]) -> str | None:
-    return values.get("nodename") or values.get("plug")
+    return values.get("nodename") or values.get("plug") or values.get("node")
 
 
 def _names_luns(values: Mapping[str, str]) -> bool:
@@ -117,9 +165,11 @@ def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tu
 def _option_text(
     cluster: Cluster, node: ClusterNode, device: DeviceRef, values: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """One device's options. LUNs that were typed stand for all of the file's: devices would win over vg."""
+    """One device's options, with the action that the file gives it, not the one that was typed. LUNs that were typed
+    stand for all of the file's: devices would win over vg."""
     lines = "\n".join(f"{name}={value}" for name, value in merged_attributes(cluster, node, device).items())
     written = parse_stdin(lines, names_action=False).values
     if _names_luns(values):
         written = {name: value for name, value in written.items() if name not in _LUNS}
-    return {**written, **values, "nodename": node.name}
+    typed = {name: value for name, value in values.items() if name not in _ADDRESS}
+    return {**written, **typed, "nodename": node.name}

@@ -47,6 +47,11 @@ class Membership(NamedTuple):
             index = None if alias is None else self.aliases[alias][1]
         return None if index is None else self.nodes[index]
 
+    def with_id(self, node_id: int) -> "NodeIdentity | None":
+        """The one node that has this node id."""
+        found = [node for node in self.nodes if node.node_id == node_id != 0]
+        return found[0] if len(found) == 1 else None
+
     def is_local(self, name: str) -> bool:
         """Whether name means this node. What the configuration says of both counts more than how the names look: two
         hosts may have one short name in two domains."""

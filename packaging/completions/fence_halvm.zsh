@@ -12,6 +12,7 @@ _arguments -s \
     --local-key='[Reservation key of this node, in hexadecimal digits]:value:' \
     --local-node='[Name of this node in the cluster]:value:' \
     '(-m --method)'{-m+,--method=}'[How to reboot\: power off, see it off, power on; or one power cycle]:value:(onoff cycle)' \
+    --node='[Node id of the node to fence, as dlm_controld gives it; nodename wins over it, it wins over plug]:value:' \
     --nodename='[Name of the node to fence, as cluster managers add it to every call; wins over plug]:value:' \
     '(-p --password)'{-p+,--password=}'[Password at the BMC]:value:' \
     '(-S --password-script)'{-S+,--password-script=}'[Program whose standard output is the password; wins over password]:file:_files' \
@@ -37,6 +38,7 @@ _arguments -s \
     --deadline='[Overall time for everything after delay]:value:' \
     --delay='[Wait so long before off or reboot begins]:value:' \
     --disable-timeout='[Leave the limits on single steps to the caller]:value:' \
+    --fail-time='[When the node failed, as dlm_controld says with each fence\: no other action is taken with it]:value:' \
     --login-timeout='[Time for one attempt to open a BMC session]:value:' \
     --port-as-ip'[Take the BMC'\''s address from plug]' \
     --power-timeout='[Time for the chassis to show the new power state]:value:' \

@@ -82,7 +82,7 @@ def test_this_node_is_known_by_its_host_name(bmc: Bmc, cluster_conf: Path) -> No
 
 def test_who_is_fenced_is_said_before_every_warning(two_nodes: str) -> None:
     outcome = halvm("-o", "off", "-n", "serv-0001", "-P", "-v", "stray", two_nodes, "--local-node=serv-0002")
-    assert outcome.lines[0].startswith("about to off serv-0001 ")
+    assert outcome.lines[0].startswith("about to switch off serv-0001 ")
     assert any("1 argument(s) belong to no option and are ignored" in line for line in outcome.lines[1:])
     assert outcome.status == 0
 
@@ -310,6 +310,66 @@ def test_told_to_stop_between_two_methods_the_second_is_not_tried(
     assert outcome.lines[-1].startswith("ERROR: ")
     with pytest.raises(BlockingIOError):
         silent.recv(1)
+
+
+DUAL = '<device name="p1" action="off"/><device name="p2" action="off"/><device name="p1" action="on"/>' + (
+    '<device name="p2" action="on"/>'
+)
+
+
+@pytest.mark.parametrize(
+    ("action", "commands", "says"),
+    [
+        ("reboot", ["power 0", "power 1"], ["Powered OFF", "Powered OFF", "Powered ON", "Powered ON"]),
+        ("off", ["power 0"], ["Powered OFF", "Powered OFF"]),
+        ("on", [], ["Already ON", "Already ON"]),
+    ],
+)
+def test_a_node_with_two_power_supplies_has_both_off_before_either_is_on(
+    bmc: Bmc, second: Bmc, cluster_conf: Path, action: str, commands: list[str], says: list[str]
+) -> None:
+    """A method of off, off, on, on, as Red Hat's manual has it: not four reboots, and not two for off."""
+    second.power = "on"
+    before = len(second.commands())
+    victim = f'<clusternode name="serv-0001" nodeid="1"><fence><method name="m">{DUAL}</method></fence></clusternode>'
+    conf = write(cluster_conf, [victim, node("serv-0002", 2)], [device("p1", bmc), device("p2", second)])
+    outcome = halvm("-o", action, "-n", "serv-0001", conf, "--local-node=serv-0002")
+    assert outcome.status == 0
+    assert outcome.stdout.splitlines() == [f"Success: {said}" for said in says]
+    assert bmc.commands() == second.commands()[before:] == commands
+
+
+def test_an_action_in_cluster_conf_that_spells_no_reboot_gives_way_to_what_is_typed(
+    bmc: Bmc, cluster_conf: Path
+) -> None:
+    method = '<method name="m"><device name="p1" action="off"/></method>'
+    victim = f'<clusternode name="serv-0001" nodeid="1"><fence>{method}</fence></clusternode>'
+    conf = write(cluster_conf, [victim, node("serv-0002", 2)], [device("p1", bmc)])
+    outcome = halvm("-o", "reboot", "-n", "serv-0001", conf, "--local-node=serv-0002")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+
+
+@pytest.mark.parametrize("attribute", ["dry_run", "re_register", "help"])
+def test_cluster_conf_says_nothing_that_only_a_person_may(bmc: Bmc, cluster_conf: Path, attribute: str) -> None:
+    nodes = [node("serv-0001", 1, "halvm1"), node("serv-0002", 2)]
+    conf = write(cluster_conf, nodes, [device("halvm1", bmc, f'{attribute}="1"')])
+    refused(f"{attribute}: only for a person", "-o", "off", "-n", "serv-0001", conf, "--local-node=serv-0002")
+    assert bmc.log() == []
+
+
+def test_on_without_a_node_is_for_this_one(bmc: Bmc, second: Bmc, two_nodes: str) -> None:
+    second.power = "off"
+    outcome = halvm("-o", "on", two_nodes, "--local-node=serv-0002")
+    assert (outcome.status, outcome.stdout) == (0, "Success: Powered ON\n")
+    assert outcome.lines[0].startswith("about to unfence serv-0002 (node 2 of lvm-cluster, ")
+    assert outcome.lines[0].endswith(": on without -n is for this node; this node is serv-0002")
+    assert bmc.log() == []
+
+
+def test_a_node_may_be_named_by_its_id(bmc: Bmc, two_nodes: str) -> None:
+    outcome = halvm("-o", "off", "--node=1", two_nodes, "--local-node=serv-0002")
+    assert outcome.stdout == "Success: Powered OFF\n"
+    refused("has no one node with id 9: give -n NODE", "-o", "off", "--node=9", two_nodes, "--local-node=serv-0002")
 
 
 def test_all_devices_of_a_method_have_to_succeed(bmc: Bmc, second: Bmc, cluster_conf: Path) -> None:

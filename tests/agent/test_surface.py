@@ -11,6 +11,7 @@ import pytest
 from fencer import __version__
 from fencer.cli.fence_halvm import Agent
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, at, halvm
+from tests.agent.test_bad_input import CLUSTER
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import UdpProxy
 
@@ -148,11 +149,31 @@ def test_as_fenced_writes_it(bmc: Bmc) -> None:
     assert bmc.power == "on"
 
 
-def test_as_dlm_controld_writes_it(bmc: Bmc) -> None:
-    lines = [f"ipaddr={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", 'passwd="ADMIN"', "action=off", "node=1"]
-    outcome = halvm(stdin="\n".join(lines) + "\n")
+def dlm(bmc: Bmc, *more: str) -> str:
+    """What dlm_controld 4.2 writes: the words of dlm.conf's device and connect lines, then its own."""
+    return "\n".join((f"ipaddr={bmc.address}", f"ipport={bmc.port}", "login=ADMIN", "passwd=ADMIN", *more, ""))
+
+
+def test_as_dlm_controld_fences(bmc: Bmc, cluster_conf: Path) -> None:
+    cluster_conf.write_text(CLUSTER)
+    known = (f"cluster_conf={cluster_conf}", "local_node=serv-0002")
+    outcome = halvm(stdin=dlm(bmc, *known, "node=1", "fail_time=1764272535"))
+    assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
+    assert bmc.commands() == ["power 0", "power 1"]
+
+
+def test_dlm_controld_needs_no_file_where_power_alone_fences(bmc: Bmc) -> None:
+    outcome = halvm(stdin=dlm(bmc, "node=4294967295", "action=off", "fail_time=1764272535"))
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
-    assert "WARNING: stdin: unknown option 'node' is ignored" in outcome.lines
+
+
+@pytest.mark.parametrize("action", ["on", "status", "monitor", "list", "validate-all", "metadata"])
+def test_dlm_controld_gets_no_success_for_what_is_no_fence(bmc: Bmc, action: str) -> None:
+    """An action= in dlm.conf, meant for the unfencing alone, say: exit status 0 would be taken for a fence."""
+    outcome = halvm(stdin=dlm(bmc, "node=1", f"action={action}", "fail_time=1764272535"))
+    assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
+    assert "dlm_controld asks for a fence (fail_time)" in outcome.stderr
+    assert bmc.commands() == []
 
 
 def test_as_pacemaker_writes_it(bmc: Bmc) -> None:

@@ -153,7 +153,19 @@ BACKUP_LAST = '<method name="disk"><device name="halvm2"/></method><method name=
 BACKUP_FIRST = '<method name="bmc"><device name="backup"/></method><method name="disk"><device name="halvm2"/></method>'
 
 
-@pytest.mark.parametrize("agent", ["fence_ipmilan", "fence_halvm"])
+IPMI_AGENTS = [
+    "fence_ipmilan",
+    "fence_ipmilanplus",
+    "fence_idrac",
+    "fence_ilo3",
+    "fence_ilo4",
+    "fence_ilo5",
+    "fence_imm",
+]
+OTHER_POWER_AGENTS = ["fence_redfish", "fence_apc_snmp", "fence_apc", "fence_drac5", "fence_not_known_here"]
+
+
+@pytest.mark.parametrize("agent", ["fence_halvm", *IPMI_AGENTS, *OTHER_POWER_AGENTS])
 def test_a_method_that_shoots_whoever_won(agent: str):
     found = problems(with_backup(POWER_ONLY.replace("fence_ipmilan", agent), BACKUP_LAST))
     assert found == (
@@ -168,12 +180,34 @@ def test_a_method_that_shoots_whoever_won(agent: str):
         (POWER_ONLY, BACKUP_FIRST),
         (POWER_ONLY.replace("fence_ipmilan", "fence_halvm").replace("/>", ' vg="shared_vg"/>'), BACKUP_LAST),
         (POWER_ONLY, BACKUP_LAST.replace('<device name="backup"', '<device name="halvm2"/><device name="backup"')),
-        (POWER_ONLY.replace("fence_ipmilan", "fence_apc"), BACKUP_LAST),
+        (POWER_ONLY.replace("fence_ipmilan", "fence_scsi"), BACKUP_LAST),
+        (POWER_ONLY.replace("fence_ipmilan", "fence_kdump"), BACKUP_LAST),
     ],
-    ids=["before the race", "arbitrates, too", "after one that does", "unknown agent"],
+    ids=["before the race", "arbitrates, too", "after one that does", "no power agent", "one that waits"],
 )
 def test_a_second_method_that_is_no_problem(device: str, methods: str):
     assert problems(with_backup(device, methods)) == ()
+
+
+@pytest.mark.parametrize("agent", IPMI_AGENTS)
+def test_two_nodes_with_one_bmc_are_told_whatever_its_agent_is_called(agent: str):
+    text = EXAMPLE.replace("fence_halvm", agent).replace("192.168.1.51", "192.168.1.50")
+    assert "clusternodes serv-0001 and serv-0002 have the same BMC address 192.168.1.50" in problems(
+        parse_cluster(text)
+    )
+
+
+@pytest.mark.parametrize("action", ["status", "monitor", "metadata", "List", "validate-all"])
+def test_a_device_that_fences_nobody_is_told(action: str):
+    (found,) = problems(edited('<device name="halvm2"/>', f'<device name="halvm2" action="{action}"/>'))
+    assert found.endswith('device halvm2 does not say action="off" or "reboot": fenced would take it for a fence')
+
+
+def test_a_method_that_only_switches_on_is_told():
+    (found,) = problems(edited('<device name="halvm2"/>', '<device name="halvm2" action="on"/>'))
+    assert found.endswith("method bmc-and-disk only switches on: fenced would take it for a fence")
+    pair = '<device name="halvm2" action="off"/><device name="halvm2" action="on"/>'
+    assert problems(edited('<device name="halvm2"/>', pair)) == ()
 
 
 def test_one_power_switch_may_serve_two_nodes():

@@ -133,11 +133,28 @@ def test_as_an_old_cluster_conf_asks():
     assert given.warnings == ()
 
 
-def test_as_dlm_controld_writes_it():
-    """Like fenced's, from dlm.conf: the device's arguments, the connection's, then node and agent."""
-    given = parse_stdin("agent=fence_halvm\nipaddr=10.0.0.1\nlogin=a\npasswd=b\nport=n1\nnode=n1\nnodename=n1\n")
-    assert given.values["plug"] == "n1"
-    assert given.warnings == ("stdin: unknown option 'node' is ignored",)
+def test_as_dlm_controld_fences():
+    """dlm 4.2, fence_config.c and fence.c: the device's words, the connection's, each blank a line break; node= with a
+    number unless those have it; fail_time=. Neither nodename nor agent nor, for a fence, action."""
+    given = parse_stdin("ipaddr=10.0.0.1\nlogin=a\npasswd=b\nvg=shared_vg\nnode=2\nfail_time=1764272535\n")
+    assert dict(given.values) == {
+        "ip": "10.0.0.1",
+        "username": "a",
+        "password": "b",
+        "vg": "shared_vg",
+        "node": "2",
+        "fail_time": "1764272535",
+    }
+    assert given.warnings == ()
+    assert with_defaults(given.values, {})["action"] == "reboot"
+    check(given.values)
+
+
+def test_as_dlm_controld_unfences():
+    given = parse_stdin("ipaddr=10.0.0.1\nvg=shared_vg\nnode=1\naction=on\n")
+    assert (given.values["action"], given.values["node"]) == ("on", "1")
+    assert given.warnings == ()
+    check(given.values)
 
 
 @pytest.mark.parametrize("name", ["plug", "port"])

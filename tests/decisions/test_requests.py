@@ -85,6 +85,62 @@ def test_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
     assert int(request.storage.target_key) & 0xFFFFFFFF == 1
 
 
+# --- dlm_controld: node=ID, no name -----------------------------------------------------------------------------------
+
+
+def test_a_node_id_is_looked_up_and_its_key_derived(tmp_path: Path) -> None:
+    request = ask(tmp_path, plug="", node="1", fail_time="1764272535")
+    assert (request.action, request.target) == (Action.REBOOT, "serv-0001")
+    assert request.storage is not None
+    assert request.storage.target_key is not None
+    assert int(request.storage.target_key) & 0xFFFFFFFF == 1
+
+
+def test_a_node_id_is_looked_up_in_corosync_conf(tmp_path: Path) -> None:
+    conf = tmp_path / "corosync.conf"
+    nodes = "".join(f"node {{\n name: serv-000{n}\n nodeid: {n}\n ring0_addr: 192.0.2.{n}\n }}\n" for n in (1, 2))
+    conf.write_text(f"totem {{\n cluster_name: c\n}}\nnodelist {{\n {nodes} }}\n")
+    known = read_membership(None, "serv-0002", str(conf))
+    given = {"state_dir": str(tmp_path / "run"), "devices": LUN, "node": "1", "fail_time": "1", "action": "off"}
+    assert build_request(with_defaults(given, {}), given, Caller.CLUSTER, known).target == "serv-0001"
+
+
+def test_unfencing_by_id_is_of_this_node_or_of_another(tmp_path: Path) -> None:
+    own = ask(tmp_path, plug="", node="2", action="on", ip="192.0.2.2")
+    assert (own.target_is_local, own.bmc) == (True, None)
+    other = ask(tmp_path, plug="", node="1", action="on", ip="192.0.2.1")
+    assert (other.target, other.target_is_local) == ("serv-0001", False)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"node": "2"}, "serv-0002 is this node"),
+        ({"node": "9"}, "has no one node with id 9: add it there, or give nodename=NAME"),
+        ({"node": "0"}, "has no one node with id 0"),
+        ({"node": "one"}, "node: 'one' is not a node id"),
+        ({"node": "\u0661"}, "is not a node id"),
+        ({"node": "1", "plug": "serv-0002"}, "node: 1 is serv-0001, but plug says serv-0002"),
+        ({"action": "on"}, "nodename: on with LUNs .* no node is named: give nodename=NAME"),
+        ({"action": "on", "ip": "192.0.2.1"}, "no node is named"),
+        ({"action": "on", "ip": "192.0.2.1", "key": "1"}, "no node is named"),
+        ({"action": "on", "ip": "192.0.2.1", "node": "9"}, "has no one node with id 9"),
+    ],
+)
+def test_an_id_or_an_on_that_names_no_node_is_refused(tmp_path: Path, given: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        ask(tmp_path, **{"action": "off", "plug": ""} | given)
+
+
+def test_a_person_who_names_nobody_unfences_this_node(tmp_path: Path) -> None:
+    given = {"state_dir": str(tmp_path / "run"), "devices": LUN, "action": "on"}
+    request = build_request(with_defaults(given, {}), given, Caller.PERSON, membership(tmp_path))
+    assert (request.target, request.target_is_local) == ("serv-0002", True)
+    with pytest.raises(UsageError, match="no node is named"):
+        typed = given | {"ip": "192.0.2.1"}
+        build_request(with_defaults(typed, {}), typed, Caller.PERSON, membership(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("given", "policy"),
     [
