@@ -115,6 +115,7 @@ def _name_of_id(text: str, membership: Membership, needed: bool) -> str | None:
     if identity is not None and identity.name:
         return identity.name
     if needed:
+        membership.require()
         where = membership.source or "neither a cluster.conf nor a corosync.conf"
         raise UsageError(f"node: {where} has no one node with id {int(text)}: add it there, or give nodename=NAME")
     return None
