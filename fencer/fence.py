@@ -256,6 +256,7 @@ class Run:
     def _start_storage(self) -> None:
         plan, settings = self._plan, self._plan.request.storage
         if plan.storage is None or settings is None:
+            self._workers.drop_storage()  # warmed up for LUNs that this action does not look at
             return
         self._race_is_open = plan.gated
         terms = plan.request.timing.rank_slot_s, plan.may_repair, plan.needs_storage

@@ -58,7 +58,8 @@ class Arbitrated(NamedTuple):
 class LunIsolated(NamedTuple):
     """Read back from one LUN: the target's key is absent, a reservation is held by a registered survivor.
 
-    aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, queued commands may still land).
+    aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, or by a command that was not answered:
+    queued commands may still land).
     already: nothing had to be written; the LUN was found like this.
     """
 

@@ -114,7 +114,7 @@ class Facts:
                 self.power_over = True
             case Arbitrated():
                 self.arbitration = observation
-            case LunIsolated():
+            case LunIsolated():  # once weak, always weak; once written to, not "found so"
                 before = self.isolated.get(observation.lun, observation)
                 self.isolated[observation.lun] = observation._replace(
                     aborted=observation.aborted and before.aborted, already=observation.already and before.already

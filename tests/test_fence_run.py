@@ -445,6 +445,22 @@ def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:
     assert not played.verdict.success
 
 
+@pytest.mark.parametrize("action", [Action.STATUS, Action.ON])
+def test_a_storage_worker_that_has_nothing_to_do_is_not_waited_for(action: Action) -> None:
+    """It is warmed up before it is known that the BMC alone is asked."""
+
+    def says_on(channel: Channel) -> None:
+        channel.receive()
+        channel.send(SessionOpened())
+        channel.send(ChassisObserved(PowerState.ON))
+        channel.send(PowerDone())
+
+    played = play(says_on, hang, action=action, deadline_s=30, warm=True)
+    assert played.verdict.success
+    assert played.took_s < 10
+    assert all(gone_within(pid) for pid in played.pids)
+
+
 def test_an_interrupt_ends_it_at_once() -> None:
     flag = time.monotonic() + 0.3
     played = play(deaf, storage_says(then=hang), interrupted=lambda: time.monotonic() > flag, deadline_s=30)

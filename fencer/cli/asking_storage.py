@@ -54,7 +54,7 @@ def build_storage(
         initiator=full.get("initiator") or _initiator(membership),
         state_dir=state_dir,
         re_register=full.get("re_register") == "1",
-        others=_other_keys(full, membership, keys),
+        others=_other_keys(full, action, membership, keys, own, target_key),
     )
 
 
@@ -81,13 +81,21 @@ def _cluster_keys(full: Mapping[str, str], membership: Membership) -> dict[str, 
 
 
 def _other_keys(
-    full: Mapping[str, str], membership: Membership, keys: Mapping[str, ReservationKey]
+    full: Mapping[str, str],
+    action: Action,
+    membership: Membership,
+    keys: Mapping[str, ReservationKey],
+    own: ReservationKey | None,
+    target_key: ReservationKey | None,
 ) -> OtherKeys | None:
-    """Where one key is given by hand, so are the others: each node but this one and the target has one."""
+    """Where one key is given by hand, so are the others: each node but this one has one, and that of one is known."""
     if not membership.nodes:
         return None
     if _by_hand(full):
-        return OtherKeys((), max(0, len(membership.nodes) - 2))
+        typed = _key("key", full["key"]) if full.get("key") and action is not Action.ON else None
+        theirs = target_key or (typed if typed != own else None)
+        known = (theirs,) if theirs is not None else ()
+        return OtherKeys(known, max(0, len(membership.nodes) - 1 - len(known)))
     local = membership.local
     return OtherKeys(tuple(key for name, key in keys.items() if local is None or name != local.name))
 

@@ -157,7 +157,7 @@ def describe(what: Observation, plan: Plan) -> str:
         case Arbitrated(result, lun, reason):
             return f"{lun}: arbitration {result}: {reason}"
         case LunIsolated(lun, aborted, already):
-            how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT"
+            how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT or no answer"
             return f"{lun}: isolated ({how}), read back"
         case LunRegistered(lun, paths):
             return f"{lun}: key registered on {paths} path{'s' if paths != 1 else ''}, reservation held, read back"
@@ -185,7 +185,7 @@ def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:
     if Proof.STORAGE in verdict.proofs:
         key = request.storage.target_key if request.storage is not None else None
         count = len(facts.isolated)
-        weak = "; by plain PREEMPT: commands it had queued may still land" if verdict.weak else ""
+        weak = "; by plain PREEMPT or without an answer: commands it had queued may still land" if verdict.weak else ""
         proofs.append(f"storage (key {key} gone from {count} LUN{'s' if count != 1 else ''}, reservation held{weak})")
     if Proof.SELF in verdict.proofs:
         proofs.append(f"self (the {request.self_fence_bound_s:g} s have passed in which its sidecar resets it)")

@@ -16,7 +16,7 @@ from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key
+from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key, weakest
 
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
@@ -26,6 +26,7 @@ MEND = (
     "give all nodes the same cluster file and key_value and reboot those that registered before, or take a key that no "
     "node has off the LUN"
 )
+NAME_THEM = "correct key=, or give cluster_conf=FILE with the cluster's nodes: no file here lists them"
 
 
 class Contest(NamedTuple):
@@ -33,7 +34,7 @@ class Contest(NamedTuple):
 
     slot_s: a node waits its rank times this. 0 switches the ranks off.
     repair: a nexus that lost its registration may be registered again although it carries data (0002 says when).
-    others: whose keys may be there, too; None where that is not known.
+    others: whose keys may be there besides own; None where that is not known.
     """
 
     own: ReservationKey
@@ -44,19 +45,36 @@ class Contest(NamedTuple):
     repair: bool = True
     others: OtherKeys | None = None
 
+    @property
+    def two_nodes(self) -> bool:
+        """Whether the cluster has no other nodes than these two: then whatever is not ours is the target's, or left
+        over. A node that has another cluster file than we have is registered under a key that we do not expect."""
+        if self.others is None or self.others.unnamed_most:
+            return False
+        return not set(self.others.known) - {self.own, self.target}
+
+    def victims(self, look: Look) -> tuple[ReservationKey, ...]:
+        """What has to go before the target is out of this LUN, the keys that it should have first.
+
+        Both of its own keys; of a cluster of two nodes every key that is not ours.
+        """
+        expected = look.listed(self.target)
+        return (*expected, *look.strangers((self.own, self.target))) if self.two_nodes else expected
+
     def doubt(self, look: Look) -> str | None:
         """Why a key that was absent from the start says nothing of the target; None when it does.
 
-        A node that registered before its configuration was changed has another key than the one that we look for.
+        A node that registered before its configuration was changed has another key than the one that we look for, and
+        so has one whose key was typed wrongly. Without a list of nodes nobody knows whose any other key is.
         """
-        if self.others is None:
-            return None
-        strangers = look.strangers((self.own, self.target, *self.others.known))
-        if len(strangers) <= self.others.unnamed_most:
+        known = self.others.known if self.others is not None else ()
+        strangers = look.strangers((self.own, self.target, *known))
+        if len(strangers) <= (self.others.unnamed_most if self.others is not None else 0):
             return None
         return (
             f"key {self.target} of the node to fence is not registered, but {', '.join(map(str, strangers))} "
-            f"{'is' if len(strangers) == 1 else 'are'}, of no node that is known here, and may be its: {MEND}"
+            f"{'is' if len(strangers) == 1 else 'are'}, of no node that is known here, and may be its: "
+            f"{MEND if self.others is not None else NAME_THEM}"
         )
 
     def wait_s(self, active_here: bool) -> float:
@@ -76,15 +94,16 @@ class Standing(NamedTuple):
 def standing(look: Look, contest: Contest) -> Standing | None:
     """What one look at the LUN says of the race; None while it is open. Pure.
 
-    It is won where the target's key is absent, whoever else is registered: that the target writes no more is another
-    matter, for isolation to prove or for power.
+    It is won where nothing of the target's is left (Contest.victims). In a cluster of more than two nodes others may
+    be registered, under whatever key: that the target writes no more is another matter, for isolation to prove or for
+    power.
     """
     if contest.own not in look.keys:
         return Standing(
             ArbitrationResult.LOST,
             f"this node's key {contest.own} is not registered: it was fenced, or never unfenced",
         )
-    if not look.listed(contest.target):
+    if not contest.victims(look):
         return Standing(ArbitrationResult.WON)
     return None
 
@@ -118,7 +137,7 @@ def _race(
     refusals: dict[Nexus, StorageRefused] = {}
     failures = 0
     pause = Pause(lun)
-    removal: Removal | None = None
+    removals: dict[ReservationKey, Removal] = {}
     look: Look | None = first
     while not deadline.passed:
         look = look or lun.look(deadline)
@@ -126,8 +145,8 @@ def _race(
         if end is not None and end.result is ArbitrationResult.WON:
             end = standing(lun.look_everywhere(deadline, look).look, contest)
         if end is not None:
-            return end._replace(removal=removal)
-        victims, look = look.listed(contest.target), None
+            return end._replace(removal=weakest(removals.values()))
+        victims, look = contest.victims(look), None
         paths = [nexus for nexus in lun.nexuses if nexus not in unregistered and nexus not in refusals]
         if not victims:
             continue  # it came back between two looks
@@ -136,7 +155,7 @@ def _race(
                 nexus = paths[failures % len(paths)]
                 attempt = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
                 if attempt.may_have_removed:
-                    removal = attempt.after(removal)
+                    removals[victims[0]] = attempt
                 if isinstance(attempt.failure, StorageRefused):
                     refusals[nexus] = attempt.failure
                 elif attempt.failure is not None:
@@ -175,4 +194,7 @@ def unrepaired(own: ReservationKey) -> str:
 
 def _may_try_again(nexus: Nexus, contest: Contest, deadline: Deadline) -> bool:
     """True when the nexus is registered now, or was all the time (CONFLICT: it has some key)."""
-    return register_under_guard(nexus, contest.own, contest.aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT)
+    try:
+        return register_under_guard(nexus, contest.own, contest.aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT)
+    except NotRegistered:  # which is known of this path; of the LUN only a look over all paths says so
+        return False

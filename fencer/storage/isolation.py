@@ -26,7 +26,8 @@ def isolate(
         removed = first if first.may_have_removed else None
     target_was_there = removed is not None and (removed.outcome is Outcome.DONE or not unopposed)
     wrote = removed is not None
-    aborted = removed is None or removed.aborted
+    # By key; None: whichever one arbitration took.
+    removals: dict[ReservationKey | None, Removal | None] = {contest.target if unopposed else None: removed}
     unregistered: set[Nexus] = set()
     reason = f"{lun.name}: not isolated before the deadline"
     failures = refusals = tries = 0
@@ -36,19 +37,21 @@ def isolate(
             look = _look(lun, contest.target, deadline)
             if contest.own not in look.keys:
                 return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
-            if look.shuts_out(contest.target):
+            victims = contest.victims(look)
+            if not victims and look.shuts_out(contest.target):
                 if not target_was_there and (doubt := contest.doubt(look)) is not None:
                     return LunFailed(lun.name, f"{lun.name}: {doubt}")
-                return LunIsolated(lun.name, aborted=aborted, already=not wrote)
+                aborted = all(each is None or each.aborted for each in removals.values())
+                return LunIsolated(lun.name, aborted, already=not wrote)
             nexus = lun.nexuses[(failures + tries) % len(lun.nexuses)]
             tries += 1
             outcome: Outcome | None
-            if victims := look.listed(contest.target):
+            if victims:
                 target_was_there = True
                 removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
                 outcome = removal.outcome
                 if removal.may_have_removed:
-                    wrote, aborted = True, aborted and removal.aborted
+                    wrote, removals[victims[0]] = True, removal
                 if removal.failure is not None:
                     raise removal.failure
             else:

@@ -108,7 +108,7 @@ def unfence(
     deadline: Deadline,
 ) -> None:
     """Registers this node on every path of every LUN. past_of: what is recorded of a WWID in this boot."""
-    terms = Terms(own, settings.reservation_type, settings.aptpl, settings.re_register)
+    terms = Terms(own, settings.reservation_type, settings.aptpl, settings.re_register, settings.others)
     refusals = () if settings.re_register else _refusals(opened, own, past_of, deadline)
     if refusals:  # fenced on one LUN is fenced: the others are left alone
         emit(*opened.unknown, *refusals, StorageDone(opened.count))
@@ -193,29 +193,27 @@ def _monitor_one(
     if look.keys and held is None:
         reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing"
         return (*notes, LunFailed(lun.name, reason))
-    unknown = _unknown_keys(lun, look, settings, own, needed)
-    if isinstance(unknown, LunFailed):
+    if (unknown := _unknown_key(lun, look, settings, own, needed)) is not None:
         return (*notes, unknown)
-    notes += unknown + _weaknesses(lun, settings, deadline)
+    notes += _weaknesses(lun, settings, deadline)
     return (*notes, LunState(lun.name, own is not None and own in look.keys, held is not None))
 
 
-def _unknown_keys(
+def _unknown_key(
     lun: LogicalUnit, look: Look, settings: StorageSettings, own: ReservationKey | None, needed: bool
-) -> LunFailed | tuple[Noted, ...]:
-    """Keys of no known node: a fence of a node whose own key is absent proves nothing by storage while they are there.
+) -> LunFailed | None:
+    """A key of no known node, also where power proves every fence: its owner writes here, and when it is a node of this
+    cluster that has other files than this one, each of the two takes the other one for fenced already.
 
-    A failure when that is so for each other node, and a fence needs that proof.
+    needed: no fence succeeds without a proof by storage.
     """
-    others = tuple(key for key in settings.others.known if key != own) if settings.others is not None else ()
-    strangers = look.strangers((*others, own) if own is not None else others)
-    if not others or not strangers:
-        return ()
+    others = settings.others
+    strangers = look.strangers((*others.known, own) if own is not None else others.known) if others is not None else ()
+    if others is None or len(strangers) <= others.unnamed_most:
+        return None
     keys = f"{', '.join(map(str, strangers))} {'belongs' if len(strangers) == 1 else 'belong'} to no known node"
-    if any(look.listed(key) for key in others):
-        return (Noted(f"{lun.name}: key {keys}: take what no node has off the LUN"),)
-    reason = f"{lun.name}: key {keys}, and no other node is registered under the key that it should have: {MEND}"
-    return LunFailed(lun.name, reason) if needed else (Noted(reason),)
+    nothing = "storage proves no fence of it" if needed else "whom a fence race takes it from is not known"
+    return LunFailed(lun.name, f"{lun.name}: key {keys}: {nothing}: {MEND}")
 
 
 def _weaknesses(lun: LogicalUnit, settings: StorageSettings, deadline: Deadline) -> tuple[Noted, ...]:

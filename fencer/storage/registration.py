@@ -6,6 +6,7 @@ from fencer.errors import StorageError
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered
+from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
 
@@ -30,12 +31,30 @@ class Past(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What to register."""
+    """What to register. others: whose keys may be on the LUN besides; None where that is not known."""
 
     own: ReservationKey
     reservation_type: ReservationType
     aptpl: bool
     re_register: bool = False
+    others: OtherKeys | None = None
+
+    def bar(self, look: Look) -> str | None:
+        """Why a node that is registered under own may not write to this LUN; None when it may. Pure.
+
+        Where reservation_type is one of the types under which the holder alone writes, the cluster's other nodes take
+        their turns at holding it, and each is registered.
+        """
+        holder = look.keeps_from_writing(self.own)
+        held = look.reservation.type
+        if holder is None or held is None:
+            return None
+        if held is self.reservation_type and (self.others is None or self.others.may_be(holder)):
+            return None
+        return (
+            f"key {holder} holds a {held.name} reservation: this node may not write, registered or not: "
+            f"release it there, or have it preempted, then run 'on' again"
+        )
 
 
 def objection(look: Look, past: Past, own: ReservationKey) -> str | None:
@@ -65,6 +84,7 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
     try:
         look = lun.look(deadline)
         reason = None if terms.re_register else objection(look, past, terms.own)
+        reason = reason or terms.bar(look)
         if reason is not None:
             return LunFailed(lun.name, f"{lun.name}: {reason}")
         held = next((key for key in (terms.own, past.key) if key in look.keys), None)
@@ -116,6 +136,8 @@ def _hold(lun: LogicalUnit, terms: Terms, deadline: Deadline) -> LunRegistered |
             return LunFailed(
                 lun.name, f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile"
             )
+        if (reason := terms.bar(look)) is not None:
+            return LunFailed(lun.name, f"{lun.name}: {reason}")
         if look.reservation.type is not None:
             return LunRegistered(lun.name, len(lun.nexuses))
         lun.nexuses[0].reserve(terms.own, terms.reservation_type, deadline)

@@ -1,6 +1,6 @@
 """One logical unit as a whole: all its paths, and what is registered and reserved on it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
@@ -26,6 +26,12 @@ LAST_ROUND_S = 0.05
 ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
 UNDO_TRIES = 5
+
+UNDO_S = 2.0
+"""What the undoing of a guard key has for itself, also past the deadline: left there, it lets its owner write."""
+
+HOLDER_ONLY_TYPES = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
+"""Under these only the holder writes, whoever else is registered (SPC-4 table 45)."""
 
 _GUARD_BIT = 1 << 63
 
@@ -74,6 +80,11 @@ class Look(NamedTuple):
         if self.reservation.holder is None:  # an all-registrants type
             return bool(survivors)
         return self.reservation.holder in survivors
+
+    def keeps_from_writing(self, key: ReservationKey) -> ReservationKey | None:
+        """Who holds a reservation under which a registrant under key may not write; None when it may."""
+        held = self.reservation
+        return held.holder if held.type in HOLDER_ONLY_TYPES and held.holder != key else None
 
     def held_by(self, key: ReservationKey) -> bool:
         """True when a registrant under key holds the reservation; with an all-registrants type each of them does."""
@@ -214,8 +225,9 @@ def _differing(seen: Sequence[tuple[str, Look]]) -> str:
 class Removal(NamedTuple):
     """What became of one attempt to remove a key.
 
-    aborted: by PREEMPT AND ABORT, not by the plain PREEMPT. failure: no usable answer came; only reading back tells
-    whether the key is gone, and outcome is None.
+    aborted: by a PREEMPT AND ABORT that the target has completed. It is complete when the victim's commands are ended
+    (SPC-4 5.13.11.2), so one without an answer is no better than a plain PREEMPT. failure: no usable answer came;
+    only reading back tells whether the key is gone, and outcome is None.
     """
 
     outcome: Outcome | None
@@ -224,11 +236,12 @@ class Removal(NamedTuple):
 
     @property
     def may_have_removed(self) -> bool:
-        return self.outcome is Outcome.DONE or self.outcome is None
+        return self.outcome is Outcome.DONE or (self.outcome is None and not isinstance(self.failure, StorageRefused))
 
-    def after(self, earlier: "Removal | None") -> "Removal":
-        """Both together: as weak as the weaker one."""
-        return self if earlier is None else self._replace(aborted=self.aborted and earlier.aborted)
+
+def weakest(removals: Iterable[Removal]) -> Removal | None:
+    """All together: as weak as the weakest. One for each key: the latest counts, since it found the key there yet."""
+    return min(removals, key=lambda removal: removal.aborted, default=None)
 
 
 def remove_key(
@@ -238,15 +251,13 @@ def remove_key(
 
     A CONFLICT means that this nexus is not registered under own, or that victim is not registered at all.
     """
-    aborted = True
     try:
         outcome = nexus.preempt_and_abort(own, victim, kind, deadline)
-        if outcome is Outcome.UNSUPPORTED:
-            aborted = False
-            outcome = nexus.preempt(own, victim, kind, deadline)
+        if outcome is not Outcome.UNSUPPORTED:
+            return Removal(outcome, aborted=True)
+        return Removal(nexus.preempt(own, victim, kind, deadline), aborted=False)
     except StorageError as error:
-        return Removal(None, aborted, error)
-    return Removal(outcome, aborted)
+        return Removal(None, aborted=False, failure=error)
 
 
 def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadline: Deadline) -> Outcome:
@@ -285,14 +296,16 @@ def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadlin
 
 
 def _forget(nexus: Nexus, guard: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
-    """Unregisters the guard key; a conflict says that it is not there (any more).
+    """Unregisters the guard key; a conflict says that it is not there (any more). Takes UNDO_S at most, whatever the
+    deadline, of which only the clock counts.
 
     aptpl as before: the last REGISTER, whatever it does, decides whether *all* registrations of the LUN survive a power
     loss (SPC-4 5.13.5).
     """
+    own_time = Deadline.after(UNDO_S, deadline.clock)
     for _ in range(UNDO_TRIES):
         with suppress(StorageError):
-            if nexus.register(guard, None, aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT):
+            if nexus.register(guard, None, aptpl, own_time) in (Outcome.DONE, Outcome.CONFLICT):
                 return
 
 

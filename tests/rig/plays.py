@@ -28,7 +28,7 @@ from fencer.plan import make_plan
 from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.request import Caller, Request, StorageSettings, Timing
 from fencer.verdict import Verdict, judge
-from fencer.worker import Channel, Workers
+from fencer.worker import Channel, Worker, Workers
 from tests.test_worker import deaf
 
 WON = Arbitrated(ArbitrationResult.WON, "lun")
@@ -98,12 +98,12 @@ class _WatchedWorkers(Workers):
         super().__init__(power_job, storage_job)
         self.pids = []
 
-    def need_power(self):  # type: ignore[no-untyped-def]
+    def need_power(self) -> Worker:
         worker = super().need_power()
         self.pids += [worker.pid] if worker.pid not in self.pids else []
         return worker
 
-    def need_storage(self):  # type: ignore[no-untyped-def]
+    def need_storage(self) -> Worker:
         worker = super().need_storage()
         self.pids += [worker.pid] if worker.pid not in self.pids else []
         return worker
@@ -121,7 +121,9 @@ def play(
     login_timeout_s: float = 5.0,
     self_fence_bound_s: float = 0.0,
     interrupted: Callable[[], bool] = lambda: False,
+    warm: bool = False,
 ) -> Played:
+    """warm: both children were started before it was known what is asked."""
     request = Request(
         action,
         Caller.CLUSTER,
@@ -142,6 +144,9 @@ def play(
     def observe(several: Sequence[Stamped]) -> None:
         seen.extend(stamped.what for stamped in several)
 
+    if warm:
+        workers.need_power()
+        workers.need_storage()
     began = time.monotonic()
     run = Run(plan, Deadline.after(deadline_s), workers, observe, interrupted)
     facts = run.execute()

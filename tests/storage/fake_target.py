@@ -89,6 +89,7 @@ class FakeTarget:
     holder_leaves_steps: how far the generation moves when the holder unregisters (tgtd: 2).
     preempted: the unit attention for a nexus that lost its registration to a PREEMPT (LIO and SPC: 2A/05, tgtd: 2A/03).
     relogin_keeps_registration: a registration belongs to the initiator port, not to the session (LIO).
+    reads_need_registration: PERSISTENT RESERVE IN conflicts for whoever is not registered.
     silent: initiators whose commands are lost: TransportError, not executed.
     deaf: initiators whose commands are executed and whose answers are lost: TransportError.
     busy: how many of the next commands are answered BUSY (or busy_status), all initiators together.
@@ -109,6 +110,7 @@ class FakeTarget:
         holder_leaves_steps: int = 1,
         preempted: Sense = REGISTRATIONS_PREEMPTED,
         relogin_keeps_registration: bool = False,
+        reads_need_registration: bool = False,
     ) -> None:
         self.wwid = wwid
         self.preempt_and_abort, self.capabilities, self.full_status = preempt_and_abort, capabilities, full_status
@@ -116,6 +118,7 @@ class FakeTarget:
         self.holder_leaves_steps = holder_leaves_steps
         self.compatible_reservation_handling = compatible_reservation_handling
         self.relogin_keeps_registration = relogin_keeps_registration
+        self.reads_need_registration = reads_need_registration
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
         self.busy = 0
@@ -201,6 +204,8 @@ class FakeTarget:
         if session.attentions and cdb[0] != _INQUIRY:
             return _check(session.attentions.popleft())
         match cdb[0]:
+            case 0x5E if self.reads_need_registration and session not in self.registrations:
+                reply = _reply(ScsiStatus.RESERVATION_CONFLICT)
             case 0x5E:
                 reply = self._persistent_reserve_in(cdb)
             case 0x5F:

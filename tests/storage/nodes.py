@@ -1,6 +1,7 @@
 """Nodes on FakeTargets, without the repetition."""
 
 from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.request import OtherKeys
 from fencer.storage.arbitration import Contest
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
@@ -64,5 +65,7 @@ def unbound(transport: ScsiTransport) -> ScsiTransport:
 
 
 def contest(own: ReservationKey = A, target: ReservationKey = B, **more: object) -> Contest:
-    values = {"reservation_type": WERO, "aptpl": True, "slot_s": 0.0, "repair": True} | more
+    """Among three nodes, unless more says otherwise."""
+    others = OtherKeys((A, B, C))
+    values = {"reservation_type": WERO, "aptpl": True, "slot_s": 0.0, "repair": True, "others": others} | more
     return Contest(own, target, **values)  # type: ignore[arg-type]

@@ -177,3 +177,45 @@ def test_every_type_can_be_raced_for(kind: ReservationType) -> None:
     target = registered("a", "b", holder="b", kind=kind)
     assert play(target, "a", reservation_type=kind).result is WON
     assert target.keys == [A]
+
+
+@pytest.mark.parametrize("names", [("a1",), ("a1", "a2")])
+def test_a_read_that_conflicts_says_that_this_node_is_not_registered(names: tuple[str, ...]) -> None:
+    """SPC-4 lets everybody read; some targets do not."""
+    target = registered("b", target=FakeTarget(reads_need_registration=True))
+    end = play(target, *names)
+    assert end.result is LOST
+    assert "this node's key 0xa is not registered" in end.reason
+    assert target.log == []
+
+
+def test_a_path_that_may_not_read_leaves_it_to_one_that_may() -> None:
+    target = registered("a2", "b", target=FakeTarget(reads_need_registration=True))
+    assert play(target, "a1", "a2", repair=False).result is WON
+
+
+def test_a_silent_path_beside_one_that_may_not_read_is_lost_too() -> None:
+    target = registered("b", target=FakeTarget(reads_need_registration=True))
+    target.silent.add("a1")
+    assert play(target, "a1", "a2").result is LOST
+
+
+def test_who_may_not_read_any_more_in_the_middle_of_the_race_has_lost_it() -> None:
+    target = registered("a", "b", target=FakeTarget(reads_need_registration=True))
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        target._unregister([target._session("a")], attention=None)
+
+    assert arbitrate(lun(target, "a", clock=clock), contest(slot_s=0.25), deadline(clock), sleep).result is LOST
+    target = registered("a", "b", target=FakeTarget(reads_need_registration=True))
+    ask = target._serve
+
+    def serve(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        if cdb[0] == 0x5F:
+            target._unregister([target._session("a")], attention=None)
+        return ask(session, cdb, data_out, length)
+
+    target._serve = serve  # type: ignore[method-assign]
+    assert play(target, "a").result is LOST

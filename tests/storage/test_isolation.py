@@ -2,11 +2,13 @@
 
 import pytest
 
+from fencer.errors import StorageRefused, TransportError
 from fencer.model import ReservationType
 from fencer.observations import LunFailed, LunIsolated
+from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction, Reservation
-from fencer.storage.reservations import Look, guard_key
+from fencer.storage.reservations import Look, Removal, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, contest, deadline, lun, registered
@@ -100,10 +102,9 @@ def test_a_caller_that_is_not_registered_isolates_nobody_and_writes_nothing(name
 
 @EITHER
 @pytest.mark.parametrize("abort", [True, False])
-def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_was(
-    abort: bool, unopposed: bool
-) -> None:
-    """The PREEMPT is executed, its answer lost on the first path; the second path shows the key gone."""
+def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_strong(abort: bool, unopposed: bool) -> None:
+    """The PREEMPT is executed, its answer lost on the first path; the second path shows the key gone. That the victim's
+    commands are ended, too, only the answer to a PREEMPT AND ABORT says."""
     target = registered("a1", "a2", "b", target=FakeTarget(preempt_and_abort=abort))
     unit = lun(target, "a1", "a2")
     serve = target.execute
@@ -115,7 +116,7 @@ def test_a_lost_answer_to_the_removal_is_neither_found_so_nor_stronger_than_it_w
 
     target.execute = lose  # type: ignore[method-assign]
     end = isolate(unit, contest(), deadline(), unopposed=unopposed)
-    assert end == LunIsolated(unit.name, aborted=abort, already=False)
+    assert end == LunIsolated(unit.name, aborted=False, already=False)
 
 
 @EITHER
@@ -147,3 +148,46 @@ def test_a_path_without_registration_leaves_it_to_another() -> None:
     target = registered("a2", "b")
     assert isinstance(isolate(lun(target, "a1", "a2"), contest(repair=False), deadline()), LunIsolated)
     assert target.keys == [A]
+
+
+def _lose_first(target: FakeTarget, *, executed: bool) -> None:
+    """Of the first PREEMPT AND ABORT only the answer is lost, or the whole command."""
+    serve, lost = target.execute, []
+
+    def lose(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
+        if cdb[:2] == bytes((0x5F, OutAction.PREEMPT_AND_ABORT)) and not lost:
+            lost.append(initiator)
+            if executed:
+                serve(initiator, cdb, data_out, length)
+            raise TransportError("no answer")
+        return serve(initiator, cdb, data_out, length)
+
+    target.execute = lose  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_second_abort_that_found_the_key_there_is_as_good_as_a_first(executed: bool) -> None:
+    target = registered("a", "b")
+    _lose_first(target, executed=executed)
+    end = isolate(lun(target, "a"), contest(), deadline())
+    assert end == LunIsolated(lun(target, "a").name, aborted=not executed, already=False)
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_of_two_keys_of_the_target_the_weaker_removal_counts(executed: bool) -> None:
+    target = registered("a", "b")
+    target.registrations[target._session("b2")] = int(guard_key(B))
+    _lose_first(target, executed=executed)
+    end = isolate(lun(target, "a"), contest(), deadline())
+    assert end == LunIsolated(lun(target, "a").name, aborted=not executed, already=False)
+    target = registered("a", "b")
+    target.registrations[target._session("b2")] = int(guard_key(B))
+    _lose_first(target, executed=executed)
+    won = arbitrate(lun(target, "a"), contest(), deadline())
+    assert won.removal is not None
+    assert won.removal.aborted is not executed
+
+
+def test_a_path_that_refuses_removes_nothing() -> None:
+    assert not Removal(None, aborted=False, failure=StorageRefused("not permitted")).may_have_removed
+    assert Removal(None, aborted=False, failure=TransportError("no answer")).may_have_removed

@@ -2,12 +2,14 @@
 
 import pytest
 
+from fencer.model import ReservationType
 from fencer.observations import LunFailed, LunRegistered
+from fencer.request import OtherKeys
 from fencer.storage.pr import OutAction, Reservation
 from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.reservations import Look, guard_key
 from fencer.storage.transport import ScsiStatus
-from tests.storage.fake_target import FakeTarget
+from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.nodes import WERO, A, B, C, deadline, lun, registered
 
 TERMS = Terms(A, WERO, aptpl=True)
@@ -131,3 +133,58 @@ def test_a_dead_path_fails_the_lun() -> None:
     target = registered("b", holder="b")
     target.silent.add("a2")
     assert isinstance(register(lun(target, "a1", "a2"), TERMS, Past(History.NEVER), deadline()), LunFailed)
+
+
+# --- the right to write ----------------------------------------------------------------------------------------------
+
+WE, EA = ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS
+
+
+@pytest.mark.parametrize("kind", ReservationType)
+@pytest.mark.parametrize("names", [("b",), ("a", "b")])
+def test_a_registered_node_that_may_not_write_is_not_unfenced(names: tuple[str, ...], kind: ReservationType) -> None:
+    """A backup or another cluster holds the LUN for itself."""
+    target = registered(*names, holder="b", kind=kind)
+    past = Past(History.REGISTERED, 1, A) if "a" in names else Past(History.NEVER)
+    end = register(lun(target, "a"), TERMS, past, deadline())
+    assert isinstance(end, LunFailed if kind in (WE, EA) else LunRegistered)
+    if isinstance(end, LunFailed):
+        assert f"key 0xb holds a {kind.name} reservation" in end.reason
+        assert target.log == []
+    else:
+        assert target.write("a") is ScsiStatus.GOOD
+
+
+@pytest.mark.parametrize("kind", [WE, EA])
+def test_who_holds_the_lun_for_itself_is_unfenced(kind: ReservationType) -> None:
+    target = registered("a", "b", holder="a", kind=kind)
+    end = register(lun(target, "a"), Terms(A, kind, True), Past(History.REGISTERED, 1, A), deadline())
+    assert isinstance(end, LunRegistered)
+
+
+@pytest.mark.parametrize("kind", [WE, EA])
+@pytest.mark.parametrize(
+    ("others", "joins"), [(OtherKeys((B,)), True), (OtherKeys((), 1), True), (None, True), (OtherKeys((C,)), False)]
+)
+def test_where_the_cluster_holds_it_by_turns_only_a_stranger_is_in_the_way(
+    kind: ReservationType, others: OtherKeys | None, joins: bool
+) -> None:
+    target = registered("b", holder="b", kind=kind)
+    end = register(lun(target, "a"), Terms(A, kind, True, others=others), Past(History.NEVER), deadline())
+    assert isinstance(end, LunRegistered if joins else LunFailed)
+    assert (A in target.keys) is joins
+
+
+def test_whoever_takes_the_lun_for_itself_meanwhile_is_named() -> None:
+    target = registered("b", holder=None)
+    ask = target._serve
+
+    def serve(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        if cdb[0] == 0x5F and target.reservation is None:
+            target.reservation = FakeReservation(WE, target._session("b"))
+        return ask(session, cdb, data_out, length)
+
+    target._serve = serve  # type: ignore[method-assign]
+    end = register(lun(target, "a"), TERMS, Past(History.NEVER), deadline())
+    assert isinstance(end, LunFailed)
+    assert "key 0xb holds a WRITE_EXCLUSIVE reservation" in end.reason

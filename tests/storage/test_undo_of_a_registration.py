@@ -1,17 +1,18 @@
 """What a guarded registration leaves behind when it is undone, or answered with an error although it was executed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from fencer.errors import CommandFailed
+from fencer.errors import CommandFailed, TransportError
 from fencer.model import Deadline, ReservationKey
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import OutAction
-from fencer.storage.reservations import register_under_guard
-from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
-
-from .fake_target import FakeTarget, FakeTransport
+from fencer.storage.reservations import UNDO_S, guard_key, register_under_guard
+from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
+from tests.storage.fake_target import FakeTarget, FakeTransport
+from tests.storage.nodes import Clock
 
 OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xB1)
 
@@ -66,3 +67,44 @@ def test_a_registration_answered_with_an_error_is_undone(aptpl: bool) -> None:
     with pytest.raises(CommandFailed, match="logical unit communication failure"):
         register_under_guard(again, OWN, aptpl, Deadline.after(5))
     assert target.keys == [OWN.value]
+
+
+class _Slow:
+    """Each command takes a second of the clock that it is given."""
+
+    def __init__(self, inner: ScsiTransport, clock: Clock) -> None:
+        self._inner, self._clock = inner, clock
+        self.name = inner.name
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+        reply = self._inner.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
+        self._clock.sleep(1.0)
+        return reply
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5])
+def test_a_guard_key_is_undone_also_when_the_deadline_has_passed(seconds: float) -> None:
+    """Left there it would let its owner write."""
+    target, clock = FakeTarget(), Clock()
+    _registered(target, "a-old", OWN)
+    again = Nexus(_Slow(target.nexus("a-new"), clock), sleep=clock.sleep)
+    with suppress(TransportError):
+        register_under_guard(again, OWN, True, Deadline.after(seconds, clock))
+    assert guard_key(OWN) not in target.keys
+
+
+def test_the_undoing_ends_even_when_nobody_answers() -> None:
+    target, clock = FakeTarget(), Clock()
+    _registered(target, "a-old", OWN)
+
+    def falls_silent(cdb: bytes) -> None:
+        if cdb[:2] == bytes((0x5F, OutAction.REGISTER)):
+            target.busy = 10**9
+
+    again = Nexus(_Before(target.nexus("a-new"), falls_silent), sleep=clock.sleep)
+    with pytest.raises(CommandFailed):
+        register_under_guard(again, OWN, True, Deadline.after(5, clock))
+    assert 5 < clock.now < 5 + UNDO_S + 0.5
