@@ -1,6 +1,7 @@
 """Opens the shared LUNs: names to disks, disks to paths, paths to nexuses. Runs in the storage worker."""
 
-from fencer.errors import UsageError
+from fencer.errors import StorageError, UsageError
+from fencer.light_typing import NamedTuple
 from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.request import StorageSettings
@@ -11,17 +12,43 @@ from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit
 
 LVM_S = 10.0
+"""How long pvs may take."""
+
+LVM_IN_DOUBT_S = 3.0
+"""How long pvs may take where the race can be played without its answer."""
 
 
-def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool = False) -> Opened:
+class _Volumes(NamedTuple):
+    """Of a volume group. physical_volumes: device files, as LVM names them.
+
+    wwids: of the last known list, where LVM did not answer; doubt: why that was needed.
+    """
+
+    physical_volumes: tuple[str, ...] = ()
+    wwids: tuple[str, ...] = ()
+    doubt: str = ""
+
+
+def open_luns(
+    settings: StorageSettings, deadline: Deadline, *, only_looks: bool = False, in_doubt: bool = False
+) -> Opened:
     """Raises UsageError when an entry is no shared disk or names one twice, StorageError when LVM does not answer.
 
     only_looks: the caller will write nothing, so it must not take the registered iSCSI session from one that does.
+    in_doubt: where LVM does not answer, the LUNs of the last good unfencing or monitor are opened (Opened.doubt).
     """
-    shared, luns = SharedLuns((), tuple(settings.devices)), []
+    shared, luns, doubt = SharedLuns((), tuple(settings.devices)), [], ""
     if settings.volume_group is not None or any(not entry.startswith(ISCSI_PREFIX) for entry in settings.devices):
         devices = UdevDevices()
-        shared = find_luns(settings.devices, devices, physical_volumes=_physical_volumes(settings, deadline))
+        volumes = _volumes(settings, deadline, in_doubt=in_doubt)
+        doubt = volumes.doubt
+        try:
+            entries = (*settings.devices, *volumes.wwids)
+            shared = find_luns(entries, devices, physical_volumes=volumes.physical_volumes)
+        except UsageError as error:
+            if not doubt:
+                raise
+            raise StorageError(f"{doubt}; and of that list: {error}") from error
         # The rank is taken on the first LUN, by WWID; nobody asks the others.
         luns = [_disk(lun, number == 0 and holders_active(lun, devices)) for number, lun in enumerate(shared.luns)]
     unknown: tuple[LunFailed, ...] = ()
@@ -31,15 +58,34 @@ def open_luns(settings: StorageSettings, deadline: Deadline, *, only_looks: bool
         sessions, unknown = open_iscsi_luns(shared.iscsi, settings.initiator, deadline, only_looks=only_looks)
         luns += sessions
     _refuse_twins(luns)
-    return Opened(tuple(luns), unknown)
+    return Opened(tuple(luns), unknown, doubt)
 
 
-def _physical_volumes(settings: StorageSettings, deadline: Deadline) -> tuple[str, ...]:
-    if settings.volume_group is None:
-        return ()
+def _volumes(settings: StorageSettings, deadline: Deadline, *, in_doubt: bool) -> _Volumes:
+    group = settings.volume_group
+    if group is None:
+        return _Volumes()
     from fencer.storage.volume_group import physical_volumes  # brings subprocess
 
-    return physical_volumes(settings.volume_group, timeout_s=min(LVM_S, deadline.remaining_s))
+    wwids: tuple[str, ...] = ()
+    if in_doubt:
+        from fencer.storage.known_luns import read_known
+
+        wwids = read_known(settings.state_dir, group)
+    patience_s = min(LVM_IN_DOUBT_S, deadline.remaining_s / 3) if wwids else min(LVM_S, deadline.remaining_s)
+    try:
+        return _Volumes(physical_volumes(group, timeout_s=patience_s))
+    except StorageError as error:
+        if not wwids:
+            raise
+        number = f"{len(wwids)} LUN{'s' if len(wwids) != 1 else ''}"
+        return _Volumes(
+            wwids=wwids,
+            doubt=(
+                f"{error}: the race is played on the {number} of the last good monitor or 'on'; whether the group has "
+                "more cannot be told, so storage proves nothing: mend what holds up pvs, or give devices="
+            ),
+        )
 
 
 def _disk(lun: Lun, active_here: bool) -> LogicalUnit:

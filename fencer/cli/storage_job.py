@@ -3,7 +3,8 @@
 from fencer.cli.luns import open_luns
 from fencer.errors import StorageError
 from fencer.fence import Seen, StorageOrder
-from fencer.observations import LunsIdentified, Observation
+from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
+from fencer.request import StorageSettings
 from fencer.storage import procedure
 from fencer.storage.goal import StorageGoal
 from fencer.storage.procedure import Opened
@@ -29,12 +30,36 @@ def storage_job(channel: Channel) -> None:
     if not isinstance(order, StorageOrder):
         return
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
-    opened = open_luns(order.settings, order.deadline, only_looks=only_looks)
+    in_doubt = order.goal is StorageGoal.FENCE
+    opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
     emit = telling(channel)
+    if order.goal in (StorageGoal.REGISTER, StorageGoal.MONITOR) and order.settings.volume_group is not None:
+        emit = _remembering(order.settings, opened, emit)
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
+    if opened.doubt:
+        emit(LunFailed(order.settings.where, opened.doubt))
     _pursue(order, opened, emit)
     for lun in opened.luns:
         lun.close()
+
+
+def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit) -> procedure.Emit:
+    """Keeps the list of the group's LUNs when all of them end well, before the end is told: then the parent ends us."""
+    well = not opened.unknown
+
+    def remember(*what: Observation) -> None:
+        nonlocal well
+        well = well and not any(isinstance(each, LunFailed) for each in what)
+        if well and any(isinstance(each, StorageDone) for each in what) and settings.volume_group is not None:
+            from fencer.storage.known_luns import write_known
+
+            try:
+                write_known(settings.state_dir, settings.volume_group, [lun.wwid for lun in opened.luns])
+            except OSError as error:
+                emit(Noted(f"state_dir: {settings.state_dir}: the list of LUNs was not kept: {error.strerror}"))
+        emit(*what)
+
+    return remember
 
 
 def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:

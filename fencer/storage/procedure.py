@@ -33,13 +33,18 @@ class Emit(Protocol):
 
 
 class Opened:
-    """The shared LUNs as far as they could be opened. unknown: entries whose LUN could not be identified, and why."""
+    """The shared LUNs as far as they could be opened.
 
-    __slots__ = ("luns", "unknown")
+    unknown: entries whose LUN could not be identified, and why. doubt: why there may be more LUNs than these; the race
+    can be played on these all the same, but they prove nothing. "" where these are all.
+    """
 
-    def __init__(self, luns: tuple[LogicalUnit, ...], unknown: tuple[LunFailed, ...] = ()) -> None:
+    __slots__ = ("doubt", "luns", "unknown")
+
+    def __init__(self, luns: tuple[LogicalUnit, ...], unknown: tuple[LunFailed, ...] = (), doubt: str = "") -> None:
         self.luns = luns
         self.unknown = unknown
+        self.doubt = doubt
 
     @property
     def count(self) -> int:

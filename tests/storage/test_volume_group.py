@@ -151,6 +151,31 @@ def test_runner_sees_no_environment_of_ours(monkeypatch):
     assert "LVM_SUPPRESS_FD_WARNINGS=1" in done.stdout
 
 
+SITE_SETTINGS = (
+    "report { binary_values_as_numeric=1 }",
+    "report { prefixes=1 }",
+    "report { prefixes=1 quoted=0 }",
+    "report { compact_output=1 }",
+    'report { compact_output_cols="pv_missing,vg_uuid,pv_count" }',
+    "report { buffered=0 }",
+    "report { headings=0 }",
+    "report { headings=2 }",
+    "report { columns_as_rows=1 }",
+    "report { aligned=0 }",
+    'report { output_format="basic" }',
+    'report { output_format="json_std" }',
+    'report { separator=";" list_item_separator="|" }',
+    "report { two_word_unknown_device=1 }",
+    "log { command_names=1 }",
+    "log { report_command_log=1 }",
+    "log { verbose=3 }",
+    "log { silent=1 }",
+    'log { prefix="LVM: " indent=1 }',
+    "config { checks=1 abort_on_errors=0 }",
+    'global { units="s" suffix=0 }',
+)
+
+
 @pytest.mark.peer
 def test_real_lvm_shows_a_foreign_group_and_a_missing_volume(tmp_path: Path, monkeypatch):
     """Two loop devices, a group owned by another host's system ID, without device-mapper."""
@@ -185,6 +210,10 @@ def test_real_lvm_shows_a_foreign_group_and_a_missing_volume(tmp_path: Path, mon
         assert subprocess.run(["vgs", "--readonly", name], check=False, capture_output=True, timeout=60).returncode != 0
         assert physical_volumes(name, timeout_s=30) == tuple(sorted(loops))
         assert not (tmp_path / "hints").exists()
+        for setting in SITE_SETTINGS:
+            (tmp_path / "lvm.conf").write_text(setting)
+            assert physical_volumes(name, timeout_s=30) == tuple(sorted(loops)), setting
+        (tmp_path / "lvm.conf").unlink()
 
         subprocess.run(["losetup", "-d", loops.pop()], check=True, timeout=60)
         with pytest.raises(StorageError, match="is missing on this node"):
