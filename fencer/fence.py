@@ -320,5 +320,6 @@ class Run:
             return self._settled_at + PATIENCE_S
         timing = self._plan.request.timing
         if self.facts.session:  # so long that a node that does not come on again is reported as such
-            return self._settled_at + timing.power_timeout_s * max(1, timing.retry_on) + PATIENCE_S
+            each_s = timing.power_timeout_s + 2 * timing.power_wait_s
+            return self._settled_at + each_s * max(1, timing.retry_on) + PATIENCE_S
         return max(self._settled_at, self._began + timing.login_timeout_s)

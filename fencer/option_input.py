@@ -176,10 +176,10 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     if full.get("port_as_ip") == "1" and full.get("plug"):
         full["ip"] = full["plug"]
     full.setdefault("proof", "power" if full.get("ip") else "storage")
-    waits = [full["power_timeout"]] + ([full.get("self_fence_bound", "")] if full["proof"] == "self" else [])
-    # Not checked where only documentation is asked for.
-    longest_s = max([30.0, *(float(wait) + 10 for wait in waits if wait and _is_number(wait))])
-    full.setdefault("deadline", _seconds(longest_s))
+    if "deadline" not in full:
+        from fencer.time_limits import deadline_s  # not where only documentation is asked for
+
+        full["deadline"] = _seconds(deadline_s(full, values, pacemaker=full["disable_timeout"] == "1"))
     return full
 
 

@@ -339,12 +339,24 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "delay", "", "delay", "seconds", _SECOND, 200, _GENERAL, _IPMILAN,
         "Wait so long before off or reboot begins",
+        more="validate-all says so where it does not fit into Pacemaker's own time.",
         default="0",
     ),
     Option(
         "deadline", "", "deadline", "seconds", _SECOND, 200, _GENERAL, _OURS,
         "Overall time for everything after delay",
-        default_text="the largest of 30, power_timeout + 10 and, with proof=self, self_fence_bound + 10",
+        more=(
+            "The times that are given stretch the default: to login_timeout + power_timeout + 2 power_wait + 5 s and, "
+            "with proof=self, to self_fence_bound + 10 s. validate-all says so where that, with delay, exceeds "
+            "Pacemaker's own time. monitor, status and list end within 15 s, except for a person who gives a deadline."
+        ),
+        default_text="30; when Pacemaker calls 50 less delay, but 10 at least",
+    ),
+    Option(
+        "pcmk_reboot_timeout", "", "pcmk-reboot-timeout", "time", _STRING, 200, _GENERAL, _OURS,
+        "Pacemaker's own time for a fence, where a caller tells it: Pacemaker does not",
+        default_text="60s",
+        silent_names=("pcmk_off_timeout",), in_metadata=False,
     ),
     Option(
         "disable_timeout", "", "disable-timeout", "true/false", _STRING, 200, _GENERAL, _IPMILAN,
@@ -359,6 +371,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "power_timeout", "", "power-timeout", "seconds", _SECOND, 200, _POWER, _IPMILAN,
         "Time for the chassis to show the new power state",
+        more="When Pacemaker calls, only where it is given.",
         default="20",
     ),
     Option(

@@ -140,6 +140,7 @@ class Performer:
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
         if action is Action.VALIDATE_ALL:
+            self._check_times(full, values)
             return _Ending(EXIT_OK)
         plan = make_plan(request)
         if request.dry_run:
@@ -151,6 +152,17 @@ class Performer:
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
         return self._run(plan, Record(plan, actor, full["journal"], self._witness if recorded else None))
+
+    def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:
+        """Raises UsageError where Pacemaker, who validates on stdin, would end a fence too early, and nothing says that
+        it was told not to: its own limits are not passed on to us."""
+        from fencer.time_limits import objection
+
+        reason = objection(full, values) if self._caller is Caller.CLUSTER else None
+        if reason is not None and "deadline" not in values:
+            raise UsageError(reason)
+        if reason is not None:
+            self._report.warning(reason)
 
     def _run(self, plan: Plan, record: Record) -> _Ending:
         request, report, interrupt = plan.request, self._report, self._interrupt
@@ -204,7 +216,7 @@ class Performer:
             for each in names:
                 self._report.result(each)
             return EXIT_OK
-        deadline = Deadline.after(time_left_s(overall_s(full, values), self._age_s()))
+        deadline = Deadline.after(time_left_s(overall_s(full, self._caller), self._age_s()))
         for number, each in enumerate(names):
             share = deadline.within(deadline.remaining_s / (len(names) - number))
             try:

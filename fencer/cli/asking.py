@@ -12,12 +12,11 @@ from fencer.cli.membership import Membership
 from fencer.errors import UsageError
 from fencer.model import Action, BmcSettings, Method, Privilege, ProofPolicy, Secret
 from fencer.request import AGAINST_OTHERS, Caller, Request, StorageSettings, Timing
+from fencer.time_limits import LOOK_S, LOOKS, fence_deadline_s
 
 PASSWORD_SCRIPT_S = 5.0
 MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
-PACEMAKER_DEADLINE_S = 50.0
-"""Pacemaker kills an agent after 60 s by default, with no chance to log out of the BMC: be done before."""
 
 
 def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
@@ -48,11 +47,11 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         )
     if action is Action.DIAG and bmc is None:
         raise UsageError("ip: diag is an interrupt that the BMC sends: give ip=ADDRESS, or off to isolate the node")
-    policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given), 0.0
+    policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given, caller), 0.0
     if policy is ProofPolicy.SELF and action in (Action.OFF, Action.REBOOT, Action.MONITOR, Action.VALIDATE_ALL):
         from fencer.cli import asking_self_fence  # hardly ever wanted
 
-        bound_s = asking_self_fence.bound_s(full, timing.deadline_s)
+        bound_s = asking_self_fence.bound_s(full, fence_deadline_s(full, given))
         if action is not Action.VALIDATE_ALL:  # which asks about the options alone
             asking_self_fence.check_sidecar(full["state_dir"], bound_s)
     return Request(
@@ -250,25 +249,26 @@ def _bytes(text: str) -> bytes:
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
-def overall_s(full: Mapping[str, str], given: Mapping[str, str]) -> float:
+def overall_s(full: Mapping[str, str], caller: Caller) -> float:
     """The deadline of a call, in seconds from its beginning. Raises UsageError."""
     deadline_s = _seconds(full, "deadline")
-    if full["disable_timeout"] == "1" and "deadline" not in given:
-        deadline_s = PACEMAKER_DEADLINE_S
     if deadline_s <= 0:
         raise UsageError("deadline: 0 leaves no time for anything: give the seconds a fence may take")
+    if caller is Caller.CLUSTER and full["action"] in LOOKS:
+        return min(deadline_s, LOOK_S)
     return deadline_s
 
 
-def _timing(full: Mapping[str, str], given: Mapping[str, str]) -> Timing:
-    deadline_s = overall_s(full, given)
-    unbounded = full["disable_timeout"] == "1"
-    power_timeout_s = _seconds(full, "power_timeout")
+def _timing(full: Mapping[str, str], given: Mapping[str, str], caller: Caller = Caller.CLUSTER) -> Timing:
+    deadline_s = overall_s(full, caller)
+    # Pacemaker leaves the limits of single steps to its own, but what the operator gave counts.
+    bounded = full["disable_timeout"] != "1" or ("power_timeout" in given and "disable_timeout" not in given)
+    power_timeout_s = _seconds(full, "power_timeout") if bounded else 0.0
     return Timing(
         delay_s=_seconds(full, "delay"),
         deadline_s=deadline_s,
         login_timeout_s=_seconds(full, "login_timeout") or deadline_s,
-        power_timeout_s=deadline_s if unbounded or power_timeout_s == 0 else power_timeout_s,
+        power_timeout_s=power_timeout_s or deadline_s,
         power_wait_s=_seconds(full, "power_wait"),
         status_sleep_s=_seconds(full, "stonith_status_sleep"),
         rank_slot_s=_seconds(full, "rank_slot"),

@@ -40,6 +40,7 @@ _arguments -s \
     --disable-timeout='[Leave the limits on single steps to the caller]:value:' \
     --fail-time='[When the node failed, as dlm_controld says with each fence\: no other action is taken with it]:value:' \
     --login-timeout='[Time for one attempt to open a BMC session]:value:' \
+    --pcmk-reboot-timeout='[Pacemaker'\''s own time for a fence, where a caller tells it\: Pacemaker does not]:value:' \
     --port-as-ip'[Take the BMC'\''s address from plug]' \
     --power-timeout='[Time for the chassis to show the new power state]:value:' \
     --power-wait='[Extra wait after a power command; 0, because the state is verified instead]:value:' \

@@ -49,6 +49,22 @@ def test_a_silent_bmc(bmc: Bmc) -> None:
     assert bmc.power == "on"
 
 
+@pytest.mark.slow
+def test_a_look_at_a_silent_bmc_ends_within_15_s(bmc: Bmc) -> None:
+    """Pacemaker gives an operation 20 s, and what a CIB says of a fence's times is not meant for it."""
+
+    def one(action: str) -> Outcome:
+        with UdpProxy((bmc.address, bmc.port), address=bmc.address, blackhole=True) as proxy:
+            lines = [f"ip={bmc.address}", f"ipport={proxy.port}", "username=ADMIN", "password=ADMIN", "plug=serv-0001"]
+            lines += ["deadline=90", "power_timeout=120", "delay=30", f"action={action}"]
+            return halvm(stdin="\n".join(lines) + "\n", environ={"PCMK_service": "pacemaker-fenced"})
+
+    monitor, status, listing = together([partial(one, action) for action in ("monitor", "status", "list-status")])
+    assert (monitor.status, status.status, listing.status) == (1, 1, 0)
+    assert listing.stdout == "serv-0001,,UNKNOWN\n"
+    assert max(outcome.took_s for outcome in (monitor, status, listing)) < 15 + HELD_WITHIN_S
+
+
 def test_nobody_listens(bmc: Bmc) -> None:
     with UdpProxy((bmc.address, bmc.port), address=bmc.address) as gone:
         port = gone.port

@@ -362,6 +362,8 @@ def test_defaults():
         ({"power_timeout": "45.5"}, {}, "deadline", "55.5"),
         ({"power_timeout": "123456789"}, {}, "deadline", "123456799"),
         ({"power_timeout": "60", "deadline": "5"}, {}, "deadline", "5"),
+        ({"action": "monitor"}, {}, "deadline", "14"),
+        ({}, {"PCMK_service": "pacemaker-fenced"}, "deadline", "50"),
         ({"reservation_type": "wero"}, {}, "reservation_type", "WERO"),
         ({"action": "Meta-Data"}, {}, "action", "metadata"),
         ({"plug": "h", "port_as_ip": "1"}, {}, "ip", "h"),

@@ -62,12 +62,13 @@ def test_what_cannot_be_held_is_refused(tmp_path: Path, given: dict[str, str], s
         ask(tmp_path, **given)
 
 
-def test_pacemakers_patience_is_no_longer_than_it_is(tmp_path: Path) -> None:
+def test_a_bound_that_is_given_stretches_pacemakers_patience(tmp_path: Path) -> None:
     write_snapshot(str(tmp_path / "run"), sidecar())
     pacemaker = {"PCMK_service": "pacemaker-fenced"}
     assert ask(tmp_path, pacemaker, self_fence_bound="40").timing.deadline_s == 50.0
+    assert ask(tmp_path, pacemaker, self_fence_bound="55").timing.deadline_s == 65.0, "validate-all says what to set"
     with pytest.raises(UsageError, match=r"^deadline: 50 s cannot hold self_fence_bound=41"):
-        ask(tmp_path, pacemaker, self_fence_bound="41")
+        ask(tmp_path, pacemaker, self_fence_bound="41", deadline="50")
 
 
 def test_monitor_finds_it_out_before_a_fence_does_and_validation_needs_no_sidecar(tmp_path: Path) -> None:
