@@ -44,6 +44,18 @@ WORKERS ?= 6
 QUICK_WORKERS ?= 4
 PYTEST := $(BIN)/pytest -q
 
+# The distribution's own libraries instead of PyPI's newest: the lowest versions that pyproject.toml allows.
+.venv-distribution/stamp: pyproject.toml $(wildcard agents/*.py) tests/distribution-packages.txt
+	$(call debian-packages,tests/distribution-packages.txt)
+	$(PYTHON3) -m venv --clear --system-site-packages .venv-distribution
+	.venv-distribution/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' 'hatchling>=1.12'
+	@touch $@
+
+.PHONY: test-distribution
+test-distribution: .venv-distribution/stamp host-packages  ## the tests of this host with the distribution's libraries
+	.venv-distribution/bin/python -m tests.libraries
+	.venv-distribution/bin/python -m pytest -q -m 'not lab' -n $(WORKERS) --dist worksteal
+
 .PHONY: test-fast
 test-fast: venv host-packages  ## lint and the quick tests, under a minute
 	@$(MAKE) --no-print-directory lint
@@ -91,7 +103,7 @@ texts: venv  ## what is generated from the options table: man page, docs/options
 
 .PHONY: clean
 clean:  ## removes what make has made, but for the lab's images
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-distribution .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
 
 -include demo.mk

@@ -11,3 +11,12 @@ rpm:  ## the .rpm packages of the committed tree, into build/rpm, checked by rpm
 	$(call debian-packages,packaging/rpm/host-packages.txt)
 	packaging/build_rpm.sh
 	rpmlint --config packaging/rpm/rpmlint.toml build/rpm/RPMS/noarch/*.rpm packaging/rpm/fence-halvm.spec
+
+.PHONY: bundle
+bundle: venv  ## wheels of the programs and all that they need, with hashes, for machines without a network
+	$(PYTHON) packaging/build_bundle.py
+
+.PHONY: release
+release: venv  ## packages, bundle, wheel and source with checksums, built twice and compared, into build/release
+	$(call debian-packages,packaging/debian/host-packages.txt packaging/rpm/host-packages.txt)
+	packaging/release.sh

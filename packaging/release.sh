@@ -1,0 +1,26 @@
+#!/bin/bash
+# Builds everything that a release consists of, twice, and compares (make release). Result: build/release with SHA256SUMS.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [ -n "$(git status --porcelain)" ]; then
+  echo "commit first: a release is made of a commit" >&2
+  exit 1
+fi
+
+build() {
+  rm -rf "$1"
+  mkdir -p "$1"
+  packaging/build_deb.sh >/dev/null
+  packaging/build_rpm.sh >/dev/null
+  .venv/bin/python packaging/build_bundle.py >/dev/null
+  cp build/deb/*.deb build/rpm/RPMS/noarch/*.rpm build/bundle/*.tar.gz "$1"
+  cp build/bundle/wheels/fence_halvm-*.whl "$1"
+  git archive --prefix="fence-halvm-$version/" HEAD | gzip -n >"$1/fence-halvm-$version.tar.gz"
+  (cd "$1" && sha256sum -- * >SHA256SUMS)
+}
+
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' fencer/__init__.py)
+build build/release
+build build/release-again
+diff build/release/SHA256SUMS build/release-again/SHA256SUMS && echo "built twice, the same to the byte:"
+cat build/release/SHA256SUMS
