@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes an archive from which the programs are installed without a network (make bundle).
 
-In it: our wheel, the wheels of all that it needs for this Python and machine, and requirements.txt with their hashes. Two bundles of one commit are alike as long as PyPI serves the same versions.
+In it: our wheel, the wheels of all that it needs for this Python and machine, and requirements.txt with their hashes.
+Two bundles of one commit are alike as long as PyPI serves the same versions.
 """
 
 import gzip
