@@ -69,10 +69,14 @@ class LunIsolated(NamedTuple):
 
 
 class LunRegistered(NamedTuple):
-    """This node's key is registered on every path of this LUN and a reservation is held."""
+    """This node's key is registered on every path of this LUN that answers, and a reservation is held.
+
+    paths: how many they are, at least one. missing: the names of those that did not answer.
+    """
 
     lun: str
     paths: int
+    missing: tuple[str, ...] = ()
 
 
 class LunState(NamedTuple):

@@ -159,8 +159,10 @@ def describe(what: Observation, plan: Plan) -> str:
         case LunIsolated(lun, aborted, already):
             how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT or no answer"
             return f"{lun}: isolated ({how}), read back"
-        case LunRegistered(lun, paths):
-            return f"{lun}: key registered on {paths} path{'s' if paths != 1 else ''}, reservation held, read back"
+        case LunRegistered(lun, paths, missing):
+            of = f"{paths} of {paths + len(missing)}" if missing else f"{paths}"
+            plural = "" if paths + len(missing) == 1 else "s"
+            return f"{lun}: key registered on {of} path{plural}, reservation held, read back"
         case LunState(lun, registered, protected):
             held = "a reservation is held by a survivor" if protected else "no reservation of a survivor"
             return f"{lun}: key {'registered' if registered else 'absent'}, {held}"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fencer.errors import StorageError
-from fencer.light_typing import Protocol
+from fencer.light_typing import Protocol, TypeVar
 from fencer.model import ArbitrationMode, Deadline, ReservationKey
 from fencer.observations import (
     Arbitrated,
@@ -21,6 +21,8 @@ from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.reservations import LogicalUnit, Look
+
+T = TypeVar("T")
 
 LINGER_S = 0.05
 """How long a LUN's end waits for those of others, to be told in one message; the last one waits for nobody."""
@@ -118,7 +120,7 @@ def unfence(
     if refusals:  # fenced on one LUN is fenced: the others are left alone
         emit(*opened.unknown, *refusals, StorageDone(opened.count))
     else:
-        _each(opened, lambda lun: (register(lun, terms, past_of(lun.wwid), deadline),), emit)
+        _each(opened, lambda lun: register(lun, terms, past_of(lun.wwid), deadline), emit)
 
 
 def _refusals(
@@ -126,14 +128,28 @@ def _refusals(
 ) -> tuple[LunFailed, ...]:
     """Why this node must not register anywhere, LUN by LUN."""
     refusals: list[LunFailed] = []
-    for lun in opened.in_order:
-        try:
-            reason = objection(lun.look(deadline), past_of(lun.wwid), own)
-        except StorageError as error:
-            reason = str(error)
+    for lun, look in looks_of(opened.in_order, deadline):
+        reason = str(look) if isinstance(look, StorageError) else objection(look, past_of(lun.wwid), own)
         if reason is not None:
             refusals.append(LunFailed(lun.name, f"{lun.name}: {reason}"))
     return tuple(refusals)
+
+
+def looks_of(luns: Sequence[LogicalUnit], deadline: Deadline) -> tuple[tuple[LogicalUnit, Look | StorageError], ...]:
+    """A look at each LUN, side by side, in the order given: a LUN that does not answer takes no time of the others."""
+    found: dict[str, Look | StorageError] = {}
+
+    def look(lun: LogicalUnit) -> tuple[tuple[str, Look | StorageError], ...]:
+        try:
+            return ((lun.wwid, lun.look(deadline)),)
+        except StorageError as error:
+            return ((lun.wwid, error),)
+
+    def keep(*several: tuple[str, Look | StorageError]) -> None:
+        found.update(several)
+
+    _side_by_side(luns, look, keep)
+    return tuple((lun, found[lun.wwid]) for lun in luns)
 
 
 def status(
@@ -147,7 +163,7 @@ def status(
     contest = _contest(settings, settings.own_key or target, target)
 
     def one(lun: LogicalUnit) -> tuple[Observation, ...]:
-        look = lun.look(deadline)
+        look = lun.look_everywhere(deadline).look
         registered = bool(look.listed(target))
         if not registered and (doubt := contest.doubt(look)) is not None:
             return (LunFailed(lun.name, f"{lun.name}: {doubt}"),)
@@ -165,8 +181,8 @@ def monitor(
     deadline: Deadline,
     needed: bool = True,
 ) -> None:
-    """Proves without changing anything that a fence would work now: LUNs reachable on each path, our key registered,
-    the reservation of the wanted type, PREEMPT AND ABORT and APTPL there.
+    """Proves without changing anything that a fence would work now: LUNs reachable, by all paths that answer in the
+    same state, our key registered, the reservation of the wanted type, PREEMPT AND ABORT and APTPL there.
 
     needed: no fence succeeds without a proof by storage.
     """
@@ -181,15 +197,17 @@ def _monitor_one(
     deadline: Deadline,
     needed: bool,
 ) -> tuple[Observation, ...]:
-    look = lun.look(deadline)
-    for nexus in lun.nexuses:
-        nexus.read_keys(deadline)
+    looks = lun.look_everywhere(deadline)
+    look = looks.look
     notes: tuple[Noted, ...] = ()
+    if looks.failures:
+        reasons = "; ".join(map(str, looks.failures))
+        notes = (Noted(f"{lun.name}: {looks.paths} of {len(lun.nexuses)} paths answer: {reasons}"),)
     if own is None or own not in look.keys:
         if past.history is not History.NEVER:
             reason = f"{lun.name}: this node's key {own or ''} is gone: it was preempted in this boot"
             return (LunFailed(lun.name, reason),)
-        notes = (Noted(f"{lun.name}: this node is not registered yet in this boot; run 'on' for it (unfence) first"),)
+        notes += (Noted(f"{lun.name}: this node is not registered yet in this boot; run 'on' for it (unfence) first"),)
     held = look.reservation.type
     if held is not None and held is not settings.reservation_type:
         found, wanted = held.name, settings.reservation_type.name
@@ -256,7 +274,9 @@ def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
         return (LunFailed(lun.name, f"{lun.name}: unexpected {type(error).__name__}: {error}"),)
 
 
-def _side_by_side(luns: Sequence[LogicalUnit], work: Work, emit: Emit) -> None:
+def _side_by_side(
+    luns: Sequence[LogicalUnit], work: Callable[[LogicalUnit], tuple[T, ...]], emit: Callable[..., None]
+) -> None:
     """A thread for each LUN: a dead one keeps nobody else waiting. The process as a whole is expendable.
 
     The threads are bare ones: threading's handshake at each start costs a fence of 64 LUNs more than its commands.
@@ -267,7 +287,7 @@ def _side_by_side(luns: Sequence[LogicalUnit], work: Work, emit: Emit) -> None:
     from _queue import Empty, SimpleQueue  # a single LUN needs none
     from _thread import start_new_thread
 
-    ends: SimpleQueue[tuple[Observation, ...]] = SimpleQueue()
+    ends: SimpleQueue[tuple[T, ...]] = SimpleQueue()
     for lun in luns:
         start_new_thread(lambda lun: ends.put(work(lun)), (lun,))
     missing = len(luns)

@@ -1,16 +1,19 @@
 """Unfencing this node: its key on every path of every LUN, a reservation held, never again once it was preempted."""
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
-from fencer.errors import StorageError
+from fencer.errors import StillUnderWay, StorageError, TransportError
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
-from fencer.observations import LunFailed, LunRegistered
+from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
 
 ATTEMPTS_MOST = 6
+
+LATER = "halvm-watchdogd registers the others when they return; without it run 'on' for this node again then"
 
 
 class History(Enum):
@@ -79,22 +82,59 @@ def _restarted(look: Look, past: Past) -> bool:
     return past.generation is not None and look.generation < past.generation
 
 
-def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> LunRegistered | LunFailed:
-    """Registers terms.own on every path of lun and makes sure that a reservation is held; reads back. Never raises."""
+def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> tuple[Observation, ...]:
+    """Registers terms.own on every path of lun that answers and makes sure that a reservation is held; reads back.
+
+    Paths that do not answer are named in a note; only a LUN without any that does is a failure. Never raises.
+    """
     try:
-        look = lun.look(deadline)
+        look = lun.look_everywhere(deadline).look
         reason = None if terms.re_register else objection(look, past, terms.own)
         reason = reason or terms.bar(look)
         if reason is not None:
-            return LunFailed(lun.name, f"{lun.name}: {reason}")
+            return (LunFailed(lun.name, f"{lun.name}: {reason}"),)
         held = next((key for key in (terms.own, past.key) if key in look.keys), None)
         listed = None if terms.re_register or past.history is History.NEVER else held
-        for nexus in lun.nexuses:
-            if (refusal := register_path(nexus, terms, listed, deadline)) is not None:
-                return LunFailed(lun.name, f"{nexus.name}: {refusal}")
-        return _hold(lun, terms, deadline)
+        registered, down = _register_paths(lun, terms, listed, deadline)
+        if not registered:
+            raise TransportError("; ".join(map(str, down.values())))
+        end = _hold(lun, registered, terms, deadline)
     except StorageError as error:
-        return LunFailed(lun.name, str(error))
+        return (LunFailed(lun.name, str(error)),)
+    if isinstance(end, LunFailed) or not down:
+        return (end,)
+    missing = f"{len(registered)} of {len(lun.nexuses)} paths: {'; '.join(map(str, down.values()))}"
+    return (end, Noted(f"{lun.name}: key {terms.own} is registered on {missing}: {LATER}"))
+
+
+def _register_paths(
+    lun: LogicalUnit, terms: Terms, listed: ReservationKey | None, deadline: Deadline
+) -> tuple[list[Nexus], dict[str, StorageError]]:
+    """The paths that are registered now, and by name why others do not answer.
+
+    Raises StorageError for a path that answers and cannot be registered, and for one on which a REGISTER hangs: it may
+    be executed at any time, also after this node was fenced, and would register it again.
+    """
+    registered: list[Nexus] = []
+    down: dict[str, StorageError] = {}
+    for nexus in lun.nexuses:
+        try:
+            aptpl = _aptpl(nexus, terms, deadline)  # a path that hangs does so in what only reads
+        except StorageError as error:
+            down[nexus.name] = error
+            continue
+        try:
+            refusal = _register_path(nexus, terms, listed, aptpl, deadline)
+        except StillUnderWay as error:
+            reason = f"{error}: the REGISTER may be executed yet: run 'on' again when the path answers or is gone"
+            raise StorageError(reason) from error
+        except StorageError as error:
+            down[nexus.name] = error
+            continue
+        if refusal is not None:
+            raise StorageError(f"{nexus.name}: {refusal}")
+        registered.append(nexus)
+    return registered, down
 
 
 def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, deadline: Deadline) -> str | None:
@@ -102,8 +142,18 @@ def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, dea
 
     listed: this node's key as this boot registered it and as it is listed still; None when there is nothing to lose.
     """
-    capabilities = nexus.report_capabilities(deadline) if terms.aptpl else None
-    aptpl = capabilities is not None and capabilities.ptpl_capable
+    return _register_path(nexus, terms, listed, _aptpl(nexus, terms, deadline), deadline)
+
+
+def _aptpl(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
+    """Whether registrations are to survive a power loss of the target. Asks the path in any case: does it answer?"""
+    capabilities = nexus.report_capabilities(deadline)
+    return terms.aptpl and capabilities is not None and capabilities.ptpl_capable
+
+
+def _register_path(
+    nexus: Nexus, terms: Terms, listed: ReservationKey | None, aptpl: bool, deadline: Deadline
+) -> str | None:
     for _ in range(ATTEMPTS_MOST):
         if listed is None:
             outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
@@ -129,16 +179,24 @@ def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, dea
     return "REGISTER: registrations keep changing"
 
 
-def _hold(lun: LogicalUnit, terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:
-    for _ in range(ATTEMPTS_MOST):
-        look = lun.look(deadline)
+def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:
+    """registered: the paths that may reserve, each in its turn."""
+    reason = f"{lun.name}: RESERVE: no reservation is held afterwards"
+    for attempt in range(ATTEMPTS_MOST + len(registered)):
+        look = lun.look_everywhere(deadline).look
         if terms.own not in look.keys:
             return LunFailed(
                 lun.name, f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile"
             )
-        if (reason := terms.bar(look)) is not None:
-            return LunFailed(lun.name, f"{lun.name}: {reason}")
+        if (bar := terms.bar(look)) is not None:
+            return LunFailed(lun.name, f"{lun.name}: {bar}")
         if look.reservation.type is not None:
-            return LunRegistered(lun.name, len(lun.nexuses))
-        lun.nexuses[0].reserve(terms.own, terms.reservation_type, deadline)
-    return LunFailed(lun.name, f"{lun.name}: RESERVE: no reservation is held afterwards")
+            names = {nexus.name for nexus in registered}
+            missing = tuple(nexus.name for nexus in lun.nexuses if nexus.name not in names)
+            return LunRegistered(lun.name, len(registered), missing)
+        nexus = registered[attempt % len(registered)]
+        try:
+            nexus.reserve(terms.own, terms.reservation_type, deadline)
+        except StorageError as error:
+            reason = str(error)
+    return LunFailed(lun.name, reason)

@@ -20,6 +20,9 @@ from fencer.storage.reservations import LogicalUnit
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
 
+FIRST_LOOK_SHARE = 2 / 3
+"""Of the time until the deadline: how long the LUNs are waited for before those that answer are registered."""
+
 
 def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
     """What this boot's marker says about one LUN."""
@@ -47,7 +50,8 @@ def _unfence(
     opened: Opened, settings: StorageSettings, own: ReservationKey, emit: procedure.Emit, deadline: Deadline
 ) -> None:
     found = read_marker(settings.state_dir)
-    generations, silent = _generations(opened.luns, deadline)
+    # A LUN that does not answer leaves time for those that do.
+    generations, silent = _generations(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
     marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
     trusted = settings.re_register or not isinstance(found, UnreadableMarker)
@@ -75,13 +79,9 @@ def _unfence(
 
 def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, int], tuple[LunFailed, ...]]:
     """PRGENERATION by WWID, and the LUNs that cannot be read."""
-    generations: dict[str, int] = {}
-    silent: list[LunFailed] = []
-    for lun in luns:
-        try:
-            generations[lun.wwid] = lun.look(deadline).generation
-        except StorageError as error:
-            silent.append(LunFailed(lun.name, str(error)))
+    looks = procedure.looks_of(tuple(luns), deadline)
+    generations = {lun.wwid: look.generation for lun, look in looks if not isinstance(look, StorageError)}
+    silent = (LunFailed(lun.name, str(look)) for lun, look in looks if isinstance(look, StorageError))
     return generations, tuple(silent)
 
 

@@ -115,12 +115,12 @@ class Keeper:
                 used.setdefault(lun.watch.wwid, []).append((path, epoch))
             if nexuses:
                 opened.append(LogicalUnit(lun.watch.wwid, lun.watch.wwid, nexuses))
-        done: list[str] = []
+        done: list[LunRegistered] = []
 
         def hear(*several: Observation) -> None:
             for what in several:
                 if isinstance(what, LunRegistered):
-                    done.append(what.lun)
+                    done.append(what)
                 elif isinstance(what, LunFailed):
                     self._complain(what.lun, what.reason)
 
@@ -130,12 +130,14 @@ class Keeper:
         finally:
             for unit in opened:
                 unit.close()
-        for wwid in done:
+        for registered in done:
+            wwid = registered.lun
             lun, again = by_name[wwid], by_name[wwid].watch.unfenced
             lun.watch.note_unfenced()
             self._complaints.pop(wwid, None)
             for path, epoch in used[wwid]:
-                path.note_registered(epoch)
+                if path.path.node not in registered.missing:
+                    path.note_registered(epoch)
             if not again:
                 self._send(Registered(wwid, "", self._clock(), "this node keeps its key on the LUN"))
 

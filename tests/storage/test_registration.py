@@ -2,18 +2,27 @@
 
 import pytest
 
-from fencer.model import ReservationType
-from fencer.observations import LunFailed, LunRegistered
+from fencer.errors import TransportError
+from fencer.model import Deadline, ReservationType
+from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.request import OtherKeys
+from fencer.storage import registration
+from fencer.storage.nexus import Nexus
 from fencer.storage.pr import OutAction, Reservation
-from fencer.storage.registration import History, Past, Terms, objection, register
-from fencer.storage.reservations import Look, guard_key
+from fencer.storage.registration import History, Past, Terms, objection
+from fencer.storage.reservations import LogicalUnit, Look, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeReservation, FakeTarget
-from tests.storage.nodes import WERO, A, B, C, deadline, lun, registered
+from tests.storage.faulty_path import FaultyPath
+from tests.storage.nodes import WERO, A, B, C, Clock, deadline, lun, registered, unbound
 
 TERMS = Terms(A, WERO, aptpl=True)
 SAME, MOVED, RESTARTED = 7, 9, 0
+
+
+def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> Observation:
+    """What became of the LUN, without the notes."""
+    return registration.register(lun, terms, past, deadline)[0]
 
 
 @pytest.mark.parametrize("history", History)
@@ -129,10 +138,77 @@ def test_a_target_without_aptpl_is_registered_without_it() -> None:
     assert not target.aptpl_active
 
 
-def test_a_dead_path_fails_the_lun() -> None:
+@pytest.mark.parametrize("dead", ["a1", "a2", "a3"])
+def test_a_dead_path_is_named_and_the_others_are_registered(dead: str) -> None:
     target = registered("b", holder="b")
-    target.silent.add("a2")
+    target.silent.add(dead)
+    unit = lun(target, "a1", "a2", "a3")
+    end, note = registration.register(unit, TERMS, Past(History.NEVER), deadline())
+    name = f"fake:{target.wwid}:{dead}"
+    assert end == LunRegistered(unit.name, 2, (name,))
+    assert isinstance(note, Noted)
+    assert note.text.startswith(f"{unit.name}: key 0xa is registered on 2 of 3 paths: {dead}: the target is silent: ")
+    assert sorted(target.keys) == [A, A, B]
+
+
+def test_a_path_that_dies_between_the_look_and_its_register_is_named_too() -> None:
+    target = registered("b", holder="b")
+    clock = Clock()
+    broken = FaultyPath(
+        target.nexus("a1"), clock, TransportError("a1: the answer was lost"), lambda _path, cdb: cdb[0] == 0x5F
+    )
+    unit = LogicalUnit(target.wwid, "lun", [Nexus(broken), Nexus(target.nexus("a2"))], bound=unbound)
+    end, _ = registration.register(unit, TERMS, Past(History.NEVER), deadline(clock))
+    assert end == LunRegistered("lun", 1, (broken.name,))
+
+
+def test_a_register_that_hangs_fails_the_lun_since_it_may_be_executed_after_a_fence() -> None:
+    target = registered("b", holder="b")
+    clock = Clock()
+    hung = FaultyPath(target.nexus("a1"), clock, None, lambda _path, cdb: cdb[0] == 0x5F)
+    unit = LogicalUnit(target.wwid, "lun", [Nexus(hung), Nexus(target.nexus("a2"))], bound=unbound)
+    (end,) = registration.register(unit, TERMS, Past(History.NEVER), deadline(clock))
+    assert isinstance(end, LunFailed)
+    assert "the REGISTER may be executed yet" in end.reason
+
+
+@pytest.mark.parametrize("aptpl", [True, False])
+def test_a_path_that_hangs_before_its_register_is_sent_none(aptpl: bool) -> None:
+    target = registered("b", holder="b")
+    clock = Clock()
+    hung = FaultyPath(target.nexus("a1"), clock, None, lambda path, _cdb: len(path.sent) == 3)
+    unit = LogicalUnit(target.wwid, "lun", [Nexus(hung), Nexus(target.nexus("a2"))], bound=unbound)
+    end, _ = registration.register(unit, Terms(A, WERO, aptpl), Past(History.NEVER), deadline(clock))
+    assert end == LunRegistered("lun", 1, (hung.name,))
+    assert 0x5F not in [cdb[0] for _, cdb in hung.sent]
+
+
+def test_no_path_that_answers_fails_the_lun() -> None:
+    target = registered("b", holder="b")
+    target.silent |= {"a1", "a2"}
     assert isinstance(register(lun(target, "a1", "a2"), TERMS, Past(History.NEVER), deadline()), LunFailed)
+    assert target.log == []
+
+
+def test_paths_with_reservations_of_their_own_are_not_registered() -> None:
+    one, other = registered("b", holder="b"), registered("c", holder="c")
+    clock = Clock()
+    unit = LogicalUnit(one.wwid, "lun", [Nexus(each.nexus("a"), sleep=clock.sleep) for each in (one, other)])
+    (end,) = registration.register(unit, TERMS, Past(History.NEVER), deadline(clock))
+    assert isinstance(end, LunFailed)
+    assert "different registrations" in end.reason
+    assert one.log == other.log == []
+
+
+def test_a_reservation_is_made_over_another_path_where_the_first_fails() -> None:
+    target = registered(holder=None)
+    clock = Clock()
+    broken = FaultyPath(
+        target.nexus("a1"), clock, TransportError("a1: lost"), lambda _path, cdb: cdb[:2] == bytes((0x5F, 1))
+    )
+    unit = LogicalUnit(target.wwid, "lun", [Nexus(broken), Nexus(target.nexus("a2"))], bound=unbound)
+    assert register(unit, TERMS, Past(History.NEVER), deadline(clock)) == LunRegistered("lun", 2)
+    assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
 
 
 # --- the right to write ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fencer.errors import StorageError
+from fencer.errors import StorageError, TransportError
 from fencer.model import Deadline
 from fencer.request import StorageSettings
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
@@ -20,7 +20,9 @@ from fencer.watchdog.paths import KernelPath
 from fencer.watchdog.settings import TargetReset, Timing
 from fencer.watchdog.sightings import LunSeen, PathRegistered, Registered, RegistrationFailed, Sighting, Standing
 from tests.storage.fake_target import FakeTarget
+from tests.storage.faulty_path import FaultyPath
 from tests.storage.nodes import WERO, A, B, lun, registered
+from tests.storage.nodes import Clock as FakeClock
 
 TIMING = Timing()
 
@@ -285,3 +287,29 @@ def test_a_marker_of_this_boot_without_its_key_is_a_preemption_for_a_new_process
     node.go(10.0)
     assert set(node.standings()) == {Standing.PREEMPTED}
     assert target.keys == [B]
+
+
+def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path) -> None:
+    target = registered("b")
+    dead = f"fake:{target.wwid}:c"
+    storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
+    clock, seen = Clock(), list[Sighting]()
+
+    def open_nexus(node: str) -> Nexus:
+        path = FaultyPath(target.nexus(node[-1]), FakeClock(), TransportError("gone"), lambda *_: node == dead)
+        return Nexus(path, sleep=lambda _: None)
+
+    watch = LunWatch(target.wwid, "lun", storage, TIMING, seen.append)
+    paths = []
+    for name in (f"fake:{target.wwid}:a", dead):
+        path = PathWatch(
+            KernelPath(name, "0:0:0:0", name, 1), watch, Ok(), open_nexus, storage, TIMING, seen.append, clock
+        )
+        path.good = True
+        paths.append(path)
+    kept = KeptLun(watch, tuple(paths))
+    keeper = Keeper(
+        storage, A, TIMING, TargetReset.RE_REGISTER, lambda: (kept,), lambda _: True, open_nexus, seen.append, clock
+    )
+    keeper.turn()
+    assert [path.registered for path in paths] == [True, False]
