@@ -176,7 +176,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "password_script", "S", "password-script", "script", _STRING, 1, _POWER, _IPMILAN,
-        "Program whose standard output is the password; wins over password",
+        "Command whose standard output is the password; wins over password",
+        more="Run by sh -c, for 5 s at most; what it prints counts, not its exit status.",
         old_names=("passwd_script",),
     ),
     Option(

@@ -83,6 +83,7 @@ class Request(NamedTuple):
     """One call of the agent.
 
     self_fence_bound_s: with ProofPolicy.SELF, within which the target's sidecar resets it once its key is gone.
+    doubts: what the caller should be warned of; a sentence each.
     """
 
     action: Action
@@ -96,6 +97,7 @@ class Request(NamedTuple):
     timing: Timing = Timing()
     dry_run: bool = False
     self_fence_bound_s: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
     def who(self) -> str:

@@ -137,6 +137,8 @@ class Performer:
         full = with_defaults(values, self._environ)
         action = Action(full["action"])
         request = build_request(full, values, self._caller, membership)
+        for doubt in request.doubts:
+            self._report.warning(doubt)
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
         if action is Action.VALIDATE_ALL:

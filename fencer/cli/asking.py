@@ -5,7 +5,6 @@ and the remedy.
 """
 
 import math
-import os
 from collections.abc import Mapping
 
 from fencer.cli.membership import Membership
@@ -66,6 +65,7 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         timing=timing,
         dry_run=full.get("dry_run") == "1",
         self_fence_bound_s=bound_s,
+        doubts=_doubts(full) if bmc is not None else (),
     )
 
 
@@ -173,35 +173,20 @@ def _password(full: Mapping[str, str]) -> bytes:
     script = full.get("password_script", "")
     if not script:
         return _bytes(full.get("password", ""))
-    import shlex  # only where there is a script
-    import subprocess
+    from fencer.cli import password_script  # only where there is a script
 
-    remedy = "give the path of a program that prints the password"
-    try:
-        status, output = _run_script(shlex.split(script) or [""])
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"password_script: {script}: {reason}: {remedy}") from error
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(f"password_script: {script}: no answer within {PASSWORD_SCRIPT_S:g} s: {remedy}") from error
-    if status:
-        raise UsageError(f"password_script: {script}: exit status {status}: {remedy}")
-    return output.rstrip()
+    return password_script.ask(script, min(PASSWORD_SCRIPT_S, _seconds(full, "deadline")))
 
 
-def _run_script(command: list[str]) -> tuple[int, bytes]:
-    """Exit status and output. What does not end in time is killed with all that it started: nothing may outlive us."""
-    import signal
-    import subprocess
+def _doubts(full: Mapping[str, str]) -> tuple[str, ...]:
+    """What a request that can be made should be told beside."""
+    script = full.get("password_script", "")
+    if not script or not full.get("ip"):
+        return ()
+    from fencer.cli import password_script
 
-    null = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null, process_group=0) as script:
-        try:
-            output, _ = script.communicate(timeout=PASSWORD_SCRIPT_S)
-        except BaseException:
-            os.killpg(script.pid, signal.SIGKILL)
-            raise
-    return script.returncode, output
+    doubt = password_script.doubt(script)
+    return (doubt,) if doubt is not None else ()
 
 
 def _at_most(option: str, value: bytes, limit: int) -> bytes:

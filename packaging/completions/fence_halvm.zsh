@@ -15,7 +15,7 @@ _arguments -s \
     --node='[Node id of the node to fence, as dlm_controld gives it; nodename wins over it, it wins over plug]:value:' \
     --nodename='[Name of the node to fence, as cluster managers add it to every call; wins over plug]:value:' \
     '(-p --password)'{-p+,--password=}'[Password at the BMC]:value:' \
-    '(-S --password-script)'{-S+,--password-script=}'[Program whose standard output is the password; wins over password]:file:_files' \
+    '(-S --password-script)'{-S+,--password-script=}'[Command whose standard output is the password; wins over password]:file:_files' \
     '(-n --plug)'{-n+,--plug=}'[Name of the node to fence]:value:' \
     '(-L --privlvl)'{-L+,--privlvl=}'[Privilege level of the BMC session]:value:(callback user operator administrator)' \
     --target='[Bridge the requests to this IPMB slave address behind the BMC]:value:' \

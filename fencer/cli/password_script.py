@@ -1,0 +1,126 @@
+"""Asks option password_script for the password, as fence-agents' library does: what ``sh -c`` makes of the text.
+
+A script without ``#!``, a pipeline, ``~`` and arguments work; the exit status of one that printed a password does not
+matter (a last test that fails is usual). No message shows the text: it may hold a secret itself.
+"""
+
+import os
+import select
+import signal
+import stat
+import time
+from contextlib import suppress
+
+from fencer.errors import UsageError
+
+OUTPUT_BYTES = 4096
+"""What is read of its output at most; a password has 20 bytes (IPMI 2.0 22.30)."""
+
+_SHELL = "/bin/sh"
+_REMEDY = "give a command that prints the password"
+_LOOK_AGAIN_S = 0.05
+_CLOSED_S = 0.005
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+"""Exit status of a shell (POSIX.1-2017, 2.8.2)."""
+
+
+def ask(script: str, patience_s: float) -> bytes:
+    """What it prints, without white space at the end. Raises UsageError.
+
+    At the end of patience_s it is killed with all that it started, and not waited for: one in state D does not die.
+    """
+    if not script.strip():
+        raise UsageError(f"password_script: empty: {_REMEDY}")
+    if "\0" in script:
+        raise UsageError(f"password_script: contains a NUL byte: {_REMEDY}")
+    read_end, write_end = os.pipe()
+    try:
+        pid = _start(script, write_end)
+    except OSError as error:
+        os.close(read_end)
+        raise UsageError(f"password_script: {_SHELL}: {error.strerror}: {_REMEDY}") from error
+    finally:
+        os.close(write_end)
+    try:
+        output, status = _read(pid, read_end, time.monotonic() + patience_s)
+    finally:
+        os.close(read_end)
+    if len(output) > OUTPUT_BYTES:
+        raise UsageError(f"password_script: it prints more than {OUTPUT_BYTES} bytes: {_REMEDY}")
+    if status is None:
+        raise UsageError(f"password_script: no answer within {patience_s:g} s: {_REMEDY}")
+    password = output.rstrip()
+    if status and not password:
+        raise UsageError(f"password_script: {_reason(status)}: {_REMEDY}")
+    return password
+
+
+def doubt(script: str) -> str | None:
+    """Why what is asked may be somebody else's: a sentence, or None. Looks at a program that is named by its path."""
+    words = script.split()
+    if not words or not words[0].startswith("/"):
+        return None
+    try:
+        found = os.stat(words[0])
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode) or (found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022):
+        return None
+    return "password_script: others than root may change the program: let root own it, and chmod go-w"
+
+
+def _start(script: str, output: int) -> int:
+    """By posix_spawn, whose child runs a shell at once: a program on a file system that hangs holds up only that."""
+    return os.posix_spawn(
+        _SHELL,
+        ("sh", "-c", script),
+        os.environ,
+        file_actions=(
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ),
+        setpgroup=0,
+        setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM),
+    )
+
+
+def _read(pid: int, read_end: int, until: float) -> tuple[bytes, int | None]:
+    """Output, and exit status; None where it had not ended in time. What is left of its group is killed either way."""
+    os.set_blocking(read_end, False)
+    output, status = b"", None
+    while status is None and len(output) <= OUTPUT_BYTES and (left_s := until - time.monotonic()) > 0:
+        if select.select([read_end], [], [], min(_LOOK_AGAIN_S, left_s))[0]:
+            data = os.read(read_end, OUTPUT_BYTES)
+            output += data
+            if not data:  # it has closed its output, and still runs
+                time.sleep(min(_CLOSED_S, left_s))
+        status = _status(pid)
+    if status is not None:  # a child of its may keep the pipe open: only what is there by now
+        with suppress(BlockingIOError):
+            while len(output) <= OUTPUT_BYTES and (data := os.read(read_end, OUTPUT_BYTES)):
+                output += data
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return output, status
+
+
+def _status(pid: int) -> int | None:
+    """Exit status, negative for a signal; None while it runs. It stays a zombie, so that its group is nobody else's."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _reason(status: int) -> str:
+    if status < 0:
+        return f"ended by signal {-status}, and printed nothing"
+    if status in (_NOT_EXECUTABLE, _NOT_FOUND):
+        return "no such command" if status == _NOT_FOUND else "permission denied"
+    return f"exit status {status}, and printed nothing"
