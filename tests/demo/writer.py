@@ -166,7 +166,7 @@ def main() -> None:
     nexus.standard_inquiry(deadline)  # takes the unit attention that every new session starts with
     lun = LogicalUnit(nexus.wwid(deadline) or "", url, (nexus,))
     terms = Terms(ReservationKey.parse(key), ReservationType(int(kind)), aptpl=False)
-    done = register(lun, terms, Past(History.NEVER), deadline)
+    done, *_ = register(lun, terms, Past(History.NEVER), deadline)
     if not isinstance(done, LunRegistered):
         sys.exit(f"writer: {done.reason}")
     number = 0
