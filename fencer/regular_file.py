@@ -47,16 +47,22 @@ def open_for_append(path: str) -> int:
     return descriptor
 
 
-def require_private_directory(subject: str, path: str) -> None:
-    """Others than root and this user must not be able to move away or replace what is in it.
+def is_private(directory: str) -> bool:
+    """Whether only root and this user can move away or replace what is in it. Raises OSError."""
+    found = os.stat(directory)
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
-    A directory that is not there will be made by us. Raises UsageError; subject: what its sentence begins with.
+
+def require_private_directory(subject: str, path: str) -> None:
+    """A directory that is not there will be made by us.
+
+    Raises UsageError where others may write to it; subject: what its sentence begins with.
     """
     try:
-        found = os.stat(path)
+        private = is_private(path)
     except OSError:
         return
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+    if not private:
         raise UsageError(
             f"{subject}: {path}: others than root may write to it: give a directory that only root may write to"
         )

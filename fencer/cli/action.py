@@ -77,9 +77,15 @@ class Performer:
 
     def perform(self) -> int:
         """Returns the exit status. Raises UsageError for bad input, before anything is sent."""
+        if path := self._given.values.get("debug_file"):
+            self._report.open_debug_file(path)
+        try:
+            return self._perform()
+        finally:
+            self._report.close()
+
+    def _perform(self) -> int:
         values, report = self._given.values, self._report
-        if values.get("debug_file"):
-            report.open_debug_file(values["debug_file"])
         membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
         if self._caller is Caller.PERSON and values.get("cluster_conf"):
             membership.require()  # who typed its name can correct it

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from fencer.errors import UsageError
+from fencer.regular_file import require_private_directory
 from fencer.watchdog.snapshot import PolicyState, Snapshot
 
 STORAGE_S = 10.0
@@ -41,6 +42,7 @@ def check_sidecar(state_dir: str, bound: float) -> None:
     """Raises UsageError when this node's own sidecar gives reason to doubt the bound. Reads one small file."""
     from fencer.watchdog.snapshot_file import read_snapshot  # with json
 
+    require_private_directory("state_dir", state_dir)
     try:
         snapshot = read_snapshot(state_dir)
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fencer.cli.membership import Membership
 from fencer.errors import UsageError
 from fencer.model import Action, ArbitrationMode, KeyScheme, ReservationKey, ReservationType
+from fencer.regular_file import require_private_directory
 from fencer.request import AGAINST_OTHERS, OtherKeys, StorageSettings
 from fencer.storage.keys import check_collisions, derive_key
 from fencer.storage.marker import Marker, read_marker
@@ -32,6 +33,7 @@ def build_storage(
     _check_iscsi_urls(devices)
     keys = _cluster_keys(full, membership)
     state_dir = full["state_dir"]
+    require_private_directory("state_dir", state_dir)  # who moves the marker away lets a fenced node register again
     own = _own_key(full, action, local, membership, keys, state_dir)
     if action in (Action.MONITOR, Action.VALIDATE_ALL):
         _check_targets(full, membership, keys)

@@ -6,7 +6,6 @@ fenced and dlm_controld do not read our output while they wait: all of it stays 
 import time
 
 from fencer.cli.system_log import NAME, Severity, SystemLog
-from fencer.errors import UsageError
 from fencer.fence import Stamped
 from fencer.light_typing import TextIO
 from fencer.model import Proof
@@ -30,6 +29,7 @@ from fencer.observations import (
     StorageFailed,
 )
 from fencer.plan import Plan
+from fencer.regular_file import open_for_append
 from fencer.storage.goal import StorageGoal
 from fencer.verdict import Facts, Verdict
 
@@ -56,16 +56,23 @@ class Report:
         self._log = SystemLog() if log is None else log
         self.steps = verbosity > 0 or stderr.isatty()
         self._debug: TextIO | None = None
+        self._debug_trouble = ""
         self._lines = 0
         self._steps: list[tuple[str, float]] = []
 
     def open_debug_file(self, path: str) -> None:
-        """Everything goes there, too. Raises UsageError when it cannot be written."""
+        """Everything goes there, too. Trouble with it is told by ``close``: no fence fails for it."""
         try:
-            self._debug = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
+            self._debug = open(open_for_append(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UsageError(f"debug_file: {path}: {reason}: give a file that can be written") from error
+            self._debug_trouble = f"{error.strerror if isinstance(error, OSError) else error}"
+
+    def close(self) -> None:
+        """The last word of a call, after the verdict."""
+        trouble, self._debug_trouble = self._debug_trouble, ""
+        if trouble:
+            self._debug = None
+            self.warning(f"debug_file: {trouble}: give a file that root alone can make and write")
 
     def result(self, text: str) -> None:
         """One line for stdout."""
@@ -125,19 +132,21 @@ class Report:
         if severity != Severity.DEBUG:
             self._log.write(severity, line)
         if self._debug is not None:
-            _write(self._debug, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            trouble = _write(self._debug, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._debug_trouble = self._debug_trouble or trouble
         if shown:
             self._lines += 1
             _write(self._stderr, f"{NAME}: {line}\n")
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """Nobody reading must not change a verdict."""
+def _write(stream: TextIO, text: str) -> str:
+    """Why it was not written, or "". A reader that is gone must not change a verdict."""
     try:
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):
-        return
+    except (OSError, ValueError) as error:
+        return f"{error.strerror if isinstance(error, OSError) else error}"
+    return ""
 
 
 def describe(what: Observation, plan: Plan) -> str:

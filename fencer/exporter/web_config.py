@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fencer.errors import UsageError
+from fencer.regular_file import read_regular_file
 
 OPTION: Final = "--web.config.file"
 _BYTES_MOST: Final = 1 << 20
@@ -182,12 +183,12 @@ def read_document(path: Path) -> Mapping[str, Any]:
     import yaml  # only for those who have such a file
 
     try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES_MOST + 1)
-    except OSError as error:
-        raise UsageError(f"{OPTION}: {path}: {error.strerror}: give a file that can be read") from error
+        content = read_regular_file(str(path), _BYTES_MOST, link=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{OPTION}: {path}: {reason}: give a file that can be read") from error
     try:
-        document = yaml.safe_load(content[:_BYTES_MOST])
+        document = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""

@@ -13,6 +13,7 @@ from fencer.journal.reading import Position, Snapshot
 from fencer.journal.schema import SCHEMA, migrate, prepare, transaction
 from fencer.journal.writing import Bounds, insert, one_line
 from fencer.light_typing import Final, TypeVar
+from fencer.regular_file import is_private
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
 BUSY_S: Final = 4.0
@@ -116,8 +117,7 @@ class Journal:
 
     def _require_private(self, directory: str) -> None:
         """Whoever may write to the directory could put a link there and have root write elsewhere."""
-        found = os.stat(directory)
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        if not is_private(directory):
             raise JournalError(
                 f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
             )

@@ -10,12 +10,12 @@ it only afterwards could register a fenced node again. *After* registering, with
 """
 
 import os
-import stat
 from contextlib import suppress
 
 from fencer.errors import UsageError
 from fencer.light_typing import NamedTuple
 from fencer.model import ReservationKey
+from fencer.regular_file import read_regular_file
 
 MARKER_NAME = "registered.json"
 BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
@@ -70,7 +70,7 @@ def read_marker(
     """What is noted below ``state_dir``; None when nothing is. Never raises for what is found there."""
     path = os.path.join(state_dir, MARKER_NAME)
     try:
-        content = _read_regular_file(path)
+        content = read_regular_file(path, _LONGEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -141,18 +141,6 @@ def _boot_id(path: str | os.PathLike[str]) -> str:
     if not boot_id:
         raise ValueError("empty boot id")
     return boot_id
-
-
-def _read_regular_file(path: str) -> bytes:
-    """Raises ValueError for what could block, mislead or flood us. O_NONBLOCK: a FIFO would wait for a writer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("not a regular file")
-        content = file.read(_LONGEST_BYTES + 1)
-    if len(content) > _LONGEST_BYTES:
-        raise ValueError("too long")
-    return content
 
 
 def _write_new_file(path: str | os.PathLike[str], content: bytes) -> None:

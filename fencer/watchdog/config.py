@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fencer.errors import UsageError
 from fencer.model import ReservationKey
+from fencer.regular_file import read_regular_file
 from fencer.watchdog import device
 from fencer.watchdog.settings import RELOADABLE, Requirement, SelfFenceBy, Settings, TargetReset
 
@@ -154,14 +155,15 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 def read_settings(path: str) -> Settings:
     """Raises UsageError; its message has one complaint a line."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(1 << 20)
+        content = read_regular_file(path, link=True)
     except FileNotFoundError as error:
         raise UsageError(f'{path}: {error.strerror}: make it; one line will do: vg = "shared_vg"') from error
     except PermissionError as error:
         raise UsageError(f"{path}: {error.strerror}: run this as root, or let everybody read the file") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: give a file that can be read") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}: give a file that can be read") from error
     try:
         return parse_settings(content.decode("utf-8"), path)
     except UnicodeDecodeError as error:
@@ -292,9 +294,8 @@ def located(complaint: str, source: str) -> str:
     if name not in BY_NAME:
         return f"{source}: {complaint}"
     try:
-        with open(source, encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
-    except OSError:
+        text = read_regular_file(source, link=True).decode("utf-8", "replace")
+    except (OSError, ValueError):
         text = ""  # it was there a moment ago
     return f"{_where(name, text, source)}: {what}"
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fencer.regular_file import read_regular_file
 from fencer.watchdog.records import from_json, to_json
 from fencer.watchdog.replacing import replace_file
 from fencer.watchdog.snapshot import SelfFence
@@ -10,6 +11,7 @@ __all__ = ("LAST_NAME", "SelfFence", "read_last", "write_last")
 
 LAST_NAME = "last-self-fence.json"
 SCHEMA = 1
+_LONGEST_BYTES = 64 << 10
 
 
 def write_last(directory: str, record: SelfFence) -> None:
@@ -20,7 +22,7 @@ def write_last(directory: str, record: SelfFence) -> None:
 def read_last(directory: str) -> SelfFence | None:
     """None when there is none. Raises OSError or ValueError for one that cannot be read."""
     try:
-        content = (Path(directory) / LAST_NAME).read_bytes()
+        content = read_regular_file(f"{directory}/{LAST_NAME}", _LONGEST_BYTES)
     except FileNotFoundError:
         return None
     return from_json(SelfFence, content, SCHEMA)

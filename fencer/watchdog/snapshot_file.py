@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fencer.regular_file import read_regular_file
 from fencer.watchdog.records import from_json, to_json
 from fencer.watchdog.replacing import replace_file
 from fencer.watchdog.snapshot import SCHEMA, SNAPSHOT_NAME, Snapshot
@@ -16,5 +17,5 @@ def write_snapshot(directory: str, snapshot: Snapshot) -> None:
 
 def read_snapshot(directory: str) -> Snapshot:
     """Raises OSError (FileNotFoundError: the sidecar never ran in this boot), ValueError for what is no snapshot."""
-    with (Path(directory) / SNAPSHOT_NAME).open("rb") as file:
-        return from_json(Snapshot, file.read(_LONGEST_BYTES), SCHEMA)
+    content = read_regular_file(f"{directory}/{SNAPSHOT_NAME}", _LONGEST_BYTES)
+    return from_json(Snapshot, content, SCHEMA)

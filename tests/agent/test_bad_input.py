@@ -64,7 +64,6 @@ BAD = [
     Bad(("-o", "off", "-d", "/dev/null", "-k", "0x1", "--local-key=01"), "key: 0x1 is this node's own key"),
     Bad(("-o", "off", "--cluster-conf=/nonexistent"), "cluster_conf: /nonexistent: No such file"),
     Bad(("-o", "off", "--cluster-conf=/etc/passwd"), "cluster_conf: /etc/passwd line 1", "correct the XML"),
-    Bad(("-o", "off", "-D", "/nonexistent/x"), "debug_file: /nonexistent/x"),
     Bad(("-o", "off", "--no-such"), "Command line: option --no-such not recognized", "see --help"),
     Bad(("-o", "off", "--po=1"), "Command line: option --po", "see --help"),
     Bad(("-o", "off", "--delay"), "Command line: option --delay", "see --help"),

@@ -92,7 +92,7 @@ def test_a_missing_file_names_the_one_line(tmp_path: Path):
 
 
 def test_a_file_that_is_there_is_not_to_be_made(tmp_path: Path):
-    with pytest.raises(UsageError, match=f"^{tmp_path}: Is a directory: give a file that can be read$"):
+    with pytest.raises(UsageError, match=f"^{tmp_path}: not a regular file: give a file that can be read$"):
         read_settings(str(tmp_path))
 
 
