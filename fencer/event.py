@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from fencer.light_typing import NamedTuple
-from fencer.model import Proof
+from fencer.model import Proof, Side
 
 
 class EventKind(StrEnum):
@@ -60,6 +60,7 @@ class Event(NamedTuple):
     the node that acted (this one), target: whom it acted on, by its BMC's
     address where it was not named, "" where nothing is known. action: as the caller asked (``off``).
     proofs: what proved it; weak: only a plain PREEMPT. error: one sentence, "" when it succeeded.
+    failed: the sides that did not do their part, also beside a success that the other side made.
     """
 
     at_unix_s: float
@@ -74,6 +75,7 @@ class Event(NamedTuple):
     weak: bool = False
     error: str = ""
     steps: tuple[Step, ...] = ()
+    failed: tuple[Side, ...] = ()
 
     @property
     def proof(self) -> str:

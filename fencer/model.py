@@ -43,6 +43,13 @@ class ProofPolicy(StrEnum):
     SELF = "self"  # storage, and off or reset: seen off, or given the time in which its sidecar resets it
 
 
+class Side(StrEnum):
+    """Which half of a call: what it failed at, for instance."""
+
+    POWER = "power"  # the BMC
+    STORAGE = "storage"  # the shared LUNs, the fence race on them included
+
+
 class ArbitrationMode(StrEnum):
     """Whether the reservation decides a fence race before power is touched."""
 

@@ -46,6 +46,11 @@ class Plan(NamedTuple):
         return self.request.action is not Action.DIAG and self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
 
     @property
+    def needs_power(self) -> bool:
+        """Whether no fence succeeds without a proof by power. With SELF, time may stand in for it."""
+        return self.request.storage is None or self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
+
+    @property
     def needs_storage(self) -> bool:
         """Whether no fence succeeds without a proof by storage."""
         return self.request.bmc is None or self.request.policy in (

@@ -9,7 +9,9 @@ off, reboot     ``power``: the BMC reported chassis power off after the go; ``st
                 target's self-fence bound has passed since, is an addition to ``storage`` and nothing without it.
 on              other node: the BMC reported chassis power on; this node: its key read back on every LUN.
 status          the BMC's word; without a BMC, the keys on every LUN.
-monitor         a session with the BMC and its state, and every LUN fit for a fence.
+monitor         a session with the BMC and its state, and every LUN fit for a fence; a silent BMC is no failure where
+                the policy is content with ``storage``. To a person also this node's key on every LUN: without it every
+                fence is lost. A cluster manager asks before it unfences.
 diag            the BMC accepted the interrupt; that proves nothing about the node, so a cluster manager gets
                 success only with the storage proof beside it.
 ==============  ======================================================================================================
@@ -18,7 +20,7 @@ diag            the BMC accepted the interrupt; that proves nothing about the no
 from collections.abc import Iterable
 
 from fencer.light_typing import NamedTuple
-from fencer.model import Action, ArbitrationMode, Privilege, Proof, ProofPolicy
+from fencer.model import Action, ArbitrationMode, Privilege, Proof, ProofPolicy, Side
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -52,7 +54,8 @@ class Verdict(NamedTuple):
     """The end of one call.
 
     text: the line for stdout that callers know ("" for none). proofs: what makes it certain. reasons: why it failed,
-    or, beside success, what did not work. weak: the storage proof rests on a plain PREEMPT.
+    or, beside success, what did not work. weak: the storage proof rests on a plain PREEMPT. failed: the sides that did
+    not do their part, also beside success.
     """
 
     exit_status: int
@@ -60,6 +63,7 @@ class Verdict(NamedTuple):
     proofs: tuple[Proof, ...] = ()
     reasons: tuple[str, ...] = ()
     weak: bool = False
+    failed: tuple[Side, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -76,6 +80,7 @@ class Facts:
         self.commanded: list[ChassisCommand] = []
         self.found_off = False
         self.power_over = False
+        self.power_done = False
         self.power_failures: list[PowerFailed] = []
         self.arbitration: Arbitrated | None = None
         self.isolated: dict[str, LunIsolated] = {}
@@ -110,8 +115,9 @@ class Facts:
             case PowerFailed():
                 self.power_failures.append(observation)
                 self.power_over = observation.final
+                self.power_done = False
             case PowerDone():
-                self.power_over = True
+                self.power_over = self.power_done = True
             case Arbitrated():
                 self.arbitration = observation
             case LunIsolated():  # once weak, always weak; once written to, not "found so"
@@ -223,6 +229,35 @@ def is_beaten(facts: Facts) -> bool:
 
 def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:
     """The verdict. late: the deadline passed before everything was over."""
+    verdict = _judge(plan, facts, late)
+    failed = tuple(side for side, bad in _failures(plan, facts, late, verdict) if bad)
+    return verdict._replace(failed=failed)
+
+
+def _failures(plan: Plan, facts: Facts, late: bool, verdict: Verdict) -> tuple[tuple[Side, bool], ...]:
+    """Each side, and whether it did not do its part."""
+    monitor = plan.request.action is Action.MONITOR
+    power = plan.power is not None and (
+        _power_failed(facts) or (late and not facts.power_over) or (monitor and _too_weak(plan) is not None)
+    )
+    storage = plan.storage is not None and (
+        bool(facts.lun_failures)
+        or facts.storage_failure is not None
+        or (late and not facts.storage_over)
+        or is_lost(plan, facts)
+        or bool(_unregistered(plan, facts))
+    )
+    if not verdict.success and not power and not storage:  # nothing went wrong, and it was not enough
+        return (Side.POWER, plan.power is not None), (Side.STORAGE, plan.storage is not None)
+    return (Side.POWER, power), (Side.STORAGE, storage)
+
+
+def _power_failed(facts: Facts) -> bool:
+    """Whether the last attempt at the BMC failed; what a later one mended is no failure."""
+    return bool(facts.power_failures) and not facts.power_done
+
+
+def _judge(plan: Plan, facts: Facts, late: bool) -> Verdict:
     match plan.request.action:
         case Action.OFF | Action.REBOOT:
             return _judge_fence(plan, facts, late)
@@ -244,9 +279,10 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
     proofs = proofs_of(plan, facts)
     reasons = _reasons(plan, facts, late)
     if plan.gated and facts.arbitration is None:
-        return Verdict(EXIT_FAILURE, reasons=reasons or ("the fence race was not decided",))
+        return Verdict(EXIT_FAILURE, reasons=reasons or (f"the fence race was not decided: {_CALL_AGAIN}",))
     if not suffices(plan.request.policy, proofs):
-        return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons or ("no proof that the node is fenced",))
+        unproved = f"no proof that {plan.request.who} is fenced: {_CALL_AGAIN}"
+        return Verdict(EXIT_FAILURE, proofs=proofs, reasons=reasons or (unproved,))
     if plan.request.action is Action.REBOOT:
         text = "Success: Rebooted"
         if PowerState.OFF in facts.states[-1:] and not reasons:
@@ -297,38 +333,70 @@ def _judge_status(plan: Plan, facts: Facts, late: bool) -> Verdict:
         bare = [state.lun for state in facts.lun_states.values() if not state.protected]
         if not bare:
             return Verdict(EXIT_STATUS_OFF, "Status: OFF")
-        reason = f"{', '.join(bare)}: the key is absent, but no reservation is held: it shuts nobody out"
+        reason = (
+            f"{', '.join(bare)}: the key is absent, but no reservation is held, which shuts nobody out: "
+            "run on (unfence) on a node that uses it"
+        )
         return Verdict(EXIT_FAILURE, reasons=(reason,))
     return Verdict(EXIT_FAILURE, reasons=_reasons(plan, facts, late))
 
 
 def _judge_monitor(plan: Plan, facts: Facts, late: bool) -> Verdict:
     reasons = _reasons(plan, facts, late)
-    bmc = plan.request.bmc
-    if bmc is not None and bmc.privilege in (Privilege.CALLBACK, Privilege.USER):
-        level = bmc.privilege.name.lower()
-        reasons = (
-            *reasons,
-            f"privlvl: {level} cannot switch power, a fence would fail: give operator or administrator",
-        )
-        return Verdict(EXIT_FAILURE, reasons=reasons)
-    power = plan.power is None or bool(facts.states)
+    if (weak := _too_weak(plan)) is not None:
+        return Verdict(EXIT_FAILURE, reasons=(*reasons, weak))
     storage = plan.storage is None or facts.every_lun_in(facts.lun_states)
+    # A silent BMC hinders no fence that storage proves; one that refuses is a configuration to be mended.
+    refused = any(failure.final for failure in facts.power_failures)
+    by_storage = plan.storage is not None and storage and not refused and not plan.needs_power
+    power = plan.power is None or bool(facts.states) or by_storage
+    if unregistered := _unregistered(plan, facts):
+        return Verdict(EXIT_FAILURE, reasons=(*reasons, unregistered))
     return Verdict(EXIT_OK if power and storage else EXIT_FAILURE, reasons=reasons)
+
+
+def _too_weak(plan: Plan) -> str | None:
+    """Why a monitor finds that no fence would work although the BMC lets us in; None where it may switch power."""
+    bmc = plan.request.bmc
+    if bmc is None or bmc.privilege not in (Privilege.CALLBACK, Privilege.USER):
+        return None
+    return (
+        f"privlvl: {bmc.privilege.name.lower()} cannot switch power, so a fence fails: give operator or administrator"
+    )
+
+
+def _unregistered(plan: Plan, facts: Facts) -> str:
+    """Why a fence of this node's would fail now, for a person who asks that; "" where it would not."""
+    request = plan.request
+    if request.action is not Action.MONITOR or request.caller is Caller.CLUSTER or request.storage is None:
+        return ""
+    if request.storage.arbitration is ArbitrationMode.OFF and not plan.needs_storage:
+        return ""
+    missing = ", ".join(state.lun for state in facts.lun_states.values() if not state.registered)
+    return (
+        missing and f"{missing}: a fence fails while this node is not registered: run fence_halvm -o on on it (unfence)"
+    )
+
+
+_CALL_AGAIN = (
+    "call again; a node that is known to be down can be confirmed by hand (fence_ack_manual, pcs stonith confirm)"
+)
 
 
 def _lost_text(arbitration: Arbitrated) -> str:
     match arbitration.result:
         case ArbitrationResult.UNREACHABLE:
             how = "Failed: the fence race cannot be decided, nothing was powered off"
+            remedy = "mend this node's paths to the LUN, then call again"
         case _:
             how = "Failed: the fence race is lost, nothing was powered off"
-    return f"{how}: {arbitration.reason}"
+            remedy = "leave this node to the one that won, or unfence it (on) if it never was"
+    return f"{how}: {arbitration.reason}: {remedy}"
 
 
 def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
     reasons: list[str] = []
-    if plan.power is not None and facts.power_failures:
+    if plan.power is not None and _power_failed(facts):
         reasons.append(facts.power_failures[-1].reason)
     elif late and plan.power is not None and not facts.power_over:
         reasons.append(_late_power_text(plan, facts))
@@ -338,7 +406,7 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
             reasons.append(facts.storage_failure)
         elif late and not facts.storage_over:
             within = f"within {plan.request.timing.deadline_s:g} s"
-            reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}")
+            reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}: mend its paths")
         elif plan.storage is StorageGoal.FENCE and not facts.storage_over and Proof.POWER in proofs_of(plan, facts):
             reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then")
     proofs = proofs_of(plan, facts)
@@ -355,9 +423,14 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
 def _late_power_text(plan: Plan, facts: Facts) -> str:
     within = f"within {plan.request.timing.deadline_s:g} s"
     if not facts.session:
-        return f"{plan.request.bmc}: Timed out: the BMC opened no session {within}"
+        return (
+            f"{plan.request.bmc}: Timed out: the BMC opened no session {within}: check its address, network and power"
+        )
     last = facts.states[-1] if facts.states else "unknown"
-    return f"{plan.request.bmc}: Timed out: chassis power was last seen {last}, the BMC did not finish {within}"
+    return (
+        f"{plan.request.bmc}: Timed out: chassis power was last seen {last}, the BMC did not finish {within}: "
+        "call again, with a longer deadline if it is slow"
+    )
 
 
 def _where(plan: Plan) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, StepTotal, Total
 from fencer.journal import Journal
-from fencer.model import Proof
+from fencer.model import Proof, Side
 from fencer.readings import (
     JournalReading,
     JournalStatus,
@@ -224,6 +224,7 @@ def degraded() -> Readings:
         outcome=Outcome.FAILURE,
         error="192.168.1.50: login: no answer",
         steps=(Step(5.0, "192.168.1.50: login: no answer (trying again)", StepName.FAILURE, 5.0),),
+        failed=(Side.POWER,),
     )
     return readings(
         good._replace(

@@ -16,7 +16,7 @@ from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
-from fencer.verdict import EXIT_FAILURE, EXIT_OK, is_beaten, judge
+from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, is_beaten, judge
 from fencer.worker import Workers
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Performer:
         facts = run.facts if interrupt() else run.execute()
         if interrupt():
             name = signal.Signals(interrupt.signal).name
-            report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown")
+            report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again")
             self._warn(record.interrupted(name))
             return _Ending(EXIT_FAILURE, final=True)
         verdict = judge(plan, facts, run.late)
@@ -248,13 +248,8 @@ class Performer:
         check(values)
         plan = make_plan(build_request(with_defaults(values, self._environ), values, self._caller, membership))
         run = Run(plan, share.within(plan.request.timing.deadline_s), self._workers, lambda _: None)
-        match judge(plan, run.execute(), run.late).text:
-            case "Status: ON":
-                return "ON"
-            case "Status: OFF":
-                return "OFF"
-            case _:
-                return "UNKNOWN"
+        seen = {EXIT_OK: "ON", EXIT_STATUS_OFF: "OFF"}
+        return seen.get(judge(plan, run.execute(), run.late).exit_status, "UNKNOWN")
 
 
 def time_left_s(deadline_s: float, spent_s: float) -> float:

@@ -14,6 +14,9 @@ from fencer.request import AGAINST_OTHERS, Caller, Request, StorageSettings, Tim
 from fencer.time_limits import LOOK_S, LOOKS, fence_deadline_s
 
 PASSWORD_SCRIPT_S = 5.0
+PACEMAKERS_EXAMPLE = "node1"
+"""Pacemaker and pcs validate a device with this target, which hardly any cluster has."""
+
 MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 
@@ -22,6 +25,8 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
     """full: option text with defaults; given: only what the caller wrote. Raises UsageError."""
     action = Action(full["action"])
     target = target_name(full, membership)
+    if _is_pacemakers_example(action, target, caller, membership):
+        target = None
     if action is Action.ON and target is None and names_luns(full):
         target = _unfenced_node(full, caller, membership)
     local = target is not None and membership.is_local(target)
@@ -67,6 +72,11 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         self_fence_bound_s=bound_s,
         doubts=_doubts(full) if bmc is not None else (),
     )
+
+
+def _is_pacemakers_example(action: Action, target: str | None, caller: Caller, membership: Membership) -> bool:
+    made_up = action is Action.VALIDATE_ALL and caller is Caller.CLUSTER and target == PACEMAKERS_EXAMPLE
+    return made_up and membership.find(PACEMAKERS_EXAMPLE) is None
 
 
 def _require_other_node(target: str | None, bmc: BmcSettings | None, membership: Membership) -> None:

@@ -139,7 +139,9 @@ class Agent:
             if wanted and (given.values.get("devices") or given.values.get("vg")):
                 workers.need_storage()  # after the imports: it needs most of them, too, and inherits them
             quiet = given.values.get("quiet") == "1"
-            report = Report(self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity)
+            report = Report(
+                self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity, for_cluster=given.from_stdin
+            )
             return Performer(given, workers, report, self._environ, witness, self._age_s).perform()
         finally:
             workers.drop()

@@ -77,7 +77,8 @@ class Record:
         outcome = Outcome.SUCCESS if verdict.success else Outcome.FAILURE
         more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
         error = "" if verdict.success else (verdict.reasons or ("no reason was found",))[0] + more
-        return self._end(self._event(outcome, error)._replace(proofs=verdict.proofs, weak=verdict.weak))
+        event = self._event(outcome, error)
+        return self._end(event._replace(proofs=verdict.proofs, weak=verdict.weak, failed=verdict.failed))
 
     def interrupted(self, signal_name: str) -> str | None:
         """It was told to stop. Returns as end does."""

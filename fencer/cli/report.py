@@ -38,7 +38,11 @@ LINES_MOST = 80
 
 
 class Report:
-    """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens."""
+    """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens.
+
+    Pacemaker logs all of stderr as warnings: for a cluster manager what is neither an error nor a warning goes to the
+    system log alone.
+    """
 
     def __init__(
         self,
@@ -47,14 +51,16 @@ class Report:
         *,
         quiet: bool = False,
         verbosity: int = 0,
+        for_cluster: bool = False,
         log: SystemLog | None = None,
     ) -> None:
-        """log: the machine's own when it is None."""
+        """for_cluster: a cluster manager reads, no person. log: the machine's own when it is None."""
         self._stdout = stdout
         self._stderr = stderr
         self._quiet = quiet
         self._log = SystemLog() if log is None else log
         self.steps = verbosity > 0 or stderr.isatty()
+        self._for_cluster = for_cluster
         self._debug: TextIO | None = None
         self._debug_trouble = ""
         self._lines = 0
@@ -92,7 +98,7 @@ class Report:
 
     def notice(self, text: str) -> None:
         """Worth a line each time."""
-        self._line(Severity.NOTICE, text, always=True)
+        self._line(Severity.NOTICE, text, always=not self._for_cluster)
 
     def detail(self, text: str) -> None:
         """For those who want to see it happen."""
@@ -120,7 +126,7 @@ class Report:
         if plan.needs_proof or plan.storage is StorageGoal.FENCE or not verdict.success:
             summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
             # A failure has said its sentence: whoever shows one line only shall show that one.
-            self._line(Severity.NOTICE, summary, always=verdict.success)
+            self._line(Severity.NOTICE, summary, always=verdict.success and not self._for_cluster)
 
     def _line(self, severity: Severity, text: str, *, always: bool) -> None:
         shown = (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from fencer.event import Event, EventKind, Outcome, Step, StepName, StepTotal, Total
 from fencer.light_typing import Final, NamedTuple
-from fencer.model import Proof
+from fencer.model import Proof, Side
 
 TotalRow = tuple[str, str, str, str, str, int, float, str, float]
 """As it stands in the table."""
@@ -27,6 +27,7 @@ class Snapshot:
     def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
         self._version = version
+        self._columns = f"{_COLUMNS}, {'failed' if version >= 3 else _NONE}"
 
     def position(self) -> Position:
         """Equal to an earlier one: nothing has happened since."""
@@ -56,7 +57,7 @@ class Snapshot:
         """The latest event after that id of each target that has a total of the kind. One pass: a target whose events
         have been dropped costs nothing."""
         rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE id IN ("  # noqa: S608 - a constant - words of ours only
+            f"SELECT {self._columns} FROM events WHERE id IN ("  # noqa: S608 - a constant - words of ours only
             "SELECT max(id) FROM events WHERE kind = ?1 AND id > ?2 "
             "AND target IN (SELECT target FROM totals WHERE kind = ?1) GROUP BY target) ORDER BY id",
             (kind.value, after_id),
@@ -65,7 +66,7 @@ class Snapshot:
 
     def event(self, event_id: int) -> Event | None:
         """None: there never was one, or it has been dropped."""
-        row = self._db.execute(f"SELECT {_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()  # noqa: S608 - a constant
+        row = self._db.execute(f"SELECT {self._columns} FROM events WHERE id = ?", (event_id,)).fetchone()  # noqa: S608 - a constant
         return _event(row[1:]) if row is not None else None
 
     def since(self, position: Position | None, limit: int = 1000) -> tuple[Event, ...]:
@@ -105,7 +106,7 @@ class Snapshot:
             values += wanted
         order = "DESC" if newest_first else "ASC"
         rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - a constant - words of ours only
+            f"SELECT {self._columns} FROM events WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - a constant - words of ours only
             (*values, limit),
         )
         return [(row[0], _event(row[1:])) for row in rows]
@@ -123,11 +124,12 @@ def _step_total(row: tuple[str, str, int, float, str]) -> StepTotal:
 
 
 _COLUMNS: Final = "id, at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps"
-_Row = tuple[float, float, str, str, str, str, str, str, str, int, str, str]
+_NONE: Final = "''"
+_Row = tuple[float, float, str, str, str, str, str, str, str, int, str, str, str]
 
 
 def _event(row: _Row) -> Event:
-    at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps = row
+    at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps, failed = row
     return Event(
         at_unix_s=at_unix_s,
         took_s=took_s,
@@ -141,4 +143,5 @@ def _event(row: _Row) -> Event:
         weak=bool(weak),
         error=error,
         steps=tuple(Step(at, text, StepName(name), took) for at, text, name, took in json.loads(steps)),
+        failed=tuple(Side(word) for word in failed.split("+") if word),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fencer.light_typing import Final
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 _VERSION_1: Final = (
     """CREATE TABLE identity (journal TEXT NOT NULL)""",
@@ -32,6 +32,9 @@ _VERSION_2: Final = (
         PRIMARY KEY (kind, name)
     ) WITHOUT ROWID""",
 )
+
+# Which sides failed. What an older fence-halvm has recorded does not tell.
+_VERSION_3: Final = ("""ALTER TABLE events ADD COLUMN failed TEXT NOT NULL DEFAULT ''""",)
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -61,7 +64,7 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         for statement in _VERSION_1:
             db.execute(statement)
         db.execute("INSERT INTO identity VALUES (?)", (os.urandom(8).hex(),))
-    if version < 2:
-        for statement in _VERSION_2:
+    for since, statements in ((2, _VERSION_2), (3, _VERSION_3)):
+        for statement in statements if version < since else ():
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {SCHEMA}")

@@ -40,10 +40,11 @@ def insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
     size = len(steps) + len(event.error) + 200
     db.execute(
         "INSERT INTO events (at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, "
-        "steps, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "steps, bytes, failed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(event.at_unix_s, event.took_s, event.kind.value, event.program, event.actor, event.target, event.action),
             *(event.outcome.value, "+".join(event.proofs), int(event.weak), event.error, steps, size),
+            "+".join(event.failed),
         ),
     )
     _count(db, event)

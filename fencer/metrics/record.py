@@ -1,6 +1,5 @@
 """Collectors of the journal: events, fences, monitors. Each is a pure function."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -9,6 +8,7 @@ from fencer.metrics import table
 from fencer.metrics.families import Families
 from fencer.metrics.sidecar import state_set
 from fencer.metrics.table import Metric
+from fencer.model import Side
 from fencer.readings import JournalReading, JournalStatus
 
 TARGETS_MOST: Final = 64
@@ -97,15 +97,10 @@ def _add_last(
 
 
 def bmc_reachable(event: Event) -> bool | None:
-    """Whether the BMC let us in. None: that monitor asked none, or its words do not tell."""
+    """Whether the BMC let us in. None: that monitor asked none, or an older fence-halvm recorded it."""
     if any(step.name in (StepName.SESSION, StepName.CHASSIS) for step in event.steps):
         return True
-    failures = [*(step.text for step in event.steps if step.name is StepName.FAILURE), event.error]
-    return False if any(_BMC_SPEAKS.match(text) for text in failures) else None
-
-
-_BMC_SPEAKS: Final = re.compile(r"(BMC )?[^\s/]+: (.*login|.*BMC|no answer|get |.*session)", re.IGNORECASE)
-"""How fencer/power words what went wrong: ``192.168.1.50: login: wrong password for user ADMIN``."""
+    return False if Side.POWER in event.failed else None
 
 
 def _bounded(totals: tuple[Total, ...]) -> Iterator[tuple[str, Total]]:

@@ -64,6 +64,7 @@ class Node:
         )
         lines = [
             "agent=fence_halvm",
+            "verbose=1",  # or a success says nothing on stderr
             *(f"{name}={value}" for name, value in self.options(action, plug, **more).items()),
         ]
         assert process.stdin is not None

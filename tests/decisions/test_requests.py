@@ -85,6 +85,20 @@ def test_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
     assert int(request.storage.target_key) & 0xFFFFFFFF == 1
 
 
+def test_pacemakers_made_up_target_is_no_reason_to_refuse_a_device(tmp_path: Path) -> None:
+    """Pacemaker and pcs validate each device with the target node1."""
+    given = {"action": "validate-all", "vg": "shared_vg", "ip": "192.0.2.1", "plug": "node1", "nodename": "node1"}
+    assert ask(tmp_path, **given, devices="").target is None
+    with pytest.raises(UsageError, match="no node serv-0009"):
+        ask(tmp_path, **given | {"nodename": "serv-0009"}, devices="")
+    with pytest.raises(UsageError, match="no node node1"):
+        ask(tmp_path, **given | {"action": "off"}, devices="")
+    with pytest.raises(UsageError, match="no node node1"):
+        build_request(with_defaults(given, {}), given, Caller.PERSON, membership(tmp_path))
+    with pytest.raises(UsageError, match="proof: storage needs the shared LUNs"):
+        ask(tmp_path, **given | {"vg": "", "proof": "storage"}, devices="")
+
+
 # --- dlm_controld: node=ID, no name -----------------------------------------------------------------------------------
 
 

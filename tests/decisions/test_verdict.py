@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fencer.cli.report import summarise
-from fencer.model import Action, ArbitrationMode, BmcSettings, Proof, ProofPolicy, ReservationKey, Secret
+from fencer.model import (
+    Action,
+    ArbitrationMode,
+    BmcSettings,
+    Proof,
+    ProofPolicy,
+    ReservationKey,
+    Secret,
+    Side,
+)
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -408,3 +417,106 @@ def test_on_needs_an_observed_on() -> None:
 def test_a_fence_may_repair_a_nexus_only_where_every_target_is_switched_off(policy: ProofPolicy, may: bool) -> None:
     assert plan(policy=policy).may_repair is may
     assert not plan(Action.DIAG, policy).may_repair
+
+
+# --- monitor: would a fence work now? ---------------------------------------------------------------------------------
+
+READY = (LunState("a", True, True), LunState("b", True, True), StorageDone(2))
+UNREADY = (LunState("a", True, True), LunState("b", False, True), StorageDone(2))
+ANSWERS = (SessionOpened(), ON, PowerDone())
+SILENCE = (PowerFailed("bmc: No route to host", final=False),)
+REFUSAL = (PowerFailed("bmc: wrong password", final=True),)
+
+
+@pytest.mark.parametrize(
+    ("policy", "power", "storage", "caller", "works"),
+    [
+        *((policy, ANSWERS, READY, caller, True) for policy in ProofPolicy for caller in Caller),
+        *((policy, ANSWERS, UNREADY, Caller.CLUSTER, True) for policy in ProofPolicy),
+        *((policy, ANSWERS, UNREADY, Caller.PERSON, False) for policy in ProofPolicy),
+        *((policy, SILENCE, READY, Caller.CLUSTER, False) for policy in (ProofPolicy.POWER, ProofPolicy.ALL)),
+        *(
+            (policy, SILENCE, READY, caller, True)
+            for policy in (ProofPolicy.ANY, ProofPolicy.SELF, ProofPolicy.STORAGE)
+            for caller in Caller
+        ),
+        (ProofPolicy.ANY, SILENCE, (FAILED_B, LunState("a", True, True), DONE), Caller.CLUSTER, False),
+        (ProofPolicy.ANY, SILENCE, UNREADY, Caller.PERSON, False),
+        *((policy, REFUSAL, READY, Caller.CLUSTER, False) for policy in ProofPolicy),
+    ],
+)
+def test_monitor_says_whether_a_fence_would_work(
+    policy: ProofPolicy, power: tuple[Observation, ...], storage: tuple[Observation, ...], caller: Caller, works: bool
+) -> None:
+    late = power is SILENCE
+    verdict = verdict_of(plan(Action.MONITOR, policy, caller=caller), *power, *storage, late=late)
+    assert verdict.success is works
+    assert (Side.POWER in verdict.failed) is (power is not ANSWERS)
+    assert bool(verdict.reasons) is (not works or bool(verdict.failed))
+
+
+def test_monitor_without_arbitration_needs_no_key_where_power_fences() -> None:
+    the_plan = plan(Action.MONITOR, arbitration=ArbitrationMode.OFF, caller=Caller.PERSON)
+    assert verdict_of(the_plan, *ANSWERS, *UNREADY).success
+
+
+def test_a_monitor_of_an_unregistered_node_tells_a_person_what_to_do() -> None:
+    verdict = verdict_of(plan(Action.MONITOR, caller=Caller.PERSON), *ANSWERS, *UNREADY)
+    assert verdict.failed == (Side.STORAGE,)
+    assert verdict.reasons == (
+        "b: a fence fails while this node is not registered: run fence_halvm -o on on it (unfence)",
+    )
+
+
+# --- which side failed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("the_plan", "seen", "late", "failed"),
+    [
+        (plan(), (WON, SessionOpened(), OFF, PowerDone(), ISOLATED_A, ISOLATED_B, DONE), False, ()),
+        (plan(), (WON, *SILENCE, ISOLATED_A, ISOLATED_B, DONE), True, (Side.POWER,)),
+        (plan(), (WON, SessionOpened(), OFF, PowerDone(), ISOLATED_A, FAILED_B, DONE), False, (Side.STORAGE,)),
+        (plan(), (LOST,), False, (Side.STORAGE,)),
+        (plan(), (UNREACHABLE, StorageFailed("died")), False, (Side.STORAGE,)),
+        (plan(), (*REFUSAL, StorageFailed("died")), False, (Side.POWER, Side.STORAGE)),
+        (plan(policy=ProofPolicy.ANY), (WON, ISOLATED_A, ISOLATED_B, DONE, *SILENCE), True, (Side.POWER,)),
+        (plan(storage=False), (*SILENCE, SessionOpened(), OFF, PowerDone()), False, ()),
+        (plan(storage=False), (SessionOpened(), ON), True, (Side.POWER,)),
+        (plan(Action.ON, local=True), (LunRegistered("a", 1), FAILED_B, DONE), False, (Side.STORAGE,)),
+        (plan(Action.STATUS, bmc=False), (LunState("a", False, False), StorageDone(1)), False, (Side.STORAGE,)),
+    ],
+)
+def test_which_side_failed(the_plan: Plan, seen: tuple[Observation, ...], late: bool, failed: tuple[Side, ...]) -> None:
+    assert verdict_of(the_plan, *seen, late=late).failed == failed
+
+
+@settings(max_examples=200, deadline=None)
+@given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=10), st.booleans())
+def test_a_failure_has_a_side(the_plan: Plan, seen: list[Observation], late: bool) -> None:
+    verdict = verdict_of(the_plan, *seen, late=late)
+    if not verdict.success and (the_plan.power is not None or the_plan.storage is not None):
+        assert verdict.failed
+
+
+def test_what_a_later_attempt_mended_is_no_warning() -> None:
+    verdict = verdict_of(plan(storage=False), *SILENCE, SessionOpened(), OFF, PowerDone())
+    assert (verdict.success, verdict.reasons) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("the_plan", "seen", "late", "remedy"),
+    [
+        (plan(), (LOST,), False, "leave this node to the one that won, or unfence it"),
+        (plan(), (UNREACHABLE,), False, "mend this node's paths"),
+        (plan(), (), False, "call again"),
+        (plan(storage=False), (), False, "call again"),
+        (plan(storage=False), (SessionOpened(), ON), True, "call again"),
+        (plan(storage=False), (), True, "check its address, network and power"),
+        (plan(bmc=False, policy=ProofPolicy.STORAGE), (WON,), True, "mend its paths"),
+        (plan(Action.STATUS, bmc=False), (LunState("a", False, False), StorageDone(1)), False, "run on (unfence)"),
+    ],
+)
+def test_a_failure_names_its_remedy(the_plan: Plan, seen: tuple[Observation, ...], late: bool, remedy: str) -> None:
+    verdict = verdict_of(the_plan, *seen, late=late)
+    assert any(remedy in reason for reason in verdict.reasons), verdict.reasons

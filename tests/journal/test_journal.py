@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fencer.event import BUCKETS_S, EventKind, Outcome, Step, StepName
 from fencer.journal import OTHER, SCHEMA, TARGETS, TEXT_CHARACTERS, Bounds, Journal, JournalError
+from fencer.model import Side
 from tests.journal.events import FAILED, FENCE, MONITOR
 
 SCHEMA_1 = Path(__file__).parent / "fixtures" / "schema-1.sql"
@@ -235,6 +236,20 @@ def test_an_old_schema_is_brought_up_to_ours_by_the_first_who_writes(path: str) 
     assert len(list(Journal(path).events())) == 4
     assert sum(total.events for total in Journal(path).totals()) == sum(total.events for total in before) + 1
     assert Journal(path).step_totals() != ()
+
+
+def test_which_side_failed_is_kept(path: str) -> None:
+    event = FENCE._replace(failed=(Side.POWER, Side.STORAGE))
+    Journal(path).append(event)
+    Journal(path).append(FENCE)
+    assert [each.failed for each in Journal(path).events()] == [(), (Side.POWER, Side.STORAGE)]
+
+
+def test_an_old_journal_does_not_tell_which_side_failed(path: str) -> None:
+    _old(path)
+    assert {event.failed for event in Journal(path).events()} == {()}
+    Journal(path).append(FENCE._replace(failed=(Side.STORAGE,)))
+    assert [event.failed for event in Journal(path).events()] == [(Side.STORAGE,), (), (), ()]
 
 
 def test_a_newer_schema_is_neither_written_nor_misread(path: str) -> None:

@@ -57,7 +57,8 @@ def install(cluster: Cluster, *nodes: str) -> None:
 def words(target: str, action: str, **options: str) -> str:
     """What fenced writes to the agent's standard input for a device of that cluster.conf."""
     given = {"agent": "fence_halvm", "nodename": target, "action": action, "ipaddr": bmc_address(target)}
-    given |= {"login": bmc.USER, "passwd_script": PASSWORD_SCRIPT, "lanplus": "1", "vg": "shared_vg"} | options
+    given |= {"login": bmc.USER, "passwd_script": PASSWORD_SCRIPT, "lanplus": "1", "vg": "shared_vg"}
+    given |= {"verbose": "1"} | options  # or a success says nothing on stderr
     return "".join(f"{name}={value}\n" for name, value in given.items() if value)
 
 
