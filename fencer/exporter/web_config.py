@@ -224,18 +224,52 @@ def make_context(settings: TlsSettings, path: Path) -> ssl.SSLContext:
     if settings.most is not None:
         context.maximum_version = settings.most
     context.options |= ssl.OP_NO_RENEGOTIATION
+    files = (("cert_file", settings.cert), ("key_file", settings.key), ("client_ca_file", settings.client_ca))
+    for name, file in files:
+        if file:
+            _check_readable(name, file, path)
     try:
         context.load_cert_chain(settings.cert, settings.key, password=_no_password)
-        if settings.client_ca:
-            context.load_verify_locations(settings.client_ca)
     except (OSError, ValueError) as error:
-        files = f"{settings.cert}, {settings.key}" + (f", {settings.client_ca}" if settings.client_ca else "")
-        reason = (error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)) or error
-        raise UsageError(
-            f"{OPTION}: {path}: tls_server_config: {files}: {reason}: give PEM files of one pair"
-        ) from error
+        raise _unusable("cert_file and key_file", f"{settings.cert}, {settings.key}", error, path) from error
+    if settings.client_ca:
+        try:
+            context.load_verify_locations(settings.client_ca)
+        except (OSError, ValueError) as error:
+            raise _unusable("client_ca_file", settings.client_ca, error, path) from error
     context.verify_mode = settings.client
     return context
+
+
+def _check_readable(name: str, file: str, path: Path) -> None:
+    """Raises UsageError for the one file that is not there, or not for this service to read."""
+    try:
+        with Path(file).open("rb") as opened:
+            opened.read(1)
+    except OSError as error:
+        match error:
+            case FileNotFoundError():
+                remedy = "correct the path, or put the file there"
+            case PermissionError():
+                remedy = "let the service read it: LoadCredential= in the unit, as docs/exporter.md shows"
+            case _:
+                remedy = "give a file that can be read"
+        raise UsageError(f"{OPTION}: {path}: tls_server_config.{name}: {file}: {error.strerror}: {remedy}") from error
+
+
+_TLS_REMEDIES = {
+    "KEY_VALUES_MISMATCH": "give the key that belongs to the certificate",
+    "EE_KEY_TOO_SMALL": "make a certificate with a longer key, RSA of 2048 bits or more",
+    "CA_KEY_TOO_SMALL": "have it signed by an authority with a longer key",
+    "CA_MD_TOO_WEAK": "have it signed with SHA-256 or better",
+}
+"""By OpenSSL's reason."""
+
+
+def _unusable(name: str, files: str, error: Exception, path: Path) -> UsageError:
+    reason = (error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)) or str(error)
+    remedy = _TLS_REMEDIES.get(reason, "give PEM files, the key without a passphrase")
+    return UsageError(f"{OPTION}: {path}: tls_server_config.{name}: {files}: {reason}: {remedy}")
 
 
 def _no_password() -> str:

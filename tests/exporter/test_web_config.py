@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import os
 import ssl
 import subprocess
 import time
@@ -10,7 +11,7 @@ import bcrypt
 import pytest
 
 from fencer.errors import UsageError
-from fencer.exporter.web_config import parse
+from fencer.exporter.web_config import WebConfig, parse
 from tests.exporter.rig import Exporter, run, until
 
 
@@ -173,8 +174,8 @@ def _silent(client) -> bool:
         ("basic_auth_users: {a: plaintext}\n", "a: not a user with a bcrypt hash: give what htpasswd"),
         ("basic_auth_users: {a: $2b$31$" + "x" * 53 + "}\n", "cost 31 is not 4 to 16"),
         ("tls_server_config: {cert_file: a.crt}\n", "tls_server_config.key_file: missing"),
-        ("tls_server_config: {cert_file: a, key_file: b}\n", "No such file or directory: give PEM files of one pair"),
-        ("tls_server_config: {cert_file: web.yml, key_file: web.yml}\n", "give PEM files of one pair"),
+        ("tls_server_config: {cert_file: web.yml, key_file: b}\n", "/b: No such file or directory: correct the path"),
+        ("tls_server_config: {cert_file: web.yml, key_file: web.yml}\n", "give PEM files, the key without"),
         ("tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}\n", "SSL3: give one of TLS10"),
         ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: Maybe}\n", "Maybe: give one of"),
         ("tls_server_config: {cert_file: a, key_file: b, client_auth: RequireAndVerifyClientCert}\n", "client_ca_file"),
@@ -189,6 +190,36 @@ def test_what_is_wrong_is_one_sentence_and_it_does_not_start(config, text, words
     assert (status, said.count("\n")) == (1, 1), said
     assert said.startswith(f"halvm-exporter: ERROR: --web.config.file: {config}: ")
     assert words in said
+
+
+def test_a_key_of_another_certificate_is_told_as_that(config, tmp_path):
+    certificate(tmp_path)
+    certificate(tmp_path, "other")
+    config.write_text("tls_server_config: {cert_file: server.crt, key_file: other.key}\n")
+    said = run("--web.listen-address=127.0.0.1:0", f"--web.config.file={config}")[1]
+    assert "give the key that belongs to the certificate" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run it as somebody else")
+def test_a_key_that_the_service_may_not_read_is_told_alone(config, tmp_path):
+    certificate(tmp_path)
+    config.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+    for directory in (tmp_path, *tmp_path.parents[:3]):
+        directory.chmod(0o755)
+    (tmp_path / "server.crt").chmod(0o644)
+    config.chmod(0o644)
+    (tmp_path / "server.key").chmod(0o600)
+    with pytest.raises(UsageError, match=r"key_file: .*/server.key: Permission denied: .* LoadCredential="):
+        as_nobody(lambda: WebConfig(config, lambda _sentence: None))
+
+
+def as_nobody(what):
+    """Calls it with the effective user nobody."""
+    os.seteuid(65534)
+    try:
+        return what()
+    finally:
+        os.seteuid(0)
 
 
 def test_headers_and_an_empty_file(healthy, config):
