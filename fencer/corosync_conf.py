@@ -72,8 +72,9 @@ def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
 
 
 def _section_start(line: str) -> str | None:
-    """The section's name in ``name {``; None for any other line."""
-    name = line.removesuffix("{").rstrip()
+    """The section's name in ``name {``; None for any other line. corosync takes ``name: {``, too, and drops the colon
+    (exec/coroparse.c, remove_whitespace)."""
+    name = line.removesuffix("{").rstrip(": \t")
     return name if line.endswith("{") and name and _SECTION_NAME_CHARACTERS.issuperset(name) else None
 
 

@@ -7,7 +7,7 @@ from fencer.errors import UsageError
 from fencer.model import Action, ArbitrationMode, KeyScheme, ReservationKey, ReservationType
 from fencer.regular_file import require_private_directory
 from fencer.request import AGAINST_OTHERS, OtherKeys, StorageSettings
-from fencer.storage.keys import check_collisions, derive_key
+from fencer.storage.keys import NoKey, check_collisions, derive_key
 from fencer.storage.marker import Marker, read_marker
 
 _TYPES = {
@@ -31,7 +31,7 @@ def build_storage(
     devices = tuple(entry.strip() for entry in full.get("devices", "").split(",") if entry.strip())
     group = None if devices else full.get("vg") or None
     _check_iscsi_urls(devices)
-    keys = _cluster_keys(full, membership)
+    keys = _cluster_keys(full, action, membership)
     state_dir = full["state_dir"]
     require_private_directory("state_dir", state_dir)  # who moves the marker away lets a fenced node register again
     own = _own_key(full, action, local, membership, keys, state_dir)
@@ -69,13 +69,14 @@ def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
             IscsiUrl.parse(url)
 
 
-def _cluster_keys(full: Mapping[str, str], membership: Membership) -> dict[str, ReservationKey]:
-    """Every node's derived key. A cluster whose keys are all given by hand needs no derivable ones."""
+def _cluster_keys(full: Mapping[str, str], action: Action, membership: Membership) -> dict[str, ReservationKey]:
+    """Every node's derived key. A cluster whose keys are all given by hand needs no derivable ones, and for what is
+    about this node alone its own key is enough."""
     scheme = KeyScheme(full["key_value"])
     try:
         keys = {node.name: derive_key(scheme, membership.name, node) for node in membership.nodes}
     except UsageError:
-        if full.get("key"):
+        if full.get("key") or (full.get("local_key") and action is Action.ON):
             return {}
         raise
     check_collisions(keys)
@@ -142,10 +143,10 @@ def _own_key(
         return keys[membership.local.name]
     if action in (*_AS_A_FENCE, Action.MONITOR) or (action is Action.ON and local):
         membership.require()
-        raise UsageError(
-            f"local_key: {_why_no_key(membership, ', '.join(membership.host_names))}: "
-            "give local_key=KEY, or local_node=NAME"
-        )
+        why = _why_no_key(membership, ", ".join(membership.host_names))
+        if membership.nodes or not membership.source:
+            raise NoKey("local_key", why, "give local_key=KEY", "local_node=NAME")
+        raise NoKey("local_key", why, "add a nodelist", "give local_key=KEY")
     return None
 
 
@@ -199,7 +200,7 @@ def _why_no_key(membership: Membership, names: str) -> str:
     if not membership.source:
         return f"no cluster.conf and no corosync.conf to derive the key of {names} from"
     if not membership.nodes:
-        return f"{membership.source} lists no nodes to derive the key of {names} from"
+        return f"{membership.source} lists no nodes (it has no nodelist) to derive the key of {names} from"
     return f"{membership.source} has no node {names} to derive a key from"
 
 

@@ -3,9 +3,10 @@
 import os
 
 from fencer.cli.asking_storage import build_storage
-from fencer.cli.membership import read_membership
+from fencer.cli.membership import Membership, read_membership
 from fencer.errors import UsageError
 from fencer.model import Action
+from fencer.storage.keys import NoKey
 from fencer.watchdog.config import located, read_settings
 from fencer.watchdog.messages import Config
 from fencer.watchdog.settings import ObserverSettings, Settings
@@ -35,7 +36,10 @@ def derive(settings: Settings) -> Config:
         "arbitration": "required",
         "state_dir": settings.state_dir,
     }
-    storage = build_storage(options, Action.ON, None, True, membership)
+    try:
+        storage = build_storage(options, Action.ON, None, True, membership)
+    except NoKey as error:
+        raise UsageError(_in_its_own_words(error, membership)) from error
     if storage.own_key is None:
         raise UsageError("local_key: this node's key is not known: give local_key")
     local = membership.local
@@ -45,3 +49,13 @@ def derive(settings: Settings) -> Config:
         nodes = (*(each for each in nodes if each.name != node), NodeSnapshot(node, str(storage.own_key)))
     observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
     return Config(settings, node, str(storage.own_key), nodes, observer)
+
+
+def _in_its_own_words(error: NoKey, membership: Membership) -> str:
+    """The agent's options are no settings of the sidecar: the remedy names what watchdogd.toml has."""
+    where = f"{membership.source}: " if membership.source and membership.source not in error.why else ""
+    if membership.nodes and membership.local is None:
+        names = ", ".join(node.name for node in membership.nodes)
+        return f"local_node: {error.why}: give local_node, one of {names}, or local_key"
+    mend = error.mend if membership.source else "give cluster_conf"
+    return f'local_key: {where}{error.why}: {mend}, or give local_key, as "0x1234abcd00000001"'

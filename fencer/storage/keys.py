@@ -9,6 +9,15 @@ from fencer.light_typing import NamedTuple, assert_never
 from fencer.model import KeyScheme, ReservationKey
 
 
+class NoKey(UsageError):
+    """A node's key cannot be derived. why: what is missing. mend: what to change in the cluster's configuration."""
+
+    def __init__(self, option: str, why: str, mend: str, otherwise: str) -> None:
+        super().__init__(f"{option}: {why}: {mend}, or {otherwise}")
+        self.why = why
+        self.mend = mend
+
+
 class NodeIdentity(NamedTuple):
     """What the cluster's configuration says a node is, whichever file it stands in.
 
@@ -35,16 +44,18 @@ def derive_key(scheme: KeyScheme, cluster_name: str, node: NodeIdentity) -> Rese
     - HASH: 4 hexadecimal digits of MD5 of the cluster's name, then 4 of the node's name: fence_scsi
       ``--key-value=hash``. 16 bits tell nodes apart, so collisions happen.
 
-    Raises UsageError when the configuration lacks what the scheme needs, or when the number would be 0.
+    Raises NoKey when the configuration lacks what the scheme needs, UsageError when the number would be 0.
     """
     if not cluster_name:
-        raise UsageError("key: the cluster has no name to derive a key from: name the cluster, or give key=")
+        raise NoKey("key", "the cluster has no name to derive a key from", "name the cluster", "give key=")
     match scheme:
         case KeyScheme.NODEID:
             if not 0 < node.node_id < 1 << 32:
-                raise UsageError(
-                    f"key: node {node.name} has no node id from 1 to 4294967295: give it a nodeid in the cluster's "
-                    "configuration, or give key="
+                raise NoKey(
+                    "key",
+                    f"node {node.name} has no node id from 1 to 4294967295",
+                    "give it a nodeid in the cluster's configuration",
+                    "give key=",
                 )
             digest = _sha256(cluster_name.encode("utf-8", "surrogateescape"))
             return ReservationKey(int.from_bytes(digest[:4], "big") << 32 | node.node_id)

@@ -55,6 +55,12 @@ def test_local_node_is_found_by_host_name():
     assert node.node_id == 7
 
 
+@pytest.mark.parametrize("opening", ["interface {", "interface{", "interface: {", "interface : {", "interface:{"])
+def test_a_section_may_be_written_with_a_colon(opening):
+    text = TWO_NODES.replace("interface {", opening).replace("nodelist {", "nodelist: {")
+    assert parse_corosync(text) == parse_corosync(TWO_NODES)
+
+
 def test_missing_node_id_is_zero():
     assert parse_corosync("nodelist {\nnode {\nname: a\n}\n}").nodes == (NodeIdentity("a", 0, 0),)
 
