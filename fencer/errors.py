@@ -5,7 +5,8 @@
     ├── PowerError            something about the BMC
     │   ├── BmcRefused        it understood and said no: asking again is pointless
     │   └── BmcUnreachable    no usable answer: another attempt may help
-    ├── WatchdogError         the watchdog device is missing, taken, or does not do what it is told
+    ├── WatchdogError         the watchdog device does not do what it is told
+    │   └── WatchdogNotYet    it is missing, or another process has it: later it may be there
     └── StorageError          something about a LUN
         ├── StorageRefused    this path or target never will: asking again is pointless
         ├── PathsDiffer       one LUN, and its paths show different registrations
@@ -41,7 +42,18 @@ class BmcUnreachable(PowerError):
 
 
 class WatchdogError(FenceError):
-    """The watchdog device is missing, taken, or does not do what it is told. The message says what to change."""
+    """The watchdog device does not do what it is told. The message says what to change."""
+
+
+class WatchdogNotYet(WatchdogError):
+    """The watchdog device is missing, or another process has it: asking again later may help.
+
+    restart: only a new process of the service may open it (systemd's DeviceAllow is evaluated at the start).
+    """
+
+    def __init__(self, message: str, *, restart: bool = False) -> None:
+        super().__init__(message)
+        self.restart = restart
 
 
 class StorageError(FenceError):

@@ -78,9 +78,10 @@ def run(path: str) -> Ended:
             )
         config = configured.config
         surroundings = _surroundings(configured, boot_id)
-        for problem in become_realtime():
+        refused = become_realtime()
+        for problem in refused:
             print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201 - its log is standard error
-        return Daemon(config, links, surroundings, signals).run()
+        return Daemon(config, links, surroundings._replace(not_granted=refused), signals).run()
     finally:
         links.attendant.close()
 
@@ -107,11 +108,10 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
 
 
 def _armer(settings: Settings) -> Callable[[], Watchdog]:
-    """What arms the configured device. Raises WatchdogError now rather than after the first look when there is none."""
+    """What arms the configured device, or raises WatchdogError. Its driver may be loaded after this program began."""
     if settings.watchdog == device.NONE:
         return NoWatchdog
-    chosen = device.choose(settings.watchdog, linux.candidates(), linux.legacy_exists())
-    return lambda: linux.LinuxWatchdog(chosen, settings.watchdog_timeout_s)
+    return lambda: linux.open_best(settings.watchdog, settings.watchdog_timeout_s, settings.shutdown_timeout_s)
 
 
 def _boot_id() -> str:

@@ -60,7 +60,8 @@ def collect_watchdog(snapshot: Snapshot | None, out: Families) -> None:
     watchdog = snapshot.watchdog
     out.put(table.WATCHDOG_INFO, 1, watchdog.device, watchdog.identity)
     out.put(table.WATCHDOG_ARMED, watchdog.armed)
-    out.put(table.WATCHDOG_NOWAYOUT, watchdog.nowayout)
+    if watchdog.nowayout is not None:
+        out.put(table.WATCHDOG_NOWAYOUT, watchdog.nowayout)
     out.put(table.WATCHDOG_TIMEOUT, watchdog.timeout_s)
     out.put(table.WATCHDOG_INTERVAL, watchdog.keepalive_interval_s)
     if watchdog.last_keepalive_monotonic_s > 0:

@@ -189,7 +189,12 @@ WATCHDOG_ARMED: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_armed", (), "Whether the hardware resets this node unless it is fed."
 )
 WATCHDOG_NOWAYOUT: Final = Metric(
-    "watchdog", _S, _GAUGE, "halvm_watchdog_nowayout", (), "Whether the watchdog, once armed, cannot be disarmed."
+    "watchdog",
+    _S,
+    _GAUGE,
+    "halvm_watchdog_nowayout",
+    (),
+    "Whether the watchdog, once armed, cannot be disarmed. Absent where its driver does not tell.",
 )
 WATCHDOG_TIMEOUT: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_timeout_seconds", (), "Timeout read back from the watchdog."

@@ -11,7 +11,7 @@ from fencer.errors import UsageError
 from fencer.model import ReservationKey
 from fencer.regular_file import read_regular_file
 from fencer.watchdog import device
-from fencer.watchdog.settings import RELOADABLE, Requirement, SelfFenceBy, Settings, TargetReset
+from fencer.watchdog.settings import GRACE_S, RELOADABLE, Requirement, SelfFenceBy, Settings, TargetReset
 
 
 class Setting(NamedTuple):
@@ -70,6 +70,15 @@ SETTINGS = (
         high=600,
     ),
     Setting(
+        "shutdown_timeout_s",
+        int,
+        600,
+        "What a stop leaves to a watchdog that may not be disarmed (nowayout): the rest of a shutdown, or an upgrade, "
+        "must end in it. 0: leave it at `watchdog_timeout_s`.",
+        low=0,
+        high=3600,
+    ),
+    Setting(
         "self_fence",
         str,
         SelfFenceBy.RESET.value,
@@ -80,8 +89,9 @@ SETTINGS = (
     Setting(
         "grace_s",
         float,
-        10.0,
-        "How long the storage may be lost before this node fences itself. A lost key has no grace.",
+        GRACE_S,
+        "How long the storage may be lost before this node fences itself. A lost key has no grace. Longer than the "
+        "array's controllers need to take over.",
         low=0.0,
         high=3600,
     ),
@@ -181,7 +191,11 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
         raise UsageError(_toml_complaint(str(error), text, source)) from error
     except RecursionError as error:
         raise UsageError(f"{source}: nested too deeply: give one setting a line, as grace_s = 10") from error
-    complaints = [_unknown(name, found, text, source) for name, found in document.items() if name not in BY_NAME]
+    complaints: list[str] = []
+    for heading in [name for name, found in document.items() if name not in BY_NAME and isinstance(found, dict)]:
+        complaints.append(_unknown(heading, {}, text, source))
+        document = {**document.pop(heading), **document}  # what stands under it is looked at all the same
+    complaints += [_unknown(name, found, text, source) for name, found in document.items() if name not in BY_NAME]
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         found = document.get(setting.name, setting.default)
@@ -261,11 +275,11 @@ def _typed(setting: Setting, value: object) -> object:
 def _unknown(name: str, found: object, text: str, source: str) -> str:
     import difflib
 
-    # "timeout" is watchdog_timeout_s, 0.56 alike; "section" is not reservation_type, 0.52.
-    if near := difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.55):
-        remedy = f"did you mean {near[0]}?"
-    elif isinstance(found, dict):
+    if isinstance(found, dict):
         remedy = "leave the heading out, there are no sections"
+    # "timeout" is watchdog_timeout_s, 0.56 alike; "section" is not reservation_type, 0.52.
+    elif near := difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.55):
+        remedy = f"did you mean {near[0]}?"
     else:
         remedy = f"the settings are {', '.join(BY_NAME)}"
     return f"{_where(name, text, source)}: there is no such setting: {remedy}"
@@ -284,8 +298,18 @@ def _toml_complaint(message: str, text: str, source: str) -> str:
     """tomllib's message names line and column at its end, or the end of the document."""
     what, _, place = message.partition(" (at ")
     line = re.match(r"line (\d+)", place)
-    number = line[1] if line else text.rstrip().count("\n") + 1
-    return f"{source} line {number}: {what[:1].lower()}{what[1:]}: give one setting a line, as grace_s = 10"
+    number = int(line[1]) if line else text.rstrip().count("\n") + 1
+    return f"{source} line {number}: {what[:1].lower()}{what[1:]}: {_toml_remedy(text.split(chr(10))[number - 1])}"
+
+
+def _toml_remedy(line: str) -> str:
+    from fencer.watchdog.toml_hints import hint
+
+    named = re.match(r"[\s\"']*([\w-]+)", line)
+    setting = BY_NAME.get(named[1]) if named else None
+    if found := hint(line, setting.kind if setting is not None else None):
+        return f"{found.what}: {found.line}"
+    return setting.remedy if setting is not None else "give one setting a line, as grace_s = 10"
 
 
 def located(complaint: str, source: str) -> str:

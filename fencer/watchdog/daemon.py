@@ -9,11 +9,13 @@ import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
 
-from fencer.errors import FenceError
+from fencer.errors import FenceError, WatchdogNotYet
 from fencer.event import Event, EventKind, Outcome
 from fencer.watchdog.attendant import BUFFER_BYTES, Links
 from fencer.watchdog.control import Pause, Question, Resume
+from fencer.watchdog.device import SOFTWARE_MEANS, Support
 from fencer.watchdog.feeding import FEEDS, NOT_ARMED, Feeding
+from fencer.watchdog.known import Cause
 from fencer.watchdog.messages import (
     PROGRAM,
     PUBLISH_INTERVAL_S,
@@ -40,11 +42,19 @@ from fencer.watchdog.surroundings import Ended, ExitStatus, Signals, Surrounding
 RECORD_S = 0.8
 """How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
 
+READY_S = 10.0
+"""When the unit counts as ready although nothing is armed: corosync and Pacemaker, which wait for it, must not wait for
+storage that is away. The node then joins, and runs no service."""
+
+ARM_AGAIN_S = 2.0
+"""Between two attempts to open a watchdog that is not there yet, or in use."""
+
 UNREGISTER_S = 10.0
 STOP_S = 1.0
 MESSAGES_A_TURN = 4096
 
 _SIGHTINGS = Sighting.__args__
+_FINAL = (Cause.PREEMPTED, Cause.SHUT_OUT)
 _DIGITS = str.maketrans("", "", "0123456789.")
 
 
@@ -66,6 +76,10 @@ class Daemon:
         if self._paused_until_s is not None:
             self._policy.pause(self._paused_until_s)
         self._feeding: Feeding | None = None
+        self._arm_again_s, self._ready_by_s = now, now + READY_S
+        self._unarmed = ""
+        self._ready = False
+        self._disarmed: bool | None = False
         self._decision = Decision(PolicyState.STARTING)
         self._told: tuple[object, ...] = ()
         self._fencing = False
@@ -106,6 +120,9 @@ class Daemon:
             return ended
         if self._feeding is not None:
             decision = self._decision = self._feeding.judged(decision)
+        elif decision.state in FEEDS:
+            decision = self._decision = Decision(PolicyState.STARTING, (self._unarmed, *decision.reasons))
+        self._be_ready(now)
         self._obey_operator(now)
         self._tell(decision, now)
         return self._stop(now)
@@ -117,23 +134,33 @@ class Daemon:
             return None  # decided once: nothing arms or feeds any more, whatever the policy says
         if decision.state is PolicyState.SELF_FENCE:
             if self._feeding is None and not self._around.resumed:
-                return Ended(
-                    ExitStatus.PREEMPTED,
-                    f"{decision.reasons[0]}; the watchdog is not armed and nothing was registered: reboot this node",
-                )
+                return _not_served(decision)
             self._fencing = True
             self._self_fence(decision, now)
             return None
         if decision.state not in FEEDS:
             return None
         if self._feeding is None:
-            try:
-                self._feeding = Feeding(self._around.arm(), now)
-            except FenceError as error:
-                return Ended(ExitStatus.MISCONFIGURED, str(error))
-            self._armed(self._feeding)
-        elif now >= self._feeding.due_s:
+            return self._arm(now)
+        if now >= self._feeding.due_s:
             self._feed(self._feeding, now)
+        return None
+
+    def _arm(self, now: float) -> Ended | None:
+        """Opens the watchdog; one that is not there yet, or in use, is asked for again later."""
+        if now < self._arm_again_s:
+            return None
+        try:
+            self._feeding = Feeding(self._around.arm(), now)
+        except WatchdogNotYet as error:
+            if error.restart:
+                return Ended(ExitStatus.TRY_AGAIN, str(error))
+            self._unarmed = f"nothing is armed: {error}"
+            self._arm_again_s = now + ARM_AGAIN_S
+            return None
+        except FenceError as error:
+            return Ended(ExitStatus.MISCONFIGURED, str(error))
+        self._armed(self._feeding)
         return None
 
     def _feed(self, feeding: Feeding, now: float) -> None:
@@ -152,9 +179,10 @@ class Daemon:
                 f"its last keepalive; fed every {feeding.interval_s:.2g} s"
             )
             self._line(Level.NOTICE, text)
-            if support.timeout_s != self._config.settings.watchdog_timeout_s:
-                asked = self._config.settings.watchdog_timeout_s
-                self._line(Level.WARNING, f"{support.device}: asked for {asked} s, it has {support.timeout_s:g} s")
+            for complaint in support.complaints:
+                self._line(Level.WARNING, complaint)
+            if support.software:
+                self._line(Level.WARNING, f"{support.device}: {SOFTWARE_MEANS}")
             if support.nowayout:
                 self._line(Level.WARNING, f"{support.device}: nowayout: it cannot be disarmed, not by a stop either")
         else:
@@ -163,7 +191,14 @@ class Daemon:
             )
         if support.reset_last_boot:
             self._line(Level.WARNING, f"{support.device}: this boot began with a reset by the watchdog")
-        self._around.service.tell("READY=1")
+
+    def _be_ready(self, now: float) -> None:
+        """Tells systemd once, so that what waits for this unit goes on."""
+        service = self._around.service
+        late = now >= self._ready_by_s and not service.waits_for_arming
+        if not self._ready and (self._feeding is not None or late):
+            self._ready = True
+            service.tell("READY=1")
 
     def _self_fence(self, decision: Decision, now: float) -> None:
         """From here on nothing feeds. What is written first is bounded; what is not, is not waited for."""
@@ -211,12 +246,9 @@ class Daemon:
         if self._config.settings.unregister_on_stop and self._feeding is not None:
             problem = "no answer" if self._unregistered is None else self._unregistered.problem
             sentence = f"the key was not removed: {problem}" if problem else ""
-        if self._feeding is not None and not self._feeding.watchdog.disarm():
-            support = self._feeding.watchdog.support
-            sentence = (
-                f"{support.device} cannot be disarmed (nowayout): it resets this node in {support.timeout_s:g} s "
-                "unless halvm-watchdogd is started again by then"
-            )
+        if self._feeding is not None:
+            self._disarmed = self._feeding.watchdog.disarm()
+            sentence = _still_ticking(self._feeding.watchdog.support, self._disarmed) or sentence
         if self._feeding is None and (left := self._around.left) is not None:
             sentence = (  # not disarmed: no look has said that this node was not fenced meanwhile
                 f"{left.device}, left running by a predecessor, is running still: it resets this node within "
@@ -269,6 +301,8 @@ class Daemon:
                     if self._complaints.get(name) != reason:
                         self._complaints[name] = reason
                         self._line(Level.WARNING, f"{name}: {reason}")
+                    if name == "observer":  # no look, so no arming soon
+                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
                 case Configured(config):
                     self._reconfigure(config)
                 case ConfigRefused(complaints):
@@ -372,7 +406,7 @@ class Daemon:
         settings = self._config.settings
         watchdog = (self._around.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
         if stopped and self._feeding is not None:
-            watchdog = watchdog._replace(armed=watchdog.armed and watchdog.nowayout)
+            watchdog = watchdog._replace(armed=watchdog.armed and self._disarmed is not True)
         self._send_scribe(
             FeederStatus(
                 at_s=now,
@@ -384,6 +418,7 @@ class Daemon:
                 paused_until_s=self._paused_until_s,
                 registrations=self._registrations,
                 observer_restarts=self._observer_restarts,
+                not_granted=self._around.not_granted,
             )
         )
 
@@ -399,3 +434,26 @@ class Daemon:
             self._links.scribe.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
             return
+
+
+def _not_served(decision: Decision) -> Ended:
+    """A self-fence is due and nothing is armed. A preempted node must not be served; storage may come back."""
+    if decision.cause in _FINAL:
+        text = f"{decision.reasons[0]}; the watchdog is not armed and nothing was registered: reboot this node"
+        return Ended(ExitStatus.PREEMPTED, text)
+    return Ended(ExitStatus.TRY_AGAIN, f"{decision.reasons[0]}; nothing is armed: begins anew")
+
+
+def _still_ticking(support: Support, disarmed: bool | None) -> str:
+    """After an orderly stop; "" when it is disarmed."""
+    unless = f"in {support.timeout_s:g} s unless halvm-watchdogd is started again by then"
+    match disarmed:
+        case True:
+            return ""
+        case False:
+            return f"{support.device} cannot be disarmed (nowayout): it resets this node {unless}"
+        case None:
+            return (
+                f"{support.device}: whether it is disarmed cannot be told (its driver does not say whether nowayout is "
+                f"set): it may reset this node {unless}"
+            )

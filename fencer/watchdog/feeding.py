@@ -38,11 +38,14 @@ class Feeding:
         try:
             self.feed(now_s)
         except WatchdogError as error:  # whoever asked ends, and nobody would feed what goes on ticking
-            if watchdog.disarm():
-                raise
-            raise WatchdogError(
-                f"{error}; nor can it be disarmed: it resets this node in {watchdog.support.timeout_s:g} s"
-            ) from error
+            match watchdog.disarm():
+                case True:
+                    raise
+                case False:
+                    what = "nor can it be disarmed: it resets this node"
+                case None:
+                    what = "whether it is disarmed cannot be told: it may reset this node"
+            raise WatchdogError(f"{error}; {what} in {watchdog.support.timeout_s:g} s") from error
 
     @property
     def watchdog(self) -> Watchdog:
@@ -88,6 +91,8 @@ class Feeding:
             last_keepalive_monotonic_s=self._last_s,
             worst_gap_s=self._worst_gap_s,
             late_keepalives=self._late,
+            software=support.software,
+            asked_timeout_s=support.asked_s,
         )
 
 

@@ -116,6 +116,7 @@ class FeederStatus(NamedTuple):
     paused_until_s: float | None
     registrations: int
     observer_restarts: int
+    not_granted: tuple[str, ...] = ()
 
 
 ForScribe = Line | FeederStatus | Event | SelfFence | Config

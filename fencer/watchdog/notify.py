@@ -4,13 +4,19 @@ import contextlib
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket  # as in fencer.worker
 
+READY_VARIABLE = "HALVM_WATCHDOGD_READY"
+
 
 class ServiceManager:
-    """The one who started us; tells nobody when nobody asked to be told (in the foreground)."""
+    """The one who started us; tells nobody when nobody asked to be told (in the foreground).
+
+    waits_for_arming: ready is only what is armed (``HALVM_WATCHDOGD_READY=armed``, for what must not run unguarded).
+    """
 
     def __init__(self, address: str | None = None) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
         self._wants_life = "WATCHDOG_USEC" in os.environ
+        self.waits_for_arming = os.environ.get(READY_VARIABLE) == "armed"
         self._socket: socket | None = None
         if address.startswith(("/", "@")):
             self._socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)

@@ -184,6 +184,7 @@ class Scribe:
             last_self_fence_unix_s=last.at_unix_s if last else 0.0,
             observer_restarts=status.observer_restarts,
             paused_until_monotonic_s=paused,
+            not_granted=status.not_granted,
         )
 
     def _lun(self, view: LunView) -> LunSnapshot:

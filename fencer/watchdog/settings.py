@@ -12,6 +12,10 @@ SLACK_S = 0.5
 """By how much a look may begin late, on a busy machine, before it counts as missing."""
 
 
+GRACE_S = 70.0
+"""An array's controller take-over, 15 to 60 s, and to see that it is over: docs/decisions/0012-grace.md."""
+
+
 class Requirement(StrEnum):
     """How many of the LUNs must be reachable."""
 
@@ -49,7 +53,7 @@ class Timing(NamedTuple):
     check_interval_s: float = 2.0
     answer_deadline_s: float = 2.0
     list_interval_s: float = 5.0
-    grace_s: float = 10.0
+    grace_s: float = GRACE_S
     settle_s: float = 3.0
     decide_interval_s: float = 0.25
 
@@ -101,6 +105,7 @@ class Settings(NamedTuple):
     require: Requirement
     watchdog: str
     watchdog_timeout_s: int
+    shutdown_timeout_s: int
     self_fence: SelfFenceBy
     grace_s: float
     settle_s: float

@@ -64,12 +64,13 @@ class LunSnapshot(NamedTuple):
 class WatchdogSnapshot(NamedTuple):
     """device: "" and armed False when configured as ``none``. Gaps are between two keepalives. timeout_s: as read back.
 
-    software: it counts in the kernel (softdog); None: unknown. asked_timeout_s: as configured, 0.0 when unknown."""
+    nowayout: None when unknown. software: it counts in the kernel (softdog); None: unknown. asked_timeout_s: as
+    configured, 0.0 when unknown."""
 
     device: str
     identity: str
     armed: bool
-    nowayout: bool
+    nowayout: bool | None
     timeout_s: float
     keepalive_interval_s: float
     keepalives: int

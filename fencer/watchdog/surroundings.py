@@ -13,11 +13,12 @@ from fencer.watchdog.snapshot import WatchdogSnapshot
 
 
 class ExitStatus:
-    """The unit's RestartPreventExitStatus names the first two that are not 0."""
+    """The unit's RestartPreventExitStatus names the first two that are not 0. TRY_AGAIN: it is to be started again."""
 
     STOPPED = 0
     MISCONFIGURED = 1
     PREEMPTED = 3
+    TRY_AGAIN = 75
     BROKEN = 70
 
 
@@ -39,9 +40,11 @@ class Resetting(Protocol):
 
 
 class Surroundings(NamedTuple):
-    """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError.
+    """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError, or WatchdogNotYet
+    when asking again later may help.
 
-    left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic.
+    left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic. not_granted:
+    what the kernel refused this process, one phrase each.
     """
 
     arm: Callable[[], Watchdog]
@@ -52,6 +55,7 @@ class Surroundings(NamedTuple):
     left: WatchdogSnapshot | None = None
     paused_until_s: float | None = None
     clock: Callable[[], float] = time.monotonic
+    not_granted: tuple[str, ...] = ()
 
     @property
     def resumed(self) -> bool:

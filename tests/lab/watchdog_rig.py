@@ -144,6 +144,7 @@ def configuration(disks: Sequence[str], **settings: Any) -> str:
         "local_key": f"0x{KEYS[NODE]}",
         "state_dir": STATE,
         "watchdog_timeout_s": TIMEOUT_S,
+        "grace_s": 10.0,  # the default is made for arrays that take over, and no trial has one
         **settings,
     }
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())

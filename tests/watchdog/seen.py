@@ -17,7 +17,7 @@ from fencer.watchdog.sightings import (
 
 A, B = ReservationKey(0xA), ReservationKey(0xB)
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-TIMING = Timing()
+TIMING = Timing(grace_s=10.0)
 
 
 def listed(

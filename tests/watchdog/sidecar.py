@@ -1,7 +1,8 @@
 """The sidecar as real processes, with everything that could hurt replaced: `python -m tests.watchdog.sidecar DIR`.
 
 DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three
-keepalives. With DIR/holder the key is not to be removed; while there is DIR/no-memory, the attendant can fork nobody.
+keepalives. While there is DIR/no-watchdog there is no device to arm. With DIR/holder the key is not to be removed;
+while there is DIR/no-memory, the attendant can fork nobody.
 DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
 `say …`.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from fencer.cli.watchdogd_jobs import predecessor
-from fencer.errors import StorageError, WatchdogError
+from fencer.errors import StorageError, WatchdogError, WatchdogNotYet
 from fencer.event import Event
 from fencer.model import ReservationKey, ReservationType
 from fencer.request import StorageSettings
@@ -192,7 +193,11 @@ def main() -> int:
 
     def arm() -> FakeWatchdog:
         if "taken" in sys.argv:
-            raise WatchdogError("/dev/watchdog9: another process has it: stop it")
+            raise WatchdogError("/dev/watchdog9: this device only alarms")
+        if "closed" in sys.argv:
+            raise WatchdogNotYet("/dev/watchdog9: its driver came after this service", restart=True)
+        if (directory / "no-watchdog").exists():
+            raise WatchdogNotYet("/dev/watchdog9: there is no such watchdog")
         return FakeWatchdog(acts, settings.watchdog_timeout_s, nowayout)
 
     around = Surroundings(
@@ -204,7 +209,11 @@ def main() -> int:
         left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
     )
-    with patch("fencer.watchdog.daemon.Policy", FicklePolicy if "fickle" in sys.argv else Policy):
+    with (
+        patch("fencer.watchdog.daemon.Policy", FicklePolicy if "fickle" in sys.argv else Policy),
+        patch("fencer.watchdog.daemon.READY_S", 0.5),
+        patch("fencer.watchdog.daemon.ARM_AGAIN_S", 0.2),
+    ):
         ended = Daemon(answer.config, links, around, signals).run()
     acts.note(f"ended {ended.status} {ended.sentence}")
     return ended.status

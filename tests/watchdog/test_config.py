@@ -54,6 +54,7 @@ def test_the_example_is_the_least_configuration_and_its_comments_are_the_default
         ("", "w.toml: vg: nothing says which LUNs are shared"),
         (LEAST + "grace = 3\n", "w.toml line 2: grace: there is no such setting: did you mean grace_s?"),
         (LEAST + "sections = 1\n", "w.toml line 2: sections: there is no such setting: the settings are vg, devices,"),
+        ("[watchdogd]\n" + LEAST, "w.toml line 1: watchdogd: there is no such setting: leave the heading out"),
         ("[section]\n" + LEAST, "w.toml line 1: section: there is no such setting: leave the heading out"),
         (LEAST + "[watchdog]\nx = 1\n", "w.toml line 2: watchdog: {'x': 1} will not do: give a text in quotes"),
         (LEAST + "\n\ngrace_s = 1\n", "w.toml line 4: grace_s: 1 is less than one look may take"),
@@ -130,9 +131,9 @@ BOUNDED = {setting.name: strategy for setting in SETTINGS if (strategy := values
 @given(st.fixed_dictionaries({}, optional=BOUNDED))
 def test_values_within_their_bounds_are_taken_as_written_or_refused_for_a_relation(given_values):
     written = "".join(
-        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
+        f"{name} = {str(value).lower() if isinstance(value, bool) else _toml(value)}\n"
         for name, value in given_values.items()
-    ).replace("'", '"')
+    )
     try:
         settings = parse_settings(LEAST + written)
     except UsageError as error:
@@ -167,6 +168,8 @@ def _toml(value):
         return str(value).lower()
     if isinstance(value, str):
         return '"' + "".join(f"\\U{ord(c):08x}" for c in value if not 0xD800 <= ord(c) < 0xE000) + '"'
+    if isinstance(value, float):
+        return repr(value)
     return str(max(-(2**63), min(value, 2**63 - 1)))
 
 

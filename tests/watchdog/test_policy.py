@@ -1,15 +1,18 @@
 """The rules one by one. That they hold in every order is test_policy_states' business."""
 
+from pathlib import Path
+
 import pytest
 
+from fencer.watchdog import policy
 from fencer.watchdog.known import Cause
 from fencer.watchdog.policy import Policy
 from fencer.watchdog.settings import PolicySettings, Requirement, TargetReset, Timing
 from fencer.watchdog.sightings import Alive, LunSilent, PathGone, Standing
 from fencer.watchdog.snapshot import PolicyState
-from tests.watchdog.seen import Bench, healthy, listed, lun_seen
+from tests.watchdog.seen import TIMING, Bench, healthy, listed, lun_seen
 
-GRACE_S, SETTLE_S = Timing().grace_s, Timing().settle_s
+GRACE_S, SETTLE_S = TIMING.grace_s, TIMING.settle_s
 TICK_S = Timing().decide_interval_s
 
 
@@ -429,3 +432,46 @@ def test_a_pause_arms_nothing() -> None:
     policy = Policy(PolicySettings(), 0.0)
     policy.pause(60.0)
     assert policy.decide(1.0).state is PolicyState.STARTING
+
+
+# --- take-overs, pauses, clocks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("away_s", [5.0, 15.0, 30.0, 60.0])
+def test_the_default_grace_outlasts_a_take_over(away_s: float):
+    """No path answers meanwhile; afterwards a probe is due first, then the paths are registered again."""
+    timing = Timing()
+    bench = Bench(timing=timing)
+    end_s = bench.now + away_s
+    while bench.now < end_s:
+        for path in ("sda", "sdb"):
+            bench.see(path, False)
+        bench.go(1.0, paths=(), read=False)
+    bench.go(timing.probe_interval_s + timing.probe_deadline_s, paths=(), read=False)
+    for path in ("sda", "sdb"):
+        bench.see(path, True)
+        bench.register(path)
+    bench.go(timing.settle_s + 1)
+    assert bench.decision.state is PolicyState.KEEPALIVE
+
+
+@pytest.mark.parametrize("paused_s", [30.0, 3600.0, 86400.0 * 30])
+def test_a_pause_of_the_whole_machine_is_no_loss(paused_s: float):
+    """A VM is stopped and goes on: everything is as old as the pause at the first decision after it."""
+    bench = Bench()
+    bench.now += paused_s
+    stale = bench.policy.decide(bench.now)
+    assert stale.state is PolicyState.DEGRADED and stale.grace_remaining_s == TIMING.grace_s
+    for path in ("sda", "sdb"):
+        bench.see(path, True)
+        bench.register(path)
+    bench.go(TIMING.settle_s + 1)
+    assert bench.decision.state is PolicyState.KEEPALIVE
+
+
+def test_no_decision_rests_on_the_wall_clock():
+    """It may be set at any time. Where it is read at all, it is for people: records, log lines, metrics."""
+    deciding = ("policy", "known", "settings", "feeding", "observers", "path_watch", "lun_watch", "keeping", "outbox")
+    for name in deciding:
+        text = (Path(policy.__file__).parent / f"{name}.py").read_text()
+        assert "time.time(" not in text and "datetime" not in text, name

@@ -323,7 +323,7 @@ def test_the_published_bound_holds_from_the_moment_of_the_loss(
     probe_offset_s: float, hangs: bool, decide_offset_s: float
 ) -> None:
     """Probes begin once a second, wherever the loss falls between them; the observers may be gone with the paths."""
-    timing, lost_s = Timing(), 30.0
+    timing, lost_s = Timing(grace_s=10.0), 30.0
     policy = Policy(PolicySettings(timing), 0.0)
     for sighting in healthy(0.0, LUNS):
         policy.feed(sighting)
