@@ -1,6 +1,8 @@
 """What an operator types: --check-config, status, last, pause, resume. None of it opens a shared disk or a watchdog."""
 
 import argparse
+import contextlib
+import functools
 import re
 import sys
 import time
@@ -11,7 +13,9 @@ from typing import NoReturn
 from fencer import __version__
 from fencer.cli.watchdogd_config import read_config
 from fencer.errors import FenceError, StorageError, UsageError
-from fencer.watchdog import control, device, linux
+from fencer.request import StorageSettings
+from fencer.storage.lun import Lun
+from fencer.watchdog import control, device, holders, linux
 from fencer.watchdog.config import located, read_settings
 from fencer.watchdog.last import read_last
 from fencer.watchdog.messages import Config
@@ -60,6 +64,21 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: see {self.prog} --help")
 
 
+_EPILOG = f"""\
+WITHOUT A WORD IT RUNS: it reads {DEFAULT_PATH}, registers this node's
+key, ARMS A WATCHDOG and feeds it. From then on this machine is reset when the program
+dies, or when the storage or the key is lost. Its service unit does that; nothing else
+here arms, registers or changes anything.
+
+examples:
+  {PROGRAM} --check-config         what is wrong, or what would follow; arms nothing
+  systemctl enable --now {PROGRAM}
+  {PROGRAM} status                 is it armed and feeding? exit 0 when it is
+  {PROGRAM} pause --for 10m        maintenance of the storage
+  {PROGRAM} last                   why this node last reset itself
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = _Parser(add_help=False)
     # No default here: that of a word's parser would replace the file that was given before the word.
@@ -67,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
         description="Resets this node when it has lost its shared storage or its reservation key.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[shared],
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -79,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     pause = words.add_parser("pause", parents=[shared], help="losing the storage resets nothing for a while")
     pause.add_argument("--for", dest="length", metavar="TIME", required=True, help="90s, 10m, 2h; at most 24 h")
     words.add_parser("resume", parents=[shared], help="ends a pause")
-    run = words.add_parser("run", parents=[shared], help="run in the foreground; also without any word")
+    run = words.add_parser("run", parents=[shared], help="arm a watchdog and run; the same without any word")
     run.add_argument("--check-config", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(word="run")
     return parser
@@ -106,29 +127,74 @@ def _check(path: str) -> int:
         raise UsageError("\n".join(complaints))
     bound = bound_s(config.settings.timing, float(config.settings.watchdog_timeout_s))
     lines.append(f"reset at the latest {bound:g} s after the loss of all paths or of the key")
+    lines += [f"advice: {sentence}" for sentence in _advice(config)]
     return _say("\n".join(lines))
 
 
 def _luns(config: Config) -> str:
     """Looks them up as the observer does. Raises UsageError when they make no sense, or are not there."""
-    from fencer.watchdog.observers import find_shared  # only --check-config looks
-
     try:
-        luns = find_shared(config.observer.storage)
+        luns = _shared(config.observer.storage)
     except StorageError as error:
         raise UsageError(f"{'vg' if config.settings.vg else 'devices'}: {error}") from error
     return "LUNs: " + ", ".join(f"{lun.name} ({lun.wwid}, {len(lun.paths)} paths)" for lun in luns)
 
 
+@functools.cache
+def _shared(storage: StorageSettings) -> tuple[Lun, ...]:
+    """Both the LUNs and their timeouts are told; LVM is asked once."""
+    from fencer.watchdog.observers import find_shared  # only --check-config looks
+
+    return find_shared(storage)
+
+
 def _watchdog(config: Config) -> str:
-    """Raises UsageError, WatchdogError when there is none."""
-    configured = config.settings.watchdog
-    if configured == device.NONE:
+    """The device that would be armed, found as the daemon finds it but not opened. Raises UsageError."""
+    settings = config.settings
+    if settings.watchdog == device.NONE:
         return "watchdog: NONE, for trying things out"
-    chosen = device.choose(configured, linux.candidates(), linux.legacy_exists())
-    if not Path(chosen.device).exists():
-        raise UsageError(f"watchdog: there is no {chosen.device}: load its driver, or give another device")
-    return f"watchdog: {chosen.device} ({chosen.identity or 'asked when it is opened'})"
+    ranked = [each for each in linux.ranked(settings.watchdog) if Path(each.device).exists()]
+    if not ranked:
+        raise UsageError(linux.no_device(settings.watchdog))
+    passed: list[str] = []
+    for candidate in ranked:
+        why = device.why_not_within(candidate, settings.watchdog_timeout_s) or _why_busy(candidate.device, settings)
+        if not why:
+            return "\n".join((_described(candidate, settings), *(f"passed over: {each}" for each in passed)))
+        passed.append(why)
+    raise UsageError("; ".join(passed))
+
+
+def _why_busy(path: str, settings: Settings) -> str:
+    """Who else has it open; "" when only the running sidecar has."""
+    try:
+        ours = read_snapshot(settings.state_dir).pid
+    except (OSError, ValueError):
+        ours = 0
+    others = [holder for holder in holders.holders(path) if holder[0] != ours]
+    return f"watchdog: {path}: {holders.describe(others)}" if others else ""
+
+
+def _described(candidate: device.Candidate, settings: Settings) -> str:
+    limits = f", takes {candidate.min_s} to {candidate.max_s} s" if candidate.max_s else ""
+    nowayout = {
+        False: "",
+        None: "; whether it can be disarmed is unknown",
+        True: f"; nowayout: an orderly stop cannot disarm it and leaves it {settings.shutdown_timeout_s} s",
+    }[candidate.nowayout]
+    software = f"; {device.SOFTWARE_MEANS}" if candidate.software else ""
+    kind = candidate.identity or "asked when it is opened"
+    return f"watchdog: {candidate.device} ({kind}{limits}){nowayout}{software}"
+
+
+def _advice(config: Config) -> list[str]:
+    """What is not wrong but may not fit: how long devices hold commands; what else uses watchdog or reservations."""
+    from fencer.cli import coexistence, device_timeouts  # only --check-config looks
+
+    found: list[str] = []
+    with contextlib.suppress(FenceError):  # without LUNs there are no timeouts to compare
+        found += device_timeouts.advice(_shared(config.observer.storage), config.settings)
+    return found + [str(neighbour) for neighbour in coexistence.find()]
 
 
 # --- status, last -----------------------------------------------------------------------------------------------------

@@ -6,4 +6,4 @@ _arguments -s \
     --version'[show program'\''s version number and exit]' \
     --check-config'[check the file, say what follows from it, and exit]' \
     --for='[90s, 10m, 2h; at most 24 h]:value:' \
-    '1:word:((status\:"how the running sidecar is" last\:"why this node last fenced itself" pause\:"losing the storage resets nothing for a while" resume\:"ends a pause" run\:"run in the foreground; also without any word"))'
+    '1:word:((status\:"how the running sidecar is" last\:"why this node last fenced itself" pause\:"losing the storage resets nothing for a while" resume\:"ends a pause" run\:"arm a watchdog and run; the same without any word"))'
