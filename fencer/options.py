@@ -218,7 +218,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     # --- the shared storage ---
     Option(
         "devices", "d", "devices", "devices", _STRING, 1, _STORAGE, _SCSI,
-        "Shared LUNs, separated by commas: /dev paths or iscsi://portal/iqn/lun",
+        "Shared LUNs, separated by commas or blanks: /dev paths or iscsi://portal/iqn/lun",
         more="With neither devices nor vg no reservation is touched and the power proof alone decides.",
     ),
     Option(

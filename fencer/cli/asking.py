@@ -30,7 +30,7 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
     if action is Action.ON and target is None and names_luns(full):
         target = _unfenced_node(full, caller, membership)
     local = target is not None and membership.is_local(target)
-    if local and action in AGAINST_OTHERS:
+    if local and action in AGAINST_OTHERS and not _may_fence_itself(full, action, caller):
         raise UsageError(f"plug: {target} is this node: a node cannot fence itself; run this on another node")
     storage = None
     if names_luns(full):
@@ -77,6 +77,13 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
 def _is_pacemakers_example(action: Action, target: str | None, caller: Caller, membership: Membership) -> bool:
     made_up = action is Action.VALIDATE_ALL and caller is Caller.CLUSTER and target == PACEMAKERS_EXAMPLE
     return made_up and membership.find(PACEMAKERS_EXAMPLE) is None
+
+
+def _may_fence_itself(full: Mapping[str, str], action: Action, caller: Caller) -> bool:
+    """Pacemaker may ask the last node to fence itself through its own BMC, after a failed stop, say: power alone does
+    that, as with the peer. With LUNs a node that takes itself for the target would skip the race: never. Nor does a
+    person, who has mistyped."""
+    return caller is Caller.CLUSTER and action is not Action.DIAG and bool(full.get("ip")) and not names_luns(full)
 
 
 def _require_other_node(target: str | None, bmc: BmcSettings | None, membership: Membership) -> None:

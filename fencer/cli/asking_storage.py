@@ -28,7 +28,7 @@ def build_storage(
     full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
 ) -> StorageSettings:
     """The shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
-    devices = tuple(entry.strip() for entry in full.get("devices", "").split(",") if entry.strip())
+    devices = tuple(full.get("devices", "").replace(",", " ").split())
     group = None if devices else full.get("vg") or None
     _check_iscsi_urls(devices)
     keys = _cluster_keys(full, action, membership)

@@ -99,6 +99,38 @@ def test_pacemakers_made_up_target_is_no_reason_to_refuse_a_device(tmp_path: Pat
         ask(tmp_path, **given | {"vg": "", "proof": "storage"}, devices="")
 
 
+OTHER_LUN = "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"
+
+
+@pytest.mark.parametrize("between", [",", " ", "  ", ", ", " , ", "\t", ",,", "\u00a0"], ids=ascii)
+def test_luns_are_separated_by_commas_or_blanks(tmp_path: Path, between: str) -> None:
+    storage = ask(tmp_path, action="off", devices=f"{LUN}{between}{OTHER_LUN}").storage
+    assert storage is not None
+    assert storage.devices == (LUN, OTHER_LUN)
+
+
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_a_cluster_manager_may_have_this_node_fence_itself_by_its_bmc_alone(tmp_path: Path, action: str) -> None:
+    request = ask(tmp_path, action=action, plug="serv-0002", ip="192.0.2.2", devices="")
+    assert (request.target_is_local, request.storage) == (True, None)
+    assert request.bmc is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "caller"),
+    [
+        ({"devices": LUN}, Caller.CLUSTER),
+        ({"vg": "shared_vg"}, Caller.CLUSTER),
+        ({"action": "diag"}, Caller.CLUSTER),
+        ({}, Caller.PERSON),
+    ],
+)
+def test_else_no_node_fences_itself(tmp_path: Path, given: dict[str, str], caller: Caller) -> None:
+    given = {"action": "reboot", "plug": "serv-0002", "ip": "192.0.2.2", "state_dir": str(tmp_path / "run")} | given
+    with pytest.raises(UsageError, match="a node cannot fence itself"):
+        build_request(with_defaults(given, {}), given, caller, membership(tmp_path))
+
+
 # --- dlm_controld: node=ID, no name -----------------------------------------------------------------------------------
 
 
