@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from fencer.light_typing import NamedTuple
-from fencer.model import BmcSettings, Deadline, Proof
+from fencer.model import Action, BmcSettings, Deadline, Proof
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     LunsIdentified,
+    Noted,
     Observation,
     PowerDone,
     PowerFailed,
@@ -28,7 +29,7 @@ from fencer.power.chassis import PowerState
 from fencer.power.procedure import PowerGoal, PowerTiming
 from fencer.request import StorageSettings
 from fencer.storage.goal import StorageGoal
-from fencer.verdict import Facts, decided, is_lost, proofs_of
+from fencer.verdict import Facts, decided, is_lost, proofs_of, suffices
 from fencer.worker import Crashed, Workers
 
 RETRY_PAUSE_S = 0.5
@@ -37,9 +38,9 @@ RETRY_PAUSE_S = 0.5
 PATIENCE_S = 1.0
 """How much longer one side may run when the other has already settled the verdict."""
 
-FRESH_S = 10.0
-"""For how long a race that was won lets power be touched: no node boots and fences in less. After that the race is
-played again when the BMC has let us in. What is under way to it then cannot be called back."""
+LOOK_GOOD_S = 1.0
+"""How old a look at the arbiter may be when power is let go. Its answer takes less than a millisecond, unless this
+process or the machine was stopped meanwhile; then it is asked for again."""
 
 GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
@@ -88,6 +89,24 @@ class Seen(NamedTuple):
     what: tuple[Observation, ...]
 
 
+class LookAgain(NamedTuple):
+    """To a storage worker that has won the race: look at the arbiter once more, and write nothing."""
+
+    number: int
+
+
+class Looked(NamedTuple):
+    """Its answer. result: None where the target is registered again, so that the race is open.
+
+    at_s: when it looked, by the monotonic clock of all processes.
+    """
+
+    number: int
+    result: ArbitrationResult | None
+    reason: str
+    at_s: float
+
+
 class Run:
     """One execution of one plan."""
 
@@ -110,8 +129,9 @@ class Run:
         self._self_fence_at: float | None = None
         self._granted: list[Gate] = []
         self._race_is_open = False
-        self._won_at: float | None = None
         self._let_in = False
+        self._asked: LookAgain | None = None
+        self._asks = 0
         self.facts = Facts()
         self.late = False
         self.misuse: str | None = None
@@ -145,11 +165,10 @@ class Run:
         workers = [worker for worker in (self._workers.power, self._workers.storage) if worker is not None]
         ready, _, _ = select.select(workers, [], [], self._pause_s(now))
         for worker in ready:
-            message = worker.receive()
             if worker is self._workers.power:
-                self._from_power(message)
-            else:
-                self._from_storage(message)
+                self._from_power(worker.receive())
+            elif worker is self._workers.storage:  # what the other one said may have replaced it
+                self._from_storage(worker.receive())
 
     def _pause_s(self, now: float) -> float:
         until = [self._deadline.at, now + 0.5]
@@ -187,6 +206,8 @@ class Run:
         match message:
             case Seen(what):
                 self._seen_by_storage(what)
+            case Looked():
+                self._looked(message)
             case None | Crashed():
                 if isinstance(message, Crashed) and message.misuse:
                     self.misuse = message.reason
@@ -211,32 +232,82 @@ class Run:
     def _storage_ended(self, end: StorageDone | StorageFailed) -> None:
         if not self.facts.storage_over:
             self._note(end)
-        if self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
-            # Counted from when we know it: the key was gone no later than that.
-            self._self_fence_at = time.monotonic() + self._plan.request.self_fence_bound_s
+            if self._plan.awaits_self_fence and Proof.STORAGE in proofs_of(self._plan, self.facts):
+                # Counted from when we know it: the key was gone no later than that.
+                self._self_fence_at = time.monotonic() + self._plan.request.self_fence_bound_s
         if self._race_is_open:
             reason = end.reason if isinstance(end, StorageFailed) else "the storage worker did not arbitrate"
             self._arbitrated(Arbitrated(ArbitrationResult.UNREACHABLE, "", reason))
-        self._workers.drop_storage()
+        if isinstance(end, StorageFailed) or not self._plan.gated or self._plan.power is None:
+            self._workers.drop_storage()
+            self._asked = None
+            self._let_go()
 
     def _arbitrated(self, end: Arbitrated) -> None:
         self._race_is_open = False
         self._note(end)
         if not is_lost(self._plan, self.facts):
-            self._won_at = time.monotonic()
             self._grant(Gate.LOGIN)
             self._let_go()
 
     def _let_go(self) -> None:
-        """Power may be touched once the BMC has let us in and the race is won: lately, or again."""
-        if not self._plan.gated or self._won_at is None or not self._let_in:
+        """Lets power be touched once the BMC has let us in, the race is won, and a look directly before shows so.
+
+        A win grows stale: the target may be in the middle of its boot, register, and fence this node.
+        """
+        end = self.facts.arbitration
+        if not self._plan.gated or self._race_is_open or end is None or is_lost(self._plan, self.facts):
             return
-        if time.monotonic() - self._won_at > FRESH_S and self._workers.storage is None:
-            self._won_at = self._self_fence_at = None
-            self.facts.forget_isolation()
-            self._start_storage()
+        if not self._let_in or Gate.GO in self._granted or self._asked is not None:
+            return
+        if end.result is not ArbitrationResult.WON:
+            self._grant(Gate.GO)  # power is used all the same, where arbitration is only preferred
+        elif self._workers.storage is None:
+            self._play_again()
         else:
+            self._asks += 1
+            self._asked = LookAgain(self._asks)
+            self._workers.storage.send(self._asked)
+
+    def _looked(self, look: Looked) -> None:
+        if self._asked is None or look.number != self._asked.number:
+            return
+        self._asked = None
+        if not self._let_in:
+            return  # that attempt at the BMC is over
+        if time.monotonic() - look.at_s > LOOK_GOOD_S:
+            self._let_go()
+        elif look.result is ArbitrationResult.WON:
             self._grant(Gate.GO)
+        elif look.result is None:
+            self._play_again()
+        elif self._proved():
+            self._leave_power()
+        else:
+            arbiter = self.facts.arbitration.lun if self.facts.arbitration is not None else ""
+            self._arbitrated(Arbitrated(look.result, arbiter, look.reason))
+
+    def _play_again(self) -> None:
+        """A new race, unless the verdict is a success already: what was proved is not put at risk for more."""
+        if self._proved():
+            self._leave_power()
+            return
+        self._self_fence_at = self._settled_at = None
+        self.facts.forget_isolation()
+        self._workers.drop_storage()
+        self._start_storage()
+
+    def _proved(self) -> bool:
+        """Whether the verdict is a success already."""
+        fences = self._plan.request.action is not Action.DIAG and self._plan.needs_proof
+        return fences and suffices(self._plan.request.policy, proofs_of(self._plan, self.facts))
+
+    def _leave_power(self) -> None:
+        """What the target does after it was proved fenced is no business of this fence."""
+        self._note(Noted(f"{self._plan.request.who}: it is fenced, and may be back since: its power is left alone"))
+        if self._workers.power is not None:
+            self._workers.power.end_within(GOODBYE_S)
+        self._end_power_attempt(again=False)
 
     def _grant(self, gate: Gate) -> None:
         if gate in self._granted:
@@ -283,6 +354,7 @@ class Run:
 
     def _end_power_attempt(self, again: bool) -> None:
         self._workers.drop_power()
+        self._let_in = False
         self._power_again_at = time.monotonic() + RETRY_PAUSE_S if again else None
 
     def _stop_workers(self) -> None:
@@ -295,7 +367,7 @@ class Run:
 
     def _finished(self) -> bool:
         power_over = self._workers.power is None and self._power_again_at is None
-        storage_over = self._workers.storage is None and self._self_fence_at is None
+        storage_over = (self._plan.storage is None or self.facts.storage_over) and self._self_fence_at is None
         if (power_over and storage_over) or is_lost(self._plan, self.facts):
             return True
         now = time.monotonic()

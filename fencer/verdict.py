@@ -84,6 +84,7 @@ class Facts:
         self.power_failures: list[PowerFailed] = []
         self.arbitration: Arbitrated | None = None
         self.isolated: dict[str, LunIsolated] = {}
+        self._before: dict[str, LunIsolated] = {}  # in races that were played again since
         self.registered: dict[str, LunRegistered] = {}
         self.lun_states: dict[str, LunState] = {}
         self.lun_failures: list[LunFailed] = []
@@ -121,7 +122,7 @@ class Facts:
             case Arbitrated():
                 self.arbitration = observation
             case LunIsolated():  # once weak, always weak; once written to, not "found so"
-                before = self.isolated.get(observation.lun, observation)
+                before = self.isolated.get(observation.lun) or self._before.get(observation.lun, observation)
                 self.isolated[observation.lun] = observation._replace(
                     aborted=observation.aborted and before.aborted, already=observation.already and before.already
                 )
@@ -141,8 +142,15 @@ class Facts:
                 self.notes.append(text)
 
     def forget_isolation(self) -> None:
-        """The race is played again: what storage proved, and the time that has passed since, was of a node before."""
+        """The race is played again: what storage proved, and the time that has passed since, was of a node before.
+
+        How its key was removed is kept: what it had queued then may still land.
+        """
+        self._before |= self.isolated
+        self.isolated = {}
+        self.lun_failures = []
         self.luns = None
+        self.storage_failure = None
         self.self_fence_due = False
 
     @property
@@ -275,7 +283,7 @@ def _judge(plan: Plan, facts: Facts, late: bool) -> Verdict:
 
 def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
     if is_lost(plan, facts) and facts.arbitration is not None:
-        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
+        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration, facts),))
     proofs = proofs_of(plan, facts)
     reasons = _reasons(plan, facts, late)
     if plan.gated and facts.arbitration is None:
@@ -297,7 +305,7 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
 
 def _judge_diag(plan: Plan, facts: Facts, late: bool) -> Verdict:
     if is_lost(plan, facts) and facts.arbitration is not None:
-        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration),))
+        return Verdict(EXIT_FAILURE, reasons=(_lost_text(facts.arbitration, facts),))
     proofs = proofs_of(plan, facts)
     reasons = _reasons(plan, facts, late)
     if (plan.gated and facts.arbitration is None) or ChassisCommand.DIAG not in facts.commanded:
@@ -383,15 +391,18 @@ _CALL_AGAIN = (
 )
 
 
-def _lost_text(arbitration: Arbitrated) -> str:
+def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
+    """An earlier attempt at the BMC may have been let go before this race."""
+    touched = {ChassisCommand.OFF, ChassisCommand.CYCLE} & set(facts.commanded)
+    done = "an earlier attempt had sent a power command" if touched else "nothing was powered off"
     match arbitration.result:
         case ArbitrationResult.UNREACHABLE:
-            how = "Failed: the fence race cannot be decided, nothing was powered off"
+            how = "the fence race cannot be decided"
             remedy = "mend this node's paths to the LUN, then call again"
         case _:
-            how = "Failed: the fence race is lost, nothing was powered off"
+            how = "the fence race is lost"
             remedy = "leave this node to the one that won, or unfence it (on) if it never was"
-    return f"{how}: {arbitration.reason}: {remedy}"
+    return f"Failed: {how}, {done}: {arbitration.reason}: {remedy}"
 
 
 def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:

@@ -3,13 +3,11 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from fencer import fence
 from fencer.cli.storage_job import telling
-from fencer.fence import Gate, PowerOrder, Seen
+from fencer.fence import PowerOrder
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -36,7 +34,9 @@ from tests.rig.plays import (
     UNREACHABLE,
     WON,
     Job,
+    after,
     hang,
+    looks,
     obedient_power,
     play,
     power_must_not_move,
@@ -121,96 +121,6 @@ def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_unti
 def test_no_login_before_the_luns_make_sense() -> None:
     played = play(power_must_not_move, storage_says(then=hang), deadline_s=0.5)
     assert not any(isinstance(what, SessionOpened) for what in played.seen)
-
-
-def _races(tmp_path: Path, *ends: tuple[object, ...]) -> Job:
-    """A storage worker that says something else each time it is started."""
-
-    def job(channel: Channel) -> None:
-        played = len(list(tmp_path.iterdir()))
-        (tmp_path / str(played)).touch()
-        storage_says(*ends[played])(channel)
-
-    return job
-
-
-def _lets_in_after(seconds: float, *, failing: Path | None = None) -> Job:
-    """A power worker whose BMC takes its time. failing: its first attempt fails, which is noted there."""
-
-    def job(channel: Channel) -> None:
-        order = channel.receive()
-        assert isinstance(order, PowerOrder)
-        assert channel.receive() is Gate.LOGIN
-        if failing is not None and not failing.exists():
-            failing.touch()
-            channel.send(PowerFailed("Timed out", final=False))
-            return
-        time.sleep(seconds)
-        channel.send(SessionOpened())
-        if channel.receive() is Gate.GO:
-            channel.send(ChassisCommanded(ChassisCommand.OFF))
-            channel.send(ChassisObserved(PowerState.OFF))
-            channel.send(PowerDone())
-
-    return job
-
-
-FIRST = (LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1))
-
-
-@pytest.mark.parametrize(
-    ("second", "goes"),
-    [
-        (FIRST, True),
-        ((LunsIdentified(("lun",)), LOST), False),
-        ((LunsIdentified(("lun",)), UNREACHABLE), False),
-        ((StorageFailed("no LUN"),), False),
-        ((), False),
-    ],
-    ids=["won", "lost", "unreachable", "failed", "silent-exit"],
-)
-@pytest.mark.parametrize("slow", ["login", "second attempt"])
-def test_a_race_that_was_won_a_while_ago_is_played_again_before_power_is_touched(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, second: tuple[object, ...], goes: bool, slow: str
-) -> None:
-    """The target may have booted since, and have fenced this node."""
-    monkeypatch.setattr(fence, "FRESH_S", 0.3)
-    races = tmp_path / "races"
-    races.mkdir()
-    failing = tmp_path / "failed" if slow == "second attempt" else None
-    power = _lets_in_after(0.4, failing=failing)
-    played = play(power, _races(races, FIRST, second), policy=ProofPolicy.ALL)
-    assert played.verdict.success is goes
-    assert any(isinstance(what, ChassisCommanded) for what in played.seen) is goes
-    assert len(list(races.iterdir())) == 2
-    assert not played.late
-    if goes:
-        assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
-
-
-@pytest.mark.parametrize("policy", [ProofPolicy.SELF, ProofPolicy.ALL])
-def test_what_storage_proved_before_is_no_proof_while_the_race_is_played_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: ProofPolicy
-) -> None:
-    """The target may be registered again, and its sidecar's time has to be counted anew."""
-    monkeypatch.setattr(fence, "FRESH_S", 0.3)
-    second = storage_says(LunsIdentified(("lun",)), WON, then=hang)
-
-    def job(channel: Channel) -> None:
-        if (tmp_path / "played").exists():
-            second(channel)
-        else:
-            (tmp_path / "played").touch()
-            storage_says(*FIRST)(channel)
-
-    played = play(_lets_in_after(0.5), job, policy=policy, self_fence_bound_s=1.0, deadline_s=2.5)
-    assert not played.verdict.success
-    assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
-    assert Proof.STORAGE not in played.verdict.proofs
-
-
-def test_a_race_that_was_just_won_is_played_once(tmp_path: Path) -> None:
-    assert play(_lets_in_after(0.0), _races(tmp_path, FIRST), policy=ProofPolicy.ALL).verdict.success
 
 
 def test_preferred_goes_on_when_no_lun_is_reachable() -> None:
@@ -342,14 +252,14 @@ def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> 
 
 
 def test_a_slow_storage_gets_a_moment_when_power_has_settled_it() -> None:
-    played = play(obedient_power, storage_says(WON, then=hang), deadline_s=8)
+    played = play(obedient_power, storage_says(WON, then=looks()), deadline_s=8)
     assert played.verdict.success
     assert any("not every LUN was isolated" in reason for reason in played.verdict.reasons)
     assert played.took_s < 4
 
 
 def test_all_waits_for_both() -> None:
-    slow = storage_says(WON, then=lambda channel: [time.sleep(0.5), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
+    slow = storage_says(WON, then=after(0.5, ISOLATED, StorageDone(1)))
     played = play(obedient_power, slow, policy=ProofPolicy.ALL)
     assert played.verdict.success
 
@@ -363,14 +273,14 @@ def test_diag_gives_every_lun_its_time() -> None:
         channel.send(ChassisCommanded(ChassisCommand.DIAG))
         channel.send(PowerDone())
 
-    slow = storage_says(WON, then=lambda channel: [time.sleep(1.5), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
+    slow = storage_says(WON, then=after(1.5, ISOLATED, StorageDone(1)))
     played = play(interrupt, slow, action=Action.DIAG, deadline_s=20)
     assert played.verdict.text == "Success: Diagnostic interrupt sent"
     assert played.verdict.proofs == (Proof.STORAGE,)
 
 
 def test_self_waits_for_its_bound_after_the_isolation() -> None:
-    slow = storage_says(WON, then=lambda channel: [time.sleep(0.3), channel.send(Seen((ISOLATED, StorageDone(1))))][-1])
+    slow = storage_says(WON, then=after(0.3, ISOLATED, StorageDone(1)))
     played = play(None, slow, policy=ProofPolicy.SELF, self_fence_bound_s=0.7, deadline_s=20)
     assert played.verdict.success
     assert played.verdict.proofs == (Proof.STORAGE, Proof.SELF)

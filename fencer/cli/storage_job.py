@@ -1,11 +1,14 @@
 """What the storage worker runs, in an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
 
+import time
+
 from fencer.cli.luns import open_luns
 from fencer.errors import StorageError
-from fencer.fence import Seen, StorageOrder
+from fencer.fence import LookAgain, Looked, Seen, StorageOrder
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.request import StorageSettings
 from fencer.storage import procedure
+from fencer.storage.arbitration import Standing
 from fencer.storage.goal import StorageGoal
 from fencer.storage.procedure import Opened
 from fencer.worker import Channel
@@ -24,6 +27,23 @@ def telling(channel: Channel) -> procedure.Emit:
     return emit
 
 
+def questions(channel: Channel) -> procedure.Questions:
+    """What waits for the parent's next question, and tells how to answer it."""
+
+    def wait() -> procedure.Answer | None:
+        question = channel.receive()
+        if not isinstance(question, LookAgain):
+            return None
+
+        def answer(end: Standing | None) -> None:
+            result, reason = (end.result, end.reason) if end is not None else (None, "")
+            channel.send(Looked(question.number, result, reason, time.monotonic()))
+
+        return answer
+
+    return wait
+
+
 def storage_job(channel: Channel) -> None:
     """Waits for its order, so that loading all this overlaps with the parent's reading of options."""
     order = channel.receive()
@@ -38,7 +58,7 @@ def storage_job(channel: Channel) -> None:
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
     if opened.doubt:
         emit(LunFailed(order.settings.where, opened.doubt))
-    _pursue(order, opened, emit)
+    _pursue(order, opened, emit, questions(channel))
     for lun in opened.luns:
         lun.close()
 
@@ -62,12 +82,12 @@ def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit
     return remember
 
 
-def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit) -> None:
+def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: procedure.Questions) -> None:
     settings, deadline = order.settings, order.deadline
     own, target = settings.own_key, settings.target_key
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
-            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair)
+            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair, asked)
         case StorageGoal.REGISTER if own is not None:
             from fencer.storage.unfencing import unfence  # a fence needs none of it
 

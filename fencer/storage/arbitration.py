@@ -120,7 +120,24 @@ def arbitrate(
             look = lun.look(deadline)
         return _race(lun, contest, look, deadline, sleep)
     except NotRegistered as error:
-        return Standing(ArbitrationResult.LOST, f"this node's key {contest.own} is not registered: {error}")
+        return _lost(contest, error)
+    except StorageError as error:
+        return Standing(ArbitrationResult.UNREACHABLE, str(error))
+
+
+def _lost(contest: Contest, error: NotRegistered) -> Standing:
+    return Standing(ArbitrationResult.LOST, f"this node's key {contest.own} is not registered: {error}")
+
+
+def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Standing | None:
+    """What the race on lun, once won, has come to: one look, over every path that answers, and nothing written.
+
+    None: it is open again, since the target is registered. Never raises.
+    """
+    try:
+        return standing(lun.look_everywhere(deadline).look, contest)
+    except NotRegistered as error:
+        return _lost(contest, error)
     except StorageError as error:
         return Standing(ArbitrationResult.UNREACHABLE, str(error))
 

@@ -1,6 +1,7 @@
 """What a storage worker does from its first look to its last, on LUNs that somebody else opened."""
 
 import time
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 
 from fencer.errors import StorageError
@@ -16,7 +17,7 @@ from fencer.observations import (
     StorageDone,
 )
 from fencer.request import StorageSettings
-from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate
+from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate, still_won
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
@@ -32,6 +33,13 @@ class Emit(Protocol):
     """Tells the parent what was observed, several observations at a time."""
 
     def __call__(self, *what: Observation) -> None: ...
+
+
+Answer = Callable[[Standing | None], None]
+"""Tells what a look at the arbiter says of the race; None: it is open again."""
+
+Questions = Callable[[], Answer | None]
+"""Waits until somebody wants to know whether a race that was won is won still; None when nobody will any more."""
 
 
 class Opened:
@@ -67,27 +75,47 @@ def fence(
     emit: Emit,
     deadline: Deadline,
     repair: bool = True,
+    asked: Questions | None = None,
 ) -> None:
-    """Arbitrates on the first LUN, then isolates the target from all of them side by side."""
+    """Arbitrates on the first LUN, then isolates the target from all of them side by side.
+
+    asked: when the race is won, looks at the arbiter again whenever that is asked, until nobody asks any more.
+    """
     contest = _contest(settings, own, target, slot_s, repair)
-    taken: dict[str, Standing] = {}
-    won = False
+    arbiter, end = None, Standing(ArbitrationResult.UNREACHABLE)
     if settings.arbitration is not ArbitrationMode.OFF:
-        end = _arbitrate(opened, contest, deadline)
-        first = opened.in_order[0].name if opened.luns else settings.where
-        emit(Arbitrated(end.result, first, end.reason))
+        within = _time_to_decide(settings.arbitration, deadline)
+        arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
+        emit(Arbitrated(end.result, arbiter.name if arbiter is not None else settings.where, end.reason))
         if end.result is ArbitrationResult.LOST:
             return
         if end.result is ArbitrationResult.UNREACHABLE and settings.arbitration is ArbitrationMode.REQUIRED:
             return
-        taken[first] = end
-        won = end.result is ArbitrationResult.WON
+    won = end.result is ArbitrationResult.WON
+    alone = allocate_lock()  # a nexus is not for several threads at once
 
     def one(lun: LogicalUnit) -> tuple[Observation, ...]:
-        removal = taken[lun.name].removal if lun.name in taken else None
-        return (isolate(lun, contest, deadline, removal, unopposed=won and lun.name not in taken),)
+        if lun is not arbiter:
+            return (isolate(lun, contest, deadline, unopposed=won),)
+        with alone:
+            return (isolate(lun, contest, deadline, end.removal),)
 
-    _each(opened, one, emit)
+    if asked is None or arbiter is None or not won:
+        _each(opened, one, emit)
+        return
+    if len(opened.luns) == 1:
+        _each(opened, one, emit)
+    else:  # another LUN may be slow for as long as the deadline lets it
+        start_new_thread(_each, (opened, one, emit))
+    while (answer := asked()) is not None:
+        with alone:
+            again = still_won(arbiter, contest, _time_to_decide(settings.arbitration, deadline))
+        answer(again)
+
+
+def _time_to_decide(mode: ArbitrationMode, deadline: Deadline) -> Deadline:
+    """Where arbitration is only preferred, power needs time after a LUN that does not answer."""
+    return deadline.within(deadline.remaining_s / 2) if mode is ArbitrationMode.PREFERRED else deadline
 
 
 def _contest(
@@ -285,7 +313,6 @@ def _side_by_side(
         emit(*work(luns[0]))
         return
     from _queue import Empty, SimpleQueue  # a single LUN needs none
-    from _thread import start_new_thread
 
     ends: SimpleQueue[tuple[T, ...]] = SimpleQueue()
     for lun in luns:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fencer.event import EventKind, StepName
-from fencer.fence import FRESH_S
 from fencer.journal import Journal
 from fencer.model import KeyScheme, Proof, ReservationKey
 from fencer.storage.keys import NodeIdentity, derive_key
@@ -339,7 +338,6 @@ def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
     one.forget()
     assert one.unfence().status == 0
     assert one.call("off", two.name).status == 0
-    time.sleep(FRESH_S)
     os.kill(bmc.pid, signal.SIGCONT)
     answer = finish(call)
     assert (answer.status, answer.stdout) == (1, ""), answer.stderr

@@ -243,6 +243,17 @@ def test_a_race_not_won_beats_an_observed_off(end: Arbitrated, policy: ProofPoli
     assert "nothing was powered off" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("end", [LOST, UNREACHABLE])
+@pytest.mark.parametrize("command", [ChassisCommand.OFF, ChassisCommand.CYCLE])
+def test_a_race_that_is_lost_after_power_was_touched_does_not_say_that_it_was_not(
+    end: Arbitrated, command: ChassisCommand
+) -> None:
+    """The first attempt at the BMC broke down, and before the second one this node was fenced."""
+    reasons = verdict_of(plan(), WON, ChassisCommanded(command), PowerFailed("bmc: lost", False), end).reasons
+    assert "nothing was powered off" not in reasons[0]
+    assert "an earlier attempt had sent a power command" in reasons[0]
+
+
 def test_a_race_of_which_nothing_was_said_is_not_won() -> None:
     assert not verdict_of(plan(policy=ProofPolicy.ANY), OFF, ISOLATED_A, ISOLATED_B, DONE).success
 

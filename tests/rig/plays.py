@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fencer.fence import Gate, PowerOrder, Run, Seen, Stamped, StorageOrder
+from fencer.fence import Gate, LookAgain, Looked, PowerOrder, Run, Seen, Stamped, StorageOrder
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -38,13 +38,38 @@ ISOLATED = LunIsolated("lun", aborted=True, already=False)
 Job = Callable[[Channel], None]
 
 
+def looks(result: ArbitrationResult | None = ArbitrationResult.WON, reason: str = "") -> Job:
+    """Answers each question whether the race is won still."""
+
+    def job(channel: Channel) -> None:
+        while isinstance(question := channel.receive(), LookAgain):
+            channel.send(Looked(question.number, result, reason, time.monotonic()))
+
+    return job
+
+
 def storage_says(*messages: object, then: Job | None = None) -> Job:
+    """then: what it does afterwards; one that has won goes on to win, unless told otherwise."""
+    if then is None and WON in messages:
+        then = looks()
+
     def job(channel: Channel) -> None:
         assert isinstance(channel.receive(), StorageOrder)
         for message in messages:
             channel.send(Seen((message,)) if isinstance(message, Observation) else message)
         if then is not None:
             then(channel)
+
+    return job
+
+
+def after(seconds: float, *messages: Observation) -> Job:
+    """Says more later, and answers questions only then."""
+
+    def job(channel: Channel) -> None:
+        time.sleep(seconds)
+        channel.send(Seen(messages))
+        looks()(channel)
 
     return job
 

@@ -1,6 +1,7 @@
 """Many LUNs: one arbitrates, all are isolated, one that fails is named and spoils the proof."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -20,11 +21,14 @@ from fencer.observations import (
 )
 from fencer.request import StorageSettings
 from fencer.storage import procedure
+from fencer.storage.arbitration import Standing
+from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
 from fencer.storage.reservations import LogicalUnit, guard_key
+from fencer.storage.transport import ScsiReply
 from tests.storage.fake_target import FakeTarget
-from tests.storage.nodes import WERO, A, B, deadline, lun, registered
+from tests.storage.nodes import WERO, A, B, Clock, deadline, lun, registered
 
 
 def targets(count: int = 3) -> list[FakeTarget]:
@@ -217,3 +221,147 @@ def test_monitor_says_whether_a_fence_would_work_and_writes_nothing(
     assert any(isinstance(what, Noted) for what in seen) is noted
     assert target.log == []
     assert WERO is settings_for().reservation_type
+
+
+# --- asked again -----------------------------------------------------------------------------------------------------
+
+
+class Asker:
+    """Asks what the test tells it to ask, and keeps the answers. Nothing more is asked after the last one."""
+
+    def __init__(self, *before: Callable[[], None]) -> None:
+        """before: what happens before each question."""
+        self.answers: list[Standing | None] = []
+        self._before = list(before)
+
+    def __call__(self) -> procedure.Answer | None:
+        if not self._before:
+            return None
+        self._before.pop(0)()
+        return self.answers.append
+
+    @property
+    def results(self) -> list[ArbitrationResult | None]:
+        return [end.result if end is not None else None for end in self.answers]
+
+
+def asked_fence(
+    opened: Opened, asker: Asker, seen: list[Observation], mode: ArbitrationMode = ArbitrationMode.REQUIRED
+) -> None:
+    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline(), asked=asker)
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_is_asked_again_looks_again_and_writes_nothing(count: int) -> None:
+    shared = targets(count)
+    seen: list[Observation] = []
+    written: list[int] = []
+
+    def all_over() -> None:
+        until = time.monotonic() + 20
+        while StorageDone(count) not in seen:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        written.append(len(shared[0].log))
+
+    def target_is_back() -> None:
+        written.append(len(shared[0].log))
+        shared[0].registrations[shared[0]._session("b")] = int(B)
+
+    def we_are_fenced() -> None:
+        written.append(len(shared[0].log))
+        shared[0]._unregister([shared[0]._session("a")], attention=None)
+
+    def silence() -> None:
+        written.append(len(shared[0].log))
+        shared[0].silent.add("a")
+
+    asker = Asker(all_over, nothing, target_is_back, we_are_fenced, silence)
+    asked_fence(Opened(tuple(lun(t, "a") for t in shared)), asker, seen)
+    won, lost, unreachable = ArbitrationResult.WON, ArbitrationResult.LOST, ArbitrationResult.UNREACHABLE
+    assert asker.results == [won, won, None, lost, unreachable]
+    assert len({*written, len(shared[0].log)}) == 1
+
+
+def test_a_read_that_conflicts_when_it_is_asked_again_is_lost() -> None:
+    shared = targets(1)
+
+    def we_are_fenced() -> None:
+        shared[0].reads_need_registration = True
+        shared[0]._unregister([shared[0]._session("a")], attention=None)
+
+    asker = Asker(we_are_fenced)
+    asked_fence(Opened((lun(shared[0], "a"),)), asker, [])
+    assert asker.results == [ArbitrationResult.LOST]
+
+
+@pytest.mark.parametrize("back_on", ["b1", "b2"])
+def test_the_arbiter_is_looked_at_over_every_path(back_on: str) -> None:
+    """Two gateways, each with its own state: the target is back at one of them."""
+    gateways = {name: registered("a") for name in ("1", "2")}
+    nexuses = [Nexus(gateway.nexus("a"), sleep=lambda _: None) for gateway in gateways.values()]
+    unit = LogicalUnit(gateways["1"].wwid, "lun", nexuses)
+
+    def target_is_back() -> None:
+        gateway = gateways[back_on[1]]
+        gateway.registrations[gateway._session("b")] = int(B)
+
+    asker = Asker(nothing, target_is_back)
+    asked_fence(Opened((unit,)), asker, [])
+    assert asker.results[0] is ArbitrationResult.WON
+    assert asker.results[1] is not ArbitrationResult.WON
+
+
+def test_the_arbiter_is_looked_at_while_another_lun_hangs() -> None:
+    shared = targets(2)
+    hangs, may_end = threading.Event(), threading.Event()
+    serve = shared[1].execute
+
+    def hang(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        hangs.set()
+        assert may_end.wait(30)
+        return serve(initiator, cdb, data_out, length)
+
+    shared[1].execute = hang  # type: ignore[method-assign]
+    seen: list[Observation] = []
+    asker = Asker(lambda: None if hangs.wait(30) else pytest.fail("it was never asked"))
+    asked_fence(Opened(tuple(lun(t, "a") for t in shared)), asker, seen)
+    assert asker.results == [ArbitrationResult.WON]
+    assert not any(isinstance(what, StorageDone) for what in seen)
+    may_end.set()
+
+
+@pytest.mark.parametrize("mode", [ArbitrationMode.OFF, ArbitrationMode.PREFERRED, ArbitrationMode.REQUIRED])
+def test_nobody_is_asked_where_no_race_was_won(mode: ArbitrationMode) -> None:
+    shared = targets(1)
+    if mode is not ArbitrationMode.OFF:
+        shared[0].silent.add("a")
+    asker = Asker(nothing)
+    asked_fence(Opened((lun(shared[0], "a"),)), asker, [], mode)
+    assert asker.answers == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_where_arbitration_is_only_preferred_a_silent_arbiter_leaves_power_half_of_the_time(asked: bool) -> None:
+    clock = Clock()
+    target = registered("a", "b")
+    asker = Asker(lambda: target.silent.add("a"))
+    told: list[float] = []
+    if not asked:
+        target.silent.add("a")
+
+    def emit(*what: Observation) -> None:
+        told.extend(clock.now for each in what if isinstance(each, Arbitrated))
+
+    settings = settings_for(ArbitrationMode.PREFERRED)
+    opened = Opened((lun(target, "a", clock=clock),))
+    procedure.fence(opened, settings, A, B, 0.0, emit, deadline(clock, 30.0), asked=asker)
+    if asked:
+        assert asker.results == [ArbitrationResult.UNREACHABLE]
+        assert 14 < clock.now < 16
+    else:
+        assert 14 < told[0] < 16

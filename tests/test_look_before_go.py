@@ -1,0 +1,264 @@
+"""A race that was won lets power be touched after one more look at the arbiter, directly before each time.
+
+Between win and GO the target may have booted, registered, and fenced this node; how long that takes nobody knows.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fencer.fence import LOOK_GOOD_S, Gate, LookAgain, Looked, PowerOrder
+from fencer.model import ArbitrationMode, Proof, ProofPolicy
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    ChassisCommanded,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunsIdentified,
+    Noted,
+    PowerDone,
+    PowerFailed,
+    SelfFenceDue,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.worker import Channel
+from tests.rig.plays import ISOLATED, LOST, UNREACHABLE, WON, Job, Played, hang, looks, play, storage_says
+
+IDENTIFIED = LunsIdentified(("lun",))
+ALL = (IDENTIFIED, WON, ISOLATED, StorageDone(1))
+WEAK = LunIsolated("lun", aborted=False, already=False)
+FOUND = LunIsolated("lun", aborted=True, already=True)
+
+
+class Diary:
+    """What happened in all processes, in the order of time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, word: str) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{word}\n")
+
+    @property
+    def words(self) -> list[str]:
+        return self._path.read_text().split() if self._path.exists() else []
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Diary:
+    return Diary(tmp_path / "diary")
+
+
+def bmc(diary: Diary, *, lets_in_after_s: float = 0.0, breaks_down: int = 0) -> Job:
+    """A power worker that notes "in" and "go". breaks_down: so many times, when power has been let go."""
+
+    def job(channel: Channel) -> None:
+        order = channel.receive()
+        assert isinstance(order, PowerOrder)
+        assert channel.receive() is Gate.LOGIN
+        time.sleep(lets_in_after_s)
+        diary.note("in")
+        channel.send(SessionOpened())
+        if channel.receive() is not Gate.GO:
+            return
+        diary.note("go")
+        if diary.words.count("go") <= breaks_down:
+            channel.send(PowerFailed("Timed out", final=False))
+            return
+        channel.send(ChassisCommanded(ChassisCommand.OFF))
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+    return job
+
+
+def luns(diary: Diary, *races: Job) -> Job:
+    """A storage worker that notes "race" when it starts, and then does what the next of races says."""
+
+    def job(channel: Channel) -> None:
+        number = diary.words.count("race")
+        diary.note("race")
+        races[number](channel)
+
+    return job
+
+
+def noting(diary: Diary, result: ArbitrationResult | None = ArbitrationResult.WON, *, old: int = 0) -> Job:
+    """Answers each question, and notes "look". old: so many of the first answers are of long ago."""
+
+    def job(channel: Channel) -> None:
+        while isinstance(question := channel.receive(), LookAgain):
+            diary.note("look")
+            at_s = time.monotonic() - (LOOK_GOOD_S * 2 if diary.words.count("look") <= old else 0.0)
+            channel.send(Looked(question.number, result, "the look's reason", at_s))
+
+    return job
+
+
+def commanded(played: Played) -> bool:
+    return any(isinstance(what, ChassisCommanded) for what in played.seen)
+
+
+def test_a_look_comes_between_the_session_and_each_go(diary: Diary) -> None:
+    storage = luns(diary, storage_says(*ALL, then=noting(diary)))
+    played = play(bmc(diary, lets_in_after_s=0.1, breaks_down=2), storage)
+    assert played.verdict.success
+    assert diary.words == ["race", *("in", "look", "go") * 3]
+
+
+def test_a_slow_lun_hinders_no_look(diary: Diary) -> None:
+    """The win does not count for ever while another LUN is slow: nothing is over, and all the same there is a look."""
+    played = play(bmc(diary), luns(diary, storage_says(IDENTIFIED, WON, ISOLATED, then=noting(diary))), deadline_s=8)
+    assert played.verdict.proofs == (Proof.POWER,)
+    assert diary.words == ["race", "in", "look", "go"]
+
+
+@pytest.mark.parametrize("done", [(), (StorageDone(1),)])
+def test_without_an_answer_power_is_not_touched(diary: Diary, done: tuple[object, ...]) -> None:
+    storage = luns(diary, storage_says(IDENTIFIED, WON, ISOLATED, *done, then=hang))
+    played = play(bmc(diary), storage, deadline_s=1.0)
+    assert not commanded(played)
+    assert not played.verdict.success
+    assert diary.words == ["race", "in"]
+
+
+@pytest.mark.parametrize("mode", [ArbitrationMode.REQUIRED, ArbitrationMode.PREFERRED])
+@pytest.mark.parametrize("result", [ArbitrationResult.LOST, ArbitrationResult.UNREACHABLE])
+def test_a_look_that_does_not_show_the_win_ends_it(
+    diary: Diary, result: ArbitrationResult, mode: ArbitrationMode
+) -> None:
+    storage = luns(diary, storage_says(*ALL, then=noting(diary, result)))
+    played = play(bmc(diary), storage, policy=ProofPolicy.ALL, arbitration=mode)
+    goes = result is ArbitrationResult.UNREACHABLE and mode is ArbitrationMode.PREFERRED
+    assert played.verdict.success is goes
+    assert commanded(played) is goes
+    assert Arbitrated(result, "lun", "the look's reason") in played.seen
+    if not goes:
+        assert "nothing was powered off: the look's reason" in played.verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("second", "goes"),
+    [
+        (storage_says(*ALL), True),
+        (storage_says(IDENTIFIED, LOST), False),
+        (storage_says(IDENTIFIED, UNREACHABLE), False),
+        (storage_says(StorageFailed("no LUN")), False),
+        (storage_says(), False),
+    ],
+    ids=["won", "lost", "unreachable", "failed", "silent-exit"],
+)
+@pytest.mark.parametrize("first", ["open again", "dead", "dead when asked"])
+def test_a_win_that_is_no_more_is_played_for_again(diary: Diary, first: str, second: Job, goes: bool) -> None:
+    """The target is registered again; or nobody is left to ask."""
+    then = {"open again": noting(diary, None), "dead": lambda _: None, "dead when asked": lambda c: c.receive()}[first]
+    storage = luns(diary, storage_says(*ALL, then=then), second)
+    played = play(bmc(diary, lets_in_after_s=0.2), storage, policy=ProofPolicy.ALL)
+    assert played.verdict.success is goes
+    assert commanded(played) is goes
+    assert diary.words.count("race") == 2
+    assert not played.late
+    if goes:
+        assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
+
+
+@pytest.mark.parametrize("policy", [ProofPolicy.SELF, ProofPolicy.ALL])
+def test_what_storage_proved_before_is_no_proof_while_the_race_is_played_again(
+    diary: Diary, policy: ProofPolicy
+) -> None:
+    """The target may be registered again, and its sidecar's time has to be counted anew."""
+    second = storage_says(IDENTIFIED, WON, then=hang)
+    storage = luns(diary, storage_says(*ALL, then=looks(None)), second)
+    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=policy, self_fence_bound_s=1.0, deadline_s=2.5)
+    assert not played.verdict.success
+    assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
+    assert Proof.STORAGE not in played.verdict.proofs
+
+
+@pytest.mark.parametrize("again", [ISOLATED, FOUND])
+def test_a_removal_that_was_weak_stays_so_when_the_race_is_played_again(diary: Diary, again: LunIsolated) -> None:
+    first = storage_says(IDENTIFIED, WON, WEAK, StorageDone(1), then=looks(None))
+    storage = luns(diary, first, storage_says(IDENTIFIED, WON, again, StorageDone(1)))
+    played = play(bmc(diary), storage, policy=ProofPolicy.ALL)
+    assert played.verdict.success
+    assert played.verdict.weak
+
+
+def test_what_failed_before_may_succeed_when_the_race_is_played_again(diary: Diary) -> None:
+    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), then=looks(None))
+    played = play(bmc(diary), luns(diary, first, storage_says(*ALL)), policy=ProofPolicy.ALL)
+    assert played.verdict.success
+    assert not played.verdict.reasons
+
+
+def test_a_failure_that_seemed_certain_is_played_for_again(diary: Diary) -> None:
+    """One LUN was dead, so storage could not prove it; the target is back, and so is the LUN."""
+    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
+    second = storage_says(IDENTIFIED, WON, ISOLATED, StorageDone(1))
+    played = play(bmc(diary, lets_in_after_s=0.3), luns(diary, first, second), policy=ProofPolicy.ALL)
+    assert played.verdict.success
+
+
+@pytest.mark.parametrize("result", [*ArbitrationResult, None])
+def test_a_verdict_that_is_decided_is_not_put_at_risk(diary: Diary, result: ArbitrationResult | None) -> None:
+    """Storage has proved it, and the BMC lets us in only then."""
+    storage = luns(diary, storage_says(*ALL, then=noting(diary, result)))
+    power = bmc(diary, lets_in_after_s=0.5)
+    played = play(power, storage, policy=ProofPolicy.ANY, login_timeout_s=5, deadline_s=20)
+    assert played.verdict.success
+    goes = result is ArbitrationResult.WON
+    assert commanded(played) is goes
+    assert diary.words == ["race", "in", "look", *(["go"] if goes else [])]
+    assert any(isinstance(what, Noted) and "left alone" in what.text for what in played.seen) is not goes
+    assert played.took_s < 4
+
+
+def test_nor_by_a_race_that_nobody_is_left_to_ask_about(diary: Diary) -> None:
+    storage = luns(diary, storage_says(*ALL, then=lambda _: None))
+    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=ProofPolicy.ANY, login_timeout_s=5, deadline_s=20)
+    assert played.verdict.success
+    assert not commanded(played)
+    assert diary.words == ["race", "in"]
+
+
+def test_an_old_look_is_repeated(diary: Diary) -> None:
+    """This process was stopped, or the machine was, after the arbiter had been looked at."""
+    played = play(bmc(diary), luns(diary, storage_says(*ALL, then=noting(diary, old=2))))
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "look", "look", "look", "go"]
+
+
+def test_an_answer_to_another_question_is_none(diary: Diary) -> None:
+    def wrong(channel: Channel) -> None:
+        question = channel.receive()
+        assert isinstance(question, LookAgain)
+        for number in (question.number - 1, question.number + 1):
+            channel.send(Looked(number, ArbitrationResult.WON, "", time.monotonic()))
+        hang(channel)
+
+    played = play(bmc(diary), luns(diary, storage_says(*ALL, then=wrong)), deadline_s=1.0)
+    assert not commanded(played)
+
+
+def test_an_answer_that_nobody_waits_for_lets_nothing_go(diary: Diary) -> None:
+    def unasked(channel: Channel) -> None:
+        channel.send(Looked(1, ArbitrationResult.WON, "", time.monotonic()))
+        channel.send(Looked(0, ArbitrationResult.WON, "", time.monotonic()))
+        hang(channel)
+
+    played = play(bmc(diary, lets_in_after_s=0.3), luns(diary, storage_says(*ALL, then=unasked)), deadline_s=1.0)
+    assert not commanded(played)
+
+
+def test_where_no_race_was_won_but_only_preferred_nobody_is_asked(diary: Diary) -> None:
+    storage = luns(diary, storage_says(UNREACHABLE, LunFailed("lun", "dead"), StorageDone(1), then=hang))
+    played = play(bmc(diary), storage, arbitration=ArbitrationMode.PREFERRED)
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "go"]
