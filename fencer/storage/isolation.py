@@ -1,9 +1,12 @@
 """Isolating a node from one LUN, and reading back that it is isolated."""
 
+from collections.abc import Iterable
+
 from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest, unrepaired
+from fencer.storage.initiator_ports import NO_PORTS
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key
 
@@ -27,7 +30,7 @@ def isolate(
     target_was_there = removed is not None and (removed.outcome is Outcome.DONE or not unopposed)
     wrote = removed is not None
     # By key; None: whichever one arbitration took.
-    removals: dict[ReservationKey | None, Removal | None] = {contest.target if unopposed else None: removed}
+    removals = {} if removed is None else {contest.target if unopposed else None: removed}
     unregistered: set[Nexus] = set()
     reason = f"{lun.name}: not isolated before the deadline"
     failures = refusals = tries = 0
@@ -39,13 +42,13 @@ def isolate(
                 return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
             victims = contest.victims(look)
             if not victims and look.shuts_out(contest.target):
-                if not target_was_there and (doubt := contest.doubt(look)) is not None:
-                    return LunFailed(lun.name, f"{lun.name}: {doubt}")
-                aborted = all(each is None or each.aborted for each in removals.values())
+                doubt = None if target_was_there else contest.doubt(look)
+                if veto := doubt or _second_key(lun, contest, removals.values(), deadline):
+                    return LunFailed(lun.name, f"{lun.name}: {veto}")
+                aborted = all(removal.aborted for removal in removals.values())
                 return LunIsolated(lun.name, aborted, already=not wrote)
             nexus = lun.nexuses[(failures + tries) % len(lun.nexuses)]
             tries += 1
-            outcome: Outcome | None
             if victims:
                 target_was_there = True
                 removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
@@ -81,6 +84,19 @@ def _look(lun: LogicalUnit, target: ReservationKey, deadline: Deadline) -> Look:
     """By one path; where that shows the target shut out, by every path that answers: a proof is what all show."""
     look = lun.look(deadline)
     return lun.look_everywhere(deadline, look).look if look.shuts_out(target) else look
+
+
+def _second_key(lun: LogicalUnit, contest: Contest, taken: Iterable[Removal], deadline: Deadline) -> str | None:
+    """Why the target writes although its key is gone; None when nothing shows that. Raises StorageError."""
+    left = lun.registered_on(NO_PORTS.union(*(removal.ports for removal in taken)), deadline)
+    if not left:
+        return None
+    keys = ", ".join(str(key) for key in sorted({each.key for each in left}))
+    ports = ", ".join(sorted({str(each.initiator) for each in left}))
+    return (
+        f"key {contest.target} is gone, but the node that had it is registered under {keys}, too, on {ports}, and can "
+        "write: register all its paths under one key (reservation_key in its multipath.conf?), fence it by power"
+    )
 
 
 _REASONS = {

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
-from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
+from fencer.errors import (
+    CommandFailed,
+    MalformedAnswer,
+    NotRegistered,
+    PathsDiffer,
+    StorageError,
+    StorageRefused,
+    TransportError,
+)
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.bounded_transport import BoundedTransport
+from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of, registered_on
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.pr import Reservation
+from fencer.storage.pr import Registration, Reservation
 from fencer.storage.transport import ScsiTransport
 
 LOOKS_MOST = 5
@@ -167,6 +176,20 @@ class LogicalUnit:
             raise self._unanswered(failures)
         raise PathsDiffer(f"{self.name}: its paths show different registrations ({_differing(seen)}): {ONE_STATE}")
 
+    def registered_on(self, ports: Ports, deadline: Deadline) -> tuple[Registration, ...]:
+        """What is registered on these initiator ports now. Raises StorageError where no path tells."""
+        if not ports:
+            return ()
+        failures: list[StorageError] = []
+        for nexus in self.nexuses:
+            try:
+                if (status := nexus.read_full_status(deadline)) is not None:
+                    return registered_on(status, ports)
+                failures.append(CommandFailed(f"{nexus.name}: READ FULL STATUS: not supported any more"))
+            except StorageError as error:
+                failures.append(error)
+        raise self._unanswered(failures)
+
     def _unanswered(self, failures: Sequence[StorageError]) -> StorageError:
         """No path answered. That a path is not registered is known, whatever became of the others."""
         text = "; ".join(map(str, failures)) or f"{self.name}: no path to it could be found"
@@ -227,21 +250,28 @@ class Removal(NamedTuple):
 
     aborted: by a PREEMPT AND ABORT that the target has completed. It is complete when the victim's commands are ended
     (SPC-4 5.13.11.2), so one without an answer is no better than a plain PREEMPT. failure: no usable answer came;
-    only reading back tells whether the key is gone, and outcome is None.
+    only reading back tells whether the key is gone, and outcome is None. sent: False where the path failed before.
+    ports: the initiator ports on which the key was registered before, as far as the target tells.
     """
 
     outcome: Outcome | None
     aborted: bool
     failure: StorageError | None = None
+    ports: Ports = NO_PORTS
+    sent: bool = True
 
     @property
     def may_have_removed(self) -> bool:
-        return self.outcome is Outcome.DONE or (self.outcome is None and not isinstance(self.failure, StorageRefused))
+        if self.outcome is None:
+            return self.sent and not isinstance(self.failure, StorageRefused)
+        return self.outcome is Outcome.DONE
 
 
 def weakest(removals: Iterable[Removal]) -> Removal | None:
     """All together: as weak as the weakest. One for each key: the latest counts, since it found the key there yet."""
-    return min(removals, key=lambda removal: removal.aborted, default=None)
+    removals = tuple(removals)
+    weak = min(removals, key=lambda removal: removal.aborted, default=None)
+    return None if weak is None else weak._replace(ports=NO_PORTS.union(*(removal.ports for removal in removals)))
 
 
 def remove_key(
@@ -252,12 +282,28 @@ def remove_key(
     A CONFLICT means that this nexus is not registered under own, or that victim is not registered at all.
     """
     try:
+        ports = _ports_before(nexus, own, victim, deadline)
+    except StorageError as error:
+        return Removal(None, aborted=False, failure=error, sent=False)
+    try:
         outcome = nexus.preempt_and_abort(own, victim, kind, deadline)
         if outcome is not Outcome.UNSUPPORTED:
-            return Removal(outcome, aborted=True)
-        return Removal(nexus.preempt(own, victim, kind, deadline), aborted=False)
+            return Removal(outcome, True, ports=ports)
+        return Removal(nexus.preempt(own, victim, kind, deadline), False, ports=ports)
     except StorageError as error:
-        return Removal(None, aborted=False, failure=error)
+        return Removal(None, False, error, ports)
+
+
+def _ports_before(nexus: Nexus, own: ReservationKey, victim: ReservationKey, deadline: Deadline) -> Ports:
+    """Where victim, or its guard key, is registered. A target that does not tell, or not well, gives no doubt.
+
+    Raises StorageError where the path does not answer.
+    """
+    try:
+        status = nexus.read_full_status(deadline)
+    except (CommandFailed, MalformedAnswer):
+        return NO_PORTS
+    return NO_PORTS if status is None else ports_of(status, (victim, guard_key(victim)), own)
 
 
 def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadline: Deadline) -> Outcome:

@@ -301,7 +301,8 @@ class FakeTarget:
         return _good(data[: int.from_bytes(cdb[7:9])])
 
     def _full_status(self, session: Session, key: int) -> bytes:
-        name = f"{session.initiator},i,0x{session.isid:012x}".encode() + b"\0"
+        # a1 and a2 are sessions of one initiator, a: two paths of a node.
+        name = f"{session.initiator.rstrip('0123456789')},i,0x{session.isid:012x}".encode() + b"\0"
         name += bytes(max(20, len(name) + 3 & ~3) - len(name))
         transport_id = struct.pack(">BBH", 0x45, 0, len(name)) + name
         held = self.reservation

@@ -7,7 +7,7 @@ from fencer.model import ReservationType
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
-from fencer.storage.pr import OutAction, Reservation
+from fencer.storage.pr import InAction, OutAction, Reservation
 from fencer.storage.reservations import Look, Removal, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
@@ -68,18 +68,20 @@ def test_found_so_writes_nothing() -> None:
     assert target.log == []
 
 
-def test_who_has_won_the_race_sends_one_command_and_looks_once() -> None:
+def test_who_has_won_the_race_notes_the_ports_sends_one_command_and_looks_once() -> None:
     target = registered("a", "b", "c")
     serve, sent = target.execute, []
 
     def note(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
-        sent.append(cdb[0])
+        sent.append(cdb[:2])
         return serve(initiator, cdb, data_out, length)
 
     target.execute = note  # type: ignore[method-assign]
     end = isolate(lun(target, "a"), contest(), deadline(), unopposed=True)
     assert end == LunIsolated(lun(target, "a").name, aborted=True, already=False)
-    assert sent == [0x5F, 0x5E, 0x5E]
+    full_status = bytes((0x5E, InAction.READ_FULL_STATUS))
+    look = [bytes((0x5E, InAction.READ_RESERVATION)), bytes((0x5E, InAction.READ_KEYS))]
+    assert sent == [full_status, bytes((0x5F, OutAction.PREEMPT_AND_ABORT)), *look, full_status]
     assert target.keys == [A, C]
 
 
