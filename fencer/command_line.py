@@ -36,7 +36,8 @@ def _long(word: str, words: list[str]) -> tuple[Option, str]:
     name, equals, text = word.partition("=")
     rows = [row for row in OPTIONS if row.long == name] or [row for row in OPTIONS if row.long.startswith(name)]
     if not rows:
-        raise UsageError(f"option --{name} not recognized")
+        glued = next((row.long for row in OPTIONS if name.startswith(row.long)), "")  # to its value, it seems
+        raise UsageError(f"option --{f'{glued}...' if glued else name} not recognized")
     if len(rows) > 1:
         raise UsageError(f"option --{name} not a unique prefix")
     row = rows[0]

@@ -100,7 +100,8 @@ class ReservationKey(int):
 
     def __new__(cls, value: int) -> Self:
         if not 0 < value < 1 << 64:
-            raise UsageError(f"key: {value:#x} is no reservation key: give a number from 1 to 0xffffffffffffffff")
+            what = "a number that does not fit" if value else "0"
+            raise UsageError(f"key: {what} is no reservation key: give a number from 1 to 0xffffffffffffffff")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
@@ -119,7 +120,7 @@ class ReservationKey(int):
         """Reads hexadecimal digits, with or without ``0x`` and leading zeros, as sg_persist and fence_scsi do."""
         digits = text.strip().lower().removeprefix("0x")
         if not digits or not all(c in "0123456789abcdef" for c in digits):
-            raise UsageError(f"key: {text!r} is not a reservation key: give 1 to 16 hexadecimal digits")
+            raise UsageError("key: not a reservation key: give 1 to 16 hexadecimal digits")
         return cls(int(digits, 16))
 
 

@@ -98,19 +98,19 @@ def parse_stdin(text: str, *, names_action: bool = True) -> OptionInput:
     warnings: list[str] = []
     not_understood: list[str] = []
     level = 0
-    for name, value in _lines(text):
+    for number, name, value in _lines(text):
         row = BY_NAME.get(name.replace("-", "_"))
         if row is None:
             if name in _BOOKKEEPING or name.startswith(_PACEMAKERS_OWN):
                 continue
             not_understood.append(name)
-            # A line without = is not shown: it may be the second line of a password.
-            what = "a line without '='" if value is None else f"unknown option {_shown(name)}"
-            warnings.append(f"stdin: {what} is ignored")
+            # Not shown: it may be the second line of a password, which may have a = in it.
+            what = "without '=' is" if value is None else "names no option of this agent and is"
+            warnings.append(f"stdin: line {number} {what} ignored")
         elif row.kind is not Kind.BOOLEAN:
             values[row.name] = _unquoted(row.name, value or "")
-        elif row.name == "verbose" and _is_whole(number := _unquoted(row.name, value or "")):
-            level = min(int(number), _MOST_VERBOSE)
+        elif row.name == "verbose" and _is_whole(digits := _unquoted(row.name, value or "")):
+            level = min(int(digits), _MOST_VERBOSE)
             values[row.name] = "1" if level else "0"
         elif (truth := _truth(_unquoted(row.name, value or ""))) is not None:
             values[row.name] = truth
@@ -183,15 +183,15 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
     return full
 
 
-def _lines(text: str) -> Iterator[tuple[str, str | None]]:
-    """Name and value of each line; None where there is no ``=``."""
+def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
+    """Number, name and value of each line; None where there is no ``=``."""
     # Not str.splitlines: it also splits at form feeds and other controls that may stand in a password.
-    for raw in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        yield name, value if equals else None
+        yield number, name, value if equals else None
 
 
 def _unquoted(name: str, text: str) -> str:
@@ -232,13 +232,13 @@ def _check_one(row: Option, text: str) -> None:
     match row.kind:
         case Kind.INTEGER if row.name != "verbose_level":
             if not _is_whole(text):
-                raise UsageError(f"{row.name}: {_shown(text)} is not a whole number: give 0 or more")
+                raise UsageError(f"{row.name}: not a whole number: give 0 or more")
         case Kind.SECOND:
             if not _is_number(text):
-                raise UsageError(f"{row.name}: {_shown(text)} is not a time: give seconds, 0 or more")
+                raise UsageError(f"{row.name}: not a time: give seconds, 0 or more")
         case Kind.SELECT:
             if _choice(row, text) is None:
-                raise UsageError(f"{row.name}: {_shown(text)} is not a choice: give one of {', '.join(row.choices)}")
+                raise UsageError(f"{row.name}: not a choice: give one of {', '.join(row.choices)}")
         case _:
             pass
 

@@ -499,5 +499,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
 )  # fmt: skip
 
+# Options whose value may stand in a message: names, addresses and places. Whatever stood in any other may be a secret,
+# put there by a slip; a message names the option only.
+HARMLESS: Final = frozenset(
+    {
+        "action", "plug", "nodename", "node", "local_node", "ip", "devices", "vg", "initiator", "cluster_conf",
+        "journal", "state_dir",
+    }
+)  # fmt: skip
+
 # From any name that stdin accepts, written with "_", to its row.
 BY_NAME: Final[Mapping[str, Option]] = MappingProxyType({name: row for row in OPTIONS for name in row.names})

@@ -228,7 +228,7 @@ def _cipher(text: str) -> int | None:
     if not text:
         return None
     if text.strip() not in ("3", "17"):
-        raise UsageError(f"cipher: suite {text.strip()} is not supported: give 3 or 17, or leave it out to try both")
+        raise UsageError("cipher: this suite is not supported: give 3 or 17, or leave it out to try both")
     return int(text)
 
 
@@ -240,7 +240,7 @@ def _bridge(text: str) -> int | None:
     except ValueError:
         address = -1
     if not 0 < address < 256:
-        raise UsageError(f"target: {text!r} is not an IPMB address: give a number from 0x01 to 0xff")
+        raise UsageError("target: not an IPMB address: give a number from 0x01 to 0xff")
     return address
 
 
@@ -284,5 +284,5 @@ def _seconds(full: Mapping[str, str], option: str) -> float:
     except ValueError:
         seconds = -1.0
     if not (math.isfinite(seconds) and 0 <= seconds <= 86400):
-        raise UsageError(f"{option}: {full[option]!r} is not a time: give seconds from 0 to 86400")
+        raise UsageError(f"{option}: not a time: give seconds from 0 to 86400")
     return seconds

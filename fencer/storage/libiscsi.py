@@ -55,6 +55,10 @@ class IscsiUrl(NamedTuple):
     def parse(cls, text: str) -> "IscsiUrl":
         """Raises UsageError. An IPv6 address stands in brackets. CHAP credentials are refused."""
         match = _URL.fullmatch(text)
+        if match is None and any(mark in text for mark in "%@"):  # not shown: it holds a password
+            raise UsageError(
+                "devices: an iSCSI URL with CHAP credentials is not taken: give iscsi://host[:port]/iqn/lun"
+            )
         if match is None:
             raise UsageError(f"devices: {text!r} is not an iSCSI URL: give iscsi://host[:port]/iqn/lun")
         host, port, lun = match["host"].strip("[]"), int(match["port"] or DEFAULT_PORT), int(match["lun"])

@@ -262,7 +262,8 @@ class _Lookup(NamedTuple):
         return [device for name in names if (device := self.devices.from_name(name)) is not None]
 
     def _wrong(self, what_and_remedy: str) -> UsageError:
-        return UsageError(f"{self.option}: {self.entry} {what_and_remedy}")
+        shown = "a URL" if "://" in self.entry else self.entry  # which may hold a password
+        return UsageError(f"{self.option}: {shown} {what_and_remedy}")
 
 
 def _natural(device: KernelDevice) -> tuple[int, str]:

@@ -206,7 +206,7 @@ def test_method_cycle_sees_the_node_off(bmc: Bmc) -> None:
 def test_another_cipher_suite_is_refused_in_words(bmc: Bmc) -> None:
     ours = halvm(*at(bmc), "-o", "status", "-C", "1")
     assert ours.status == 1
-    assert ours.lines == ["ERROR: cipher: suite 1 is not supported: give 3 or 17, or leave it out to try both"]
+    assert ours.lines == ["ERROR: cipher: this suite is not supported: give 3 or 17, or leave it out to try both"]
     explained("cipher")
 
 

@@ -1,5 +1,8 @@
 """The password is nowhere but in the agent's own memory and in the answer of the BMC's arithmetic."""
 
+import io
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -8,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from fencer.cli.fence_halvm import Agent
+from fencer.cli.report import Report
+from fencer.cli.system_log import SystemLog
 from fencer.journal import Journal
+from fencer.options import BY_NAME, HARMLESS, OPTIONS, Option
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, Outcome, at
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
@@ -94,6 +101,61 @@ def test_not_in_a_message_when_given_in_the_wrong_place(bmc: Bmc, tmp_path: Path
         assert secret not in outcome.stdout + outcome.stderr
     outcome = Call(*at(bmc), "-o", "status", "-P", secret).end()  # -P is a flag
     assert secret not in outcome.stdout + outcome.stderr
+
+
+SECRET = "hunter2secret"
+ELSEWHERE = [row for row in OPTIONS if row.name not in HARMLESS]
+
+
+@pytest.mark.parametrize("row", ELSEWHERE, ids=lambda row: row.name)
+@pytest.mark.parametrize("value", [SECRET, f"{SECRET}\0", f"0x{SECRET}", f"9{SECRET}", f"-{SECRET}", f" {SECRET} "])
+def test_whatever_stands_in_an_option_that_is_not_harmless_is_in_no_message(
+    tmp_path: Path, row: Option, value: str
+) -> None:
+    """A slip puts a password anywhere."""
+    given = {"action": "validate-all", "nodename": "b", "local_key": "1", "key": "2", "verbose": "1"}
+    given |= {"devices": "iscsi://127.0.0.1:1/iqn.2026-11.nowhere/1", "ip": "127.0.0.9", "journal": "none"}
+    given |= {"state_dir": str(tmp_path)}
+    for name in row.names:
+        _said_without_it(
+            [], "".join(f"{n}={v}\n" for n, v in {**given, name: value}.items() if n != row.name or n == name)
+        )
+    if row.argument and "\0" not in value:
+        rest = [f"--{BY_NAME[n].long}={v}" for n, v in given.items() if n not in (row.name, "verbose")]
+        _said_without_it([*rest, f"--{row.long}={value}", "-v"], "")
+    _said_without_it(["-o", "validate-all", f"--{row.long}{SECRET}"], "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin"),
+    [
+        (["-o", "status", f"--passwrd={SECRET}"], ""),
+        (["-o", "status", f"--lanplus={SECRET}"], ""),
+        (["-o", "status", f"--pass={SECRET}"], ""),
+        (["-o", "validate-all", "-a", "127.0.0.9", "-P", SECRET], ""),
+        (["-o", "validate-all", "-p", "x", f"--password{SECRET}"], ""),
+        ([], f"action=validate-all\nip=127.0.0.9\npasswd=abc\n{SECRET}=x\n"),
+        ([], f"action=validate-all\nip=127.0.0.9\npasswd=abc\n{SECRET}\n"),
+        ([], f"action=monitor\ndevices=iscsi://bob%{SECRET}@10.0.0.1/iqn.2000-01.x:y/0\nlocal_key=1\nkey=2\n"),
+        ([], f"action=monitor\ndevices=iscsi://bob%{SECRET}\nlocal_key=1\nkey=2\n"),
+        ([], f"action=off\nnodename=b\ndevices=ISCSI://bob%{SECRET}@10.0.0.1/x/0\nlocal_key=1\nkey=2\n"),
+        ([], f"action=off\nnodename=b\ndevices=http://{SECRET}@10.0.0.1/x/0\nlocal_key=1\nkey=2\n"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_in_no_message(argv: list[str], stdin: str) -> None:
+    _said_without_it(argv, stdin and f"{stdin}journal=none\ndeadline=2\n")
+
+
+def _said_without_it(argv: list[str], stdin: str) -> None:
+    """In this process: what is refused or validated needs no other. What a monitor's child says is told by it, too."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SystemLog, "write", lambda *_said: None)
+        patch.setattr(resource, "setrlimit", lambda *_: None)
+        patch.setattr(signal, "signal", lambda *_: None)
+        patch.setattr(Report, "open_debug_file", lambda *_: None)  # it would be made here
+        Agent(argv, io.BytesIO(stdin.encode("utf-8", "surrogateescape")), out, err, {}).run()
+    assert SECRET not in out.getvalue() + err.getvalue(), (argv, stdin, err.getvalue())
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -147,7 +147,7 @@ def test_two_entries_for_one_lun_are_refused(target: Target, nodes: tuple[Node, 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"key": "0"}, "key: 0x0 is no reservation key"),
+        ({"key": "0"}, "key: 0 is no reservation key"),
         ({"key": "5", "local_key": "5"}, "own key"),
         ({"plug": "serv-0002"}, "this node"),
         ({"plug": "serv-0009"}, "no node serv-0009"),

@@ -60,7 +60,7 @@ def test_unknown_names_are_warned_about_and_ignored():
     assert given.values["action"] == "off"
     given = given._replace(values={"ip": given.values["ip"]})
     assert dict(given.values) == {"ip": "1"}
-    assert [warning.split("'")[1] for warning in given.warnings] == ["frobnicate", "IP", "ip "]
+    assert given.warnings == tuple(f"stdin: line {n} names no option of this agent and is ignored" for n in (3, 4, 5))
 
 
 def test_a_boolean_that_is_none_is_ignored_and_changes_nothing():
@@ -305,17 +305,17 @@ def test_options_without_effect_are_named_at_v():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("power_timeout", "soon", "power_timeout: 'soon' is not a time: give seconds, 0 or more"),
-        ("power_timeout", "-1", "power_timeout: '-1' is not a time: give seconds, 0 or more"),
-        ("delay", "", "delay: '' is not a time: give seconds, 0 or more"),
-        ("delay", "nan", "delay: 'nan' is not a time: give seconds, 0 or more"),
-        ("delay", "1e3", "delay: '1e3' is not a time: give seconds, 0 or more"),
-        ("delay", "1.2.3", "delay: '1.2.3' is not a time: give seconds, 0 or more"),
-        ("delay", "\u0665", "delay: '\\u0665' is not a time: give seconds, 0 or more"),
-        ("ipport", "0x26f", "ipport: '0x26f' is not a whole number: give 0 or more"),
-        ("retry_on", "1.5", "retry_on: '1.5' is not a whole number: give 0 or more"),
-        ("method", "on-off", "method: 'on-off' is not a choice: give one of onoff, cycle"),
-        ("privlvl", "root", "privlvl: 'root' is not a choice: give one of callback, user, operator, administrator"),
+        ("power_timeout", "soon", "power_timeout: not a time: give seconds, 0 or more"),
+        ("power_timeout", "-1", "power_timeout: not a time: give seconds, 0 or more"),
+        ("delay", "", "delay: not a time: give seconds, 0 or more"),
+        ("delay", "nan", "delay: not a time: give seconds, 0 or more"),
+        ("delay", "1e3", "delay: not a time: give seconds, 0 or more"),
+        ("delay", "1.2.3", "delay: not a time: give seconds, 0 or more"),
+        ("delay", "\u0665", "delay: not a time: give seconds, 0 or more"),
+        ("ipport", "0x26f", "ipport: not a whole number: give 0 or more"),
+        ("retry_on", "1.5", "retry_on: not a whole number: give 0 or more"),
+        ("method", "on-off", "method: not a choice: give one of onoff, cycle"),
+        ("privlvl", "root", "privlvl: not a choice: give one of callback, user, operator, administrator"),
         ("password", "a\0b", "password: contains a NUL byte: remove it"),
     ],
 )

@@ -1,7 +1,6 @@
 """What an operator types, and the files and the unit around it."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -241,27 +240,27 @@ def test_a_snapshot_reads_back(tmp_path: Path):
 
 
 def test_a_stop_before_the_configuration_is_read_says_what_may_come(tmp_path: Path):
-    fifo = tmp_path / "w"
-    os.mkfifo(fifo)  # its reader waits: a disk that does not answer
-    command = [sys.executable, str(ROOT / "agents/halvm_watchdogd.py"), "--config", str(fifo)]
+    reading = tmp_path / "reading"
+    program = (
+        "import os, pathlib, time\n"
+        "from fencer.watchdog import config\n"
+        "def read(path, **_more):\n"  # from a disk that does not answer
+        f"    pathlib.Path({str(reading)!r}).touch()\n"
+        "    time.sleep(60)\n"
+        "config.read_regular_file = read\n"
+        "from fencer.cli.halvm_watchdogd import main\n"
+        "os._exit(main())\n"
+    )
+    command = [sys.executable, "-c", program, "--config", str(tmp_path / "w")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        writer = opened_for_writing(fifo)
-        process.terminate()
-        _, err = process.communicate(timeout=20)
-        os.close(writer)
-    assert process.returncode == 0
-    assert "a watchdog that a predecessor left running resets this node unless halvm-watchdogd is started again" in err
-
-
-def opened_for_writing(fifo: Path) -> int:
-    """Once somebody reads it."""
-    end = time.monotonic() + 20
-    while True:
-        try:
-            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
+        end = time.monotonic() + 60
+        while not reading.exists():
             assert time.monotonic() < end, "nobody reads it"
             time.sleep(0.02)
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "a watchdog that a predecessor left running resets this node unless halvm-watchdogd is started again" in err
 
 
 def test_the_man_page_names_every_word_and_exit_status():
