@@ -121,7 +121,9 @@ def run(argv: Sequence[str], stderr: TextIO) -> int:
         lambda: Now(time.time(), time.monotonic()),
         said,
     )
-    collector = HalvmCollector(sources.read, time.perf_counter, __version__, platform.python_version())
+    collector = HalvmCollector(
+        sources.read, time.perf_counter, __version__, platform.python_version(), lambda: config.current
+    )
     others = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=others)
     server = Server(Answers(collector, others, sources.read, __version__, config, said), config.context)

@@ -58,7 +58,7 @@ class Answers:
     async def __call__(self, request: Request) -> Answer:
         """Never raises."""
         try:
-            if not await self._config.admits(request.headers.get("authorization", "")):
+            if not await self._config.admits(request.headers.get("authorization", ""), request.peer):
                 await asyncio.sleep(0)
                 challenge = ("WWW-Authenticate", 'Basic realm="halvm-exporter", charset="UTF-8"')
                 return self._with_headers(_said(HTTPStatus.UNAUTHORIZED, challenge))

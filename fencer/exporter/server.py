@@ -6,6 +6,7 @@ without a complete request gives way: clients that only hold places open (or nev
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,10 +28,11 @@ LINGER_S: Final = 5.0
 STOP_S: Final = 3.0
 _CHUNK_BYTES: Final = 64 << 10
 _ACCEPT_PAUSE_S: Final = 0.1
+_ABSOLUTE: Final = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
 
 class Request(NamedTuple):
-    """target: path and query as sent. headers: names in lower case, the last of several wins."""
+    """target: as sent. headers: names in lower case, the last of several wins."""
 
     method: str
     target: str
@@ -39,7 +41,10 @@ class Request(NamedTuple):
 
     @property
     def path(self) -> str:
-        return self.target.partition("?")[0]
+        """Without the query, and without the scheme and authority of the absolute form (RFC 9112 3.2.2)."""
+        absolute = _ABSOLUTE.match(self.target)
+        path = self.target[absolute.end() if absolute else 0 :].partition("?")[0]
+        return path or "/" if absolute else path
 
 
 class Answer(NamedTuple):

@@ -60,13 +60,22 @@ READING: Final = "read"
 
 
 class HalvmCollector:
-    """Everything of this node. clock: for durations only."""
+    """Everything of this node. clock: for durations only. config_current: whether the web configuration that holds is
+    the one that its file has."""
 
-    def __init__(self, read: Source, clock: Callable[[], float], version: str, python: str) -> None:
+    def __init__(
+        self,
+        read: Source,
+        clock: Callable[[], float],
+        version: str,
+        python: str,
+        config_current: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._read = read
         self._clock = clock
         self._version = version
         self._python = python
+        self._config_current = config_current
         self._known = Known()
         self._last: dict[str, _Collected] = {}
 
@@ -76,6 +85,7 @@ class HalvmCollector:
         readings = self._read()
         own = Families()
         own.put(table.BUILD_INFO, 1, self._version, self._python)
+        own.put(table.WEB_CONFIG_CURRENT, self._config_current())
         own.put(table.COLLECTOR_DURATION, self._clock() - began, READING)
         own.put(table.COLLECTOR_SUCCESS, not (readings.snapshot.failed or readings.journal.failed), READING)
         for subsystem in SUBSYSTEMS:

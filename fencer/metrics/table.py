@@ -102,6 +102,10 @@ COLLECTOR_DURATION: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_collector_duration_seconds", ("collector",),
     "Time the collector took in this scrape.",
 )  # fmt: skip
+WEB_CONFIG_CURRENT: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_web_config_current", (),
+    "Whether TLS and passwords are as --web.config.file says now; 0 while that file is wrong. 1 without one.",
+)  # fmt: skip
 
 # --- snapshot -----------------------------------------------------------------------------------------------------
 

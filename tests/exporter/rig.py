@@ -101,8 +101,12 @@ class Exporter:
 
     def metrics(self) -> dict[str, float]:
         """Every series, of now: not the answer that somebody else got just before."""
+        return self.metrics_of({})
+
+    def metrics_of(self, headers: dict[str, str]) -> dict[str, float]:
+        """The same, for a client that sends these."""
         time.sleep(REUSE_S)
-        status, _, body = self.get("/metrics")
+        status, _, body = self.get("/metrics", headers)
         assert status == 200
         lines = [line for line in body.decode().splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}

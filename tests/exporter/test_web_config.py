@@ -1,17 +1,20 @@
-"""--web.config.file: TLS and basic auth as the exporters have them; what is wrong with it shuts the door."""
+"""--web.config.file: TLS and basic auth as the exporters have them; what is wrong with it opens nothing."""
 
+import asyncio
 import base64
 import http.client
 import os
 import ssl
 import subprocess
+import threading
 import time
 
 import bcrypt
 import pytest
 
 from fencer.errors import UsageError
-from fencer.exporter.web_config import WebConfig, parse
+from fencer.exporter import web_config
+from fencer.exporter.web_config import WebConfig
 from tests.exporter.rig import Exporter, run, until
 
 
@@ -118,25 +121,91 @@ def test_a_renewed_certificate_is_taken_without_a_restart(healthy, config, tmp_p
             exporter.get("/-/healthy", tls=old)
 
 
-def test_a_file_that_becomes_wrong_shuts_the_door_until_it_is_right(healthy, config):
+WRONG = "basic_auth_users: nonsense\n"
+
+
+def status(exporter, headers=None) -> int:
+    try:
+        return exporter.get("/metrics", headers)[0]
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def test_a_file_that_becomes_wrong_leaves_the_one_before_in_force(healthy, config):
     right = f"basic_auth_users: {{prometheus: '{hashed('x')}'}}\n"
     config.write_text(right)
     with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
-        assert exporter.get("/metrics", basic("prometheus", "x"))[0] == 200
-        config.write_text("basic_auth_users: nonsense\n")
+        assert exporter.metrics_of(basic("prometheus", "x"))["halvm_exporter_web_config_current"] == 1
+        config.write_text(WRONG)
+        until(lambda: exporter.metrics_of(basic("prometheus", "x"))["halvm_exporter_web_config_current"] == 0)
+        assert status(exporter) == 401
+        assert exporter.log().count("not a mapping: write name: value lines (until then the one before holds)") == 1
+        config.write_text(f"basic_auth_users: {{prometheus: '{hashed('y')}'}}\n")
+        until(lambda: status(exporter, basic("prometheus", "y")) == 200)
+        assert status(exporter, basic("prometheus", "x")) == 401
+        assert exporter.log().count("read again") == 1
 
-        def status():
+
+def test_where_nothing_was_closed_a_wrong_file_refuses_everybody(healthy, config):
+    """Whoever wrote it meant to close something."""
+    config.write_text("http_server_config: {http2: true}\n")
+    with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
+        assert status(exporter) == 200
+        config.write_text(WRONG)
+        until(lambda: status(exporter) in (0, 503))
+        assert "(until then everybody is refused)" in exporter.log()
+        config.write_text(f"basic_auth_users: {{prometheus: '{hashed('x')}'}}\n")
+        until(lambda: status(exporter, basic("prometheus", "x")) == 200)
+        assert status(exporter) == 401
+
+
+@pytest.mark.parametrize("cut", ["", "# empty\n", "http_server_config: {http2: true}\n", "basic_auth_users:\n"])
+def test_a_file_that_is_half_written_opens_nothing(healthy, config, cut):
+    """Nor one whose passwords were taken out: that takes a restart."""
+    config.write_text(f"http_server_config: {{http2: true}}\nbasic_auth_users: {{prometheus: '{hashed('x')}'}}\n")
+    with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
+        config.write_text(cut)
+        until(lambda: exporter.metrics_of(basic("prometheus", "x"))["halvm_exporter_web_config_current"] == 0)
+        assert status(exporter) == 401
+        config.unlink()
+        assert status(exporter) == 401
+        assert status(exporter, basic("prometheus", "x")) == 200
+        said = "asks no longer for passwords: restart halvm-exporter if that is meant"
+        assert (said in exporter.log()) == cut.startswith("http")
+
+
+def test_client_certificates_are_asked_for_until_the_restart(healthy, config, tmp_path):
+    certificate(tmp_path)
+    tls = "tls_server_config: {cert_file: server.crt, key_file: server.key"
+    config.write_text(f"{tls}, client_ca_file: server.crt, client_auth_type: RequireAndVerifyClientCert}}\n")
+    with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
+        known = trusting(tmp_path)
+        known.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+        for weaker in (f"{tls}}}\n", "http_server_config: {http2: true}\n"):
+            config.write_text(weaker)
+            assert exporter.get("/metrics", tls=known)[0] == 200
+            with pytest.raises((OSError, http.client.HTTPException)):
+                exporter.get("/metrics", tls=trusting(tmp_path))
+
+
+def test_a_certificate_that_does_not_fit_its_key_yet_interrupts_nobody(healthy, config, tmp_path):
+    """Both files cannot be replaced at once."""
+    certificate(tmp_path)
+    config.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+    with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
+        old = trusting(tmp_path)
+        certificate(tmp_path, "next")
+        (tmp_path / "next.crt").rename(tmp_path / "server.crt")
+        assert exporter.get("/-/healthy", tls=old)[0] == 200
+        (tmp_path / "next.key").rename(tmp_path / "server.key")
+
+        def renewed():
             try:
-                return exporter.get("/metrics", basic("prometheus", "x"))[0]
+                return exporter.get("/-/healthy", tls=trusting(tmp_path))[0] == 200
             except (OSError, http.client.HTTPException):
-                return 0
+                return False
 
-        assert status() in (0, 503)
-        assert status() in (0, 503)
-        until(lambda: exporter.log().count("not a mapping") == 1)
-        config.write_text(right)
-        until(lambda: status() == 200)
-        assert exporter.get("/metrics")[0] == 401
+        until(renewed)
 
 
 def test_guessing_does_not_keep_a_known_scraper_out(healthy, config):
@@ -165,23 +234,112 @@ def _silent(client) -> bool:
         return True
 
 
+class Checks:
+    """In the place of bcrypt: each check waits until it is let go, and says yes to ``right``."""
+
+    def __init__(self, monkeypatch, right: bytes) -> None:
+        self.asked: list[bytes] = []
+        self.guesses_may_end = threading.Event()
+        self._right = right
+        monkeypatch.setattr(web_config, "_matches", self._match)
+
+    def _match(self, password: bytes, _hash: bytes) -> bool:
+        self.asked.append(password)
+        if password.startswith(b"guess"):
+            assert self.guesses_may_end.wait(30)
+        return password == self._right
+
+
+def header(user: str, password: str) -> str:
+    return basic(user, password)["Authorization"]
+
+
+def test_a_reload_with_new_hashes_makes_no_known_scraper_wait_for_guessers(config, monkeypatch):
+    """By its password where that is the same as before the reload, by its address where that was changed, too."""
+
+    async def story():
+        checks = Checks(monkeypatch, b"x")
+        config.write_text(f"basic_auth_users: {{prometheus: '{hashed('x')}'}}\n")
+        served = WebConfig(config, lambda _: None)
+        assert await served.admits(header("prometheus", "x"), "10.0.0.9")
+        guesses = [
+            asyncio.create_task(served.admits(header("prometheus", f"guess{n}"), "10.0.0.66")) for n in range(20)
+        ]
+        for right, peer in (("x", "10.0.0.10"), ("y", "10.0.0.9")):
+            config.write_text(f"basic_auth_users: {{prometheus: '{hashed(right)}'}}\n")
+            checks._right = right.encode()
+            async with asyncio.timeout(20):
+                assert await served.admits(header("prometheus", right), peer)
+        assert not any(guess.done() for guess in guesses)
+        assert sum(password.startswith(b"guess") for password in checks.asked) <= 1, "one guess is checked at a time"
+        checks.guesses_may_end.set()
+        assert not any(await asyncio.gather(*guesses))
+
+    asyncio.run(story())
+
+
+def test_a_reload_asks_nobody_again_whose_hash_is_as_it_was(config, monkeypatch):
+    async def story():
+        checks = Checks(monkeypatch, b"x")
+        mine = f"prometheus: '{hashed('x')}'"
+        config.write_text(f"basic_auth_users: {{{mine}}}\n")
+        served = WebConfig(config, lambda _: None)
+        for other in ("", f", other: '{hashed('z')}'", ""):
+            config.write_text(f"basic_auth_users: {{{mine}{other}}}\n")
+            assert await served.admits(header("prometheus", "x"), "10.0.0.9")
+        assert len(checks.asked) == 1
+        assert not await served.admits(header("other", "x"), "10.0.0.9"), "who was taken out is out"
+
+    asyncio.run(story())
+
+
+def test_a_reload_computes_no_hash(config, monkeypatch):
+    """It would stand still for seconds where the cost is high."""
+    monkeypatch.setattr(bcrypt, "hashpw", lambda *_: pytest.fail("a hash was computed"))
+    config.write_text("basic_auth_users: {prometheus: $2b$16$" + "x" * 53 + "}\n")
+    WebConfig(config, lambda _: None)
+
+
+def test_a_password_whose_hash_is_changed_while_it_is_checked_opens_nothing(config, monkeypatch):
+    async def story():
+        checks = Checks(monkeypatch, b"guess right")
+        config.write_text(f"basic_auth_users: {{prometheus: '{hashed('guess right')}'}}\n")
+        served = WebConfig(config, lambda _: None)
+        asked = asyncio.create_task(served.admits(header("prometheus", "guess right"), "10.0.0.9"))
+        while not checks.asked:
+            await asyncio.sleep(0.01)
+        config.write_text(f"basic_auth_users: {{prometheus: '{hashed('another')}'}}\n")
+        checks.guesses_may_end.set()
+        assert not await asked
+
+    asyncio.run(story())
+
+
+PAIR = "tls_server_config: {cert_file: a, key_file: b"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("- 1\n", "the file: not a mapping"),
-        ("a: [\n", "line 2: not YAML"),
-        ("no_such: 1\n", "no_such: not supported: leave it out (known: tls_server_config"),
-        ("basic_auth_users: {a: plaintext}\n", "a: not a user with a bcrypt hash: give what htpasswd"),
+        ("a: [\n", "not YAML"),
+        ("no_such: 1\n", "line 1: the file: a name: not supported: leave it out (known: tls_server_config"),
+        ("basic_auth_users: {a: plaintext}\n", "line 1: basic_auth_users: not a user with a bcrypt hash: give"),
         ("basic_auth_users: {a: $2b$31$" + "x" * 53 + "}\n", "cost 31 is not 4 to 16"),
         ("tls_server_config: {cert_file: a.crt}\n", "tls_server_config.key_file: missing"),
         ("tls_server_config: {cert_file: web.yml, key_file: b}\n", "/b: No such file or directory: correct the path"),
         ("tls_server_config: {cert_file: web.yml, key_file: web.yml}\n", "give PEM files, the key without"),
-        ("tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}\n", "SSL3: give one of TLS10"),
-        ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: Maybe}\n", "Maybe: give one of"),
-        ("tls_server_config: {cert_file: a, key_file: b, client_auth: RequireAndVerifyClientCert}\n", "client_ca_file"),
-        ("tls_server_config: {cert_file: a, key_file: b, cipher_suites: [X]}\n", "cipher_suites: not supported"),
+        (PAIR + ", min_version: SSL3}\n", "tls_server_config.min_version: give one of TLS10"),
+        (PAIR + ", client_auth_type: Maybe}\n", "client_auth_type: not supported: give one of NoClientCert"),
+        (PAIR + ", client_auth: RequireAndVerifyClientCert}\n", "client_auth: not supported"),
+        (PAIR + ", client_auth_type: RequireAndVerifyClientCert}\n", "client_ca_file: missing"),
+        (PAIR + ", client_ca_file: c}\n", "add client_auth_type: RequireAndVerifyClientCert"),
+        ("basic_auth_users:\n  a: x\n  a: y\n", "line 3: given before, in line 2"),
+        ("", "empty: it would let everybody in"),
+        ("basic_auth_users:\n", "line 1: basic_auth_users: empty: fill it in, or leave it out"),
+        (PAIR + ", cipher_suites: [X]}\n", "cipher_suites: not supported"),
         ('http_server_config: {headers: {X-Frame-Options: "a\\r\\nb"}}\n', "not a line of text"),
-        ("&a [*a]\n", "the file: not a mapping"),
+        ("&a [*a]\n", "line 1: an anchor"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence_and_it_does_not_start(config, text, words):
@@ -222,14 +380,41 @@ def as_nobody(what):
         os.seteuid(0)
 
 
-def test_headers_and_an_empty_file(healthy, config):
-    config.write_text("")
+def test_no_complaint_repeats_what_may_be_a_secret(config):
+    secret = "hunter2"
+    for text in (
+        f"basic_auth_users: {{prometheus: {secret}}}\n",
+        f"basic_auth_users: {{{secret}: prometheus}}\n",
+        f"basic_auth_users: {secret}\n",
+        f"{secret}: 1\n",
+        f"tls_server_config: {{{secret}: a}}\n",
+        f"tls_server_config: {{cert_file: a, key_file: b, min_version: {secret}}}\n",
+        f"tls_server_config: {{cert_file: a, key_file: b, client_auth_type: {secret}}}\n",
+        f"http_server_config: {{http2: {secret}}}\n",
+        f"http_server_config: {{headers: {{X-Frame-Options: {secret}}}}}\n",
+        f"a: [{secret}\n",
+        f"basic_auth_users: *{secret}\n",
+    ):
+        config.write_text(text)
+        with pytest.raises(UsageError) as refused:
+            WebConfig(config, lambda _: None)
+        assert secret not in str(refused.value)
+
+
+def test_a_directory_a_fifo_and_an_endless_file_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "long.yml").write_bytes(b"#" * (web_config.BYTES_MOST + 1))
+    for name, words in ((".", "not a regular file"), ("fifo", "not a regular file"), ("long.yml", "longer than")):
+        with pytest.raises(UsageError, match=words):
+            WebConfig(tmp_path / name, lambda _: None)
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: fifo, key_file: fifo}\n")
+    with pytest.raises(UsageError, match="not a regular file"):
+        WebConfig(tmp_path / "web.yml", lambda _: None)
+
+
+def test_headers(healthy, config):
+    config.write_text("http_server_config: {http2: false}\n")
     with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
         assert exporter.get("/metrics")[0] == 200
         config.write_text("http_server_config: {http2: true, headers: {Strict-Transport-Security: max-age=1}}\n")
         until(lambda: exporter.get("/metrics")[1]["Strict-Transport-Security"] == "max-age=1")
-
-
-def test_parse_names_the_key(tmp_path):
-    with pytest.raises(UsageError, match="tls_server_config: not a mapping"):
-        parse({"tls_server_config": 5}, tmp_path / "web.yml")
