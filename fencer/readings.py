@@ -85,12 +85,14 @@ class JournalReading(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """All that one answer is made of, at one moment."""
+    """All that one answer is made of, at one moment. paths_accepted_unix_s: when an operator last said that all paths
+    are there, 0.0 if never."""
 
     now: Now
     boot_id: str
     snapshot: SnapshotReading
     journal: JournalReading
+    paths_accepted_unix_s: float = 0.0
 
 
 Source = Callable[[], Readings]

@@ -90,6 +90,8 @@ def snapshot(nodes: int = 2, luns: int = 2, paths: int = 2) -> Snapshot:
             last_keepalive_monotonic_s=NOW.monotonic_s - 0.75,
             worst_gap_s=1.125,
             late_keepalives=0,
+            software=False,
+            asked_timeout_s=10.0,
         ),
         nodes=tuple(NodeSnapshot(node_name(n), key_of(n)) for n in range(1, nodes + 1)),
         luns=tuple(lun(n, nodes, paths) for n in range(luns)),

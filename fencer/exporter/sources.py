@@ -33,6 +33,8 @@ SETTLED_NS: Final = 100_000_000
 """A file changed less long ago may change again without its time showing it: it is read again."""
 _JOURNAL_BUSY_S: Final = 0.2
 _JOURNAL_PATIENCE_S: Final = 1.0
+PATHS_ACCEPTED: Final = "paths-accepted"
+"""An empty file beside the journal. Its time says when an operator last took the paths that there were for all."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -50,6 +52,7 @@ class Sources:
     def __init__(self, snapshot: Path, journal: Path, clock: Callable[[], Now], said: Callable[[str], None]) -> None:
         self._snapshot = _SnapshotFile(snapshot)
         self._journal = _JournalFile(journal)
+        self._paths_accepted = str(journal.with_name(PATHS_ACCEPTED))
         self._clock = clock
         self._said = said
         self._problems: dict[str, str] = {}
@@ -62,7 +65,7 @@ class Sources:
         journal = self._journal.read(now)
         self._tell("snapshot", snapshot.problem if snapshot.failed else "")
         self._tell("journal", journal.problem if journal.failed else "")
-        return Readings(now, boot, snapshot, journal)
+        return Readings(now, boot, snapshot, journal, _changed_unix_s(self._paths_accepted))
 
     def _tell(self, subject: str, problem: str) -> None:
         if self._problems.get(subject, "") != problem:
@@ -238,6 +241,14 @@ def _continues(journal: JournalSnapshot, position: Position, before: _Looked) ->
         and position.last_id >= before.position.last_id
         and journal.event(before.position.last_id) == before.last
     )
+
+
+def _changed_unix_s(path: str) -> float:
+    """When the file was last changed; 0.0 where there is none, or it cannot be told."""
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _mark(path: str) -> _Mark | None:

@@ -85,6 +85,8 @@ class HalvmCollector:
         readings = self._read()
         own = Families()
         own.put(table.BUILD_INFO, 1, self._version, self._python)
+        own.put(table.CLOCK, readings.now.unix_s)
+        own.put(table.PATHS_ACCEPTED, readings.paths_accepted_unix_s)
         own.put(table.WEB_CONFIG_CURRENT, self._config_current())
         own.put(table.COLLECTOR_DURATION, self._clock() - began, READING)
         own.put(table.COLLECTOR_SUCCESS, not (readings.snapshot.failed or readings.journal.failed), READING)

@@ -40,6 +40,8 @@ def collect_sidecar(snapshot: Snapshot | None, out: Families) -> None:
         out.put(table.SIDECAR_PAUSED_UNTIL, snapshot.paused_until_unix_s)
     out.put(table.SIDECAR_REGISTRATIONS, snapshot.registrations)
     out.put(table.SIDECAR_OBSERVER_RESTARTS, snapshot.observer_restarts)
+    out.put(table.SIDECAR_NOT_GRANTED, len(snapshot.not_granted))
+    out.put(table.SIDECAR_LUNS_UNSETTLED, bool(snapshot.luns_unsettled))
     if snapshot.last_self_fence_unix_s > 0:
         out.put(table.SIDECAR_LAST_SELF_FENCE, snapshot.last_self_fence_unix_s)
     for node in snapshot.nodes:
@@ -63,6 +65,10 @@ def collect_watchdog(snapshot: Snapshot | None, out: Families) -> None:
     if watchdog.nowayout is not None:
         out.put(table.WATCHDOG_NOWAYOUT, watchdog.nowayout)
     out.put(table.WATCHDOG_TIMEOUT, watchdog.timeout_s)
+    if watchdog.asked_timeout_s > 0:
+        out.put(table.WATCHDOG_ASKED_TIMEOUT, watchdog.asked_timeout_s)
+    if watchdog.software is not None:
+        out.put(table.WATCHDOG_SOFTWARE, watchdog.software)
     out.put(table.WATCHDOG_INTERVAL, watchdog.keepalive_interval_s)
     if watchdog.last_keepalive_monotonic_s > 0:
         out.put(table.WATCHDOG_LAST_KEEPALIVE, unix_s(snapshot, watchdog.last_keepalive_monotonic_s))

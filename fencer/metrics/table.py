@@ -102,6 +102,16 @@ COLLECTOR_DURATION: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_collector_duration_seconds", ("collector",),
     "Time the collector took in this scrape.",
 )  # fmt: skip
+CLOCK: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_clock_seconds", (),
+    "This node's clock at the scrape, by which all timestamps here were taken: what is compared with another node's, or "
+    "with Prometheus' own time, is corrected by it.",
+)  # fmt: skip
+PATHS_ACCEPTED: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_paths_accepted_timestamp_seconds", (),
+    "When an operator last said that the paths there are now are all there should be: the time of the file "
+    "paths-accepted beside the journal. 0 if never.",
+)  # fmt: skip
 WEB_CONFIG_CURRENT: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_web_config_current", (),
     "Whether TLS and passwords are as --web.config.file says now; 0 while that file is wrong. 1 without one.",
@@ -174,6 +184,15 @@ SIDECAR_OBSERVER_RESTARTS: Final = Metric(
     "sidecar", _S, _COUNTER, "halvm_sidecar_observer_restarts_total", (),
     "Observers that hung or died and were started again, since the sidecar started.",
 )  # fmt: skip
+SIDECAR_NOT_GRANTED: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_not_granted", (),
+    "How many of real-time priority and locked memory the kernel refused the sidecar; 0 as it should be.",
+)  # fmt: skip
+SIDECAR_LUNS_UNSETTLED: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_luns_unsettled", (),
+    "Whether the list of shared LUNs may not be the right one: the volume group and the LUNs do not agree, or LVM does "
+    "not answer.",
+)  # fmt: skip
 SIDECAR_LAST_SELF_FENCE: Final = Metric(
     "sidecar", _S, _GAUGE, "halvm_sidecar_last_self_fence_timestamp_seconds", (),
     "When this node last reset itself, in an earlier boot. Absent if it never did.",
@@ -203,6 +222,15 @@ WATCHDOG_NOWAYOUT: Final = Metric(
 WATCHDOG_TIMEOUT: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_timeout_seconds", (), "Timeout read back from the watchdog."
 )
+WATCHDOG_ASKED_TIMEOUT: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_asked_timeout_seconds", (),
+    "Timeout that the watchdog was asked for. Absent where it is not known.",
+)  # fmt: skip
+WATCHDOG_SOFTWARE: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_software", (),
+    "Whether the watchdog counts in the kernel (softdog), and so does not reset a kernel that is stuck. Absent where it "
+    "is not known.",
+)  # fmt: skip
 WATCHDOG_INTERVAL: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_keepalive_interval_seconds", (), "Time between keepalives, as configured."
 )
@@ -374,7 +402,8 @@ tells the nodes apart by `instance`.
   nothing has been recorded yet.
 - `exporter`: always there.
 
-Points in time are timestamps, not ages, but for `halvm_snapshot_age_seconds`, which the exporter takes by the monotonic
+Points in time are timestamps of the node's own clock, which may differ from Prometheus': `halvm_exporter_clock_seconds`
+tells by how much, and the alerts take it into account. They are not ages, but for `halvm_snapshot_age_seconds`, which the exporter takes by the monotonic
 clock of the same boot, so that no clock change can make an old snapshot young. `time() - …_timestamp_seconds` grows on
 in Prometheus when nobody publishes; an age repeated would stay small.
 
