@@ -104,8 +104,8 @@ COLLECTOR_DURATION: Final = Metric(
 )  # fmt: skip
 CLOCK: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_clock_seconds", (),
-    "This node's clock at the scrape, by which all timestamps here were taken: what is compared with another node's, or "
-    "with Prometheus' own time, is corrected by it.",
+    "This node's clock at the scrape, by which all timestamps here were taken: what is compared with another node's, "
+    "or with Prometheus' own time, is corrected by it.",
 )  # fmt: skip
 PATHS_ACCEPTED: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_paths_accepted_timestamp_seconds", (),
@@ -228,8 +228,8 @@ WATCHDOG_ASKED_TIMEOUT: Final = Metric(
 )  # fmt: skip
 WATCHDOG_SOFTWARE: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_software", (),
-    "Whether the watchdog counts in the kernel (softdog), and so does not reset a kernel that is stuck. Absent where it "
-    "is not known.",
+    "Whether the watchdog counts in the kernel (softdog), and so does not reset a kernel that is stuck. Absent where "
+    "it is not known.",
 )  # fmt: skip
 WATCHDOG_INTERVAL: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_keepalive_interval_seconds", (), "Time between keepalives, as configured."
@@ -403,9 +403,9 @@ tells the nodes apart by `instance`.
 - `exporter`: always there.
 
 Points in time are timestamps of the node's own clock, which may differ from Prometheus': `halvm_exporter_clock_seconds`
-tells by how much, and the alerts take it into account. They are not ages, but for `halvm_snapshot_age_seconds`, which the exporter takes by the monotonic
-clock of the same boot, so that no clock change can make an old snapshot young. `time() - …_timestamp_seconds` grows on
-in Prometheus when nobody publishes; an age repeated would stay small.
+tells by how much, and the alerts take it into account. They are not ages, but for `halvm_snapshot_age_seconds`, which
+the exporter takes by the monotonic clock of the same boot, so that no clock change can make an old snapshot young.
+`time() - …_timestamp_seconds` grows on in Prometheus when nobody publishes; an age repeated would stay small.
 
 The last fence or monitor of a target is the one that was recorded last, also where its time is before that of an
 earlier one: then the clock was ahead, and has been set back.
