@@ -184,7 +184,9 @@ class Run:
         match message:
             case None | Crashed():
                 reason = (
-                    message.reason if isinstance(message, Crashed) else "the attempt at the BMC ended without a word"
+                    message.reason
+                    if isinstance(message, Crashed)
+                    else "the attempt at the BMC ended without a word, see the system log"
                 )
                 self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False))
                 self._end_power_attempt(again=True)

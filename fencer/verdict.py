@@ -405,10 +405,15 @@ def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
     return f"Failed: {how}, {done}: {arbitration.reason}: {remedy}"
 
 
+_REFUSED = "correct what it refuses, in the options or at the BMC"
+_UNANSWERED = "look at this BMC, its network and its host, then call again"
+
+
 def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
     reasons: list[str] = []
     if plan.power is not None and _power_failed(facts):
-        reasons.append(facts.power_failures[-1].reason)
+        failure = facts.power_failures[-1]
+        reasons.append(f"{failure.reason}: {_REFUSED if failure.final else _UNANSWERED}")
     elif late and plan.power is not None and not facts.power_over:
         reasons.append(_late_power_text(plan, facts))
     if plan.storage is not None:

@@ -159,7 +159,7 @@ def test_a_bmc_without_an_answer_is_asked_again_until_the_deadline() -> None:
     failures = [what for what in played.seen if isinstance(what, PowerFailed)]
     assert len(failures) >= 2
     assert not played.verdict.success
-    assert played.verdict.reasons == ("bmc: no answer",)
+    assert played.verdict.reasons == ("bmc: no answer: look at this BMC, its network and its host, then call again",)
     assert played.took_s < 3.5
 
 
@@ -228,7 +228,7 @@ def test_a_reboot_whose_power_on_is_refused_is_a_success_that_says_so() -> None:
 
     played = play(job, None, action=Action.REBOOT)
     assert played.verdict.text == "Success: Rebooted"
-    assert played.verdict.reasons == ("bmc: power on refused",)
+    assert played.verdict.reasons == ("bmc: power on refused: correct what it refuses, in the options or at the BMC",)
 
 
 # --- patience and deadline -------------------------------------------------------------------------------------------

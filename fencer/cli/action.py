@@ -8,7 +8,7 @@ from types import FrameType
 from fencer.cli.asking import build_request, overall_s, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.record import Record, is_recorded
-from fencer.cli.report import Report
+from fencer.cli.report import Report, in_words
 from fencer.errors import UsageError
 from fencer.fence import Run, Stamped
 from fencer.light_typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from fencer.model import Action, Deadline
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
+from fencer.storage.goal import StorageGoal
 from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, is_beaten, judge
 from fencer.worker import Workers
 
@@ -152,7 +153,9 @@ class Performer:
             return _Ending(EXIT_OK)
         plan = make_plan(request)
         if request.dry_run:
-            self._report.result(f"Plan for {request.action} {request.who} (nothing is sent):")
+            unfence = plan.storage is StorageGoal.REGISTER
+            what = in_words(request.action, request.who, unfence=unfence)
+            self._report.result(f"Plan to {what} (nothing is sent):")
             for number, step in enumerate(plan.steps(), 1):
                 self._report.result(f"  {number}. {step}")
             return _Ending(EXIT_OK)

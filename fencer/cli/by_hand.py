@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fencer.cli.asking import target_name
 from fencer.cli.membership import Membership
+from fencer.cli.report import in_words
 from fencer.cluster_conf import Cluster, ClusterNode, DeviceRef, fence_device, merged_attributes, other_node
 from fencer.errors import UsageError
 from fencer.light_typing import NamedTuple
@@ -58,7 +59,7 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
     if named:
         identity = membership.find(named)
         if identity is None and _names_luns(values):
-            return ByHand(f"about to {_WORDS[action].format(named)}: it was named; {here}; {alone}", ((values,),))
+            return ByHand(f"about to {in_words(action, named)}: it was named; {here}; {alone}", ((values,),))
         if identity is None:
             raise UsageError(
                 f"plug: {membership.source} has no node {named}: give one of "
@@ -82,8 +83,7 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
         node, why = other_node(cluster, cluster.nodes[local.position]), "it is the other node"
     whom = f"{node.name} (node {node.node_id} of {cluster.name or 'the cluster'}, {membership.source})"
     unfence = action is Action.ON and local is not None and node.name == local.name
-    what = (_UNFENCE if unfence else _WORDS[action]).format(whom)
-    introduction = f"about to {what}: {why}; {here}"
+    introduction = f"about to {in_words(action, whom, unfence=unfence)}: {why}; {here}"
     try:
         lists = _device_lists(cluster, node, unfence)
     except UsageError:
@@ -120,19 +120,6 @@ def _told(device: Mapping[str, str]) -> Action | None:
     """The action that cluster.conf gives a device of a method, as far as it is one of a fence."""
     word = device.get("action", "").lower()
     return Action(word) if word in (Action.OFF, Action.ON, Action.REBOOT, Action.DIAG) else None
-
-
-_UNFENCE = "unfence {}"
-_WORDS = {
-    Action.OFF: "switch off {}",
-    Action.ON: "switch on {}",
-    Action.REBOOT: "reboot {}",
-    Action.STATUS: "read the state of {}",
-    Action.MONITOR: "check a fence of {}",
-    Action.DIAG: "send a diagnostic interrupt to {}",
-    Action.VALIDATE_ALL: "check the options for {}",
-}
-"""What is about to be done, for the sentence that begins with "about to"; list and history never come here."""
 
 
 def _named(values: Mapping[str, str]) -> str | None:

@@ -8,7 +8,7 @@ import time
 from fencer.cli.system_log import NAME, Severity, SystemLog
 from fencer.fence import Stamped
 from fencer.light_typing import TextIO
-from fencer.model import Proof
+from fencer.model import Action, Proof
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -189,6 +189,22 @@ def describe(what: Observation, plan: Plan) -> str:
             return f"{bound_s:g} s since its key was gone from every LUN: an armed sidecar has reset {plan.request.who}"
         case PowerDone() | StorageDone() | Noted():
             return ""
+
+
+_WORDS = {
+    Action.OFF: "switch off {}",
+    Action.ON: "switch on {}",
+    Action.REBOOT: "reboot {}",
+    Action.STATUS: "read the state of {}",
+    Action.MONITOR: "check a fence of {}",
+    Action.DIAG: "send a diagnostic interrupt to {}",
+    Action.VALIDATE_ALL: "check the options for {}",
+}
+
+
+def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
+    """What is done to whom, as it stands after "to". unfence: on, of this node."""
+    return f"unfence {whom}" if unfence else _WORDS[action].format(whom)
 
 
 def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:

@@ -137,7 +137,7 @@ def test_list_status_on_stdin_has_a_line_for_each_node(bmc: Bmc, two_nodes: str)
 
 def test_a_dry_run_by_hand_sends_nothing(bmc: Bmc, two_nodes: str) -> None:
     outcome = halvm("-o", "reboot", two_nodes, "--local-node=serv-0002", "--dry-run")
-    assert outcome.stdout.startswith("Plan for reboot serv-0001")
+    assert outcome.stdout.startswith("Plan to reboot serv-0001 (nothing is sent)")
     assert bmc.log() == []
 
 

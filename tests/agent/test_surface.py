@@ -82,11 +82,20 @@ def test_version_and_help() -> None:
     assert "--deadline" in halvm("--help").stdout
 
 
-@pytest.mark.parametrize("action", ["off", "reboot", "on", "status", "monitor"])
+WORDS = {
+    "off": "switch off serv-0001",
+    "reboot": "reboot serv-0001",
+    "on": "switch on serv-0001",
+    "status": "read the state of serv-0001",
+    "monitor": "check a fence of serv-0001",
+}
+
+
+@pytest.mark.parametrize("action", WORDS)
 def test_a_dry_run_prints_the_plan_and_sends_nothing(bmc: Bmc, proxy: UdpProxy, action: str) -> None:
     outcome = halvm(*at(bmc, proxy.port), "-o", action, "-n", "serv-0001", "--dry-run", "--delay=9")
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert outcome.stdout.startswith(f"Plan for {action} serv-0001 (nothing is sent):\n  1. ")
+    assert outcome.stdout.startswith(f"Plan to {WORDS[action]} (nothing is sent):\n  1. ")
     assert outcome.took_s < 5
     assert proxy.passed.to_bmc == 0
     assert bmc.log() == []

@@ -322,7 +322,7 @@ def test_a_reboot_that_did_not_come_on_says_why_beside_its_success() -> None:
     verdict = verdict_of(
         plan(Action.REBOOT), WON, ISOLATED_A, ISOLATED_B, DONE, OFF, PowerFailed("bmc: on refused", True)
     )
-    assert verdict.reasons == ("bmc: on refused",)
+    assert verdict.reasons == ("bmc: on refused: correct what it refuses, in the options or at the BMC",)
 
 
 def test_diag_is_no_fence_for_a_cluster() -> None:
@@ -522,6 +522,8 @@ def test_what_a_later_attempt_mended_is_no_warning() -> None:
         (plan(), (UNREACHABLE,), False, "mend this node's paths"),
         (plan(), (), False, "call again"),
         (plan(storage=False), (), False, "call again"),
+        (plan(storage=False), REFUSAL, False, "correct what it refuses"),
+        (plan(storage=False), SILENCE, True, "look at this BMC"),
         (plan(storage=False), (SessionOpened(), ON), True, "call again"),
         (plan(storage=False), (), True, "check its address, network and power"),
         (plan(bmc=False, policy=ProofPolicy.STORAGE), (WON,), True, "mend its paths"),
