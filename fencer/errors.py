@@ -3,8 +3,9 @@
     FenceError
     ├── UsageError            what was asked makes no sense: nothing was sent, exit 1
     ├── PowerError            something about the BMC
-    │   ├── BmcRefused        it understood and said no: asking again is pointless
+    │   ├── BmcRefused        it said no to who asks, and again: asking once more is pointless
     │   └── BmcUnreachable    no usable answer: another attempt may help
+    │       └── CommandRefused    the BMC answered a command with a completion code that may pass
     ├── WatchdogError         the watchdog device does not do what it is told
     │   └── WatchdogNotYet    it is missing, or another process has it: later it may be there
     └── StorageError          something about a LUN
@@ -34,11 +35,15 @@ class PowerError(FenceError):
 
 
 class BmcRefused(PowerError):
-    """The BMC said no: wrong user, password, Kg, cipher suite, privilege, or a refused command."""
+    """The BMC said no: wrong user, password, Kg, cipher suite or privilege, or its name does not exist."""
 
 
 class BmcUnreachable(PowerError):
     """The BMC gave no usable answer (silence, garbage, a lost session)."""
+
+
+class CommandRefused(BmcUnreachable):
+    """The BMC answered a command with a completion code that names neither authentication nor privilege."""
 
 
 class WatchdogError(FenceError):

@@ -16,8 +16,12 @@ class ChassisCommanded(NamedTuple):
     command: ChassisCommand
 
 
+class ChassisFoundOff(NamedTuple):
+    """Before a fence sent anything the BMC reported off: no proof yet, since a BMC that starts says so, too."""
+
+
 class ChassisObserved(NamedTuple):
-    """The BMC reported this power state."""
+    """The BMC reported this power state. In a fence off is reported once it is certain, so it is the proof by power."""
 
     state: PowerState
 
@@ -122,6 +126,7 @@ class SelfFenceDue(NamedTuple):
 Observation = (
     SessionOpened
     | ChassisCommanded
+    | ChassisFoundOff
     | ChassisObserved
     | PowerFailed
     | PowerDone

@@ -193,6 +193,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "cipher", "C", "cipher", "cipher", _STRING, 1, _POWER, _IPMILAN,
         "IPMI cipher suite: 3 or 17",
+        more="Another one is warned about, and 17 and 3 are tried.",
         default_text="17, and 3 if the BMC refuses it",
     ),
     Option(

@@ -3,10 +3,11 @@
 What proves it, action by action:
 
 ==============  ======================================================================================================
-off, reboot     ``power``: the BMC reported chassis power off after the go; ``storage``: every LUN was read back with
-                the target's key absent and a reservation held by a registered survivor. The policy says which
-                suffice. A lost or undecidable arbitration is failure whatever else was seen. ``self``, that the
-                target's self-fence bound has passed since, is an addition to ``storage`` and nothing without it.
+off, reboot     ``power``: the BMC reported chassis power off after the go, and not only once
+                (fencer.power.procedure); ``storage``: every LUN was read back with the target's key absent and a
+                reservation held by a registered survivor. The policy says which suffice. A lost or undecidable
+                arbitration is failure whatever else was seen. ``self``, that the target's self-fence bound has passed
+                since, is an addition to ``storage`` and nothing without it.
 on              other node: the BMC reported chassis power on; this node: its key read back on every LUN.
 status          the BMC's word; without a BMC, the keys on every LUN.
 monitor         a session with the BMC and its state, and every LUN fit for a fence; a silent BMC is no failure where
@@ -25,6 +26,7 @@ from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -108,8 +110,9 @@ class Facts:
                 self.session = True
             case LunsIdentified():
                 pass
+            case ChassisFoundOff():
+                self.found_off = not self.commanded
             case ChassisObserved(state):
-                self.found_off = self.found_off or (state is PowerState.OFF and not self.commanded)
                 self.states.append(state)
             case ChassisCommanded(command):
                 self.commanded.append(command)

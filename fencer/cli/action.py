@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
-from fencer.cli.asking import build_request, overall_s, target_name
+from fencer.cli.asking import build_request, cipher_warning, overall_s, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report, in_words
@@ -148,6 +148,7 @@ class Performer:
             self._report.warning(doubt)
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
+        self._warn(cipher_warning(full))
         if action is Action.VALIDATE_ALL:
             self._check_times(full, values)
             return _Ending(EXIT_OK)
@@ -206,9 +207,9 @@ class Performer:
         self._warn(record.end(verdict))
         return _Ending(verdict.exit_status, final=is_beaten(facts))
 
-    def _warn(self, unwritten: str | None) -> None:
-        if unwritten is not None:
-            self._report.warning(unwritten)
+    def _warn(self, text: str | None) -> None:
+        if text is not None:
+            self._report.warning(text)
 
     def _list(self, values: Mapping[str, str], membership: Membership) -> int:
         """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name.

@@ -225,11 +225,25 @@ def _kg(text: str) -> Secret | None:
 
 
 def _cipher(text: str) -> int | None:
+    """None where both suites are to be tried: also where another one is given (see ``cipher_warning``)."""
+    return suite if (suite := _suite(text)) in (3, 17) else None
+
+
+def _suite(text: str) -> int | None:
+    """The number of a cipher suite (IPMI 2.0 table 22-20)."""
+    text = text.strip()
     if not text:
         return None
-    if text.strip() not in ("3", "17"):
-        raise UsageError("cipher: this suite is not supported: give 3 or 17, or leave it out to try both")
+    if not (text.isascii() and text.isdigit() and int(text) < 256):
+        raise UsageError("cipher: not the number of a cipher suite: give 3 or 17, or leave it out to try both")
     return int(text)
+
+
+def cipher_warning(full: Mapping[str, str]) -> str | None:
+    """What is done instead, where a suite is given that is not spoken here: recipes for other agents name them."""
+    if full.get("ip") and _suite(full.get("cipher", "")) not in (None, 3, 17):
+        return "cipher: only suites 3 and 17 are spoken here: 17 is tried, then 3: give one of them, or leave it out"
+    return None
 
 
 def _bridge(text: str) -> int | None:

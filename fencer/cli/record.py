@@ -12,6 +12,7 @@ from fencer.model import Action
 from fencer.observations import (
     Arbitrated,
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -139,7 +140,7 @@ def _name(what: Observation) -> StepName:
             return StepName.SESSION
         case ChassisCommanded():
             return StepName.COMMAND
-        case ChassisObserved():
+        case ChassisFoundOff() | ChassisObserved():
             return StepName.CHASSIS
         case LunsIdentified():
             return StepName.IDENTIFY

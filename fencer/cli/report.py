@@ -13,6 +13,7 @@ from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -163,6 +164,8 @@ def describe(what: Observation, plan: Plan) -> str:
             return f"{bmc}: session open"
         case ChassisCommanded(command):
             return f"{bmc}: chassis command {command.name.lower()} accepted"
+        case ChassisFoundOff():
+            return f"{bmc}: chassis power is off already, to be confirmed"
         case ChassisObserved(state):
             return f"{bmc}: chassis power is {state}"
         case PowerFailed(reason, final):

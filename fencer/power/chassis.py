@@ -25,7 +25,8 @@ class ChassisCommand(IntEnum):
 class ChassisPower(Protocol):
     """One session with one BMC. Every method blocks until it is answered; whoever runs it sets the deadline.
 
-    Raises BmcRefused when the BMC said no, BmcUnreachable when it gave no usable answer.
+    Raises BmcRefused when the BMC said no to who asks, CommandRefused when it did not take a command, BmcUnreachable
+    when it gave no usable answer.
     """
 
     def open(self) -> None:
@@ -36,6 +37,9 @@ class ChassisPower(Protocol):
 
     def control(self, command: ChassisCommand) -> None:
         """Sends one command. Returning means that the BMC accepted it, not that the state has changed."""
+
+    def starting(self) -> bool:
+        """Whether the BMC says that it is starting. Until it is not, its word about the chassis is worth nothing."""
 
     def close(self) -> None:
         """Logs out, so that the BMC's session slot is free again. Never raises."""

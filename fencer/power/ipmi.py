@@ -5,19 +5,22 @@ pyghmi is imported in ``open``, thus only in the expendable child that talks to 
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fencer.errors import BmcRefused, BmcUnreachable, UsageError
-from fencer.model import BmcSettings
+from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, UsageError
+from fencer.model import BmcSettings, Privilege
+from fencer.power import ipmi_codes as codes
 from fencer.power.chassis import ChassisCommand, PowerState
-from fencer.power.ipmi_codes import PASSING, STATE_DEPENDENT, completion_code_text
 
 if TYPE_CHECKING:
-    from fencer.power.ipmi_session import PatientSession
+    from fencer.power.ipmi_session import Datagrams, PatientSession
+    from fencer.power.udp import Address
 
-_CHASSIS = 0x00  # network function, IPMI 2.0 table 5-1
+_CHASSIS, _APP = 0x00, 0x06  # network functions, IPMI 2.0 table 5-1
 _GET_CHASSIS_STATUS = 0x01
 _CHASSIS_CONTROL = 0x02
+_GET_DEVICE_ID = 0x01
 
 _MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 _MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
@@ -25,17 +28,27 @@ _MAX_KG_BYTES = 20  # IPMI 2.0 §22.25
 
 _BUSY_TRIES = 5
 _BUSY_PAUSE_S = 0.25
+_PRIVILEGE_REPEATS_S = 8.0
+"""How long a command has to be refused for want of privilege until that is believed: a BMC that starts refuses, too."""
+_PRIVILEGE_PAUSE_S = 0.5
+_REFUSED_PAUSE_S = 0.2
 
 
 class IpmiChassisPower:
     """One session with one BMC (``ChassisPower``).
 
     For an expendable child process: no method has a deadline of its own, silence is met with patience until the
-    parent kills the child, and pyghmi's module state is changed for good. The constructor raises UsageError for
-    credentials that IPMI can not carry.
+    parent kills the child. The constructor raises UsageError for credentials that IPMI can not carry.
     """
 
-    def __init__(self, settings: BmcSettings) -> None:
+    def __init__(
+        self,
+        settings: BmcSettings,
+        connect: "Callable[[BmcSettings], Datagrams] | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """connect: makes what carries the packets of one login; None: a new UDP socket."""
         for option, value, limit in (
             ("username", settings.username, _MAX_USERNAME_BYTES),
             ("password", settings.password.reveal, _MAX_PASSWORD_BYTES),
@@ -46,64 +59,129 @@ class IpmiChassisPower:
         if settings.cipher not in (None, 3, 17):
             raise UsageError(f"{settings}: cipher: suite {settings.cipher} is not supported: give 3 or 17")
         self._settings = settings
+        self._connect = connect or self._new_socket
+        self._clock = clock
+        self._sleep = sleep
+        self._addresses: tuple[Address, ...] = ()
+        self._datagrams: Datagrams | None = None
         self._session: PatientSession | None = None
 
     def open(self) -> None:
-        """Logs in (IPMI 2.0 §13.15 to §13.22): five round trips, six where suite 17 was proposed and refused."""
-        from fencer.power.ipmi_session import PatientSession, do_without_thread  # costs 40 ms
+        """Logs in (IPMI 2.0 §13.15 to §13.22): five round trips, six where suite 17 was proposed and refused.
 
-        do_without_thread()
-        try:
-            self._session = PatientSession(self._settings)
-            self._session.await_login()
-        except (BmcRefused, BmcUnreachable):
-            self.close()
-            raise
-        except OSError as error:  # socket.gaierror is one
-            raise BmcUnreachable(f"{self._settings}: {error.strerror or error}") from error
-        except Exception as error:
-            raise self._unforeseen("login", error) from error
+        Nothing of a login is authenticated before its end, so a refusal is believed when the same one comes again on
+        a new socket.
+        """
+        from fencer.power.ipmi_session import LoginRefused  # costs 40 ms
+
+        refusal = ""
+        while True:
+            try:
+                self._log_in()
+            except LoginRefused as refused:
+                self.close()
+                if str(refused) == refusal:
+                    raise BmcRefused(f"{self._settings}: login: {refused}") from refused
+                refusal = str(refused)
+                self._sleep(_REFUSED_PAUSE_S)
+            except (BmcRefused, BmcUnreachable):
+                self.close()
+                raise
+            except OSError as error:
+                self.close()
+                raise BmcUnreachable(f"{self._settings}: {error.strerror or error}") from error
+            except Exception as error:
+                self.close()
+                raise self._unforeseen("login", error) from error
+            else:
+                return
+
+    def _log_in(self) -> None:
+        from fencer.power.ipmi_session import PatientSession
+
+        self._datagrams = self._connect(self._settings)
+        self._session = PatientSession(self._settings, self._datagrams, self._clock, self._sleep)
+        self._session.await_login()
+
+    def _new_socket(self, settings: BmcSettings) -> "Datagrams":
+        import socket
+
+        from fencer.power.udp import BmcDatagrams, resolve
+
+        if not self._addresses:
+            try:
+                self._addresses = resolve(settings.address, settings.port)
+            except socket.gaierror as error:
+                if error.errno == socket.EAI_NONAME:
+                    raise BmcRefused(f"{settings}: there is no host of this name: correct ip=") from error
+                raise
+        return BmcDatagrams(self._addresses)
 
     def state(self) -> PowerState:
         """Get Chassis Status, IPMI 2.0 §28.2."""
-        data = self._transact("get chassis status", _GET_CHASSIS_STATUS, b"")
+        data = self._transact("get chassis status", _CHASSIS, _GET_CHASSIS_STATUS, b"")
         if len(data) < 3:
             raise BmcUnreachable(f"{self._settings}: get chassis status: the answer does not decode")
         return PowerState.ON if data[0] & 1 else PowerState.OFF
 
     def control(self, command: ChassisCommand) -> None:
         """Chassis Control, IPMI 2.0 §28.3."""
-        self._transact(f"chassis power {command.name.lower()}", _CHASSIS_CONTROL, bytes((command,)))
+        self._transact(f"chassis power {command.name.lower()}", _CHASSIS, _CHASSIS_CONTROL, bytes((command,)))
+
+    def starting(self) -> bool:
+        """The device available bit of Get Device ID, IPMI 2.0 §20.1: set while the controller initialises itself."""
+        data = self._transact("get device id", _APP, _GET_DEVICE_ID, b"")
+        if len(data) < 3:
+            raise BmcUnreachable(f"{self._settings}: get device id: the answer does not decode")
+        return bool(data[2] & 0x80)
 
     def close(self) -> None:
         """Sends Close Session (IPMI 2.0 §22.19) and goes; the datagram is the kernel's when this returns."""
         session, self._session = self._session, None
-        if session is None:
-            return
+        datagrams, self._datagrams = self._datagrams, None
         with contextlib.suppress(Exception):  # a courtesy that must not hide what happened before
-            session.close()
+            if session is not None:
+                session.close()
+        if datagrams is not None:
+            datagrams.close()
 
-    def _transact(self, operation: str, command: int, data: bytes) -> bytes:
-        if self._session is None:
-            raise BmcUnreachable(f"{self._settings}: {operation}: no session")
-        for attempt in range(_BUSY_TRIES):
-            if attempt:
-                time.sleep(_BUSY_PAUSE_S)
-            try:
-                code, answer = self._session.transact(_CHASSIS, command, data, self._settings.bridge_address)
-            except (BmcRefused, BmcUnreachable):
-                raise
-            except Exception as error:
-                raise self._unforeseen(operation, error) from error
+    def _transact(self, operation: str, netfn: int, command: int, data: bytes) -> bytes:
+        """One request, asked again while the BMC is busy.
+
+        Raises CommandRefused, or BmcRefused for want of privilege.
+        """
+        privilege_refused_at: float | None = None
+        tries = 0
+        while True:
+            code, answer = self._ask(operation, netfn, command, data)
             if code == 0:
                 return answer
-            if code not in PASSING and code != STATE_DEPENDENT:
-                break
-        where = "" if self._settings.bridge_address is None else f" (bridged to {self._settings.bridge_address:#04x})"
-        reason = f"{self._settings}: {operation}{where}: refused with {completion_code_text(code)}"
-        if code in PASSING:
-            raise BmcUnreachable(reason)
-        raise BmcRefused(reason)
+            where = (
+                "" if self._settings.bridge_address is None else f" (bridged to {self._settings.bridge_address:#04x})"
+            )
+            reason = f"{self._settings}: {operation}{where}: refused with {codes.completion_code_text(code)}"
+            if code == codes.INSUFFICIENT_PRIVILEGE:
+                privilege_refused_at = privilege_refused_at or self._clock()
+                asked_for = self._settings.privilege or Privilege.ADMINISTRATOR
+                repeated = self._clock() - privilege_refused_at >= _PRIVILEGE_REPEATS_S
+                if repeated or asked_for < Privilege.OPERATOR:  # who asks for less is refused for good
+                    raise BmcRefused(reason)
+                self._sleep(_PRIVILEGE_PAUSE_S)
+                continue
+            tries += 1
+            if code in codes.UNSUPPORTED or tries >= _BUSY_TRIES:
+                raise CommandRefused(reason)
+            self._sleep(_BUSY_PAUSE_S)
+
+    def _ask(self, operation: str, netfn: int, command: int, data: bytes) -> tuple[int, bytes]:
+        if self._session is None:
+            raise BmcUnreachable(f"{self._settings}: {operation}: no session")
+        try:
+            return self._session.transact(netfn, command, data, self._settings.bridge_address)
+        except (BmcRefused, BmcUnreachable):
+            raise
+        except Exception as error:
+            raise self._unforeseen(operation, error) from error
 
     def _unforeseen(self, operation: str, error: Exception) -> BmcUnreachable:
         """pyghmi's errors may have no text at all, or quote their arguments: only the kind is told on."""

@@ -25,9 +25,12 @@ _COMPLETION_CODE = {  # IPMI 2.0 table 5-2; 81h to 83h are Send Message's, §22.
     0xD6: "command disabled",
     0xFF: "unspecified error",
 }
-PASSING = frozenset((0x81, 0x82, 0xC0, 0xC3, 0xC4, 0xCE, 0xCF, 0xD2, 0xD3))
-"""Not now, or not through this bridge now: asking again may help."""
-STATE_DEPENDENT = 0xD5
+PRIVILEGE = frozenset((0x80, 0x81, 0xD4))
+"""What Set Session Privilege Level says of a level that is not granted (IPMI 2.0 §22.18, table 5-2). A BMC that starts
+says it, too, for some seconds."""
+INSUFFICIENT_PRIVILEGE = 0xD4
+UNSUPPORTED = frozenset((0xC1, 0xC2, 0xC7, 0xC9, 0xCB, 0xCC, 0xD6))
+"""The BMC does not know this request now: asking the same again at once is pointless, a new session may help."""
 
 _RAKP_STATUS = {  # IPMI 2.0 table 13-15
     0x01: "it has no free session slot",
@@ -50,6 +53,8 @@ _RAKP_STATUS = {  # IPMI 2.0 table 13-15
 RAKP_NO_SLOT = (0x01, 0x0B)
 RAKP_STALE_SESSION_ID = (0x02, 0x08)
 RAKP_NOT_WITH_THIS_PRIVILEGE = (0x09, 0x0A, 0x0D)  # which one depends on the vendor
+RAKP_FINAL = (0x04, 0x05, 0x09, 0x0A, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11)
+"""Names authentication or privilege. What a BMC says that starts, or is out of resources, is not among them."""
 
 
 def completion_code_text(code: int) -> str:

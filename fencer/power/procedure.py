@@ -3,17 +3,21 @@
 Whoever runs a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
 may be touched). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
 acts on *after* the go: what was off before a fence race is no proof after it.
+
+One "off" is no proof either: a BMC that starts says "off" before it knows. Proof is a change that was seen, from on to
+off, or an "off" that stands a second after a command, of a BMC that is not starting any more.
 """
 
 import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from fencer.errors import BmcRefused, BmcUnreachable
+from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
 from fencer.light_typing import NamedTuple, assert_never
 from fencer.model import Method
 from fencer.observations import (
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     Noted,
     Observation,
@@ -25,6 +29,10 @@ from fencer.power.chassis import ChassisCommand, ChassisPower, PowerState
 
 _FIRST_POLL_SLEEP_S = 0.1
 _POLL_GROWTH = 1.5
+_CONFIRM_SLEEP_S = 1.0
+"""Between two reads of a chassis that was found off."""
+_REFUSED_CONFIRM_S = 5.0
+"""How long off has to stand where the BMC did not take the command."""
 _CYCLE_POLL_SLEEP_S = 0.05
 """A power cycle may keep the chassis off for less than a second; IPMI 2.0 §28.3 asks for at least one, not all obey."""
 
@@ -61,7 +69,7 @@ class PowerTiming(NamedTuple):
 
 
 class _NotReachedError(Exception):
-    """The BMC accepted a command and the state did not follow in time. The text is the reason."""
+    """The BMC answers, and what it says is not what was wanted, or not to be relied on. The text is the reason."""
 
 
 def run(
@@ -113,13 +121,17 @@ class _Procedure:
     def pursue(self, goal: PowerGoal) -> None:
         match goal.aim:
             case PowerAim.OFF:
-                if self._look() is not PowerState.OFF:
-                    self._hard_off()
+                self._make_off()
             case PowerAim.ON:
                 self._switch_on()
             case PowerAim.REBOOT:
                 self._reboot(goal)
-            case PowerAim.STATUS | PowerAim.MONITOR:
+            case PowerAim.STATUS:
+                state = self._chassis.state()
+                if state is PowerState.OFF and self._chassis.starting():
+                    raise _NotReachedError("chassis power is reported off, but by a BMC that says that it is starting")
+                self._note(state)
+            case PowerAim.MONITOR:
                 self._look()
             case PowerAim.DIAG:
                 self._command(ChassisCommand.DIAG)
@@ -132,20 +144,65 @@ class _Procedure:
             return
         match goal.method:
             case Method.ONOFF:
-                # Not read first: off is harmless to a chassis that is off already, and a packet is saved.
-                self._hard_off()
+                self._make_off()
             case Method.CYCLE:
-                if self._look() is PowerState.ON and self._cycle_shows_off():
-                    self._await_on_again()
-                    return
-                if self._seen is not PowerState.OFF:
-                    self._hard_off()
+                found = self._chassis.state()
+                if found is PowerState.ON:
+                    self._note(found)
+                    if self._cycle_shows_off():
+                        self._await_on_again()
+                        return
+                    if self._seen is not PowerState.OFF:
+                        self._hard_off()
+                else:
+                    self._confirm_off()
             case _:
                 assert_never(goal.method)
         self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
 
+    def _make_off(self) -> None:
+        """Proof: on was seen, and off after the command; or see _confirm_off."""
+        found = self._chassis.state()
+        if found is PowerState.ON:
+            self._note(found)
+            self._hard_off()
+        else:
+            self._confirm_off()
+
     def _hard_off(self) -> None:
         self._reach(ChassisCommand.OFF, PowerState.OFF, tries=1)
+
+    def _confirm_off(self) -> None:
+        """The chassis was found off, by a BMC that may be starting: it is commanded all the same and read again.
+
+        Proof: off a second later or more, and still off after the BMC has said that it is not starting. Where it does
+        not take the command (many do not switch off what is off), off has to stand for longer. Where it is seen on
+        instead, the way from on to off is the proof.
+        """
+        self._emit(ChassisFoundOff())
+        until = self._clock() + max(self._timing.power_timeout_s, _REFUSED_CONFIRM_S)
+        stands_at = self._clock() + _CONFIRM_SLEEP_S
+        try:
+            self._command(ChassisCommand.OFF)
+        except CommandRefused:
+            stands_at = self._clock() + _REFUSED_CONFIRM_S
+        while True:
+            self._sleep(_CONFIRM_SLEEP_S)
+            if self._chassis.state() is PowerState.ON:
+                break
+            starting = self._chassis.starting()
+            if not starting and self._clock() >= stands_at:
+                if self._chassis.state() is PowerState.ON:
+                    break
+                self._note(PowerState.OFF)
+                return
+            if starting and self._clock() >= until:
+                raise _NotReachedError(
+                    "chassis power is reported off, but by a BMC that says that it is still starting after "
+                    f"{self._timing.power_timeout_s:g} s"
+                )
+        self._note(PowerState.ON)
+        self._hard_off()
 
     def _switch_on(self) -> None:
         if self._look() is not PowerState.ON:
@@ -155,7 +212,7 @@ class _Procedure:
         """Sends a power cycle; True when its off phase was seen."""
         try:
             self._command(ChassisCommand.CYCLE)
-        except BmcRefused as refusal:  # power cycle is optional, IPMI 2.0 table 28-4
+        except CommandRefused as refusal:  # power cycle is optional, IPMI 2.0 table 28-4
             self._emit(Noted(f"{refusal}; switching off and on instead"))
             return False
         until = self._clock() + min(self._timing.power_timeout_s, self._timing.cycle_watch_s)
@@ -174,13 +231,13 @@ class _Procedure:
     def _reach(self, command: ChassisCommand, wanted: PowerState, tries: int) -> None:
         """Sends the command, and once more at half time, until the wanted state is observed.
 
-        A BMC may refuse to switch off what is off (completion code d5h): a refusal counts only while the state is
-        not reached.
+        A BMC may refuse to switch what is switched (completion code d5h): a refusal counts only while the state is not
+        reached.
         """
         for _ in range(2 * max(1, tries)):
             try:
                 self._command(command)
-            except BmcRefused:
+            except CommandRefused:
                 if self._look() is wanted:
                     return
                 raise
@@ -210,7 +267,9 @@ class _Procedure:
 
     def _look(self) -> PowerState:
         """Reads the state; emits it when it is news."""
-        state = self._chassis.state()
+        return self._note(self._chassis.state())
+
+    def _note(self, state: PowerState) -> PowerState:
         if state is not self._seen:
             self._seen = state
             self._emit(ChassisObserved(state))

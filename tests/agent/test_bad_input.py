@@ -36,7 +36,7 @@ BAD = [
     Bad(("-o", "off", "--retry-on=many"), "retry_on: not a whole"),
     Bad(("-o", "off", "-L", "king"), "privlvl: not a choice"),
     Bad(("-o", "off", "-m", "hammer"), "method: not a choice"),
-    Bad(("-o", "off", "-C", "9"), "cipher: this suite"),
+    Bad(("-o", "off", "-C", "nine"), "cipher: not the number of a cipher suite"),
     Bad(("-o", "off", "--target=far"), "target: not an IPMB"),
     Bad(("-o", "off", "--hexadecimal-kg=xyz"), "hexadecimal_kg: not hexadecimal"),
     Bad(("-o", "off", "--hexadecimal-kg=" + 21 * "00"), "hexadecimal_kg: 21 bytes", "at most 20"),

@@ -53,6 +53,7 @@ def test_verbose_tells_each_step_once_with_its_time(bmc: Bmc) -> None:
     who = bmc.address
     assert steps == [
         f"{who}: session open",
+        f"{who}: chassis power is on",
         f"{who}: chassis command off accepted",
         f"{who}: chassis power is off",
         f"{who}: chassis command on accepted",

@@ -21,6 +21,7 @@ from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -44,6 +45,7 @@ WON = Arbitrated(ArbitrationResult.WON, "a")
 LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")
 UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "a", "no path")
 OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
+FOUND_OFF = ChassisFoundOff()
 ISOLATED_A = LunIsolated("a", aborted=True, already=False)
 ISOLATED_B = LunIsolated("b", aborted=True, already=False)
 WEAK_B = LunIsolated("b", aborted=False, already=False)
@@ -300,7 +302,8 @@ def test_weak_is_named() -> None:
 @pytest.mark.parametrize(
     ("action", "seen", "text"),
     [
-        (Action.OFF, (WON, OFF, PowerDone()), "Success: Already OFF"),
+        (Action.OFF, (WON, FOUND_OFF, ChassisCommanded(ChassisCommand.OFF), OFF, PowerDone()), "Success: Already OFF"),
+        (Action.OFF, (WON, ChassisCommanded(ChassisCommand.OFF), FOUND_OFF, OFF, PowerDone()), "Success: Powered OFF"),
         (Action.OFF, (WON, ON, ChassisCommanded(ChassisCommand.OFF), OFF), "Success: Powered OFF"),
         (Action.REBOOT, (WON, OFF, PowerFailed("on: refused", True)), "Success: Rebooted"),
         (Action.REBOOT, (WON, OFF, ON, PowerDone()), "Success: Rebooted"),

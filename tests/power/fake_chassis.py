@@ -25,7 +25,8 @@ class FakeChassisPower:
     lag_s: from a command to its effect. cycle_off_s: how long a power cycle keeps it off (0: never seen off).
     ignores: commands accepted without effect. loses: how many of a command's first copies get lost in the BMC.
     refusals: errors raised instead of accepting a command. open_error, state_error: raised by open, state.
-    asked: everything that was called, in order: "open", "state", "close" or the command.
+    starting_s: how long it says that it is starting. says_off_s: how long it says "off" whatever the chassis does.
+    asked: everything that was called, in order: "open", "state", "starting", "close" or the command.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class FakeChassisPower:
         refusals: dict[ChassisCommand, PowerError] | None = None,
         open_error: PowerError | None = None,
         state_error: PowerError | None = None,
+        starting_s: float = 0.0,
+        says_off_s: float = 0.0,
     ) -> None:
         self.asked: list[str | ChassisCommand] = []
         self._clock = clock
@@ -51,6 +54,8 @@ class FakeChassisPower:
         self._refusals = dict(refusals or {})
         self._open_error = open_error
         self._state_error = state_error
+        self._starting_until_s = clock() + starting_s
+        self._says_off_until_s = clock() + says_off_s
         self._is_open = False
 
     @property
@@ -72,7 +77,7 @@ class FakeChassisPower:
         self._check_open()
         if self._state_error is not None:
             raise self._state_error
-        return self.real_state
+        return PowerState.OFF if self._clock() < self._says_off_until_s else self.real_state
 
     def control(self, command: ChassisCommand) -> None:
         self.asked.append(command)
@@ -96,6 +101,11 @@ class FakeChassisPower:
                 self._schedule.append((at_s + self._cycle_off_s, PowerState.ON))
             case _:
                 pass
+
+    def starting(self) -> bool:
+        self.asked.append("starting")
+        self._check_open()
+        return self._clock() < self._starting_until_s
 
     def close(self) -> None:
         self.asked.append("close")

@@ -108,7 +108,7 @@ def test_a_refused_login_is_one_sentence_and_no_storm(
 ) -> None:
     ended = forked(settings(proxy)._replace(**change), STATUS)  # type: ignore[arg-type]
     assert refused(ended) == f"127.0.0.1: {sentence}"
-    assert proxy.passed.to_bmc <= 8
+    assert proxy.passed.to_bmc <= 16  # of two logins: a refusal is believed when it comes again
 
 
 def test_kg(bmc: Bmc) -> None:
@@ -181,12 +181,6 @@ def test_ipv6() -> None:
 
 def test_a_name(bmc: Bmc) -> None:
     assert forked(settings(bmc)._replace(address="localhost"), STATUS).done
-
-
-def test_an_unknown_name() -> None:
-    ended = forked(BmcSettings("bmc.invalid", 623, b"ADMIN", Secret(b"ADMIN")), STATUS)
-    assert not ended.failure.final
-    assert ended.failure.reason.startswith("bmc.invalid: ")
 
 
 def test_bridging(bmc: Bmc) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from fencer.errors import BmcRefused, BmcUnreachable
+from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
 from fencer.model import Method
 from fencer.observations import (
     ChassisCommanded,
+    ChassisFoundOff,
     ChassisObserved,
     Noted,
     Observation,
@@ -20,6 +21,8 @@ from tests.power.seen import Seen
 
 OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
 REFUSED = BmcRefused("bmc: chassis power off: refused")
+NOT_TAKEN = CommandRefused("bmc: chassis power off: refused with completion code 0xd5")
+FOUND_OFF = ChassisFoundOff()
 SILENT = BmcUnreachable("bmc: silent")
 CYCLE = PowerGoal(PowerAim.REBOOT, Method.CYCLE)
 
@@ -63,14 +66,85 @@ def test_off_is_done_when_off_is_observed() -> None:
     )
 
 
-def test_off_of_a_chassis_that_is_off_sends_no_command() -> None:
+FENCES = [PowerGoal(PowerAim.OFF), PowerGoal(PowerAim.REBOOT), CYCLE]
+
+
+@pytest.mark.parametrize("goal", FENCES)
+def test_a_chassis_found_off_is_commanded_and_read_again_a_second_later(goal: PowerGoal) -> None:
     bench = Bench(state=PowerState.OFF)
-    assert bench.run(PowerGoal(PowerAim.OFF)) == (
-        SessionOpened(),
-        OFF,
-        PowerDone(),
-    )
-    assert bench.chassis.commands == []
+    seen = bench.run(goal)
+    assert seen[:4] == (SessionOpened(), FOUND_OFF, commanded(ChassisCommand.OFF), OFF)
+    assert seen.done
+    assert bench.chassis.asked[:6] == ["open", "state", ChassisCommand.OFF, "state", "starting", "state"]
+    assert bench.clock() >= 1.0
+
+
+@pytest.mark.parametrize("goal", FENCES)
+@pytest.mark.parametrize("says_off_s", [0.01, 0.5, 1.0])
+def test_a_bmc_that_says_off_before_it_knows_is_not_believed(goal: PowerGoal, says_off_s: float) -> None:
+    """As a starting BMC does. The chassis runs, and does not obey what it is told that early."""
+    bench = Bench(says_off_s=says_off_s, loses={ChassisCommand.OFF: 1})
+    seen = bench.run(goal)
+    assert seen[:6] == (
+        SessionOpened(), FOUND_OFF, commanded(ChassisCommand.OFF), ON, commanded(ChassisCommand.OFF), OFF
+    )  # fmt: skip
+    assert seen.done
+
+
+@pytest.mark.parametrize("goal", FENCES)
+def test_a_bmc_that_says_that_it_is_starting_is_not_believed(goal: PowerGoal) -> None:
+    bench = Bench(says_off_s=5.0, starting_s=5.0, loses={ChassisCommand.OFF: 1})
+    seen = bench.run(goal)
+    assert seen.done
+    assert seen.index(ON) < seen.index(OFF)
+    assert bench.chassis.commands[:2] == [ChassisCommand.OFF] * 2
+
+
+def test_a_bmc_that_never_ends_starting_proves_nothing() -> None:
+    bench = Bench(state=PowerState.OFF, starting_s=1e6)
+    seen = bench.run(PowerGoal(PowerAim.OFF))
+    assert OFF not in seen
+    assert isinstance(seen[-1], PowerFailed)
+    assert not seen[-1].final
+    assert "still starting after 20 s" in seen[-1].reason
+
+
+def test_the_last_read_comes_after_the_bmc_is_up() -> None:
+    """It ends starting between the two: what it said before that is worth nothing."""
+
+    class Late(FakeChassisPower):
+        def starting(self) -> bool:
+            was = super().starting()
+            self._says_off_until_s = 0.0
+            return was
+
+    bench = Bench()
+    bench.chassis = Late(bench.clock, says_off_s=1e6, ignores=[ChassisCommand.OFF])
+    seen = bench.run(PowerGoal(PowerAim.OFF))
+    assert OFF not in seen
+    assert ON in seen
+
+
+@pytest.mark.parametrize("goal", FENCES)
+def test_a_refused_off_counts_when_off_stands_for_5_s(goal: PowerGoal) -> None:
+    bench = Bench(state=PowerState.OFF, refusals={ChassisCommand.OFF: NOT_TAKEN})
+    seen = bench.run(goal)
+    assert seen[:3] == (SessionOpened(), FOUND_OFF, OFF)
+    assert seen.done
+    assert 5.0 <= bench.clock() <= 6.0
+
+
+def test_a_refused_off_does_not_count_when_off_does_not_stand() -> None:
+    bench = Bench(says_off_s=4.5, refusals={ChassisCommand.OFF: NOT_TAKEN})
+    seen = bench.run(PowerGoal(PowerAim.OFF))
+    assert OFF not in seen
+    assert seen[-1] == PowerFailed(str(NOT_TAKEN), final=False)
+
+
+def test_status_does_not_believe_a_starting_bmc() -> None:
+    seen = Bench(state=PowerState.OFF, starting_s=5.0).run(PowerGoal(PowerAim.STATUS))
+    assert OFF not in seen
+    assert isinstance(seen[-1], PowerFailed)
 
 
 def test_off_waits_for_a_chassis_that_lags() -> None:
@@ -93,15 +167,20 @@ def test_a_bmc_that_says_off_and_stays_on_is_a_failure() -> None:
     assert 20.0 <= bench.clock() <= 20.1
 
 
-def test_a_refused_off_counts_when_the_chassis_is_off() -> None:
-    seen = Bench(state=PowerState.OFF, refusals={ChassisCommand.OFF: REFUSED}).run(PowerGoal(PowerAim.REBOOT))
-    assert seen == (
-        SessionOpened(),
-        OFF,
-        commanded(ChassisCommand.ON),
-        ON,
-        PowerDone(),
-    )
+def test_a_refused_off_counts_when_the_chassis_went_off_by_itself() -> None:
+    class GoesOff(FakeChassisPower):
+        def control(self, command: ChassisCommand) -> None:
+            self._says_off_until_s = 1e6 if command is ChassisCommand.OFF else 0.0
+            super().control(command)
+
+    bench = Bench()
+    bench.chassis = GoesOff(bench.clock, refusals={ChassisCommand.OFF: NOT_TAKEN})
+    assert bench.run(PowerGoal(PowerAim.OFF)) == (SessionOpened(), ON, OFF, PowerDone())
+
+
+def test_an_off_that_is_not_taken_is_worth_another_attempt() -> None:
+    seen = Bench(refusals={ChassisCommand.OFF: NOT_TAKEN}).run(PowerGoal(PowerAim.REBOOT))
+    assert seen == (SessionOpened(), ON, PowerFailed(str(NOT_TAKEN), final=False))
 
 
 def test_a_refused_off_of_a_running_chassis_is_final() -> None:
@@ -138,9 +217,9 @@ def test_reboot_asks_no_more_than_it_must() -> None:
     bench = Bench()
     seen = bench.run(PowerGoal(PowerAim.REBOOT))
     assert seen == (
-        SessionOpened(), commanded(ChassisCommand.OFF), OFF, commanded(ChassisCommand.ON), ON, PowerDone()
+        SessionOpened(), ON, commanded(ChassisCommand.OFF), OFF, commanded(ChassisCommand.ON), ON, PowerDone()
     )  # fmt: skip
-    assert bench.chassis.asked == ["open", ChassisCommand.OFF, "state", ChassisCommand.ON, "state", "close"]
+    assert bench.chassis.asked == ["open", "state", ChassisCommand.OFF, "state", ChassisCommand.ON, "state", "close"]
 
 
 def test_reboot_that_does_not_come_on_has_proven_off_all_the_same() -> None:
@@ -198,7 +277,7 @@ def test_cycle_without_a_visible_off_phase_falls_back() -> None:
 
 
 def test_cycle_refused_falls_back() -> None:
-    bench = Bench(refusals={ChassisCommand.CYCLE: BmcRefused("bmc: chassis power cycle: refused")})
+    bench = Bench(refusals={ChassisCommand.CYCLE: CommandRefused("bmc: chassis power cycle: refused")})
     seen = bench.run(CYCLE)
     assert any(isinstance(each, Noted) for each in seen)
     assert OFF in seen
@@ -208,7 +287,7 @@ def test_cycle_refused_falls_back() -> None:
 def test_cycle_of_a_chassis_that_is_off_switches_on() -> None:
     bench = Bench(state=PowerState.OFF)
     assert bench.run(CYCLE).done
-    assert bench.chassis.commands == [ChassisCommand.ON]
+    assert bench.chassis.commands == [ChassisCommand.OFF, ChassisCommand.ON]
 
 
 def test_cycle_that_stays_off_is_switched_on() -> None:
