@@ -1,7 +1,7 @@
 """pyghmi's RMCP+ session, taught to be quick on a lossy line, patient with a slow BMC and deaf to all others.
 
 For one thread in an expendable child process: nothing here has a deadline, the parent kills the child. What differs
-from pyghmi 1.6 (each private name used is listed in typings/ and checked by a test; docs/decisions/0011 says why):
+from pyghmi 1.6 (each private name used is listed in typings/ and checked by a test; docs/decisions/0013 says why):
 
 - no I/O thread and no shared socket: datagrams come from a connected socket and are handled by the caller who waits;
 - the login is flat. pyghmi sets the privilege from inside its packet handler; an answer lost there stalls it for good;

@@ -105,6 +105,7 @@ class FakeBmc:
         self.suites = suites
         self.powered = powered
         self.guid = bytes(range(16))
+        self.capabilities = bytes((0, 1, 0x80, 0x04, 0x02, 0, 0, 0, 0))
         self.misbehave: Callable[[Step], Answer] = lambda _step: None
         self.says_off: Callable[[], bool] = lambda: False
         self.starting: Callable[[], bool] = lambda: False
@@ -147,7 +148,7 @@ class FakeBmc:
         answer = self._step(Step.CAPABILITIES)
         if isinstance(answer, Silent):
             return []
-        data = bytes((answer,)) if answer else bytes((0, 1, 0x80, 0x04, 0x02, 0, 0, 0, 0))
+        data = bytes((answer,)) if answer else self.capabilities
         message = _message(packet[14:], data)
         return [bytes.fromhex("0600ff07 00 00000000 00000000") + bytes((len(message),)) + message]
 

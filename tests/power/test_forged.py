@@ -1,4 +1,4 @@
-"""Whoever can send packets in the BMC's name, but does not know the password, neither switches off nor stops a fence."""
+"""Who can send packets in the BMC's name, but has no password, neither switches off nor stops a fence."""
 
 import struct
 from collections.abc import Callable
@@ -15,7 +15,9 @@ Forge = Callable[[bytes, bytes], list[bytes]]
 """What a forger sends ahead of the BMC's answer: of the request and that answer."""
 
 
-def forged(forge: Forge, *, suites: tuple[int, ...] = (3, 17), powered: bool = True, aim: PowerAim = PowerAim.OFF) -> Fenced:
+def forged(
+    forge: Forge, *, suites: tuple[int, ...] = (3, 17), powered: bool = True, aim: PowerAim = PowerAim.OFF
+) -> Fenced:
     bmc = FakeBmc(BoundedClock(DEADLINE_S), suites=suites, powered=powered)
     taken = bmc.take
     bmc.take = lambda packet: [each for answer in taken(packet) for each in (*forge(packet, answer), answer)]  # type: ignore[method-assign]
@@ -97,7 +99,10 @@ def test_forged_answers_from_outside_of_the_session() -> None:
         if request[4] == 0:
             return []
         body = [bytes((0x81, number << 2, 0x38)) for number in range(64) for _ in range(3)]
-        return [RMCP + bytes(9) + b"\x10\x81\x1c\x63\x20" + each[1:] + bytes((0, 1, 0x80, 4, 2, 0, 0, 0, 0, 0)) for each in body]
+        return [
+            RMCP + bytes(9) + b"\x10\x81\x1c\x63\x20" + each[1:] + bytes((0, 1, 0x80, 4, 2, 0, 0, 0, 0, 0))
+            for each in body
+        ]
 
     ended = forged(forge)
     assert ended.outcome == "done"

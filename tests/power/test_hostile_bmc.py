@@ -230,3 +230,25 @@ def test_a_fence_of_a_node_that_is_on_needs_no_more_packets_than_before() -> Non
     assert len(bmc.asked) == 12
     assert bmc.commands == [OFF_COMMAND, ON_COMMAND]
     assert ended.took_s < 0.05
+
+
+@pytest.mark.parametrize(
+    "capabilities", [(0, 1, 0x96, 4, 0, 0, 0, 0, 0), (0, 1, 0x04, 4, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0, 0, 0)]
+)
+def test_a_bmc_that_says_1_5_only_is_tried_all_the_same(capabilities: tuple[int, ...]) -> None:
+    bmc = FakeBmc(BoundedClock(DEADLINE_S))
+    bmc.capabilities = bytes(capabilities)
+    ended = fence(bmc)
+    assert ended.outcome == "done"
+    assert ended.took_s < 0.05
+
+
+@pytest.mark.parametrize("answer", [0x11, 0x12, Silent.BEFORE])
+def test_a_bmc_that_speaks_1_5_only_is_named(answer: Answer) -> None:
+    """From what it does with Open Session: a forged packet may have said so as well."""
+    bmc = FakeBmc(BoundedClock(STAYS_DEADLINE_S))
+    bmc.capabilities = bytes((0, 1, 0x04, 4, 0, 0, 0, 0, 0))
+    bmc.misbehave = lambda step: answer if step is Step.OPEN_SESSION else None
+    ended = fence(bmc)
+    assert ended.outcome == ("final" if answer == 0x11 else "late")
+    assert "speaks IPMI 1.5 only" in ended.reasons[-1]
