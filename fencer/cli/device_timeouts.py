@@ -155,6 +155,11 @@ def path_advice(path: PathTimeouts, multipath: bool, settings: Settings) -> Iter
             f"grace_s = {grace_s:g} may be over: give grace_s = {path.scsi_s + seen_s:g} or more, or write less into "
             f"/sys/block/{path.path}/device/timeout (by a udev rule)"
         )
+    if path.scsi_s is not None and settings.probe_deadline_s >= path.scsi_s:
+        yield (
+            f"the SCSI timeout is {path.scsi_s} s: the kernel gives a command up before probe_deadline_s = "
+            f"{settings.probe_deadline_s:g} counts it as lost: give probe_deadline_s = {path.scsi_s / 2:g} or less"
+        )
     held = (
         ("replacement_timeout", path.replacement_s, "node.session.timeo.replacement_timeout in /etc/iscsi/iscsid.conf"),
         ("fast_io_fail_tmo", path.fast_io_fail_s, "fast_io_fail_tmo in /etc/multipath.conf"),

@@ -80,6 +80,14 @@ def test_what_does_not_go_with_the_grace(path: PathTimeouts, multipath: bool, wo
         assert each in said
 
 
+@pytest.mark.parametrize(("deadline_s", "advised"), [(2, False), (30, True), (60, True), (15, False)])
+def test_a_probe_that_waits_longer_than_the_kernel(deadline_s: float, advised: bool):
+    patient = parse_settings(f'vg = "x"\ngrace_s = 300\nprobe_deadline_s = {deadline_s}\n')
+    said = list(path_advice(PathTimeouts("sdb", 30), False, patient))
+    assert bool(said) is advised
+    assert all("give probe_deadline_s = 15 or less" in each for each in said)
+
+
 def test_the_grace_that_is_advised_is_enough():
     path = PathTimeouts("sdb", 120)
     assert list(path_advice(path, False, settings(70)))
