@@ -52,11 +52,15 @@ class ArbitrationResult(StrEnum):
 
 
 class Arbitrated(NamedTuple):
-    """The arbitration LUN has spoken."""
+    """The arbitration LUN has spoken.
+
+    registered: of a race that could not be decided: this node was seen registered at its end, so it was not fenced.
+    """
 
     result: ArbitrationResult
     lun: str
     reason: str = ""
+    registered: bool = False
 
 
 class LunIsolated(NamedTuple):

@@ -230,12 +230,19 @@ def is_lost(plan: Plan, facts: Facts) -> bool:
     return plan.request.storage is not None and facts.lost(plan.request.storage.arbitration)
 
 
-def is_beaten(facts: Facts) -> bool:
-    """Whether this node is shut out itself: then it must not shoot the winner by any other means, either.
+def is_beaten(plan: Plan, facts: Facts) -> bool:
+    """Whether this node is shut out itself, or cannot show that it is not: then it must not shoot the winner by any
+    other means, either.
 
-    A race that could not be decided is lost as well, but speaks against the means that was tried only.
+    A race that could not be decided is lost as well, but where this node was seen registered at its end it speaks
+    against the means that was tried only. One for which time ran out shows nothing.
     """
-    return facts.arbitration is not None and facts.arbitration.result is ArbitrationResult.LOST
+    end = facts.arbitration
+    if end is not None and end.result is not ArbitrationResult.UNREACHABLE:
+        return end.result is ArbitrationResult.LOST
+    storage = plan.request.storage
+    required = plan.gated and storage is not None and storage.arbitration is ArbitrationMode.REQUIRED
+    return required and not (end is not None and end.registered)
 
 
 def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:

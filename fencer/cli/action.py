@@ -45,6 +45,20 @@ class _Interrupt:
         return self.signal != 0
 
 
+_UNSHOWN = (
+    "nothing shows that this node is not the one that was fenced: run this on the other side, or, if you know better, "
+    "name the BMC alone (-a ADDRESS)"
+)
+
+
+class _Unusable(UsageError):
+    """The LUNs that were asked for make no sense. final: see _Ending."""
+
+    def __init__(self, sentence: str, *, final: bool) -> None:
+        super().__init__(sentence)
+        self.final = final
+
+
 class _Ending(NamedTuple):
     """How the run for one device ended. final: nothing else that cluster.conf names may be tried."""
 
@@ -118,8 +132,8 @@ class Performer:
     def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
         """As fenced does: the methods in order, until all devices of one have succeeded.
 
-        But fenced cannot tell failures apart. Here a node that was fenced itself does not shoot the winner by another
-        method, and a person who says stop means all of them.
+        But fenced cannot tell failures apart. Here a node that was fenced itself, or cannot show that it was not, does
+        not shoot the winner by another method, and a person who says stop means all of them.
         """
         ending = _Ending(EXIT_FAILURE)
         for number, devices in enumerate(methods, 1):
@@ -130,11 +144,13 @@ class Performer:
                     if number == len(methods):
                         raise
                     self._report.error(str(error))
-                    ending = _Ending(EXIT_FAILURE, final=self._interrupt())
+                    final = isinstance(error, _Unusable) and error.final
+                    ending = _Ending(EXIT_FAILURE, final=final or self._interrupt())
                 if ending.exit_status == EXIT_FAILURE:
                     break
             if ending.final and number < len(methods):
-                self._report.notice("no further fence method is tried")
+                why = "" if self._interrupt() else f": {_UNSHOWN}"
+                self._report.notice(f"no further fence method is tried{why}")
             if ending.final or ending.exit_status != EXIT_FAILURE:
                 break
         return ending.exit_status
@@ -202,10 +218,10 @@ class Performer:
         verdict = judge(plan, facts, run.late)
         if not verdict.success and run.misuse is not None and not (facts.session or facts.power_failures):
             record.end(verdict)
-            raise UsageError(run.misuse)
+            raise _Unusable(run.misuse, final=is_beaten(plan, facts))
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         self._warn(record.end(verdict))
-        return _Ending(verdict.exit_status, final=is_beaten(facts))
+        return _Ending(verdict.exit_status, final=is_beaten(plan, facts))
 
     def _warn(self, text: str | None) -> None:
         if text is not None:

@@ -84,11 +84,12 @@ class Contest(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where the race stands. removal: how we took the key, when it was we who took it."""
+    """Where the race stands. removal: how we took the key, when it was we who took it. registered: see Arbitrated."""
 
     result: ArbitrationResult
     reason: str = ""
     removal: Removal | None = None
+    registered: bool = False
 
 
 def standing(look: Look, contest: Contest) -> Standing | None:
@@ -99,13 +100,17 @@ def standing(look: Look, contest: Contest) -> Standing | None:
     power.
     """
     if contest.own not in look.keys:
-        return Standing(
-            ArbitrationResult.LOST,
-            f"this node's key {contest.own} is not registered: it was fenced, or never unfenced",
-        )
+        return not_registered(contest.own)
     if not contest.victims(look):
         return Standing(ArbitrationResult.WON)
     return None
+
+
+def not_registered(own: ReservationKey, where: str = "") -> Standing:
+    """Lost: a look shows that own is gone. where: on which LUN, unless it arbitrates."""
+    return Standing(
+        ArbitrationResult.LOST, f"this node's key {own} is not registered{where}: it was fenced, or never unfenced"
+    )
 
 
 def arbitrate(
@@ -180,14 +185,11 @@ def _race(
                 if attempt.outcome is Outcome.CONFLICT:
                     unregistered.add(nexus)
                 if attempt.outcome is Outcome.UNSUPPORTED:
-                    return Standing(
-                        ArbitrationResult.UNREACHABLE, f"{nexus.name}: PREEMPT: not supported by this target"
-                    )
+                    return _given_up(f"{nexus.name}: PREEMPT: not supported by this target")
             elif not unregistered:
-                reason = "; ".join(map(str, refusals.values()))
-                return Standing(ArbitrationResult.UNREACHABLE, reason)
+                return _given_up("; ".join(map(str, refusals.values())))
             elif not (contest.repair or lun.private):
-                return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: {unrepaired(contest.own)}")
+                return _given_up(f"{lun.name}: {unrepaired(contest.own)}")
             elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
                 unregistered.clear()
             else:
@@ -199,6 +201,11 @@ def _race(
             if failures % len(lun.nexuses) == 0 and not pause.take(deadline):
                 raise
     return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: no decision before the deadline")
+
+
+def _given_up(reason: str) -> Standing:
+    """By a node that has just seen itself registered; not because time ran out."""
+    return Standing(ArbitrationResult.UNREACHABLE, reason, registered=True)
 
 
 def unrepaired(own: ReservationKey) -> str:

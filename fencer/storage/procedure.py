@@ -4,7 +4,7 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 
-from fencer.errors import StorageError
+from fencer.errors import NotRegistered, StorageError
 from fencer.light_typing import Protocol, TypeVar
 from fencer.model import ArbitrationMode, Deadline, ReservationKey
 from fencer.observations import (
@@ -17,7 +17,7 @@ from fencer.observations import (
     StorageDone,
 )
 from fencer.request import StorageSettings
-from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate, still_won
+from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate, not_registered, still_won
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 LINGER_S = 0.05
 """How long a LUN's end waits for those of others, to be told in one message; the last one waits for nobody."""
+
+
+OTHERS_S = 2.0
+"""How long all LUNs are asked whether this node is registered, where none of them can arbitrate."""
 
 
 class Emit(Protocol):
@@ -86,7 +90,8 @@ def fence(
     if settings.arbitration is not ArbitrationMode.OFF:
         within = _time_to_decide(settings.arbitration, deadline)
         arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
-        emit(Arbitrated(end.result, arbiter.name if arbiter is not None else settings.where, end.reason))
+        where = arbiter.name if arbiter is not None else settings.where
+        emit(Arbitrated(end.result, where, end.reason, end.registered))
         if end.result is ArbitrationResult.LOST:
             return
         if end.result is ArbitrationResult.UNREACHABLE and settings.arbitration is ArbitrationMode.REQUIRED:
@@ -128,10 +133,25 @@ def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> Standing
     if opened.unknown:
         # Another node may see the LUN that we cannot name, and arbitrate there: two arbiters are none.
         reasons = "; ".join(failed.reason for failed in opened.unknown)
-        return Standing(ArbitrationResult.UNREACHABLE, f"which LUN arbitrates cannot be told: {reasons}")
+        return _undecided(opened, contest, deadline, f"which LUN arbitrates cannot be told: {reasons}")
     if not opened.luns:
         return Standing(ArbitrationResult.UNREACHABLE, "no shared LUN is visible on this node")
     return arbitrate(opened.in_order[0], contest, deadline)
+
+
+def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str) -> Standing:
+    """There is no arbiter; but whoever fences this node takes its key from every LUN, so the others show that, too."""
+    within, registered = deadline.within(OTHERS_S), False
+    for lun in opened.in_order:
+        try:
+            if contest.own not in lun.look(within).keys:
+                return not_registered(contest.own, f" on {lun.name}")
+            registered = True
+        except NotRegistered:
+            return not_registered(contest.own, f" on {lun.name}")
+        except StorageError:
+            continue
+    return Standing(ArbitrationResult.UNREACHABLE, reason, registered=registered)
 
 
 def unfence(

@@ -204,8 +204,10 @@ def test_a_lost_race_touches_no_power(nodes: tuple[Node, Node], bmc: Bmc) -> Non
     assert bmc.commands() == before
 
 
-def write_methods(node: Node, methods: tuple[str, ...], bmc_address: str, bmc_port: int) -> None:
-    """serv-0001 is fenced by these methods, each a list of devices: disk, bmc."""
+def write_methods(
+    node: Node, methods: tuple[str, ...], bmc_address: str, bmc_port: int, *, disk_s: float = 30.0
+) -> None:
+    """serv-0001 is fenced by these methods, each a list of devices: disk, bmc. disk_s: the deadline of disk."""
     inside = "".join(
         f'<method name="{number}">' + "".join(f'<device name="{name}"/>' for name in method.split()) + "</method>"
         for number, method in enumerate(methods)
@@ -214,7 +216,7 @@ def write_methods(node: Node, methods: tuple[str, ...], bmc_address: str, bmc_po
         f'<cluster name="{CLUSTER}" config_version="2"><clusternodes>'
         f'<clusternode name="serv-0001" nodeid="1"><fence>{inside}</fence></clusternode>'
         '<clusternode name="serv-0002" nodeid="2"/></clusternodes><fencedevices>'
-        f'<fencedevice name="disk" agent="fence_halvm" devices="{",".join(node.urls)}" deadline="3"/>'
+        f'<fencedevice name="disk" agent="fence_halvm" devices="{",".join(node.urls)}" deadline="{disk_s:g}"/>'
         f'<fencedevice name="bmc" agent="fence_halvm" ipaddr="{bmc_address}" ipport="{bmc_port}" login="ADMIN" '
         'passwd="ADMIN" deadline="10"/></fencedevices></cluster>'
     )
@@ -240,7 +242,7 @@ def test_a_lost_race_leads_to_no_other_method(nodes: tuple[Node, Node], methods:
 def test_a_race_that_cannot_be_decided_leads_to_the_next_method(
     target: Target, nodes: tuple[Node, Node], bmc: Bmc
 ) -> None:
-    """It says nothing about this node, and storage that is gone is what a second method is for."""
+    """This node is registered on the LUNs that it sees, and was so at the end."""
     bmc.power = "on"
     one, two = nodes
     two.urls = [*target.urls, target.url(9)]
@@ -249,6 +251,44 @@ def test_a_race_that_cannot_be_decided_leads_to_the_next_method(
     assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
     assert "cannot be decided" in answer.stderr
     assert bmc.power == "off"
+
+
+@pytest.mark.parametrize("fenced_before", [False, True])
+def test_a_race_for_which_time_ran_out_leads_to_no_other_method(
+    target: Target, nodes: tuple[Node, Node], fenced_before: bool
+) -> None:
+    """Whether this node is the one that was fenced cannot be told apart then."""
+    one, two = nodes
+    if fenced_before:
+        assert one.call("off", two.name).status == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
+        bmc.bind(("127.0.0.1", 0))
+        bmc.setblocking(False)
+        write_methods(two, ("disk", "bmc"), *bmc.getsockname(), disk_s=2)
+        target.stop()
+        try:
+            answer = two.by_hand("off", one.name)
+        finally:
+            target.resume()
+        with pytest.raises(BlockingIOError):
+            bmc.recv(1)
+    assert (answer.status, answer.stdout) == (1, "")
+    assert "no further fence method is tried: nothing shows that this node" in answer.stderr
+
+
+def test_a_node_that_sees_no_lun_goes_on_to_no_other_method(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    two.urls = ["/dev/fence-halvm-gone"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
+        bmc.bind(("127.0.0.1", 0))
+        bmc.setblocking(False)
+        write_methods(two, ("disk", "bmc"), *bmc.getsockname())
+        answer = two.by_hand("off", one.name)
+        with pytest.raises(BlockingIOError):
+            bmc.recv(1)
+    assert answer.status == 1
+    assert "does not exist on this node" in answer.stderr
+    assert "no further fence method is tried: nothing shows that this node" in answer.stderr
 
 
 def dead_bmc() -> dict[str, object]:

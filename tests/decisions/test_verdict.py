@@ -39,7 +39,7 @@ from fencer.observations import (
 from fencer.plan import Plan, make_plan
 from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.request import Caller, Request, StorageSettings
-from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, judge, suffices
+from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, is_beaten, judge, suffices
 
 WON = Arbitrated(ArbitrationResult.WON, "a")
 LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")
@@ -258,6 +258,36 @@ def test_a_race_that_is_lost_after_power_was_touched_does_not_say_that_it_was_no
 
 def test_a_race_of_which_nothing_was_said_is_not_won() -> None:
     assert not verdict_of(plan(policy=ProofPolicy.ANY), OFF, ISOLATED_A, ISOLATED_B, DONE).success
+
+
+SHOWN = UNREACHABLE._replace(registered=True)
+
+
+@pytest.mark.parametrize(
+    ("arbitration", "seen", "beaten"),
+    [
+        (ArbitrationMode.REQUIRED, (LOST,), True),
+        (ArbitrationMode.REQUIRED, (UNREACHABLE,), True),
+        (ArbitrationMode.REQUIRED, (SHOWN,), False),
+        (ArbitrationMode.REQUIRED, (), True),
+        (ArbitrationMode.REQUIRED, (WON,), False),
+        (ArbitrationMode.REQUIRED, (WON, LOST), True),
+        (ArbitrationMode.PREFERRED, (LOST,), True),
+        (ArbitrationMode.PREFERRED, (UNREACHABLE,), False),
+        (ArbitrationMode.PREFERRED, (), False),
+        (ArbitrationMode.OFF, (), False),
+    ],
+)
+def test_who_may_not_shoot_the_winner_by_other_means(
+    arbitration: ArbitrationMode, seen: tuple[Observation, ...], beaten: bool
+) -> None:
+    """Nor may a node for which time ran out: that it was not seen unregistered does not show that it is registered."""
+    assert is_beaten(plan(arbitration=arbitration), Facts.of(seen)) is beaten
+
+
+def test_without_luns_nobody_is_beaten() -> None:
+    assert not is_beaten(plan(storage=False), Facts.of([PowerFailed("bmc: no answer", False)]))
+    assert not is_beaten(plan(Action.STATUS, bmc=False), Facts())
 
 
 def test_unreachable_is_no_obstacle_where_arbitration_is_only_preferred() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fencer.errors import TransportError
 from fencer.model import ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.storage.arbitration import arbitrate
@@ -81,6 +82,7 @@ def test_without_leave_to_repair_a_relogin_undoes_nothing_and_says_what_to_do() 
     target.relogin("a")
     end = play(target, "a", repair=False)
     assert end.result is UNREACHABLE
+    assert end.registered
     assert "unfence" in end.reason
     assert [status for _, _, status in target.log] == [ScsiStatus.RESERVATION_CONFLICT]
     assert sorted(target.keys) == [A, B]
@@ -138,6 +140,7 @@ def test_an_unreachable_lun_is_not_won() -> None:
     target.silent.add("a")
     end = play(target, "a")
     assert end.result is UNREACHABLE
+    assert not end.registered
     assert target.log == []
 
 
@@ -155,7 +158,26 @@ def test_a_busy_storm_is_waited_out(status: ScsiStatus) -> None:
 def test_a_storm_without_end_ends_at_the_deadline() -> None:
     target = registered("a", "b")
     target.busy = 10**9
-    assert play(target, "a", seconds=5).result is UNREACHABLE
+    end = play(target, "a", seconds=5)
+    assert end.result is UNREACHABLE
+    assert not end.registered
+
+
+def test_a_node_that_time_has_run_out_for_does_not_count_as_registered() -> None:
+    """It was at the beginning. What it is now, nobody knows."""
+    target = registered("a", "b")
+    serve = target._serve
+
+    def refuse(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        if cdb[0] == 0x5F:
+            target.silent.add("a")
+            raise TransportError("no answer")
+        return serve(session, cdb, data_out, length)
+
+    target._serve = refuse  # type: ignore[method-assign]
+    end = play(target, "a", seconds=5)
+    assert end.result is UNREACHABLE
+    assert not end.registered
 
 
 def test_a_target_that_lost_everything_is_lost() -> None:

@@ -223,6 +223,45 @@ def test_monitor_says_whether_a_fence_would_work_and_writes_nothing(
     assert WERO is settings_for().reservation_type
 
 
+# --- no arbiter -------------------------------------------------------------------------------------------------------
+
+UNNAMED = (LunFailed("other", "other: no answer"),)
+
+
+@pytest.mark.parametrize("mode", [ArbitrationMode.REQUIRED, ArbitrationMode.PREFERRED])
+@pytest.mark.parametrize(
+    ("ours", "silent", "result", "shown"),
+    [
+        ("aa", "", ArbitrationResult.UNREACHABLE, True),
+        ("a-", "", ArbitrationResult.LOST, False),
+        ("-a", "", ArbitrationResult.LOST, False),
+        ("aa", "x", ArbitrationResult.UNREACHABLE, True),
+        ("aa", "xx", ArbitrationResult.UNREACHABLE, False),
+        ("", "", ArbitrationResult.UNREACHABLE, False),
+    ],
+)
+def test_without_an_arbiter_the_other_luns_show_whether_this_node_is_registered(
+    ours: str, silent: str, result: ArbitrationResult, shown: bool, mode: ArbitrationMode
+) -> None:
+    """ours: on which LUNs this node's key is."""
+    shared = [
+        registered(*(["a"] if key == "a" else []), "b", target=FakeTarget(wwid=f"naa.6001405{number:025x}"))
+        for number, key in enumerate(ours)
+    ]
+    for target, _ in zip(shared, silent, strict=False):
+        target.silent.add("a")
+    clock = Clock()
+    seen: list[Observation] = []
+    opened = Opened(tuple(lun(t, "a", clock=clock) for t in shared), UNNAMED)
+    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline(clock))
+    end = seen[0]
+    assert isinstance(end, Arbitrated)
+    assert (end.result, end.registered) == (result, shown)
+    if result is ArbitrationResult.LOST:
+        assert all(t.log == [] for t in shared)
+        assert "is not registered on lun-" in end.reason
+
+
 # --- asked again -----------------------------------------------------------------------------------------------------
 
 
