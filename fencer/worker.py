@@ -41,6 +41,9 @@ FORK_PATIENCE_S = 2.0
 """How long a fence asks again for a process where there is none (fork(2): EAGAIN, ENOMEM)."""
 FORK_PAUSE_S = 0.05
 
+REASON_CHARS = 4000
+"""Of an error's text at most, which may quote what a device, a file or a program said."""
+
 
 class Crashed(NamedTuple):
     """The child's job ended by an exception it did not expect. Never success, whatever it reported before.
@@ -283,9 +286,9 @@ def _run(job: Job, channel: Channel) -> int:
     try:
         job(channel)
     except FenceError as error:
-        channel.send(Crashed(str(error), misuse=isinstance(error, UsageError)))
+        channel.send(Crashed(str(error)[:REASON_CHARS], misuse=isinstance(error, UsageError)))
         return 1
     except BaseException as error:  # noqa: BLE001 - the only place where a child's surprise can be told to its parent
-        channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"))
+        channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"[:REASON_CHARS]))
         return 1
     return 0

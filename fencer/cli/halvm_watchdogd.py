@@ -11,6 +11,7 @@ from fencer.watchdog import attendant, device, linux
 from fencer.watchdog.control import ControlSocket
 from fencer.watchdog.daemon import Daemon
 from fencer.watchdog.device import NoWatchdog, Watchdog
+from fencer.watchdog.instance import Instance
 from fencer.watchdog.messages import PROGRAM, ConfigRefused, Configured, ReadConfig
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.realtime import become_realtime
@@ -77,13 +78,16 @@ def run(path: str) -> Ended:
                 "node unless halvm-watchdogd is started again",
             )
         config = configured.config
+        instance = Instance(config.settings.state_dir)  # before anything is touched: snapshot, socket, keys, watchdog
         surroundings = _surroundings(configured, boot_id)
         refused = become_realtime()
         for problem in refused:
             print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201 - its log is standard error
-        return Daemon(config, links, surroundings._replace(not_granted=refused), signals).run()
+        ended = Daemon(config, links, surroundings._replace(not_granted=refused), signals).run()
     finally:
         links.attendant.close()
+    instance.end()
+    return ended
 
 
 def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
@@ -104,6 +108,7 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
         boot_id=boot_id,
         left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
+        generations=before.generations if before is not None else (),
     )
 
 

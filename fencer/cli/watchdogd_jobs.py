@@ -1,10 +1,12 @@
 """What the sidecar's other processes do. Imported by the attendant, so that its children find everything loaded."""
 
+import time
+from _pickle import dumps  # as in fencer.worker
 from collections.abc import Callable
 
 from fencer.cli.luns import open_luns
 from fencer.cli.watchdogd_config import read_config
-from fencer.errors import FenceError, StorageError
+from fencer.errors import FenceError, StorageError, UsageError
 from fencer.journal import Journal
 from fencer.model import Deadline, ReservationKey
 from fencer.request import StorageSettings
@@ -14,45 +16,61 @@ from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit
 from fencer.storage.unfencing import alone
 from fencer.watchdog.attendant import Jobs
+from fencer.watchdog.lun_list import LunList
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
-from fencer.watchdog.observers import observe
+from fencer.watchdog.observers import list_luns, load, observe
 from fencer.watchdog.scribe import Scribe
-from fencer.watchdog.snapshot import PolicyState
+from fencer.watchdog.sightings import LISTED
 from fencer.watchdog.snapshot_file import read_snapshot
-from fencer.worker import Channel
+from fencer.worker import MESSAGE_BYTES, Channel
 
 UNREGISTER_S = 8.0
+COMPLAINTS_CHARS = 16_000
 
 
 def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
     """log: the descriptor that lines go to; the children hold no standard streams."""
-    return Jobs(_configure(boot_id), _observe, _write(boot_id, feeder_pid, log), unregister)
+    load()
+    return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), unregister)
 
 
 def _configure(boot_id: str) -> Callable[[str, Channel], None]:
     def configure(path: str, channel: Channel) -> None:
         try:
             config = read_config(path)
-            channel.send(Configured(config, predecessor(config.settings.state_dir, boot_id)))
+            answer = Configured(config, predecessor(config.settings.state_dir, boot_id))
+            if len(dumps(answer)) > MESSAGE_BYTES:
+                raise UsageError(f"{path}: more nodes or devices than one sidecar takes: name fewer")
+            channel.send(answer)
         except FenceError as error:
-            channel.send(ConfigRefused(str(error)))
+            channel.send(ConfigRefused(str(error)[:COMPLAINTS_CHARS]))
 
     return configure
 
 
 def predecessor(state_dir: str, boot_id: str) -> Predecessor | None:
-    """What an earlier sidecar of this boot has left; None when there is none that can be read."""
+    """What an earlier sidecar of this boot has left; None when there is none that can be read.
+
+    A pause goes on until its time, however the earlier one ended. After an orderly stop its watchdog is not armed,
+    unless it could not be disarmed.
+    """
     try:
         before = read_snapshot(state_dir)
     except (OSError, ValueError):
         return None
-    if before.boot_id != boot_id or (before.state is PolicyState.STOPPED and not before.watchdog.armed):
+    if before.boot_id != boot_id:
         return None
-    return Predecessor(before.watchdog, before.paused_until_monotonic_s)
+    until_s = before.paused_until_monotonic_s
+    paused = until_s is not None and until_s > time.monotonic()
+    generations = tuple((lun.wwid, lun.generation) for lun in before.luns if lun.standing in LISTED)
+    return Predecessor(before.watchdog, until_s if paused else None, generations)
 
 
-def _observe(config: Config, channel: Channel) -> None:
-    observe(config.observer, channel)
+def _list_luns(config: Config) -> LunList:
+    try:
+        return list_luns(config.observer.storage)
+    except StorageError as error:
+        raise StorageError(f"{'vg' if config.settings.vg else 'devices'}: {error}") from error
 
 
 def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel], None]:

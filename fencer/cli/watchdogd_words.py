@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from fencer import __version__
 from fencer.cli.watchdogd_config import read_config
@@ -16,11 +16,11 @@ from fencer.errors import FenceError, StorageError, UsageError
 from fencer.request import StorageSettings
 from fencer.storage.lun import Lun
 from fencer.watchdog import control, device, holders, linux
-from fencer.watchdog.config import located, read_settings
+from fencer.watchdog.config import BY_NAME, located, read_settings
 from fencer.watchdog.last import read_last
 from fencer.watchdog.messages import Config
 from fencer.watchdog.settings import DEFAULT_PATH, Settings, bound_s
-from fencer.watchdog.snapshot import Snapshot
+from fencer.watchdog.snapshot import PolicyState, Snapshot
 from fencer.watchdog.snapshot_file import read_snapshot
 
 PROGRAM = "halvm-watchdogd"
@@ -36,16 +36,60 @@ def speak(argv: Sequence[str]) -> int:
         raise UsageError("run takes --config=FILE only, and after the word")
     if given.check_config:
         return _check(given.config)
-    settings = read_settings(given.config)
+    where = directories(given.config)
+    try:
+        status = _obey(given, where)
+    except FenceError as error:
+        raise UsageError(f"{error}; and {where.doubt}") if where.doubt else error from error
+    if where.doubt:
+        sys.stderr.write(f"{PROGRAM}: {where.doubt}\n")
+    return status
+
+
+def _obey(given: argparse.Namespace, where: "Directories") -> int:
     match given.word:
         case "status":
-            return _status(settings)
+            return _status(where.state_dir)
         case "last":
-            return _last(settings)
+            return _last(where.record_dir)
         case "pause":
-            return _say(control.ask(settings.state_dir, control.Pause(duration_s(given.length))))
+            return _say(control.ask(where.state_dir, control.Pause(duration_s(given.length))))
         case _:
-            return _say(control.ask(settings.state_dir, control.Resume()))
+            return _say(control.ask(where.state_dir, control.Resume()))
+
+
+class Directories(NamedTuple):
+    """Where the running sidecar keeps its files. doubt: why that is not certain, "" when it is."""
+
+    state_dir: str
+    record_dir: str
+    doubt: str = ""
+
+
+def directories(path: str) -> Directories:
+    """From a configuration file that need not be right: the sidecar runs by the one that it read, and whoever cannot
+    pause it because of a slip in a file cannot work on the storage.
+
+    What the file does not say plainly is the default.
+    """
+    try:
+        settings = read_settings(path)
+    except FenceError as error:
+        first = str(error).splitlines()[0]
+        found = (_plain_setting(path, name) or str(BY_NAME[name].default) for name in ("state_dir", "record_dir"))
+        where = Directories(*found)
+        return where._replace(doubt=f"{first}: looked below {where.state_dir} and {where.record_dir} all the same")
+    return Directories(settings.state_dir, settings.record_dir)
+
+
+def _plain_setting(path: str, name: str) -> str:
+    """The absolute path of a line ``name = "..."``; "" when there is none."""
+    try:
+        text = Path(path).read_text("utf-8", "replace") if Path(path).is_file() else ""
+    except OSError:
+        return ""
+    match = re.search(rf"^[ \t]*{name}[ \t]*=[ \t]*[\"'](/[^\"'\n]*)", text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def duration_s(text: str) -> float:
@@ -200,14 +244,14 @@ def _advice(config: Config) -> list[str]:
 # --- status, last -----------------------------------------------------------------------------------------------------
 
 
-def _status(settings: Settings) -> int:
+def _status(state_dir: str) -> int:
     """0: it runs and feeds, or is paused. 1: it does not run, or is about to reset this node. 2: degraded, starting."""
     try:
-        snapshot = read_snapshot(settings.state_dir)
+        snapshot = read_snapshot(state_dir)
     except FileNotFoundError as error:
         raise UsageError("it has not run since this node booted: systemctl start halvm-watchdogd") from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"{settings.state_dir}: {error}: see what the sidecar's log says") from error
+        raise UsageError(f"{state_dir}: {error}: see what the sidecar's log says") from error
     age_s = time.monotonic() - snapshot.written_monotonic_s
     live = _is_live(snapshot, age_s)
     _say("\n".join(_describe(snapshot, age_s, live)))
@@ -243,15 +287,20 @@ def _describe(snapshot: Snapshot, age_s: float, live: bool) -> list[str]:
             f"{'registered' if path.registered else 'NOT registered'} {path.error}".rstrip()
             for path in lun.paths
         ]
-    lines.append(f"reset at the latest {snapshot.bound_s:g} s after the loss of all paths or of the key")
+    if snapshot.state is PolicyState.PAUSED:
+        lines.append("paused: losing the storage resets nothing, so no bound holds; a preemption still resets at once")
+    elif watchdog.armed:
+        lines.append(f"reset at the latest {snapshot.bound_s:g} s after the loss of all paths or of the key")
+    else:
+        lines.append("nothing is armed: losing the storage resets nothing")
     return lines
 
 
-def _last(settings: Settings) -> int:
+def _last(record_dir: str) -> int:
     try:
-        record = read_last(settings.record_dir)
+        record = read_last(record_dir)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{settings.record_dir}: the record cannot be read: {error}") from error
+        raise UsageError(f"{record_dir}: the record cannot be read: {error}") from error
     if record is None:
         _say("no self-fence is on record")
     else:

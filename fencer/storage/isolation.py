@@ -25,12 +25,12 @@ def isolate(
     all.
     """
     if unopposed and removed is None and lun.nexuses:
-        first = remove_key(lun.nexuses[0], contest.own, contest.target, contest.reservation_type, deadline)
-        removed = first if first.may_have_removed else None
+        removed = _first_command(lun, contest, deadline)
     target_was_there = removed is not None and (removed.outcome is Outcome.DONE or not unopposed)
     wrote = removed is not None
     # By key; None: whichever one arbitration took.
     removals = {} if removed is None else {contest.target if unopposed else None: removed}
+    traced = False
     unregistered: set[Nexus] = set()
     reason = f"{lun.name}: not isolated before the deadline"
     failures = refusals = tries = 0
@@ -45,6 +45,9 @@ def isolate(
                 doubt = None if target_was_there else contest.doubt(look)
                 if veto := doubt or _second_key(lun, contest, removals.values(), deadline):
                     return LunFailed(lun.name, f"{lun.name}: {veto}")
+                if not target_was_there and not traced:
+                    traced = _leave_trace(lun, contest, deadline)
+                    continue
                 aborted = all(removal.aborted for removal in removals.values())
                 return LunIsolated(lun.name, aborted, already=not wrote)
             nexus = lun.nexuses[(failures + tries) % len(lun.nexuses)]
@@ -66,10 +69,7 @@ def isolate(
                 unregistered.add(nexus)
             if unregistered >= set(lun.nexuses):
                 unregistered.clear()
-                if contest.repair or lun.private:
-                    register_under_guard(nexus, contest.own, contest.aptpl, deadline)
-                else:
-                    reason = f"{lun.name}: {unrepaired(contest.own)}"
+                reason = _mend(lun, contest, nexus, deadline) or reason
         except StorageError as error:  # whatever a path has, another one or time may help
             reason = str(error)
             failures, tries = failures + 1, 0
@@ -97,6 +97,45 @@ def _second_key(lun: LogicalUnit, contest: Contest, taken: Iterable[Removal], de
         f"key {contest.target} is gone, but the node that had it is registered under {keys}, too, on {ports}, and can "
         "write: register all its paths under one key (reservation_key in its multipath.conf?), fence it by power"
     )
+
+
+def _first_command(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Removal | None:
+    first = remove_key(lun.nexuses[0], contest.own, contest.target, contest.reservation_type, deadline)
+    return first if first.may_have_removed else None
+
+
+def _mend(lun: LogicalUnit, contest: Contest, nexus: Nexus, deadline: Deadline) -> str:
+    """Registers a nexus again where that is allowed; else why not. Raises StorageError."""
+    if not contest.repair and not lun.private:
+        return f"{lun.name}: {unrepaired(contest.own)}"
+    register_under_guard(nexus, contest.own, contest.aptpl, deadline)
+    return ""
+
+
+def _leave_trace(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> bool:
+    """Moves the PR generation before an absent key is taken for a proof; the look that proves comes after it.
+
+    A target may have dropped the victim's key with its session. The victim restores it only while the generation is as
+    it was with the key (fencer.storage.restoring), so from here on it does not. REGISTER from our key to our key
+    changes nothing else. By every path: gateways may each have a state of their own. Raises StorageError when no path
+    takes it.
+    """
+    failures: list[str] = []
+    for nexus in lun.nexuses:
+        try:
+            outcome = nexus.register(contest.own, contest.own, contest.aptpl, deadline)
+            if outcome is Outcome.UNSUPPORTED and contest.aptpl:
+                outcome = nexus.register(contest.own, contest.own, False, deadline)
+            if outcome is Outcome.CONFLICT and (contest.repair or lun.private):
+                outcome = register_under_guard(nexus, contest.own, contest.aptpl, deadline)
+        except StorageError as error:
+            failures.append(str(error))
+            continue
+        if outcome is not Outcome.DONE:
+            failures.append(f"{nexus.name}: {_REASONS[outcome]}")
+    if len(failures) == len(lun.nexuses):
+        raise StorageError("; ".join(failures) or f"{lun.name}: no path to it could be opened")
+    return True
 
 
 _REASONS = {

@@ -306,8 +306,12 @@ def _ports_before(nexus: Nexus, own: ReservationKey, victim: ReservationKey, dea
     return NO_PORTS if status is None else ports_of(status, (victim, guard_key(victim)), own)
 
 
-def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadline: Deadline) -> Outcome:
+def register_under_guard(
+    nexus: Nexus, own: ReservationKey, aptpl: bool, deadline: Deadline, *, absent_at: int | None = None
+) -> Outcome:
     """Registers own on a nexus that is not registered, while own is still listed on another one of this LUN.
+
+    absent_at: instead, own is listed nowhere, and the PR generation is still the one with which it was last listed.
 
     A relogin changes the ISID and a returning path is a new nexus: our key is listed, yet commands conflict. A node
     whose key was preempted must never come back, and there is no command that registers "only if my key is listed". So
@@ -318,7 +322,8 @@ def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadlin
     """
     guard = guard_key(own)
     before = nexus.read_keys(deadline)
-    if own not in before.keys:
+    expected = own in before.keys if absent_at is None else own not in before.keys and before.generation == absent_at
+    if not expected:
         return Outcome.CHANGED
     try:
         outcome = nexus.register(None, guard, aptpl, deadline)
@@ -330,7 +335,7 @@ def register_under_guard(nexus: Nexus, own: ReservationKey, aptpl: bool, deadlin
         if outcome is not Outcome.DONE:
             return outcome
         after = nexus.read_keys(deadline)
-        if after.generation == (before.generation + 1) % (1 << 32) and own in after.keys:
+        if after.generation == (before.generation + 1) % (1 << 32) and (own in after.keys) == (absent_at is None):
             outcome = nexus.register(guard, own, aptpl, deadline)
             if outcome is Outcome.DONE:
                 return Outcome.DONE

@@ -213,6 +213,11 @@ _SONAMES = (
 )
 
 
+def load_library() -> None:
+    """Loads libsgutils2 now rather than with the first path. Raises StorageError when it is missing."""
+    _library()
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     return load(_SONAMES, "sgutils2", "libsgutils2-1.46-2", _FUNCTIONS)

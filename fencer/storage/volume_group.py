@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from fencer.errors import StorageError, UsageError
+from fencer.light_typing import NamedTuple
 
 # lvm(8) VALID NAMES; 127 is NAME_LEN - 1.
 _VG_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
@@ -36,17 +37,35 @@ _PVS = (
     "--config",
     _CONFIGURATION,
     "-o",
-    "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,pv_count",
+    "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,vg_seqno,pv_count",
 )
 
 # How long a killed pvs may take to go. One that can die at all does so at once.
 _REAP_S = 0.1
+
+
+class VolumeGroup(NamedTuple):
+    """seqno: counted up by each change of the metadata, 0 where pvs did not say. volumes: name and UUID of each
+    physical volume, sorted."""
+
+    uuid: str
+    seqno: int
+    volumes: tuple[tuple[str, str], ...]
+
 
 Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
 
 
 def physical_volumes(vg_name: str, *, run: Run | None = None, timeout_s: float) -> tuple[str, ...]:
     """Device names of all physical volumes of a volume group, sorted: ``/dev/sdb``, ``/dev/mapper/mpatha``.
+
+    As read_volume_group.
+    """
+    return tuple(name for name, _ in read_volume_group(vg_name, run=run, timeout_s=timeout_s).volumes)
+
+
+def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float) -> VolumeGroup:
+    """A volume group as its metadata on the disks name it.
 
     Works wherever the disks are visible: the group may be owned by another host's system ID, exported, or active
     elsewhere. The answer is complete or an error: a group of which one disk is not seen cannot be isolated completely.
@@ -94,7 +113,9 @@ def physical_volumes(vg_name: str, *, run: Run | None = None, timeout_s: float) 
             f"volume group {vg_name}: pvs shows {len(rows)} of {rows[0].get('pv_count')} physical volumes: "
             f"{_last_line(done.stderr)}"
         )
-    return tuple(sorted(row["pv_name"] for row in rows))
+    seqno = rows[0].get("vg_seqno", "")
+    volumes = sorted((row["pv_name"], row.get("pv_uuid", "")) for row in rows)
+    return VolumeGroup(rows[0].get("vg_uuid", ""), int(seqno) if seqno.isdecimal() else 0, tuple(volumes))
 
 
 def run_without_waiting(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":

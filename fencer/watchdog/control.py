@@ -85,7 +85,8 @@ def ask(directory: str, order: Pause | Resume) -> str:
     try:
         sock.settimeout(_ANSWER_S)
         sock.bind("")  # a name of the kernel's choice, so that there is somewhere to answer to
-        sock.sendto(word.encode(), path)
+        sock.connect(path)  # from here on the kernel hands us the sidecar's datagrams alone, nobody else's
+        sock.send(word.encode())
         done, _, text = sock.recv(_BYTES).decode("utf-8", "replace").partition(" ")
     except PermissionError as error:
         raise UsageError(f"{path}: permission denied: run this as root") from error

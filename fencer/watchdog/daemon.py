@@ -11,7 +11,7 @@ from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
 
 from fencer.errors import FenceError, WatchdogNotYet
 from fencer.event import Event, EventKind, Outcome
-from fencer.watchdog.attendant import BUFFER_BYTES, Links
+from fencer.watchdog.attendant import BUFFER_BYTES, OBSERVER, Links
 from fencer.watchdog.control import Pause, Question, Resume
 from fencer.watchdog.device import SOFTWARE_MEANS, Support
 from fencer.watchdog.feeding import FEEDS, NOT_ARMED, Feeding
@@ -19,23 +19,27 @@ from fencer.watchdog.known import Cause
 from fencer.watchdog.messages import (
     PROGRAM,
     PUBLISH_INTERVAL_S,
+    Began,
     Begin,
+    BeginRefused,
     ChildEnded,
     Config,
     ConfigRefused,
     Configured,
     FeederStatus,
     ForScribe,
+    Generations,
     Level,
     Line,
+    ListChecked,
     ReadConfig,
     Recorded,
     Unregister,
     Unregistered,
 )
-from fencer.watchdog.policy import Decision, Policy
+from fencer.watchdog.policy import Decision, Policy, with_reasons
 from fencer.watchdog.settings import SelfFenceBy, bound_s, changed
-from fencer.watchdog.sightings import Registered, Sighting
+from fencer.watchdog.sightings import LISTED, LunSeen, Registered, Sighting
 from fencer.watchdog.snapshot import PolicyState, SelfFence
 from fencer.watchdog.surroundings import Ended, ExitStatus, Signals, Surroundings
 
@@ -52,6 +56,7 @@ ARM_AGAIN_S = 2.0
 UNREGISTER_S = 10.0
 STOP_S = 1.0
 MESSAGES_A_TURN = 4096
+LINE_CHARS, RECORD_CHARS = 2000, 4000
 
 _SIGHTINGS = Sighting.__args__
 _FINAL = (Cause.PREEMPTED, Cause.SHUT_OUT)
@@ -89,10 +94,12 @@ class Daemon:
         self._registrations = 0
         self._observer_restarts = 0
         self._complaints: dict[str, str] = {}
+        self._list_reasons: tuple[str, ...] = ()
+        self._generations = dict(around.generations)
         self._poll = select.poll()
         for one in (links.observer, links.attendant, links.scribe, around.control, signals):
             self._poll.register(one, select.POLLIN)
-        links.attendant.send(Begin(config, self._began_unix_s))
+        links.attendant.send(Begin(config, self._began_unix_s, around.generations))
 
     def run(self) -> Ended:
         """Turn after turn."""
@@ -119,9 +126,10 @@ class Daemon:
         if (ended := self._act(decision, now)) is not None:
             return ended
         if self._feeding is not None:
-            decision = self._decision = self._feeding.judged(decision)
+            decision = self._feeding.judged(decision)
         elif decision.state in FEEDS:
-            decision = self._decision = Decision(PolicyState.STARTING, (self._unarmed, *decision.reasons))
+            decision = Decision(PolicyState.STARTING, (self._unarmed, *decision.reasons))
+        decision = self._decision = with_reasons(decision, self._list_reasons)
         self._be_ready(now)
         self._obey_operator(now)
         self._tell(decision, now)
@@ -203,7 +211,7 @@ class Daemon:
     def _self_fence(self, decision: Decision, now: float) -> None:
         """From here on nothing feeds. What is written first is bounded; what is not, is not waited for."""
         cause = decision.cause.value if decision.cause is not None else "unknown"
-        reason = f"{cause}: {decision.reasons[0]}"
+        reason = f"{cause}: {decision.reasons[0]}"[:RECORD_CHARS]
         by = self._config.settings.self_fence
         if by is SelfFenceBy.RESET:
             self._around.reset.say(f"self-fence: {reason}")
@@ -242,18 +250,9 @@ class Daemon:
                 self._links.attendant.send(Unregister(self._config.observer))
         if self._unregistered is None and now < self._stop_by_s:
             return None
-        sentence = ""
-        if self._config.settings.unregister_on_stop and self._feeding is not None:
-            problem = "no answer" if self._unregistered is None else self._unregistered.problem
-            sentence = f"the key was not removed: {problem}" if problem else ""
-        if self._feeding is not None:
-            self._disarmed = self._feeding.watchdog.disarm()
-            sentence = _still_ticking(self._feeding.watchdog.support, self._disarmed) or sentence
-        if self._feeding is None and (left := self._around.left) is not None:
-            sentence = (  # not disarmed: no look has said that this node was not fenced meanwhile
-                f"{left.device}, left running by a predecessor, is running still: it resets this node within "
-                f"{left.timeout_s:g} s unless halvm-watchdogd is started again"
-            )
+        sentences = self._last_words()
+        for sentence in sentences:
+            self._line(Level.ERROR, sentence)
         self._publish(now, stopped=True)
         self._links.scribe.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
@@ -263,7 +262,30 @@ class Daemon:
             message = self._links.attendant.receive()
             if message is None or isinstance(message, ChildEnded):  # the scribe has written all and ended
                 break
-        return Ended(ExitStatus.STOPPED, sentence)
+        return Ended(ExitStatus.STOPPED, "\n".join(sentences))
+
+    def _last_words(self) -> list[str]:
+        """Disarms, and says what an orderly stop leaves behind."""
+        sentences = []
+        feeding, decision = self._feeding, self._decision
+        if self._config.settings.unregister_on_stop and feeding is not None:
+            problem = "no answer" if self._unregistered is None else self._unregistered.problem
+            sentences += [f"the key was not removed: {problem}"] if problem else []
+        if feeding is not None:
+            self._disarmed = feeding.watchdog.disarm()
+            ticking = _still_ticking(feeding.watchdog.support, self._disarmed)
+            sentences += [ticking] if ticking else []
+            if decision.grace_remaining_s is not None and not ticking:
+                sentences.append(
+                    f"THIS NODE IS UNGUARDED NOW: stopped while {'; '.join(decision.reasons)[:LINE_CHARS]}: nothing "
+                    "resets it, whatever self_fence_bound promises a peer: fence it, or start halvm-watchdogd again"
+                )
+        if feeding is None and (left := self._around.left) is not None:
+            sentences.append(  # not disarmed: no look has said that this node was not fenced meanwhile
+                f"{left.device}, left running by a predecessor, is running still: it resets this node within "
+                f"{left.timeout_s:g} s unless halvm-watchdogd is started again"
+            )
+        return sentences
 
     # --- hearing ----------------------------------------------------------------------------------------------------
 
@@ -284,10 +306,18 @@ class Daemon:
                 self._forward(data)
 
     def _see(self, sightings: list[object]) -> None:
+        generations = self._generations.copy()
         for sighting in sightings:
             if isinstance(sighting, _SIGHTINGS):
                 self._policy.feed(sighting)
-                self._registrations += isinstance(sighting, Registered)
+                if isinstance(sighting, LunSeen):
+                    if sighting.standing in LISTED:
+                        generations[sighting.lun] = sighting.generation
+                else:
+                    self._registrations += isinstance(sighting, Registered)
+        if generations != self._generations:  # whichever observer comes next knows what this one saw
+            self._generations = generations
+            self._links.attendant.send(Generations(tuple(generations.items())))
 
     def _hear_attendant(self) -> Ended | None:
         while select.select([self._links.attendant], [], [], 0)[0]:
@@ -296,15 +326,24 @@ class Daemon:
                     # Nobody can start an observer again. The watchdog goes on ticking: a successor has its timeout.
                     return Ended(ExitStatus.BROKEN, "the attendant process has ended: start halvm-watchdogd again")
                 case ChildEnded(name, reason, misuse):
-                    if not misuse:
-                        self._observer_restarts += name == "observer"
+                    if name == OBSERVER:
+                        self._observer_restarts += not misuse
+                        self._policy.explain_silence(reason)
                     if self._complaints.get(name) != reason:
                         self._complaints[name] = reason
                         self._line(Level.WARNING, f"{name}: {reason}")
-                    if name == "observer":  # no look, so no arming soon
+                    if name == OBSERVER:  # no look, so no arming soon
+                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
+                case ListChecked(reasons):
+                    self._list_reasons = reasons
+                    if reasons:  # no LUN, no look
                         self._ready_by_s = min(self._ready_by_s, self._around.clock())
                 case Configured(config):
                     self._reconfigure(config)
+                case Began(config):
+                    self._reconfigured(config)
+                case BeginRefused(reason):
+                    self._line(Level.ERROR, f"not reloaded: {reason}; everything goes on as before")
                 case ConfigRefused(complaints):
                     for complaint in complaints.splitlines():
                         self._line(Level.ERROR, f"not reloaded: {complaint}")
@@ -335,11 +374,16 @@ class Daemon:
         if not reloaded:
             self._line(Level.NOTICE, "reloaded: nothing has changed")
             return
+        self._links.attendant.send(Begin(new, self._began_unix_s))  # it answers when all that is new has begun
+
+    def _reconfigured(self, new: Config) -> None:
+        if self._fencing:
+            return
+        reloaded, _ = changed(self._config.settings, new.settings)
         self._config = new
         now = self._publish_s = self._around.clock()  # the bound that holds from now on is published at once
         self._policy.reconfigure(new.settings.policy, now)
         self._send_scribe(new)
-        self._links.attendant.send(Begin(new, self._began_unix_s))
         self._line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")
 
     # --- the operator -----------------------------------------------------------------------------------------------
@@ -418,12 +462,13 @@ class Daemon:
                 paused_until_s=self._paused_until_s,
                 registrations=self._registrations,
                 observer_restarts=self._observer_restarts,
+                luns_unsettled="; ".join((*self._list_reasons, *self._policy.joining))[:LINE_CHARS],
                 not_granted=self._around.not_granted,
             )
         )
 
     def _line(self, level: Level, text: str) -> None:
-        self._send_scribe(Line(level, text))
+        self._send_scribe(Line(level, text[:LINE_CHARS]))
 
     def _send_scribe(self, message: ForScribe) -> None:
         self._forward(dumps(message))

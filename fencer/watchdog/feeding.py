@@ -2,7 +2,7 @@
 
 from fencer.errors import WatchdogError
 from fencer.watchdog.device import Watchdog
-from fencer.watchdog.policy import Decision
+from fencer.watchdog.policy import Decision, with_reasons
 from fencer.watchdog.settings import Timing
 from fencer.watchdog.snapshot import PolicyState, WatchdogSnapshot
 
@@ -72,10 +72,7 @@ class Feeding:
 
     def judged(self, decision: Decision) -> Decision:
         """The decision, with the problem as one more reason where it goes on feeding: nothing else may be lost."""
-        if not self.problem or decision.state not in FEEDS:
-            return decision
-        state = PolicyState.DEGRADED if decision.state is PolicyState.KEEPALIVE else decision.state
-        return decision._replace(state=state, reasons=(*decision.reasons, self.problem))
+        return with_reasons(decision, (self.problem,) if self.problem and decision.state in FEEDS else ())
 
     def snapshot(self) -> WatchdogSnapshot:
         """For readers."""

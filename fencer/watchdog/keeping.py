@@ -15,6 +15,7 @@ from fencer.request import StorageSettings
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit
+from fencer.storage.restoring import restore
 from fencer.storage.unfencing import unfence
 from fencer.watchdog.lun_watch import LunWatch, Send
 from fencer.watchdog.path_watch import OpenNexus, PathWatch
@@ -82,7 +83,11 @@ class Keeper:
         if not any(self._is_due(lun, now) for lun in luns):
             return
         try:
-            self._register(luns)
+            dropped = [lun for lun in luns if lun.watch.dropped_at is not None and lun.good]
+            for lun in dropped:
+                self._restore(lun)
+            if not dropped:
+                self._register(luns)
         except FenceError as error:
             self._complain("", str(error))
         except Exception as error:  # noqa: BLE001 - this thread must go on: nobody else registers
@@ -140,6 +145,28 @@ class Keeper:
                     path.note_registered(epoch)
             if not again:
                 self._send(Registered(wwid, "", self._clock(), "this node keeps its key on the LUN"))
+
+    def _restore(self, lun: KeptLun) -> None:
+        """Raises FenceError."""
+        generation, used = lun.watch.dropped_at, tuple((path, path.epoch) for path in lun.good)
+        if generation is None:
+            return
+        nexuses: list[Nexus] = []
+        try:
+            for path, _ in used:
+                nexuses.append(self._open_nexus(path.path.node))
+            unit = LogicalUnit(lun.watch.wwid, lun.watch.name, nexuses)
+            deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S, self._clock)
+            restore(unit, self._storage, self._own, generation, deadline)
+        finally:
+            for nexus in nexuses:
+                nexus.close()
+        lun.watch.note_unfenced()
+        self._complaints.pop("", None)
+        for path, epoch in used:
+            path.note_registered(epoch)
+        why = "the target had dropped this node's registration, and nobody had touched any since"
+        self._send(Registered(lun.watch.wwid, "", self._clock(), why))
 
     def _complain(self, wwid: str, reason: str) -> None:
         """Once for each reason: it is tried again and again."""

@@ -11,6 +11,7 @@ from fencer.model import ReservationKey, ReservationType
 from fencer.watchdog.settings import PolicySettings, Requirement
 from fencer.watchdog.sightings import (
     Alive,
+    ListedLun,
     LunSeen,
     LunSilent,
     LunsListed,
@@ -63,6 +64,8 @@ class LunView(NamedTuple):
     read_at_s: float
     error: str
     paths: tuple[PathView, ...]
+    more_keys: int = 0
+    read_only: str = ""
 
 
 class _Path:
@@ -72,7 +75,7 @@ class _Path:
     one has said so.
     """
 
-    __slots__ = ("address", "error", "good_at_s", "hearsay_since_s", "probed_at_s", "registered", "took_s")
+    __slots__ = ("address", "error", "good_at_s", "hearsay_since_s", "probed_at_s", "refused", "registered", "took_s")
 
     def __init__(self, address: str = "") -> None:
         self.address = address
@@ -80,6 +83,7 @@ class _Path:
         self.registered = False
         self.hearsay_since_s: float | None = None
         self.error = "not probed yet"
+        self.refused = ""
         self.probed_at_s = 0.0
         self.took_s = 0.0
 
@@ -96,15 +100,20 @@ class _Path:
 
 
 class _Lun:
-    """seen: the latest reading. silence: why there was none since, "" when there was."""
+    """seen: the latest reading. silence: why there was none since, "" when there was.
 
-    __slots__ = ("name", "paths", "seen", "silence")
+    joining: added to the volume group while this node serves; not required before it was reachable once.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("joining", "name", "paths", "read_only", "seen", "silence")
+
+    def __init__(self, name: str, joining: bool) -> None:
         self.name = name
+        self.joining = joining
         self.paths: dict[str, _Path] = {}
         self.seen: LunSeen | None = None
         self.silence = ""
+        self.read_only = ""
 
 
 class Obstacle(NamedTuple):
@@ -121,7 +130,10 @@ class Known:
         self._settings = settings
         self._luns: dict[str, _Lun] = {}
         self._listed = False
+        self._listing: tuple[ListedLun, ...] = ()
+        self._serving = False
         self._alive_at_s = began_s
+        self._silent_because = ""
 
     def reconfigure(self, settings: PolicySettings, now: float) -> None:
         """Other settings from now on. What has grown stale stays lost until it is seen again, however long is allowed
@@ -137,14 +149,25 @@ class Known:
                 lun.seen = None
         self._settings = settings
 
+    def serve(self) -> None:
+        """The node serves from now on: a LUN that is added later has to be registered before it is required."""
+        self._serving = True
+
+    def explain_silence(self, reason: str) -> None:
+        """Why the observing process has ended; forgotten when one is heard again."""
+        self._silent_because = reason
+
     def take(self, sighting: Sighting) -> None:
         """Takes one sighting in. A reading of a LUN that is older than the latest changes nothing."""
         match sighting:
-            case LunsListed(luns=luns):
-                self._list(sighting)
-                self._listed = self._listed or bool(luns)
+            case LunsListed(luns=luns, more=more):
+                self._listing += luns
+                if not more:
+                    self._list(sighting._replace(luns=self._listing))
+                    self._listing = ()
             case Alive(at_s):
-                self._alive_at_s = max(self._alive_at_s, at_s)
+                if at_s > self._alive_at_s:
+                    self._alive_at_s, self._silent_because = at_s, ""
             case PathSeen():
                 self._see_path(sighting)
             case PathGone(lun, path, _):
@@ -169,30 +192,42 @@ class Known:
         lun = self._luns.get(seen.lun)
         return lun is not None and (lun.seen is None or seen.at_s >= lun.seen.at_s)
 
+    @property
+    def joining(self) -> tuple[str, ...]:
+        """LUNs that were added while this node serves and are not required yet, one phrase each."""
+        return tuple(f"{lun.name}: new, not registered yet" for lun in self._luns.values() if lun.joining)
+
+    def is_joining(self, wwid: str) -> bool:
+        """Whether it was added while this node serves, and is not required yet."""
+        return self._luns[wwid].joining
+
     def name(self, wwid: str) -> str:
         """Of a LUN that was listed."""
         return self._luns[wwid].name
 
     def _list(self, listed: LunsListed) -> None:
-        """A LUN that was listed once stays required; only its paths may all be gone.
-
-        A name at another address is another path. An observing process that begins was not there to see paths replaced
-        at the same address: what was registered before counts only until it can have registered it itself.
+        """A name at another address is another path. An observing process that begins was not there to see paths
+        replaced at the same address: what was registered before counts only until it can have registered it itself.
         """
         there = {lun.lun: lun for lun in listed.luns}
-        for wwid, lun in self._luns.items():
-            if wwid not in there:
-                lun.paths.clear()
+        for wwid in self._luns.keys() - there.keys():
+            if listed.first and there:
+                del self._luns[wwid]
+            else:
+                self._luns[wwid].paths.clear()
         for wwid, found in there.items():
-            known = self._luns.setdefault(wwid, _Lun(found.name))
+            known = self._luns.setdefault(wwid, _Lun(found.name, joining=self._listed and self._serving))
+            known.name, known.read_only = found.name, found.read_only
             before, known.paths = known.paths, {}
-            for name, address in found.paths:
+            for name, address, refused in found.paths:
                 path = before.get(name)
                 if path is None or path.address != address:
                     path = _Path(address)
                 elif listed.first:
                     path.doubt(listed.at_s)
+                path.refused = refused
                 known.paths[name] = path
+        self._listed = self._listed or bool(there)
 
     def _see_path(self, seen: PathSeen) -> None:
         lun = self._luns.get(seen.lun)
@@ -213,7 +248,8 @@ class Known:
         """
         silent_s = now - self._alive_at_s
         if silent_s > self._settings.timing.path_stale_s:
-            text = f"the observing process has been silent for {silent_s:.1f} s"
+            why = f": it ended: {self._silent_because}" if self._silent_because else ""
+            text = f"the observing process has been silent for {silent_s:.1f} s{why}"
             return [Obstacle(Cause.OBSERVERS_SILENT, text)], ()
         if not self._listed:
             return [Obstacle(Cause.NOT_REGISTERED, "the LUNs are not known yet")], ()
@@ -222,11 +258,17 @@ class Known:
         for lun in self._luns.values():
             lost = self._lost(lun, now)
             obstacle = self._obstacle(lun, lost, now)
-            obstacles.append(obstacle)
             if obstacle is None:
+                lun.joining = False
                 worries += [f"{lun.name}: {text}" for text in lost]
                 if lun.seen is not None and lun.seen.standing is Standing.UNPROTECTED:
                     worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
+                if lun.read_only:
+                    worries.append(f"{lun.name}: {lun.read_only} is read-only: nothing can be written")
+            if lun.joining and obstacle is not None:
+                worries.append(f"new, and not required before it is well: {obstacle.text}")
+            else:
+                obstacles.append(obstacle)
         return obstacles, tuple(worries)
 
     def enough(self, obstacles: list[Obstacle | None]) -> bool:
@@ -261,6 +303,9 @@ class Known:
                 return Obstacle(Cause.CONFLICT, f"{lun.name}: another node holds a reservation that refuses our writes")
             case Standing.TARGET_FORGOT:
                 return Obstacle(Cause.TARGET_FORGOT, f"{lun.name}: the target lost all registrations")
+            case Standing.DROPPED:
+                text = f"{lun.name}: the target has dropped our registration, and nobody took it: it is being restored"
+                return Obstacle(Cause.NOT_REGISTERED, text)
             case Standing.PREEMPTED | Standing.SHUT_OUT | Standing.NEVER | Standing.UNKNOWN as standing:
                 return Obstacle(Cause.NOT_REGISTERED, f"{lun.name}: our key is not registered ({standing})")
             case _ as never:
@@ -272,6 +317,8 @@ class Known:
             return f"{name}: {path.error}"
         if now - path.good_at_s > self._settings.timing.path_stale_s:
             return f"{name}: no answer for {now - path.good_at_s:.1f} s"
+        if path.refused:
+            return f"{name}: {path.refused}"
         return "" if self._is_registered(path, now) else f"{name}: not registered yet"
 
     def _is_registered(self, path: _Path, now: float) -> bool:
@@ -303,12 +350,14 @@ class Known:
         )
         reachable = self._obstacle(lun, self._lost(lun, now), now) is None
         if seen is None:
-            return LunView(wwid, lun.name, reachable, None, 0, (), None, None, 0.0, lun.silence, paths)
+            return LunView(
+                wwid, lun.name, reachable, None, 0, (), None, None, 0.0, lun.silence, paths, 0, lun.read_only
+            )
         counts = seen.nexuses if len(seen.nexuses) == len(seen.keys) else (1,) * len(seen.keys)
         keys = tuple(zip(seen.keys, counts, strict=True))
         return LunView(
             wwid, lun.name, reachable, seen.standing, seen.generation, keys, seen.holder, seen.type, seen.at_s,
-            lun.silence, paths,
+            lun.silence, paths, seen.more_keys, lun.read_only,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from fencer.storage.nexus import Nexus
 from fencer.storage.registration import History, Past
 from fencer.storage.unfencing import past
 from fencer.watchdog.settings import Timing
-from fencer.watchdog.sightings import LunSeen, LunSilent, Sighting, Standing
+from fencer.watchdog.sightings import KEYS_MOST, LunSeen, LunSilent, Sighting, Standing
 from fencer.watchdog.standing import Reading, judge
 
 READINGS_MOST = 5
@@ -37,13 +37,23 @@ class LunWatch:
     never again anything else in this process. in_vain: how many readings failed since the last good one.
     """
 
-    def __init__(self, wwid: str, name: str, storage: StorageSettings, timing: Timing, send: Send) -> None:
+    def __init__(
+        self,
+        wwid: str,
+        name: str,
+        storage: StorageSettings,
+        timing: Timing,
+        send: Send,
+        generation: int | None = None,
+    ) -> None:
+        """generation: of the latest reading that listed our key, where an earlier observer of this boot made one."""
         self.wwid: Final = wwid
         self.name: Final = name
         self.standing: Standing | None = None
         self.unfenced = False
         self.fenced = False
         self.forgot_since_s: float | None = None
+        self.dropped_at: int | None = None  # the generation, while the target has dropped our registration
         self._storage: Final = storage
         self._timing: Final = timing
         self._send: Final = send
@@ -51,6 +61,8 @@ class LunWatch:
         self._due_s = 0.0
         self._told_silent_s = 0.0
         self._past = self._recorded()
+        if self._past.history is History.REGISTERED and self._past.generation is not None and generation is not None:
+            self._past = self._past._replace(generation=max(self._past.generation, generation))
 
     @property
     def due_s(self) -> float:
@@ -92,10 +104,15 @@ class LunWatch:
             elif self.forgot_since_s is None:
                 self.forgot_since_s = now
                 self.unfenced = False
+            self.dropped_at = reading.generation if standing is Standing.DROPPED else None
+            if standing is Standing.DROPPED:
+                self.unfenced = False
             self.standing = standing
         held, counts = reading.reservation, reading.counts
-        keys, nexuses = tuple(key for key, _ in counts), tuple(count for _, count in counts)
-        self._send(LunSeen(self.wwid, now, standing, reading.generation, keys, held.holder, held.type, nexuses))
+        told = sorted(counts, key=lambda each: each[0] != own)[:KEYS_MOST]
+        keys, nexuses = tuple(key for key, _ in told), tuple(count for _, count in told)
+        more = len(counts) - len(told)
+        self._send(LunSeen(self.wwid, now, standing, reading.generation, keys, held.holder, held.type, nexuses, more))
 
     def note_unfenced(self) -> None:
         """This process has registered our key on the LUN; the marker says so."""

@@ -2,12 +2,15 @@
 
 feeder ◀─ lists of sightings ── observer        feeder ─ Order ─▶ attendant (starts the others, and starts them again)
 feeder ─ the same lists, FeederStatus, Line, Event, SelfFence ─▶ scribe (whatever may wait for a disk)
+
+No message is longer than fencer.worker.MESSAGE_BYTES: what has no bound of its own is cut where it is made.
 """
 
 from enum import IntEnum
 
 from fencer.event import Event
 from fencer.light_typing import NamedTuple
+from fencer.watchdog.lun_list import LunList
 from fencer.watchdog.policy import Decision
 from fencer.watchdog.settings import ObserverSettings, Settings
 from fencer.watchdog.snapshot import NodeSnapshot, SelfFence, WatchdogSnapshot
@@ -37,10 +40,20 @@ class ReadConfig(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Start scribe and observer; when they run, start the observer anew with these settings."""
+    """Start scribe and observer. When they run: answered by Began, or by BeginRefused with everything as it was.
+
+    generations: see Generations, as a predecessor in this boot published them.
+    """
 
     config: Config
     began_unix_s: float
+    generations: tuple[tuple[str, int], ...] = ()
+
+
+class Generations(NamedTuple):
+    """By WWID: the PR generation of the latest reading that listed this node's key. Each new observer is given it."""
+
+    of_luns: tuple[tuple[str, int], ...]
 
 
 class Unregister(NamedTuple):
@@ -53,14 +66,18 @@ class Unregister(NamedTuple):
 
 
 class Predecessor(NamedTuple):
-    """What the last snapshot of this boot says: its sidecar left the watchdog running, or did not stop in order."""
+    """What the last snapshot of this boot says. watchdog.armed: its sidecar left the watchdog running.
+
+    paused_until_s: monotonic; None when no pause runs still. generations: see Generations.
+    """
 
     watchdog: WatchdogSnapshot
     paused_until_s: float | None
+    generations: tuple[tuple[str, int], ...] = ()
 
 
 class Configured(NamedTuple):
-    """predecessor: None when nobody left anything."""
+    """predecessor: None when no sidecar ran in this boot."""
 
     config: Config
     predecessor: Predecessor | None = None
@@ -70,6 +87,24 @@ class ConfigRefused(NamedTuple):
     """complaints: one a line."""
 
     complaints: str
+
+
+class Began(NamedTuple):
+    """The new settings are in force in all children. config: those of the Begin that this answers."""
+
+    config: Config
+
+
+class BeginRefused(NamedTuple):
+    """The new observer could not be started; the old one goes on."""
+
+    reason: str
+
+
+class ListChecked(NamedTuple):
+    """The LUNs were listed again. reasons: why the list and what is watched do not agree; () when they do."""
+
+    reasons: tuple[str, ...]
 
 
 class ChildEnded(NamedTuple):
@@ -84,6 +119,31 @@ class Unregistered(NamedTuple):
     """problem: "" when the key is gone from every LUN."""
 
     problem: str
+
+
+# --- to the attendant, from its children ---------------------------------------------------------------------------
+
+
+class Observe(NamedTuple):
+    """What an observer is given: everything, so that it needs no disk and no other program to begin."""
+
+    settings: ObserverSettings
+    luns: LunList
+    generations: tuple[tuple[str, int], ...]
+
+
+class Observing(NamedTuple):
+    """A new observer has listed the paths of its LUNs and told the feeder."""
+
+
+class BlockChanged(NamedTuple):
+    """Block devices came, went or changed: the LUNs are to be listed again soon."""
+
+
+class LunsFound(NamedTuple):
+    """The lister's answer."""
+
+    luns: LunList
 
 
 # --- to the scribe -------------------------------------------------------------------------------------------------
@@ -116,6 +176,7 @@ class FeederStatus(NamedTuple):
     paused_until_s: float | None
     registrations: int
     observer_restarts: int
+    luns_unsettled: str = ""
     not_granted: tuple[str, ...] = ()
 
 

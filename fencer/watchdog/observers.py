@@ -8,22 +8,35 @@ and tells of what is overdue. Whatever hangs makes nothing but silence.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
-from fencer.errors import UsageError
+from fencer.errors import FenceError, UsageError
 from fencer.request import StorageSettings
 from fencer.storage.block_devices import UdevDevices
 from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
 from fencer.storage.nexus import Nexus
+from fencer.storage.sgutils import SgTransport, load_library
 from fencer.watchdog.keeping import Keeper, KeptLun
+from fencer.watchdog.lun_list import FoundLun, LunList
 from fencer.watchdog.lun_watch import LunWatch
+from fencer.watchdog.messages import Observe
 from fencer.watchdog.outbox import Outbox
-from fencer.watchdog.path_watch import OpenNexus, PathWatch, Probe
-from fencer.watchdog.paths import BlockEvents, KernelPath, PathLister
+from fencer.watchdog.path_watch import OpenNexus, PathWatch, Probe, start_thread
+from fencer.watchdog.paths import BlockEvents, KernelPath, PathLister, load_udev
 from fencer.watchdog.probing import BlockProbe
 from fencer.watchdog.settings import ObserverSettings
-from fencer.watchdog.sightings import Alive, ListedLun, ListedPath, LunsListed, Sighting
+from fencer.watchdog.sightings import (
+    LISTED_MOST,
+    LUNS_MOST,
+    PATHS_MOST,
+    Alive,
+    ListedLun,
+    ListedPath,
+    LunsListed,
+    Sighting,
+)
 from fencer.worker import Channel
 
 LVM_S = 10.0
@@ -31,52 +44,93 @@ _NO_SCSI_REMEDY = "give a shared SCSI disk, or a volume group on such disks"
 _STACK_BYTES = 512 * 1024
 
 
-def observe(settings: ObserverSettings, channel: Channel) -> None:
-    """A Worker's job: sends lists of Sightings until the parent is gone.
+def load() -> None:
+    """Loads everything that observe() needs from a disk: called once, before anything is armed.
 
-    Raises UsageError (the parent receives Crashed with misuse set) when the LUNs make no sense, or are not there: at
-    the first start that is the operator's to mend; later, with the policy knowing the LUNs, it is a loss like others,
-    and the process is to be started again.
+    An observer is forked from the process that has called it. From there on it needs sysfs, devices and state_dir, all
+    of which are in memory; so neither a root disk that hangs nor an upgrade in place touches a new observer.
     """
-    storage = settings.storage
-    if storage.own_key is None:
+    import encodings.ascii  # open() of an attribute looks codecs up by name
+    import encodings.idna  # noqa: F401
+    import json  # noqa: F401 - the marker
+
+    with suppress(FenceError):  # what is missing is told by whoever needs it
+        load_udev()
+        load_library()
+
+
+def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> None:
+    """A Worker's job: sends lists of Sightings until the parent is gone. changed: called when block devices change.
+
+    Raises UsageError when this node has no key, or no libudev.
+    """
+    settings = order.settings
+    if settings.storage.own_key is None:
         raise UsageError("key: this node has no reservation key: name the node and the cluster, or give key")
-    luns = find_shared(storage)
-    names = {lun.wwid: [path.rpartition("/")[2] for path in lun.paths] for lun in luns}
     threading.stack_size(_STACK_BYTES)
     devices = UdevDevices()
-    by_wwid = {lun.wwid: lun for lun in luns}
+    generations = dict(order.generations)
+    by_wwid = {
+        lun.wwid: Lun(lun.wwid, lun.name, tuple(f"/dev/{name}" for name in lun.paths), None, lun.block_name)
+        for lun in order.luns.luns
+    }
     observation = Observation(
         settings,
-        {lun.wwid: lun.name for lun in luns},
-        PathLister(names).list,
-        BlockEvents(),
+        order.luns,
+        PathLister({lun.wwid: lun.paths for lun in order.luns.luns}).list,
+        _Telling(BlockEvents(), changed),
         lambda path: BlockProbe(path.node),
         partial(_open_nexus, timeout_s=settings.timing.answer_deadline_s),
         lambda wwid: holders_active(by_wwid[wwid], devices),
         channel.send,
+        generations=generations,
     )
     observation.run()
 
 
+def list_luns(storage: StorageSettings) -> LunList:
+    """The LUNs to observe, and which physical volumes lie on each: asked of LVM, sysfs and udev, in a process that may
+    hang. The answer is complete. Raises UsageError, StorageError."""
+    if storage.volume_group is None:
+        return LunList(tuple(_found(lun, ()) for lun in _luns(storage, ())))
+    from fencer.storage.volume_group import read_volume_group  # brings subprocess
+
+    group = read_volume_group(storage.volume_group, timeout_s=LVM_S)
+    luns = _luns(storage, tuple(name for name, _ in group.volumes))
+    on: dict[str, list[str]] = {lun.wwid: [] for lun in luns}
+    for name, uuid in group.volumes:
+        for lun in find_luns((), UdevDevices(), physical_volumes=(name,), no_scsi_remedy=_NO_SCSI_REMEDY).luns:
+            on.setdefault(lun.wwid, []).append(uuid)
+    found = tuple(_found(lun, tuple(on[lun.wwid])) for lun in luns)
+    return LunList(found, group.uuid, group.seqno, frozenset(uuid for _, uuid in group.volumes))
+
+
 def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
     """The LUNs to observe, without a look at the disks but LVM's. Raises UsageError, StorageError."""
-    volumes: tuple[str, ...] = ()
+    if storage.volume_group is None:
+        return _luns(storage, ())
+    from fencer.storage.volume_group import physical_volumes
+
+    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S))
+
+
+def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> tuple[Lun, ...]:
     if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
         raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
-    if storage.volume_group is not None:
-        from fencer.storage.volume_group import physical_volumes  # brings subprocess
-
-        volumes = physical_volumes(storage.volume_group, timeout_s=LVM_S)
     luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY).luns
     if not luns:
         raise UsageError("devices: no shared LUN is named: give devices or vg")
+    if len(luns) > LUNS_MOST:
+        raise UsageError(f"devices: {len(luns)} LUNs are more than one sidecar watches: name {LUNS_MOST} at most")
     return luns
 
 
-def _open_nexus(node: str, *, timeout_s: float) -> Nexus:
-    from fencer.storage.sgutils import SgTransport  # brings ctypes
+def _found(lun: Lun, volumes: tuple[str, ...]) -> FoundLun:
+    names = tuple(path.rpartition("/")[2] for path in lun.paths)
+    return FoundLun(lun.wwid, lun.name, names, lun.block_name, volumes)
 
+
+def _open_nexus(node: str, *, timeout_s: float) -> Nexus:
     return Nexus(SgTransport(node), command_timeout_s=timeout_s)
 
 
@@ -87,13 +141,28 @@ class Events(Protocol):
         """Whether something changed within that time."""
 
 
+class _Telling:
+    """Events that are told to somebody else, too."""
+
+    def __init__(self, events: Events, changed: Callable[[], None]) -> None:
+        self._events: Final = events
+        self._changed: Final = changed
+
+    def wait(self, seconds: float) -> bool:
+        """As Events."""
+        if not self._events.wait(seconds):
+            return False
+        self._changed()
+        return True
+
+
 class Observation:
-    """names: WWID to what an operator calls the LUN. list_paths: what the kernel has now, by WWID and name."""
+    """luns: what is watched. list_paths: what the kernel has now, by WWID and name. generations: see LunWatch."""
 
     def __init__(
         self,
         settings: ObserverSettings,
-        names: dict[str, str],
+        luns: LunList,
         list_paths: Callable[[], dict[str, dict[str, KernelPath]]],
         events: Events,
         probe: Callable[[KernelPath], Probe],
@@ -101,7 +170,10 @@ class Observation:
         is_active: Callable[[str], bool],
         send: Callable[[list[Sighting]], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        generations: dict[str, int] | None = None,
     ) -> None:
+        known = generations or {}
         self._settings: Final = settings
         self._list_paths: Final = list_paths
         self._events: Final = events
@@ -112,9 +184,10 @@ class Observation:
         self._clock: Final = clock
         self._ended: Final = threading.Event()
         self._luns: Final = {
-            wwid: LunWatch(wwid, name, settings.storage, settings.timing, self._send) for wwid, name in names.items()
+            lun.wwid: LunWatch(lun.wwid, lun.name, settings.storage, settings.timing, self._send, known.get(lun.wwid))
+            for lun in luns.luns
         }
-        self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in names}
+        self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
         own = settings.storage.own_key
         if own is None:
@@ -126,7 +199,7 @@ class Observation:
         """Until the process ends: send ends it when the parent is gone."""
         timing = self._settings.timing
         self.list()
-        _start(partial(self._keeper.run, self._ended), "keeper")
+        start_thread(partial(self._keeper.run, self._ended), "keeper")
         list_at_s = self._clock() + timing.list_interval_s
         while not self._ended.is_set():
             now = self._clock()
@@ -162,7 +235,7 @@ class Observation:
         now = self._clock()
         new: list[PathWatch] = []
         for wwid, watched in self._paths.items():
-            there = found.get(wwid, {})
+            there = dict(list(found.get(wwid, {}).items())[:PATHS_MOST])
             kept = {name: path for name, path in watched.items() if there.get(name) == path.path}
             for name, path in watched.items():
                 if name not in kept:
@@ -171,19 +244,28 @@ class Observation:
                 kept[name] = self._watch(wwid, there[name])
                 new.append(kept[name])
             self._paths[wwid] = kept
-        luns = tuple(self._listed(wwid) for wwid in self._luns)
-        self._send(LunsListed(now, luns, first=not self._has_listed))
-        self._has_listed = True
+        self._send_list(now, tuple(self._listed(wwid) for wwid in self._luns))
         for path in self._all_paths():
             path.repeat()
         for path in new:
-            _start(path.run, path.path.name)
+            start_thread(path.run, path.path.name)
+
+    def _send_list(self, now: float, luns: tuple[ListedLun, ...]) -> None:
+        """In parts that fit into a message each."""
+        first, self._has_listed = not self._has_listed, True
+        part: tuple[ListedLun, ...] = ()
+        size = 0
+        for number, lun in enumerate(luns, 1):
+            part = (*part, lun)
+            size += 1 + len(lun.paths)
+            if size >= LISTED_MOST or number == len(luns):
+                self._send(LunsListed(now, part, first, more=number < len(luns)))
+                part, size = (), 0
 
     def _watch(self, wwid: str, path: KernelPath) -> PathWatch:
-        settings = self._settings
-        probe = self._probe(path)
+        storage, timing = self._settings.storage, self._settings.timing
         return PathWatch(
-            path, self._luns[wwid], probe, self._open_nexus, settings.storage, settings.timing, self._send, self._clock
+            path, self._luns[wwid], self._probe, self._open_nexus, storage, timing, self._send, self._clock
         )
 
     def _listed(self, wwid: str) -> ListedLun:
@@ -196,7 +278,3 @@ class Observation:
 
     def _all_paths(self) -> tuple[PathWatch, ...]:
         return tuple(path for paths in self._paths.values() for path in paths.values())
-
-
-def _start(job: Callable[[], None], name: str) -> None:
-    threading.Thread(target=job, name=name, daemon=True).start()

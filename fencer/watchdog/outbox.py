@@ -10,13 +10,27 @@ from collections.abc import Callable
 from typing import Final
 
 from fencer.model import ReservationKey
-from fencer.watchdog.sightings import Alive, LunSeen, PathRegistered, PathSeen, Sighting, Standing
+from fencer.watchdog.sightings import (
+    KEYS_MOST,
+    Alive,
+    LunSeen,
+    LunSilent,
+    PathRegistered,
+    PathSeen,
+    Registered,
+    RegistrationFailed,
+    Sighting,
+    Standing,
+)
 
 QUICK_S = 0.25
 """A path that took longer to answer is told at once."""
 
-MOST = 64
-"""In one message: with all their keys they stay below what a reader takes (fencer.worker.MESSAGE_BYTES)."""
+MOST, KEYS_A_UNIT = 64, 8
+"""Units in one message. A sighting is one, and one more for each 8 keys that it lists: so a message stays far below
+what a reader takes (fencer.worker.MESSAGE_BYTES), whatever a target lists."""
+
+REASON_CHARS = 500
 
 _Known = bool | tuple[Standing, int, ReservationKey | None]
 
@@ -28,13 +42,16 @@ class Outbox:
         self._send: Final = send
         self._lock: Final = threading.Lock()
         self._waiting: list[Sighting] = []
+        self._units = 0
         self._known: dict[tuple[str, str], _Known] = {}
 
     def put(self, sighting: Sighting) -> None:
         """Sends it, behind all that waits; or keeps it, where it says only that all is as it was."""
+        sighting = bounded(sighting)
         with self._lock:
             self._waiting.append(sighting)
-            if not self._is_as_before(sighting) or len(self._waiting) >= MOST:
+            self._units += 1 + (len(sighting.keys) // KEYS_A_UNIT if isinstance(sighting, LunSeen) else 0)
+            if not self._is_as_before(sighting) or self._units >= MOST:
                 self._flush()
 
     def flush(self) -> None:
@@ -43,7 +60,7 @@ class Outbox:
             self._flush()
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._units = self._waiting, [], 0
         if waiting:
             self._send(waiting)
 
@@ -61,3 +78,18 @@ class Outbox:
                 return True
             case _:
                 return False
+
+
+def bounded(sighting: Sighting) -> Sighting:
+    """What a target or a kernel says at length, cut. Our own key is among the first that a LunWatch tells."""
+    match sighting:
+        case LunSeen(keys=keys) if len(keys) > KEYS_MOST:
+            more = sighting.more_keys + len(keys) - KEYS_MOST
+            return sighting._replace(keys=keys[:KEYS_MOST], nexuses=sighting.nexuses[:KEYS_MOST], more_keys=more)
+        case PathSeen(reason=reason) if len(reason) > REASON_CHARS:
+            return sighting._replace(reason=reason[:REASON_CHARS])
+        case LunSilent(reason=reason) | RegistrationFailed(reason=reason) if len(reason) > REASON_CHARS:
+            return sighting._replace(reason=reason[:REASON_CHARS])
+        case Registered(why=why) if len(why) > REASON_CHARS:
+            return sighting._replace(why=why[:REASON_CHARS])
+    return sighting

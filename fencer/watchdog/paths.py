@@ -1,5 +1,6 @@
 """Which paths the kernel has for a LUN, and when that changes. sysfs says it; uevents only say when to look again."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -72,18 +73,27 @@ class PathLister:
             return ""
 
 
+@functools.cache
+def load_udev() -> "pyudev.Context":
+    """libudev, looked for on the disk once, by other programs. Raises UsageError when there is none."""
+    try:
+        import pyudev  # not in the feeding process
+
+        return pyudev.Context()
+    except (ImportError, OSError) as error:
+        raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
+
+
 class BlockEvents:
     """The kernel's uevents about block devices. The kernel's, not udev's: they also come without udevd."""
 
     def __init__(self) -> None:
         """Raises UsageError when there is no libudev."""
         try:
-            import pyudev  # in the observing process only
-
-            self._context = pyudev.Context()
+            self._context = load_udev()
             self._monitor = _listen(self._context)
-        except (ImportError, OSError) as error:
-            raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
+        except OSError as error:
+            raise UsageError(f"devices: uevents: {error.strerror}: allow AF_NETLINK to this service") from error
 
     def wait(self, seconds: float) -> bool:
         """Whether a block device came, went or changed within that time. A burst of events is one.
@@ -103,7 +113,7 @@ class BlockEvents:
 
 
 def _listen(context: "pyudev.Context") -> "pyudev.Monitor":
-    """Raises OSError. The context is made once, at the start: it looks for libudev on the disk, by other programs."""
+    """Raises OSError."""
     import pyudev
 
     monitor = pyudev.Monitor.from_netlink(context, source="kernel")

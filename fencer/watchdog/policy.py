@@ -29,6 +29,15 @@ class Decision(NamedTuple):
     cause: Cause | None = None
 
 
+def with_reasons(decision: Decision, reasons: tuple[str, ...]) -> Decision:
+    """The decision with what else is not as it should be, where it goes on feeding or has not begun: KEEPALIVE becomes
+    DEGRADED. It never takes anything back."""
+    if not reasons or decision.state is PolicyState.SELF_FENCE:
+        return decision
+    state = PolicyState.DEGRADED if decision.state is PolicyState.KEEPALIVE else decision.state
+    return decision._replace(state=state, reasons=(*decision.reasons, *reasons))
+
+
 class Policy:
     """The state between sightings and decisions. Times given must not be of different clocks; going back is ignored.
 
@@ -41,6 +50,8 @@ class Policy:
         self._now = began_s
         self._known = Known(settings, began_s)
         self._armed = resumed
+        if resumed:
+            self._known.serve()
         self._grace_s = settings.timing.grace_s
         self._lost_since_s: float | None = None
         self._met_since_s: float | None = None
@@ -59,6 +70,15 @@ class Policy:
         self._settings = settings
         self._known.reconfigure(settings, max(now, self._now))
 
+    def explain_silence(self, reason: str) -> None:
+        """Why the observing process has ended, for the sentence that is told while none observes."""
+        self._known.explain_silence(reason)
+
+    @property
+    def joining(self) -> tuple[str, ...]:
+        """LUNs that were added and are not required yet, one phrase each."""
+        return self._known.joining
+
     # --- what is seen ---------------------------------------------------------------------------------------------
 
     def feed(self, sighting: Sighting) -> None:
@@ -73,6 +93,8 @@ class Policy:
     def _doom_by(self, seen: LunSeen) -> Obstacle | None:
         """What a reading says that no grace can mend."""
         name = self._known.name(seen.lun)
+        if self._known.is_joining(seen.lun):
+            return None
         match seen.standing:
             case Standing.PREEMPTED:
                 return Obstacle(Cause.PREEMPTED, f"{name}: our key was preempted: another node fenced this one")
@@ -119,16 +141,17 @@ class Policy:
         met = self._known.enough(obstacles)
         if not self._armed:
             if not (met and self._known.is_complete()):
-                return Decision(PolicyState.STARTING, tuple(each.text for each in obstacles if each))
+                return Decision(PolicyState.STARTING, _bounded(tuple(each.text for each in obstacles if each)))
             self._armed = True
-        reasons = tuple(each.text for each in obstacles if each) + worries
+            self._known.serve()
+        reasons = _bounded(tuple(each.text for each in obstacles if each) + worries)
         if self._paused_until_s is not None:
             self._forget_losses()
             return Decision(PolicyState.PAUSED, (f"paused for {self._paused_until_s - now:.0f} s more", *reasons))
         remaining_s = self._grace(now, met)
         if remaining_s == 0.0 and not met:
             causes = [each for each in obstacles if each]
-            return self._fence(causes[0].cause, f"{'; '.join(each.text for each in causes)}")
+            return self._fence(causes[0].cause, "; ".join(_bounded(tuple(each.text for each in causes))))
         if remaining_s is not None and met:
             reasons = (*reasons, "reachable again, not yet for long enough")
         state = PolicyState.DEGRADED if reasons else PolicyState.KEEPALIVE
@@ -153,6 +176,16 @@ class Policy:
         if self._lost_since_s is None:
             return None
         return max(0.0, self._grace_s - (now - self._lost_since_s))
+
+
+REASONS_MOST, REASON_CHARS = 48, 400
+"""Of one decision, so that it fits into a message however many paths are lost."""
+
+
+def _bounded(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    told = tuple(text if len(text) <= REASON_CHARS else f"{text[:REASON_CHARS]}..." for text in reasons[:REASONS_MOST])
+    more = len(reasons) - len(told)
+    return (*told, f"and {more} more") if more > 0 else told
 
 
 def _may_lose(sighting: Sighting) -> bool:

@@ -15,12 +15,24 @@ from fencer.model import ReservationKey
 from fencer.watchdog.known import Known, LunView
 from fencer.watchdog.last import SelfFence, read_last, write_last
 from fencer.watchdog.messages import PROGRAM, PUBLISH_INTERVAL_S, Begin, Config, FeederStatus, Level, Line, Recorded
-from fencer.watchdog.sightings import LunSeen, Registered, RegistrationFailed, Sighting, Standing
+from fencer.watchdog.sightings import LISTED, LunSeen, Registered, RegistrationFailed, Sighting, Standing
 from fencer.watchdog.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, Snapshot
 from fencer.watchdog.snapshot_file import write_snapshot
 from fencer.worker import Channel
 
 _SIGHTINGS = Sighting.__args__
+
+
+def _receive(channel: Channel) -> object:
+    """What cannot be read is not heard, and the next one is: a scribe that ended would be told the same again."""
+    while True:
+        try:
+            return channel.receive()
+        except OSError:
+            return None
+        except Exception:  # noqa: BLE001, S112 - unpickling raises whatever it likes
+            continue
+
 
 Append = Callable[[Event], None]
 """Adds to the journal. Raises FenceError or OSError when it cannot."""
@@ -45,7 +57,7 @@ class Scribe:
 
     def run(self, channel: Channel) -> None:
         """Messages that have piled up cost one snapshot, not one each."""
-        while (message := channel.receive()) is not None:
+        while (message := _receive(channel)) is not None:
             if (answer := self.take(message)) is not None:
                 channel.send(answer)
             if self._status is not None and not select.select([channel], [], [], 0)[0]:
@@ -86,10 +98,7 @@ class Scribe:
             case LunSeen(lun=lun, standing=standing):
                 before = self._standings.get(lun)
                 self._standings[lun] = standing
-                if before in (Standing.REGISTERED, Standing.UNPROTECTED) and standing not in (
-                    Standing.REGISTERED,
-                    Standing.UNPROTECTED,
-                ):
+                if before in LISTED and standing not in LISTED:
                     self._registration(lun, "", Outcome.FAILURE, f"our registration is gone: {standing}")
 
     def _registration(self, lun: str, path: str, outcome: Outcome, why: str) -> None:
@@ -184,6 +193,7 @@ class Scribe:
             last_self_fence_unix_s=last.at_unix_s if last else 0.0,
             observer_restarts=status.observer_restarts,
             paused_until_monotonic_s=paused,
+            luns_unsettled=status.luns_unsettled,
             not_granted=status.not_granted,
         )
 
@@ -203,6 +213,8 @@ class Scribe:
             type="" if view.type is None else view.type.name.lower().replace("_", " "),
             read_monotonic_s=view.read_at_s,
             error=view.error,
+            more_keys=view.more_keys,
+            read_only=view.read_only,
             paths=tuple(
                 PathSnapshot(
                     path.name, path.address, path.up, path.registered, path.error, path.probed_at_s, path.took_s

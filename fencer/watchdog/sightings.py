@@ -16,6 +16,7 @@ class Standing(StrEnum):
     REGISTERED = "registered"  # our key is listed, a write-excluding reservation is held
     UNPROTECTED = "unprotected"  # our key is listed, nobody holds a reservation
     CONFLICT = "conflict"  # our key is listed, but the reservation held lets only its holder write, and that is not us
+    DROPPED = "dropped"  # registered in this boot, gone, and nothing else has changed: the target lost our registration
     PREEMPTED = "preempted"  # registered in this boot, and gone: somebody fenced us
     TARGET_FORGOT = "target-forgot"  # nobody's key is left and the generation restarted: the target lost everything
     SHUT_OUT = "shut-out"  # the target lost everything, others registered since: whether they fenced us is unknowable
@@ -23,30 +24,51 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"  # our key is absent, and the record of this boot is unreadable
 
 
+LISTED = (Standing.REGISTERED, Standing.UNPROTECTED, Standing.CONFLICT)
+"""Our key is on the LUN."""
+
+
 class ListedPath(NamedTuple):
-    """path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``."""
+    """path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``.
+
+    refused: why the kernel sends no data this way although it answers ("the multipath map has failed it"), "" else.
+    """
 
     path: str
     address: str
+    refused: str = ""
+
+
+LISTED_MOST = 256
+"""LUNs and paths together that go into one LunsListed, or one LUN more with all its paths."""
+
+LUNS_MOST, PATHS_MOST = 256, 256
+"""LUNs that one sidecar watches, and paths of one LUN: what the kernel has beyond is not watched. Each path is a thread
+or more."""
 
 
 class ListedLun(NamedTuple):
-    """lun: WWID. name: what an operator calls it."""
+    """lun: WWID. name: what an operator calls it. read_only: what of it the kernel takes no writes for, "" else."""
 
     lun: str
     name: str
     paths: tuple[ListedPath, ...]
+    read_only: str = ""
 
 
 class LunsListed(NamedTuple):
-    """All LUNs and the paths that the kernel has for them now. What is not in it is no more.
+    """All LUNs that are watched, and the paths that the kernel has for them now. A path that is not in it is no more.
 
-    first: of this observing process. It has registered nothing yet, and has not seen what came and went before it.
+    first: of this observing process. It has registered nothing yet, and has not seen what came and went before it. What
+    it watches is fixed for its life. So a LUN that is not in its first list is required no more: the metadata of the
+    volume group do not name it (fencer.watchdog.lun_list). One that only vanished is in the list, without a path.
+    more: the rest of this list follows in the next one.
     """
 
     at_s: float
     luns: tuple[ListedLun, ...]
     first: bool = False
+    more: bool = False
 
 
 class PathSeen(NamedTuple):
@@ -80,11 +102,15 @@ class PathRegistered(NamedTuple):
     at_s: float
 
 
+KEYS_MOST = 64
+"""A target may list 8,191 keys in one answer (allocation length FFFFh). A cluster has a few on each path."""
+
+
 class LunSeen(NamedTuple):
     """One consistent reading of a LUN's registrations.
 
-    keys: each once; holder: None for all-registrants types. nexuses: how many each of keys is registered on, in the
-    same order, as the target lists them.
+    keys: each once, KEYS_MOST at most, our own among them if it is listed; more_keys: how many there are besides.
+    holder: None for all-registrants types. nexuses: how many each of keys is registered on, in the same order.
     """
 
     lun: str
@@ -95,6 +121,7 @@ class LunSeen(NamedTuple):
     holder: ReservationKey | None
     type: ReservationType | None
     nexuses: tuple[int, ...] = ()
+    more_keys: int = 0
 
 
 class LunSilent(NamedTuple):

@@ -46,7 +46,8 @@ class KeySnapshot(NamedTuple):
 class LunSnapshot(NamedTuple):
     """standing: a Standing, or "" as long as nothing is known. type: SPC name in words, "" when nobody holds one.
 
-    holder: the key, "" when none or when all registrants hold it. error: why it could not be read, "" else.
+    holder: the key, "" when none or when all registrants hold it. error: why it could not be read, "" else. more_keys:
+    how many are listed besides keys. read_only: what of it the kernel takes no writes for, "" else.
     """
 
     wwid: str
@@ -59,6 +60,8 @@ class LunSnapshot(NamedTuple):
     read_monotonic_s: float
     error: str
     paths: tuple[PathSnapshot, ...]
+    more_keys: int = 0
+    read_only: str = ""
 
 
 class WatchdogSnapshot(NamedTuple):

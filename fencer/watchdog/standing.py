@@ -26,6 +26,10 @@ class Reading(NamedTuple):
 def judge(reading: Reading, past: Past, own: ReservationKey, type_: ReservationType) -> Standing:
     """This node's standing. past: of this LUN in this boot. type_: the reservation that we are configured for.
 
+    A PREEMPT moves the generation, and so does the look of an agent that finds our key absent (storage.isolation). So a
+    key that is gone while the generation is as we last read it with the key was taken by nobody: the target dropped it
+    with the session (LIO without cache_dynamic_acls). docs/decisions/0008-self-fence-bound.md says what this rests on.
+
     When the target has lost everything and others are registered again, they may have fenced us since: the agent finds
     our key absent under their reservation, and that is its storage proof. So it is never taken for "forgot".
     """
@@ -45,6 +49,8 @@ def judge(reading: Reading, past: Past, own: ReservationKey, type_: ReservationT
             return Standing.UNKNOWN
         case History.BEGUN:  # whether our REGISTER was executed, and taken away, is known only if nothing has happened
             return Standing.NEVER if past.generation == reading.generation else Standing.UNKNOWN
+    if past.generation == reading.generation:
+        return Standing.DROPPED
     if past.generation is None or reading.generation >= past.generation:
         return Standing.PREEMPTED
     return Standing.SHUT_OUT if reading.keys else Standing.TARGET_FORGOT

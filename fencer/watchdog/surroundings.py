@@ -43,8 +43,9 @@ class Surroundings(NamedTuple):
     """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError, or WatchdogNotYet
     when asking again later may help.
 
-    left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic. not_granted:
-    what the kernel refused this process, one phrase each.
+    left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic. generations:
+    what it last read while this node's key was listed (fencer.watchdog.messages.Generations). not_granted: what the
+    kernel refused this process, one phrase each.
     """
 
     arm: Callable[[], Watchdog]
@@ -54,6 +55,7 @@ class Surroundings(NamedTuple):
     boot_id: str
     left: WatchdogSnapshot | None = None
     paused_until_s: float | None = None
+    generations: tuple[tuple[str, int], ...] = ()
     clock: Callable[[], float] = time.monotonic
     not_granted: tuple[str, ...] = ()
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from fencer.model import ReservationKey
 from fencer.request import StorageSettings
 from fencer.watchdog import observers
-from fencer.watchdog.observers import observe
+from fencer.watchdog.messages import Observe
+from fencer.watchdog.observers import list_luns, observe
 from fencer.watchdog.paths import KernelPath, PathLister
 from fencer.watchdog.policy import Policy
 from fencer.watchdog.settings import (
@@ -59,7 +60,9 @@ def cost() -> dict[str, float]:
 
 
 observers.PathLister = OurPaths  # type: ignore[attr-defined]  # what observe takes
-worker = Worker.spawn(lambda channel: observe(ObserverSettings(storage, timing, on_target_reset), channel))
+settings = ObserverSettings(storage, timing, on_target_reset)
+order = Observe(settings, list_luns(storage), ())
+worker = Worker.spawn(lambda channel: observe(order, channel, lambda: None))
 policy = Policy(PolicySettings(timing, on_target_reset=on_target_reset), time.monotonic())
 tell("began", bound_s=loss_bound_s(timing, 0.0), preempt_bound_s=preempt_bound_s(timing, 0.0))
 states: dict[str, object] = {}

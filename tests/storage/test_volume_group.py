@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fencer.errors import FenceError, StorageError, UsageError
-from fencer.storage.volume_group import physical_volumes, run_without_waiting
+from fencer.storage.volume_group import physical_volumes, read_volume_group, run_without_waiting
 
 
 def pv(name="/dev/sdb", vg="shared_vg", count=1, **more):
@@ -54,6 +54,17 @@ def test_pvs_only_reads():
     ask(pvs)
     assert pvs.argv[0] == "pvs"
     assert {"--readonly", "--nolocking", "--foreign", "--shared"} <= set(pvs.argv)
+
+
+def test_the_metadata_say_how_new_they_are_and_what_they_name():
+    pvs = FakePvs(pv("/dev/sdc", count=2, pv_uuid="U2", vg_seqno="7"), pv("/dev/sdb", count=2, vg_seqno="7"))
+    assert read_volume_group("shared_vg", run=pvs, timeout_s=5) == (
+        "V", 7, (("/dev/sdb", "U1"), ("/dev/sdc", "U2")),
+    )  # fmt: skip
+
+
+def test_an_lvm_that_does_not_say_how_new_they_are_is_read_all_the_same():
+    assert read_volume_group("shared_vg", run=FakePvs(pv()), timeout_s=5).seqno == 0
 
 
 @pytest.mark.parametrize("name", ["", "-vg", "a b", "a/b", "a;b", "a\n", "é", "..", ".", "a" * 128, '"', "--config=x"])

@@ -5,6 +5,10 @@ keepalives. While there is DIR/no-watchdog there is no device to arm. With DIR/h
 while there is DIR/no-memory, the attendant can fork nobody.
 DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
 `say …`.
+
+DIR/list is what the volume group's metadata name: a sequence number and kernel names ("2 sdb sdc"), or a reason why
+they cannot be listed ("fail ..."), or "hang". DIR/begin, where it is there, is what a new observer does instead of
+beginning: "hang", or it ends with this text as its reason.
 """
 
 import errno
@@ -15,7 +19,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from fencer.cli.watchdogd_jobs import predecessor
-from fencer.errors import StorageError, WatchdogError, WatchdogNotYet
+from fencer.errors import StorageError, UsageError, WatchdogError, WatchdogNotYet
 from fencer.event import Event
 from fencer.model import ReservationKey, ReservationType
 from fencer.request import StorageSettings
@@ -24,7 +28,17 @@ from fencer.watchdog.config import read_settings
 from fencer.watchdog.control import ControlSocket
 from fencer.watchdog.daemon import Daemon
 from fencer.watchdog.device import Support
-from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, ReadConfig, Unregister
+from fencer.watchdog.instance import Instance
+from fencer.watchdog.lun_list import FoundLun, LunList
+from fencer.watchdog.messages import (
+    Begin,
+    Config,
+    ConfigRefused,
+    Configured,
+    Observe,
+    ReadConfig,
+    Unregister,
+)
 from fencer.watchdog.notify import ServiceManager
 from fencer.watchdog.outbox import Outbox
 from fencer.watchdog.policy import Decision, Policy
@@ -47,7 +61,9 @@ from fencer.watchdog.surroundings import Signals, Surroundings
 from fencer.worker import Channel
 
 KEY = ReservationKey(0xABC1)
-LUN = "naa.6001"
+LUN = "naa.6001"  # sdb; sdc is naa.6002, and so on
+NOTHING = LunList(())
+given = Observe(None, NOTHING, ())  # type: ignore[arg-type] - what this observer was given
 
 
 class Acts:
@@ -113,36 +129,59 @@ def config(path: str) -> Config:
     return Config(settings, "serv-0001", str(KEY), (NodeSnapshot("serv-0001", str(KEY)),), observer)
 
 
+def find(directory: Path) -> LunList:
+    """What DIR/list names."""
+    path = directory / "list"
+    first, *names = path.read_text().split() if path.exists() else ["1", "sdb"]
+    if first == "hang":
+        time.sleep(3600)
+    if first == "fail":
+        raise StorageError(f"vg: {' '.join(names)}")
+    luns = tuple(FoundLun(f"naa.600{ord(name[2]) - 97}", name, (name,), name, (f"U-{name}",)) for name in names)
+    return LunList(luns, "group", int(first), frozenset(f"U-{name}" for name in names))
+
+
 def observe(directory: Path, channel: Channel) -> None:
-    """Plays the scene, which another process may change at any time."""
+    """Plays the scene, which another process may change at any time: of all LUNs, or of one ("lost sdc")."""
     outbox = Outbox(channel.send)
+    (directory / "observer").write_text(str(os.getpid()))
 
     def tell(sighting: Sighting) -> None:
         outbox.put(sighting)
         outbox.flush()
 
-    first = True
+    if (directory / "begin").exists():
+        how = (directory / "begin").read_text()
+        if how == "hang":
+            time.sleep(3600)
+        raise StorageError(how)
+    first, told = True, False
     while True:
-        scene, now = (directory / "scene").read_text(), time.monotonic()
-        match scene:
+        words, now = (directory / "scene").read_text().split(), time.monotonic()
+        match words[0]:
             case "die":
                 raise RuntimeError("the observer was told to die")
             case "silent":
                 time.sleep(0.05)
                 continue
         tell(Alive(now))
-        tell(LunsListed(now, (ListedLun(LUN, "sdb", (ListedPath("sdb", "2:0:0:0"),)),)))
-        if first and scene == "registered":
-            tell(Registered(LUN, "", now, "at start"))
-            first = False
-        lost = scene == "lost"
-        tell(PathSeen(LUN, "sdb", now, not lost, "Input/output error" if lost else "", 0.001))
-        if not lost:
-            standing = Standing(scene)
-            keys = (KEY,) if standing is Standing.REGISTERED else ()
-            tell(PathRegistered(LUN, "sdb", now))
-            type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-            tell(LunSeen(LUN, now, standing, 7, keys, KEY if keys else None, type_))
+        luns = given.luns.luns
+        listed = tuple(ListedLun(lun.wwid, lun.name, (ListedPath(lun.name, "2:0:0:0"),)) for lun in luns)
+        tell(LunsListed(now, listed, first))
+        first = False
+        for lun in luns:
+            scene = words[0] if len(words) == 1 or words[1] == lun.name else "registered"
+            if not told and scene == "registered":
+                tell(Registered(lun.wwid, "", now, "at start"))
+            lost = scene == "lost"
+            tell(PathSeen(lun.wwid, lun.name, now, not lost, "Input/output error" if lost else "", 0.001))
+            if not lost:
+                standing = Standing(scene)
+                keys = (KEY,) if standing is Standing.REGISTERED else ()
+                tell(PathRegistered(lun.wwid, lun.name, now))
+                type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+                tell(LunSeen(lun.wwid, now, standing, 7, keys, KEY if keys else None, type_))
+        told = True
         time.sleep(0.05)
 
 
@@ -177,7 +216,14 @@ def make_jobs(directory: Path, boot_id: str, pid: int) -> attendant.Jobs:
         if (directory / "holder").exists():
             raise StorageError("sdb: this node holds the reservation")
 
-    return attendant.Jobs(configure, lambda _config, channel: observe(directory, channel), write, unregister)
+    def run(order: Observe, channel: Channel, _changed: object) -> None:
+        global given  # of this process alone
+        given = order
+        observe(directory, channel)
+
+    attendant.LIST_S = attendant.LIST_LEAST_S = attendant.LIST_AGAIN_S = 0.3
+    attendant.LISTER_S = attendant.STAGING_S = 1.5
+    return attendant.Jobs(configure, lambda _config: find(directory), run, write, unregister)
 
 
 def main() -> int:
@@ -189,6 +235,11 @@ def main() -> int:
     answer = links.attendant.receive()
     assert isinstance(answer, Configured), answer
     settings = answer.config.settings
+    try:
+        instance = Instance(settings.state_dir)
+    except UsageError as error:
+        acts.note(f"ended 1 {error}")
+        return 1
     before = predecessor(settings.state_dir, boot_id)
 
     def arm() -> FakeWatchdog:
@@ -208,6 +259,7 @@ def main() -> int:
         boot_id=boot_id,
         left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
+        generations=before.generations if before is not None else (),
     )
     with (
         patch("fencer.watchdog.daemon.Policy", FicklePolicy if "fickle" in sys.argv else Policy),
@@ -216,6 +268,7 @@ def main() -> int:
     ):
         ended = Daemon(answer.config, links, around, signals).run()
     acts.note(f"ended {ended.status} {ended.sentence}")
+    instance.end()
     return ended.status
 
 

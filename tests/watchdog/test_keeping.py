@@ -8,7 +8,9 @@ import pytest
 
 from fencer.errors import StorageError, TransportError
 from fencer.model import Deadline
+from fencer.observations import LunIsolated
 from fencer.request import StorageSettings
+from fencer.storage.isolation import isolate
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
@@ -21,7 +23,7 @@ from fencer.watchdog.settings import TargetReset, Timing
 from fencer.watchdog.sightings import LunSeen, PathRegistered, Registered, RegistrationFailed, Sighting, Standing
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath
-from tests.storage.nodes import WERO, A, B, lun, registered
+from tests.storage.nodes import WERO, A, B, C, contest, deadline, lun, registered
 from tests.storage.nodes import Clock as FakeClock
 
 TIMING = Timing()
@@ -58,16 +60,18 @@ class Node:
         self.seen: list[Sighting] = []
         self.start()
 
-    def start(self) -> None:
-        """A new process."""
+    def start(self, generation: int | None = None) -> None:
+        """A new process. generation: see LunWatch."""
         storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(self.state_dir))
         self.luns = []
         self.probes = []
         for target in self.targets:
-            watch = LunWatch(target.wwid, target.wwid[-1], storage, TIMING, self.seen.append)
+            watch = LunWatch(target.wwid, target.wwid[-1], storage, TIMING, self.seen.append, generation)
             kernel = KernelPath("a", "0:0:0:0", target.wwid, 1)
             probe = Ok()
-            path = PathWatch(kernel, watch, probe, self.open, storage, TIMING, self.seen.append, self.clock)
+            path = PathWatch(
+                kernel, watch, lambda _, probe=probe: probe, self.open, storage, TIMING, self.seen.append, self.clock
+            )
             self.luns.append(KeptLun(watch, (path,)))
             self.probes.append(probe)
         self.keeper = Keeper(
@@ -79,15 +83,16 @@ class Node:
         (target,) = (one for one in self.targets if one.wwid == wwid)
         return Nexus(target.nexus("a"), sleep=lambda seconds: None)
 
-    def go(self, seconds: float) -> list[Sighting]:
-        """What is told meanwhile."""
+    def go(self, seconds: float, *, keep: bool = True) -> list[Sighting]:
+        """What is told meanwhile. keep: the keeper takes its turns, too."""
         self.seen.clear()
         end = self.clock.now + seconds
         while self.clock.now < end:
             for kept in self.luns:
                 for path in kept.paths:
                     path.turn()
-            self.keeper.turn()
+            if keep:
+                self.keeper.turn()
             self.clock.now += 0.5
         return list(self.seen)
 
@@ -161,8 +166,8 @@ def test_nothing_is_registered_before_every_path_has_been_tried(tmp_path: Path) 
     kept = node.luns[0]
     kept.paths[0].turn()
     late = PathWatch(
-        KernelPath("a2", "0:0:0:0", "a2", 2), kept.watch, Ok(), node.open, StorageSettings((), None, A, None), TIMING,
-        node.seen.append, node.clock,
+        KernelPath("a2", "0:0:0:0", "a2", 2), kept.watch, lambda _: Ok(), node.open,
+        StorageSettings((), None, A, None), TIMING, node.seen.append, node.clock,
     )  # fmt: skip
     node.luns[0] = KeptLun(kept.watch, (*kept.paths, late))
     node.keeper.turn()
@@ -280,9 +285,14 @@ def test_many_at_once_end_with_a_whole_marker(tmp_path: Path) -> None:
     assert set(target.keys) == {A, B}
 
 
+def marked(tmp_path: Path, target: FakeTarget, generation: int) -> None:
+    """Registered in this boot, with that generation."""
+    write_marker(str(tmp_path), Marker(A, (LunMark(target.wwid, generation, registered=True),)))
+
+
 def test_a_marker_of_this_boot_without_its_key_is_a_preemption_for_a_new_process(tmp_path: Path) -> None:
     (target,) = targets(1)
-    write_marker(str(tmp_path), Marker(A, (LunMark(target.wwid, target.generation, registered=True),)))
+    marked(tmp_path, target, target.generation - 1)  # the PREEMPT moved it
     node = Node(tmp_path, target)
     node.go(10.0)
     assert set(node.standings()) == {Standing.PREEMPTED}
@@ -303,7 +313,7 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
     paths = []
     for name in (f"fake:{target.wwid}:a", dead):
         path = PathWatch(
-            KernelPath(name, "0:0:0:0", name, 1), watch, Ok(), open_nexus, storage, TIMING, seen.append, clock
+            KernelPath(name, "0:0:0:0", name, 1), watch, lambda _: Ok(), open_nexus, storage, TIMING, seen.append, clock
         )
         path.good = True
         paths.append(path)
@@ -313,3 +323,92 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
     )
     keeper.turn()
     assert [path.registered for path in paths] == [True, False]
+
+
+def dropped(node: Node) -> FakeTarget:
+    """The target has forgotten this node's registration with its session, as LIO does in demo mode."""
+    (target,) = node.targets
+    for session in [each for each, key in target.registrations.items() if key == A]:
+        del target.registrations[session]
+    return target
+
+
+def test_a_registration_that_the_target_dropped_is_restored(tmp_path: Path) -> None:
+    node = Node(tmp_path, *targets(1))
+    node.go(5.0)
+    target = dropped(node)
+    generation = target.generation
+    node.seen.clear()
+    node.go(5.0)
+    standings = [one for one in node.standings() if one is not Standing.REGISTERED]
+    assert set(standings) == {Standing.DROPPED}
+    assert set(target.keys) == {A, B}
+    assert node.standings()[-1] is Standing.REGISTERED
+    assert [one.why for one in node.seen if isinstance(one, Registered)] == [
+        "the target had dropped this node's registration, and nobody had touched any since"
+    ]
+    found = read_marker(str(tmp_path))
+    assert isinstance(found, Marker) and found.luns[0].generation > generation
+
+
+def test_a_dropped_registration_is_restored_by_a_new_process_that_knows_the_generation(tmp_path: Path) -> None:
+    node = Node(tmp_path, *targets(1))
+    node.go(5.0)
+    (target,) = node.targets
+    other = Nexus(target.nexus("c"), sleep=lambda _: None)
+    other.register_and_ignore(C, False, deadline())  # a third node, since the marker was written
+    node.go(5.0)
+    seen = [one for one in node.seen if isinstance(one, LunSeen)][-1]
+    dropped(node)
+    node.start(generation=seen.generation)
+    node.go(5.0)
+    assert set(target.keys) == {A, B, C}
+
+
+def test_a_new_process_that_does_not_know_the_generation_takes_a_dropped_key_for_taken(tmp_path: Path) -> None:
+    node = Node(tmp_path, *targets(1))
+    node.go(5.0)
+    (target,) = node.targets
+    Nexus(target.nexus("c"), sleep=lambda _: None).register_and_ignore(C, False, deadline())
+    node.go(5.0)
+    dropped(node)
+    node.start()
+    node.go(5.0)
+    assert set(node.standings()) == {Standing.PREEMPTED}
+
+
+def test_what_an_agent_took_for_fenced_is_never_restored(tmp_path: Path) -> None:
+    """The key was dropped; another node found it absent, proved the isolation, and mounts."""
+    node = Node(tmp_path, *targets(1))
+    node.go(5.0)
+    target = dropped(node)
+    end = isolate(lun(target, "b"), contest(own=B, target=A), deadline())
+    assert isinstance(end, LunIsolated) and end.already
+    node.go(20.0)
+    assert node.standings()[-1] is Standing.PREEMPTED
+    assert target.keys == [B]
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_a_restoration_that_a_fence_overtakes_leaves_nothing(tmp_path: Path, step: int) -> None:
+    """At any command of it another node proves this one isolated: then no key of it may stay."""
+    node = Node(tmp_path, *targets(1))
+    node.go(5.0)
+    target = dropped(node)
+    node.go(2.1, keep=False)  # it has read that
+    serve, sent = target.execute, 0
+
+    def between(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
+        nonlocal sent
+        sent += initiator == "a"
+        if initiator == "a" and sent == step:
+            end = isolate(lun(target, "b"), contest(own=B, target=A), deadline())
+            assert isinstance(end, LunIsolated)
+        return serve(initiator, cdb, data_out, length)
+
+    target.execute = between  # type: ignore[method-assign]
+    node.keeper.turn()
+    assert sent >= step
+    target.execute = serve  # type: ignore[method-assign]
+    node.go(10.0)
+    assert target.keys == [B]

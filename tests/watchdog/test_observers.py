@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,10 @@ from fencer.model import ReservationKey
 from fencer.request import StorageSettings
 from fencer.storage.marker import LunMark, Marker, write_marker
 from fencer.storage.nexus import Nexus
+from fencer.watchdog.lun_list import FoundLun, LunList
 from fencer.watchdog.lun_watch import LunWatch
-from fencer.watchdog.observers import Observation, observe
+from fencer.watchdog.messages import Observe
+from fencer.watchdog.observers import Observation, list_luns, observe
 from fencer.watchdog.path_watch import PathWatch
 from fencer.watchdog.paths import KernelPath
 from fencer.watchdog.settings import ObserverSettings, Timing
@@ -76,12 +78,14 @@ class Rig:
         self.seen: list[Sighting] = []
         self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append)
         self.probes = {name: FakeProbe(self.clock) for name in ("a", "a2")}
+        self.begun: list[Callable[[], None]] = []  # threads that were to be started
         self.paths = {name: self.path(name) for name in ("a", "a2")}
 
     def path(self, name: str) -> PathWatch:
         kernel = KernelPath(name, "0:0:0:0", name, 1)
         return PathWatch(
-            kernel, self.lun, self.probes[name], self.open, self.storage, TIMING, self.seen.append, self.clock
+            kernel, self.lun, lambda _: self.probes[name], self.open, self.storage, TIMING, self.seen.append,
+            self.clock, lambda job, _: self.begun.append(job),
         )  # fmt: skip
 
     def open(self, node: str) -> Nexus:
@@ -211,27 +215,81 @@ def test_a_slow_answer_is_a_loss(rig: Rig) -> None:
     assert "answered only after" in seen.reason
 
 
-def test_a_hanging_probe_is_told_once_and_not_asked_again(rig: Rig) -> None:
-    path, probe = rig.paths["a"], rig.probes["a"]
-    probe.release.clear()
-    probe.reading.clear()
-    rig.clock.now += TIMING.probe_interval_s
-    began_s, reads = rig.clock.now, probe.reads
-    thread = threading.Thread(target=path.turn, daemon=True)
-    thread.start()
-    assert probe.reading.wait(20)
-    rig.take()
+class Hung:
+    """A path whose probe hangs, in a thread."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.path, self.probe = rig, rig.paths["a"], rig.probes["a"]
+        self.probe.release.clear()
+        self.probe.reading.clear()
+        rig.clock.now += TIMING.probe_interval_s
+        self.began_s, self.reads = rig.clock.now, self.probe.reads
+        self.thread = threading.Thread(target=self.path.run, daemon=True)
+        self.thread.start()
+        assert self.probe.reading.wait(20)
+        rig.take()
+
+    def wait(self, seconds: float) -> list[Sighting]:
+        end = self.rig.clock.now + seconds
+        while self.rig.clock.now < end:
+            self.rig.clock.now += 0.5
+            self.path.tell_overdue(self.rig.clock.now)
+        return self.rig.take()
+
+    def fresh(self) -> FakeProbe:
+        """The probe of whoever goes on beside."""
+        self.rig.probes["a"] = FakeProbe(self.rig.clock)
+        return self.rig.probes["a"]
+
+
+def test_a_single_lost_command_is_no_loss(rig: Rig) -> None:
+    hung = Hung(rig)
+    fresh = hung.fresh()
+    assert hung.wait(TIMING.probe_deadline_s / 2) == []
+    assert len(rig.begun) == 1
+    seen = rig.turns(20.0, "a")  # in the thread that has taken over
+    assert {one.ok for one in seen if isinstance(one, PathSeen)} == {True}
+    assert fresh.reads == 20
+    assert hung.path.registered
+    hung.probe.reason = "EIO: Input/output error"  # the kernel gives the first one up
+    hung.probe.release.set()
+    hung.thread.join(20)
+    assert not hung.thread.is_alive()
+    assert kinds(rig.take(), PathSeen) == []
+    assert hung.path.good and hung.path.registered
+
+
+def test_a_path_on_which_all_commands_hang_is_told_lost_once_and_asked_three_times(rig: Rig) -> None:
+    hung = Hung(rig)
+    fresh = hung.fresh()
+    fresh.release.clear()
+    threads = []
+    told = []
     for _ in range(20):
-        rig.clock.now += 0.5
-        path.tell_overdue(rig.clock.now)
-    (told,) = rig.take()
-    assert told == PathSeen(rig.target.wwid, "a", began_s, False, "no answer within 2 s", 2.5)
-    assert probe.reads == reads + 1
-    assert not path.registered
-    probe.release.set()
-    thread.join(20)
-    late = kinds(rig.take(), PathSeen)
-    assert [one.ok for one in late if isinstance(one, PathSeen)] == [False]
+        told += hung.wait(0.5)
+        while len(threads) < len(rig.begun):
+            fresh.reading.clear()
+            threads.append(threading.Thread(target=rig.begun[len(threads)], daemon=True))
+            threads[-1].start()
+            assert fresh.reading.wait(20)
+    assert told == [PathSeen(rig.target.wwid, "a", hung.began_s, False, "no answer within 2 s", 2.5)]
+    assert (hung.reads + 1, 2) == (hung.probe.reads, fresh.reads)
+    assert not hung.path.registered
+    hung.path.end(rig.clock.now)
+    for probe in (hung.probe, fresh):
+        probe.release.set()
+    for thread in (hung.thread, *threads):
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_path_that_answers_late_to_all_is_registered_again(rig: Rig) -> None:
+    hung = Hung(rig)
+    rig.begun.clear()
+    assert kinds(hung.wait(TIMING.probe_deadline_s + 1), PathSeen)
+    hung.probe.release.set()
+    hung.thread.join(20)  # it was left behind
+    assert not hung.path.registered
     seen = rig.turns(3.0)
     assert [one.path for one in seen if isinstance(one, PathRegistered)] == ["a"]
 
@@ -258,13 +316,13 @@ def test_a_fault_of_ours_is_a_loss_of_the_path_and_the_thread_goes_on(rig: Rig) 
     path, probe = rig.paths["a"], rig.probes["a"]
     probe.takes_s = float("nan")
 
-    def broken() -> str:
+    def broken(_turns: object) -> str:
         path._ended.set()
         raise ZeroDivisionError("x")
 
     path._ended.clear()
     seen_before = len(rig.seen)
-    path.turn = broken  # type: ignore[method-assign, assignment]
+    path._turn = broken  # type: ignore[method-assign, assignment]
     path.run()
     assert rig.seen[seen_before:] == []  # ended meanwhile: nothing to say
     assert probe.closed > 0
@@ -318,7 +376,7 @@ class Process:
         storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
         self.observation = Observation(
             ObserverSettings(storage, QUICK),
-            {target.wwid: "lun"},
+            LunList((FoundLun(target.wwid, "lun"),)),
             lambda: {target.wwid: {name: KernelPath(name, "0:0:0:0", name, 1) for name in self.names}},
             self.events,
             self.probe,
@@ -417,10 +475,10 @@ def test_a_path_that_hangs_holds_no_other(process: Process) -> None:
 def test_an_iscsi_address_is_no_path_of_this_node(tmp_path: Path) -> None:
     storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), None, state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no path of this node"):
-        observe(ObserverSettings(storage), None)  # type: ignore[arg-type]
+        list_luns(storage)
 
 
 def test_a_node_without_a_key_is_bad_input(tmp_path: Path) -> None:
     storage = StorageSettings(("/dev/sdb",), None, None, None, state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no reservation key"):
-        observe(ObserverSettings(storage), None)  # type: ignore[arg-type]
+        observe(Observe(ObserverSettings(storage), LunList(()), ()), None, lambda: None)  # type: ignore[arg-type]

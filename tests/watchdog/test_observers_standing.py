@@ -28,7 +28,9 @@ def reading(
         (reading(A, B, generation=1), HERE, Standing.REGISTERED),
         (reading(A, held=False), HERE, Standing.UNPROTECTED),
         (reading(B, generation=6), HERE, Standing.PREEMPTED),
-        (reading(B, generation=5), HERE, Standing.PREEMPTED),
+        (reading(B, generation=5), HERE, Standing.DROPPED),  # no PREEMPT, no look of an agent: the target's own doing
+        (reading(generation=5), HERE, Standing.DROPPED),
+        (reading(B, generation=5), Past(History.REGISTERED, None, A), Standing.PREEMPTED),
         (reading(generation=6), HERE, Standing.PREEMPTED),  # CLEAR by somebody
         (reading(generation=0), HERE, Standing.TARGET_FORGOT),
         (reading(B, generation=1), HERE, Standing.SHUT_OUT),
