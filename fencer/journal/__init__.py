@@ -9,13 +9,15 @@ read. Who reads needs no right to write: neither the file nor its directory (doc
 - Its size is bounded for each kind of event, so that monitors, one a minute, never push a fence out. The totals are
   kept in the same transaction: they do not go back when events are dropped.
 
-schema: the tables. writing, reading: events into them and out of them. file: the file, and what can be wrong with it.
+schema: the tables. writing, reading: events into them and out of them. cleaning: what may stand in a file that
+somebody else has made. file: the file, and what can be wrong with it.
 """
 
+from fencer.journal.cleaning import STEPS_MOST, TEXT_CHARACTERS
 from fencer.journal.file import BUSY_S, DEFAULT_PATH, READER_PATIENCE_S, Journal, JournalError
 from fencer.journal.reading import Position, Snapshot
 from fencer.journal.schema import SCHEMA
-from fencer.journal.writing import BYTES, OTHER, ROWS, STEPS_MOST, TARGETS, TEXT_CHARACTERS, Bounds
+from fencer.journal.writing import BYTES, OTHER, ROWS, TARGETS, Bounds
 
 __all__ = (
     "BUSY_S", "BYTES", "DEFAULT_PATH", "OTHER", "READER_PATIENCE_S", "ROWS", "SCHEMA", "STEPS_MOST", "TARGETS",

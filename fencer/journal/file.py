@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fencer.errors import FenceError
 from fencer.event import Event, EventKind, StepTotal, Total
+from fencer.journal.cleaning import one_line
 from fencer.journal.reading import Position, Snapshot
-from fencer.journal.schema import SCHEMA, migrate, prepare, transaction
-from fencer.journal.writing import Bounds, insert, one_line
+from fencer.journal.schema import SCHEMA, has_tables, migrate, prepare, transaction, trust_nothing
+from fencer.journal.writing import Bounds, insert
 from fencer.light_typing import Final, TypeVar
 from fencer.regular_file import is_private
 
@@ -20,6 +21,9 @@ BUSY_S: Final = 4.0
 """How long append waits for other writers."""
 READER_PATIENCE_S: Final = 0.1
 """How long a reader that states nothing else asks again while a writer comes or goes."""
+
+READING_S: Final = 20.0
+"""How long one question may take, whatever is in the file."""
 
 _PAGE: Final = 500
 _AGAIN_S: Final = 0.002
@@ -244,8 +248,9 @@ class Journal:
             alone = not os.path.exists(f"{self.path}-wal")
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
+                trust_nothing(db, time.monotonic() + READING_S)
                 db.execute("BEGIN")
-                return db, self._version(db)
+                return db, self._version_of_tables(db)
             except sqlite3.OperationalError:
                 db.close()
                 if time.monotonic() >= until:
@@ -307,6 +312,13 @@ class Journal:
             )
         return version
 
+    def _version_of_tables(self, db: sqlite3.Connection) -> int:
+        """The schema. A view in a table's place may compute for ever."""
+        version = self._version(db)
+        if not has_tables(db, version):
+            raise self._not_a_journal()
+        return version
+
     def _not_a_journal(self) -> JournalError:
         return JournalError(f"journal: {self.path}: not a journal: move {self.path}* away, or give another path")
 
@@ -314,6 +326,8 @@ class Journal:
         if isinstance(error, OSError):
             return JournalError(f"journal: {error.filename or self.path}: {error.strerror}")
         said = one_line(str(error))[:120]  # it may quote what it found
+        if "interrupted" in str(error):
+            return JournalError(f"journal: {self.path}: reading takes longer than {READING_S:g} s: ask for less")
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return JournalError(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
         if isinstance(error, sqlite3.OperationalError):

@@ -1,11 +1,11 @@
 """What the tables say, at one moment. Pure SELECT."""
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from fencer.event import Event, EventKind, Outcome, Step, StepName, StepTotal, Total
+from fencer.event import Event, EventKind, Outcome, StepName, StepTotal, Total
+from fencer.journal.cleaning import buckets_of, count_of, moment_of, seconds_of, steps_of, sum_of, text_of
 from fencer.light_typing import Final, NamedTuple
 from fencer.model import Proof, Side
 
@@ -114,13 +114,22 @@ class Snapshot:
 
 def _total(row: TotalRow) -> Total:
     kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s = row
-    counts = tuple(json.loads(buckets))
-    return Total(EventKind(kind), target, action, Outcome(outcome), proof, events, sum_s, counts, last_unix_s)
+    return Total(
+        EventKind(kind),
+        text_of(target),
+        text_of(action),
+        Outcome(outcome),
+        text_of(proof),
+        count_of(events),
+        sum_of(sum_s),
+        buckets_of(buckets),
+        moment_of(last_unix_s),
+    )
 
 
 def _step_total(row: tuple[str, str, int, float, str]) -> StepTotal:
     kind, name, steps, sum_s, buckets = row
-    return StepTotal(EventKind(kind), StepName(name), steps, sum_s, tuple(json.loads(buckets)))
+    return StepTotal(EventKind(kind), StepName(name), count_of(steps), sum_of(sum_s), buckets_of(buckets))
 
 
 _COLUMNS: Final = "id, at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps"
@@ -131,17 +140,17 @@ _Row = tuple[float, float, str, str, str, str, str, str, str, int, str, str, str
 def _event(row: _Row) -> Event:
     at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, steps, failed = row
     return Event(
-        at_unix_s=at_unix_s,
-        took_s=took_s,
+        at_unix_s=moment_of(at_unix_s),
+        took_s=seconds_of(took_s),
         kind=EventKind(kind),
-        program=program,
-        actor=actor,
-        target=target,
-        action=action,
+        program=text_of(program),
+        actor=text_of(actor),
+        target=text_of(target),
+        action=text_of(action),
         outcome=Outcome(outcome),
-        proofs=tuple(Proof(word) for word in proofs.split("+") if word),
+        proofs=tuple(Proof(word) for word in text_of(proofs).split("+") if word),
         weak=bool(weak),
-        error=error,
-        steps=tuple(Step(at, text, StepName(name), took) for at, text, name, took in json.loads(steps)),
-        failed=tuple(Side(word) for word in failed.split("+") if word),
+        error=text_of(error),
+        steps=steps_of(steps),
+        failed=tuple(Side(word) for word in text_of(failed).split("+") if word),
     )

@@ -3,11 +3,15 @@
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 
 from fencer.light_typing import Final
 
 SCHEMA: Final = 3
+_LONGEST_BYTES: Final = 4 << 20
+_STEPS_BETWEEN: Final = 20_000
+"""Instructions of SQLite's machine between two looks at the clock: some 2 ms."""
 
 _VERSION_1: Final = (
     """CREATE TABLE identity (journal TEXT NOT NULL)""",
@@ -43,6 +47,30 @@ def prepare(db: sqlite3.Connection) -> None:
     # A short log is soon read by the next process that opens it, and by readers that may not share its index.
     db.execute("PRAGMA wal_autocheckpoint = 250")
     db.execute("PRAGMA journal_size_limit = 4194304")
+
+
+def trust_nothing(db: sqlite3.Connection, until: float) -> None:
+    """For reading a file that somebody else may have made. until: monotonic; what runs then is interrupted."""
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_BYTES)
+    db.text_factory = _text
+    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS_BETWEEN)
+
+
+def has_tables(db: sqlite3.Connection, version: int) -> bool:
+    """Whether what is read are tables, without columns that compute something."""
+    names = ("identity", "events", "totals") + (("step_totals",) if version >= 2 else ())
+    for name in names:
+        found = db.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (name,)).fetchall()
+        if len(found) != 1 or found[0][0] != "table" or not isinstance(found[0][1], str):
+            return False
+        if "generated" in found[0][1].lower() or " as (" in found[0][1].lower() or "virtual" in found[0][1].lower():
+            return False
+    return True
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 from fencer.event import BUCKETS_S, Event, EventKind, StepName
+from fencer.journal.cleaning import STEPS_MOST, one_line
 from fencer.light_typing import Final, NamedTuple
 
 ROWS: Final = 100_000
@@ -11,8 +12,6 @@ BYTES: Final = 64 << 20
 TARGETS: Final = 1000
 """Different totals that are kept; what comes after counts for the target OTHER."""
 OTHER: Final = "(other)"
-STEPS_MOST: Final = 400
-TEXT_CHARACTERS: Final = 600
 
 _SHARES: Final = {
     EventKind.FENCE: 0.30,
@@ -130,9 +129,3 @@ def _clean(event: Event) -> Event:
         error=one_line(event.error),
         steps=steps,
     )
-
-
-def one_line(text: str) -> str:
-    """Printable, and not too long."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= TEXT_CHARACTERS else shown[: TEXT_CHARACTERS - 1] + "…"

@@ -1,6 +1,7 @@
 """``fence_halvm -o history``: at a glance by people, line by line by programs."""
 
 import json
+import re
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_json_has_all_of_it_a_line_each(path: str) -> None:
     assert latest["error"] == FAILED.error
     assert first.pop("at") == "2025-11-22T08:26:40.250+00:00"
     steps = [step._asdict() for step in FENCE.steps]
-    assert first == FENCE._asdict() | {"proofs": ["power", "storage"], "steps": steps}
+    assert first == FENCE._asdict() | {"proofs": ["power", "storage"], "steps": steps, "failed": []}
 
 
 def test_one_node(path: str) -> None:
@@ -162,3 +163,70 @@ def test_an_output_that_is_full_is_one_sentence(full: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "fence_halvm: ERROR: standard output: No space left on device: give one that can be written\n"
+
+
+# --- a file that somebody else has made -----------------------------------------------------------------------------
+
+HARMLESS = "corrupt|not a journal|takes longer"
+UPDATES = {
+    "deep JSON": f"UPDATE events SET steps = '{'[' * 100_000}'",
+    "deep JSON that ends": f"UPDATE events SET steps = '{'[' * 100_000}{']' * 100_000}'",
+    "steps that are none": "UPDATE events SET steps = '{}'",
+    "steps of other types": """UPDATE events SET steps = '[["a", 1, "session", null]]'""",
+    "steps that are a blob": "UPDATE events SET steps = x'00ff'",
+    "text that is a blob": "UPDATE events SET error = x'1b5b324a'",
+    "a time that is text": "UPDATE events SET at_unix_s = 'now'",
+    "a time that is no number": "UPDATE events SET at_unix_s = 9e999",
+    "a time of the year 300000": "UPDATE events SET at_unix_s = 1e13",
+    "a time before all times": "UPDATE events SET at_unix_s = -1e18",
+    "a duration without end": "UPDATE events SET took_s = 9e999",
+    "an unknown kind": "UPDATE events SET kind = 'party'",
+    "an unknown outcome": "UPDATE events SET outcome = 'maybe'",
+    "an unknown proof": "UPDATE events SET proofs = 'word of honour'",
+    "a text of 8 MB": "UPDATE events SET error = printf('%.*c', 8000000, 'x')",
+    "a view that computes for ever": (
+        "ALTER TABLE events RENAME TO e; CREATE VIEW events AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 "
+        "FROM n) SELECT x AS id, e.* FROM n, e"
+    ),
+    "a view": "ALTER TABLE events RENAME TO e; CREATE VIEW events AS SELECT * FROM e",
+    "no table": "DROP TABLE events",
+    "a column that computes": (
+        "DROP TABLE totals; CREATE TABLE totals (kind TEXT, x TEXT GENERATED ALWAYS AS (hex(zeroblob(1000))) VIRTUAL)"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UPDATES)
+def test_a_journal_that_somebody_made_to_harm_ends_in_one_sentence(path: str, what: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.close()
+    db = sqlite3.connect(path)
+    db.executescript(f"PRAGMA legacy_alter_table = ON; {UPDATES[what]};")
+    db.close()
+    for argv in ((), ("--json",), ("-v",)):
+        outcome = history(path, *argv)
+        assert outcome.status == 1, outcome
+        assert outcome.took_s < 60
+        (line,) = outcome.lines
+        assert line.startswith(f"ERROR: journal: {path}: ")
+        assert re.search(HARMLESS, line), line
+        assert line.isprintable()
+
+
+def test_what_is_in_it_is_shown_cleaned(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE)
+    journal.close()
+    db = sqlite3.connect(path)
+    evil = "\x1b[2J\u202eevil\n" + "x" * 5000
+    for column in ("actor", "target", "action", "program", "error"):
+        db.execute(f"UPDATE events SET {column} = ?", (evil,))
+    db.execute("UPDATE events SET steps = ?", (json.dumps([[0.5, evil, "session", 0.5]] * 150),))
+    db.commit()
+    db.close()
+    for argv in ((), ("--json",), ("-v",)):
+        outcome = history(path, *argv)
+        assert (outcome.status, outcome.stderr) == (0, "")
+        assert all(line.isprintable() for line in outcome.stdout.splitlines())
+        assert len(outcome.stdout) < 401 * 700
