@@ -33,6 +33,9 @@ NOW = Now(unix_s=1_795_374_000.0, monotonic_s=5_000.0)  # 2026-11-22 19:00:00 UT
 TYPE = "Write Exclusive, Registrants Only"
 
 
+NOT_ARMED = WatchdogSnapshot("", "", False, False, 0.0, 0.0, 0, 0.0, 0.0, 0)
+
+
 def key_of(number: int) -> str:
     return f"{0x5A3C000100000000 + number:#x}"
 

@@ -1,4 +1,4 @@
-"""What is answered to a request: /metrics, the status page at /, /-/healthy, /-/ready."""
+"""What is answered to a request: /metrics, the status page at /, /runbook, /-/healthy, /-/ready."""
 
 import asyncio
 import gzip
@@ -13,15 +13,19 @@ from prometheus_client.exposition import choose_encoder
 from fencer.errors import UsageError
 from fencer.exporter.exposition import Encode, Exposition
 from fencer.exporter.server import Answer, Request
+from fencer.exporter.sources import runbook
 from fencer.exporter.web_config import WebConfig
 from fencer.metrics.collector import HalvmCollector
 from fencer.readings import Source
-from fencer.status_page.page import CONTENT_SECURITY_POLICY, render
+from fencer.status_page.page import CONTENT_SECURITY_POLICY, RUNBOOK_PATH, render
+from fencer.status_page.runbook import missing as no_runbook
+from fencer.status_page.runbook import render as render_runbook
 
 REUSE_S: Final = 0.25
 """Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
 second. A scraper comes every few seconds and never sees an answer that was made for another."""
 _REUSED_MOST: Final = 8
+_PATHS: Final = ("/", "/metrics", RUNBOOK_PATH, "/-/healthy", "/-/ready")
 _TEXT: Final = "text/plain; charset=utf-8"
 _COMPRESS_FROM_BYTES: Final = 1024
 _HEADERS: Final = (
@@ -70,7 +74,7 @@ class Answers:
             return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _answer(self, request: Request) -> Answer:
-        if request.path not in ("/", "/metrics", "/-/healthy", "/-/ready"):
+        if request.path not in _PATHS:
             return _said(HTTPStatus.NOT_FOUND)
         if request.method not in ("GET", "HEAD"):
             return _said(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", "GET, HEAD"))
@@ -85,6 +89,8 @@ class Answers:
                 )
             case "/":
                 return self._reused(request, "", self._page)
+            case path if path == RUNBOOK_PATH:
+                return self._reused(request, "", self._runbook)
             case _:
                 return _said(HTTPStatus.OK)
 
@@ -96,9 +102,11 @@ class Answers:
         return exposition.text(self._collector.gather(), self._others.collect())
 
     def _page(self) -> Answer:
-        body = render(self._read(), self._version).encode("utf-8", "replace")
-        policy = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))
+        return _html(render(self._read(), self._version))
+
+    def _runbook(self) -> Answer:
+        text = runbook()
+        return _html(render_runbook(text) if text else no_runbook())
 
     def _reused(self, request: Request, kind: str, make: Callable[[], Answer]) -> Answer:
         gzipped = _takes_gzip(request.headers.get("accept-encoding", ""))
@@ -119,6 +127,11 @@ class Answers:
 
 def _said(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
     return Answer(status, _TEXT, f"{status.value} {status.phrase}\n".encode(), headers)
+
+
+def _html(document: str) -> Answer:
+    policy = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    return Answer(HTTPStatus.OK, "text/html; charset=utf-8", document.encode("utf-8", "replace"), (policy,))
 
 
 def _compressed(answer: Answer) -> Answer:

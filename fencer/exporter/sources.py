@@ -81,6 +81,17 @@ def boot_id() -> str:
         return ""
 
 
+def runbook() -> str:
+    """The text of docs/runbook.md as it was installed, or as it stands in the checkout; "" where there is none."""
+    package = Path(__file__).parents[1]
+    for path in (package / "status_page" / "runbook.md", package.parent / "docs" / "runbook.md"):
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError:
+            continue
+    return ""
+
+
 class _SnapshotFile:
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -11,6 +11,10 @@ from fencer.status_page import words
 from fencer.watchdog.sightings import Standing
 from fencer.watchdog.snapshot import LunSnapshot, PolicyState, Snapshot
 
+RECENT_S: Final = 3600.0
+"""So long after a fence or a self-fence not all is well, even if everything is as it should be again."""
+REPEATED_S: Final = 86400.0
+REPEATED_TIMES: Final = 3
 OLD_FENCE_S: Final = 7 * 86400.0
 OLD_MONITOR_S: Final = 86400.0
 
@@ -23,10 +27,11 @@ class Severity(IntEnum):
 
 
 class Finding(NamedTuple):
-    """One sentence, and what to look at next ("" if the sentence says it)."""
+    """One sentence, its page in the runbook, and what to look at next ("" if the sentence says it)."""
 
     severity: Severity
     text: str
+    page: str
     remedy: str = ""
 
 
@@ -47,28 +52,26 @@ def nothing_there(readings: Readings) -> bool:
 
 def _of_snapshot(readings: Readings) -> Iterator[Finding]:
     reading = readings.snapshot
+    status = "systemctl status halvm-watchdogd"
     match reading.status:
         case SnapshotStatus.FRESH:
             if reading.snapshot is not None:
                 yield from _of_state(reading.snapshot, readings)
-                yield from _of_watchdog(reading.snapshot)
+                yield from _of_means(reading.snapshot)
                 yield from _of_luns(reading.snapshot)
         case SnapshotStatus.STALE:
-            yield Finding(Severity.BAD, _silent(reading), "systemctl status halvm-watchdogd")
+            yield Finding(Severity.BAD, _silent(reading), "HalvmSnapshotStale", status)
         case SnapshotStatus.OTHER_BOOT:
-            yield Finding(
-                Severity.BAD,
-                "halvm-watchdogd has not run since this node booted: nothing resets this node if it loses its storage.",
-                "systemctl status halvm-watchdogd",
+            text = (
+                "halvm-watchdogd has not run since this node booted: nothing resets this node if it loses its storage."
             )
+            yield Finding(Severity.BAD, text, "HalvmSidecarDown", status)
         case SnapshotStatus.MISSING:
-            yield Finding(
-                Severity.WARNING,
-                "halvm-watchdogd publishes nothing here: registrations, paths and the watchdog are unknown.",
-                "systemctl status halvm-watchdogd",
-            )
+            text = "halvm-watchdogd publishes nothing here: registrations, paths and the watchdog are unknown."
+            yield Finding(Severity.WARNING, text, "HalvmSidecarDown", status)
         case SnapshotStatus.UNREADABLE | SnapshotStatus.MALFORMED | SnapshotStatus.UNKNOWN_SCHEMA:
-            yield Finding(Severity.BAD, f"The sidecar's state cannot be read: {reading.problem}.")
+            text = f"The sidecar's state cannot be read: {reading.problem}."
+            yield Finding(Severity.BAD, text, "HalvmSnapshotUnreadable")
         case _:
             assert_never(reading.status)
 
@@ -81,107 +84,202 @@ def _silent(reading: SnapshotReading) -> str:
 
 
 def _of_state(snapshot: Snapshot, readings: Readings) -> Iterator[Finding]:
-    why = "; ".join(snapshot.reasons) or "no reason is given"
+    now = readings.now.unix_s
     match snapshot.state:
         case PolicyState.KEEPALIVE:
             return
         case PolicyState.STARTING:
-            yield Finding(Severity.WARNING, "halvm-watchdogd is starting: nothing is known yet.")
+            rest = _untold(snapshot)
+            why = f": {'; '.join(rest)}" if rest else "" if snapshot.reasons else ": no LUN has been looked at"
+            text = f"Nothing is armed yet{why}. Until then nothing resets this node if it hangs or loses its storage."
+            yield Finding(Severity.WARNING, text, "HalvmWatchdogNotArmed")
         case PolicyState.DEGRADED:
-            left = snapshot.grace_remaining_s
-            then = "" if left is None else f" Unless that ends, this node resets itself in {words.duration(left)}."
-            yield Finding(Severity.WARNING if left is None else Severity.BAD, f"This node is degraded: {why}.{then}")
+            yield from _degraded(snapshot, now)
         case PolicyState.SELF_FENCE:
-            yield Finding(Severity.BAD, f"This node lets itself be reset: {why}.")
+            why = "; ".join(snapshot.reasons) or "no reason is given"
+            yield Finding(Severity.BAD, f"This node lets itself be reset: {why}.", "HalvmSelfFenceImminent")
         case PolicyState.PAUSED:
             until = snapshot.paused_until_unix_s
-            ends = "" if until is None else f" until {words.moment(until, readings.now.unix_s)}"
+            ends = "" if until is None else f" until {words.moment(until, now)}, {words.ago(until, now)}"
             text = f"Self-fencing is paused{ends}: this node is not reset if it loses its storage."
-            yield Finding(Severity.WARNING, text)
+            yield Finding(Severity.WARNING, text, "HalvmPausedTooLong", "halvm-watchdogd resume ends it now")
         case PolicyState.STOPPED if snapshot.watchdog.armed:
             text = "halvm-watchdogd was stopped, but not the watchdog: it resets this node unless that starts again."
-            yield Finding(Severity.BAD, text)
+            yield Finding(Severity.BAD, text, "HalvmSnapshotStale", "systemctl start halvm-watchdogd")
         case PolicyState.STOPPED:
-            yield Finding(Severity.WARNING, "halvm-watchdogd was stopped in order: the watchdog is disarmed.")
+            text = "halvm-watchdogd was stopped in order: the watchdog is disarmed."
+            yield Finding(Severity.WARNING, text, "HalvmSnapshotStale", "systemctl start halvm-watchdogd")
         case _:
             assert_never(snapshot.state)
+
+
+def _degraded(snapshot: Snapshot, now: float) -> Iterator[Finding]:
+    """The reset that comes, if it does, is told with the LUNs that are lost, as one finding."""
+    rest, lost = _untold(snapshot), _lost(snapshot)
+    if snapshot.grace_remaining_s is not None and lost:
+        text = " ".join(sentence for sentence, _ in _losses(lost))
+        yield Finding(Severity.BAD, f"{text} {_reset_comes(snapshot, now)}", "HalvmSelfFenceImminent")
+    elif snapshot.grace_remaining_s is not None:
+        why = "; ".join(snapshot.reasons) or "no reason is given"
+        text = f"This node is degraded: {why}. {_reset_comes(snapshot, now)}"
+        yield Finding(Severity.BAD, text, "HalvmSelfFenceImminent")
+        return
+    if rest or not snapshot.reasons:
+        why = "; ".join(rest) or "no reason is given"
+        yield Finding(Severity.WARNING, f"This node is degraded: {why}.", "HalvmPathLost")
+
+
+def _reset_comes(snapshot: Snapshot, now: float) -> str:
+    at = snapshot.written_unix_s + (snapshot.grace_remaining_s or 0.0)
+    left = words.duration(at - now)
+    return f"Unless that ends, this node resets itself at {words.moment(at, now)}, in {left}."
+
+
+def _untold(snapshot: Snapshot) -> list[str]:
+    """The reasons that no finding of a LUN tells already. For showing only: each begins with the name of its LUN."""
+    told = tuple(f"{lun.name}: " for lun in snapshot.luns if lun.name and _has_finding(lun, snapshot))
+    return [reason for reason in snapshot.reasons if not reason.startswith(told)]
+
+
+def _has_finding(lun: LunSnapshot, snapshot: Snapshot) -> bool:
+    if not readable_now(lun, snapshot) or not all(path.up and path.registered for path in lun.paths) or not lun.paths:
+        return True
+    return lun.standing in _STANDINGS or not lun.type
+
+
+def _lost(snapshot: Snapshot) -> list[LunSnapshot]:
+    """No path to them is up, or what stands on them cannot be read."""
+    return [lun for lun in snapshot.luns if not readable_now(lun, snapshot) or not any(path.up for path in lun.paths)]
+
+
+def _losses(lost: list[LunSnapshot]) -> Iterator[tuple[str, str]]:
+    """A sentence and its page: for those without a path, and for those that are only silent."""
+    cut = [lun for lun in lost if not any(path.up for path in lun.paths)]
+    silent = [lun for lun in lost if lun not in cut]
+    if cut:
+        errors = [path.error for lun in cut for path in lun.paths if path.error]
+        why = f" ({errors[0]})" if errors else ""
+        yield f"{_named(cut)} {_are(cut)} lost: no path is up{why}.", "HalvmNoPath"
+    if silent:
+        why = f": {silent[0].error}" if silent[0].error else ""
+        yield f"Registrations cannot be read from {_named(silent)}{why}.", "HalvmLunUnreadable"
+
+
+def _are(luns: list[LunSnapshot]) -> str:
+    return "is" if len(luns) == 1 else "are"
+
+
+def _of_means(snapshot: Snapshot) -> Iterator[Finding]:
+    """The watchdog, and what else the sidecar needs to keep its word."""
+    if snapshot.luns_unsettled:
+        text = f"Which LUNs are shared is not certain: {snapshot.luns_unsettled}."
+        yield Finding(Severity.WARNING, text, "HalvmLunListUnsettled")
+    if snapshot.not_granted:
+        text = f"The kernel refused the sidecar what keeps it from being late ({'; '.join(snapshot.not_granted)})."
+        yield Finding(Severity.WARNING, text, "HalvmRealTimeRefused")
+    if snapshot.state not in (PolicyState.STARTING, PolicyState.STOPPED):
+        yield from _of_watchdog(snapshot)
 
 
 def _of_watchdog(snapshot: Snapshot) -> Iterator[Finding]:
     watchdog = snapshot.watchdog
     if not watchdog.device:
-        yield Finding(
-            Severity.WARNING, "No watchdog is configured: if this node hangs, only another node's fence ends it."
-        )
-        return
-    if snapshot.state in (PolicyState.STARTING, PolicyState.STOPPED):
+        text = "No watchdog is configured: if this node hangs, only another node's fence ends it."
+        yield Finding(Severity.WARNING, text, "HalvmWatchdogNotArmed")
         return
     if not watchdog.armed:
-        yield Finding(
-            Severity.BAD, f"The watchdog {watchdog.device} is not armed: it does not reset a node that hangs."
-        )
+        text = f"The watchdog {watchdog.device} is not armed: it does not reset a node that hangs."
+        yield Finding(Severity.BAD, text, "HalvmWatchdogNotArmed")
         return
+    if watchdog.asked_timeout_s > 0 and abs(watchdog.timeout_s - watchdog.asked_timeout_s) > 1:
+        text = (
+            f"The watchdog fires after {words.duration(watchdog.timeout_s)}, "
+            f"and not after {words.duration(watchdog.asked_timeout_s)} as it was asked to."
+        )
+        yield Finding(Severity.WARNING, text, "HalvmWatchdogTimeoutOther")
     age_s = snapshot.written_monotonic_s - watchdog.last_keepalive_monotonic_s
     if snapshot.state is not PolicyState.SELF_FENCE and age_s > watchdog.timeout_s * 2 / 3:
         text = (
             f"The watchdog was last fed {words.duration(age_s)} ago; "
             f"it fires after {words.duration(watchdog.timeout_s)}."
         )
-        yield Finding(Severity.BAD, text)
+        yield Finding(Severity.BAD, text, "HalvmWatchdogToothless")
     elif watchdog.worst_gap_s > watchdog.timeout_s * 2 / 3:
         text = (
             f"The watchdog went unfed for {words.duration(watchdog.worst_gap_s)} once since the sidecar started, "
             f"of the {words.duration(watchdog.timeout_s)} after which it fires."
         )
-        yield Finding(Severity.WARNING, text, "Was the node overloaded, or paused by its hypervisor?")
+        remedy = "Was the node overloaded, or paused by its hypervisor?"
+        yield Finding(Severity.WARNING, text, "HalvmWatchdogFedLate", remedy)
 
 
 _STANDINGS: Final = {
-    Standing.PREEMPTED: (Severity.BAD, "This node's key was preempted on {}: another node has fenced it."),
-    Standing.UNPROTECTED: (Severity.BAD, "Nobody holds a reservation on {}: any initiator may write there."),
-    Standing.CONFLICT: (Severity.BAD, "The reservation on {} lets only its holder write, and that is not this node."),
+    Standing.PREEMPTED: (
+        Severity.BAD,
+        "This node's key was preempted on {}: another node has fenced it.",
+        "HalvmNodePreempted",
+    ),
+    Standing.UNPROTECTED: (
+        Severity.BAD,
+        "Nobody holds a reservation on {}: any initiator may write there.",
+        "HalvmNoReservation",
+    ),
+    Standing.CONFLICT: (
+        Severity.BAD,
+        "The reservation on {} lets only its holder write, and that is not this node.",
+        "HalvmReservationConflict",
+    ),
     Standing.SHUT_OUT: (
         Severity.BAD,
         "The target lost all registrations on {} and others have registered since: this node may not write there.",
+        "HalvmNodePreempted",
     ),
-    Standing.UNKNOWN: (Severity.BAD, "This node is not registered on {}, and whether it was fenced cannot be told."),
-    Standing.TARGET_FORGOT: (Severity.BAD, "The target has lost all registrations on {}."),
-    Standing.NEVER: (Severity.WARNING, "This node has not been registered on {} in this boot: it may not write there."),
+    Standing.UNKNOWN: (
+        Severity.BAD,
+        "This node is not registered on {}, and whether it was fenced cannot be told.",
+        "HalvmKeyNotRegistered",
+    ),
+    Standing.TARGET_FORGOT: (Severity.BAD, "The target has lost all registrations on {}.", "HalvmTargetForgot"),
+    Standing.NEVER: (
+        Severity.WARNING,
+        "This node has not been registered on {} in this boot: it may not write there.",
+        "HalvmKeyNotRegistered",
+    ),
 }
 
 
 def _of_luns(snapshot: Snapshot) -> Iterator[Finding]:
-    if not snapshot.luns:
-        yield Finding(Severity.WARNING, "The sidecar watches no LUN.", "See its configuration.")
-    readable = [lun for lun in snapshot.luns if readable_now(lun, snapshot)]
-    silent = [lun for lun in snapshot.luns if lun not in readable]
-    if silent:
-        first = f": {silent[0].error}" if silent[0].error else ""
-        yield Finding(Severity.BAD, f"Registrations cannot be read from {_named(silent)}{first}.")
-    for standing, (severity, text) in _STANDINGS.items():
+    if not snapshot.luns and snapshot.state is not PolicyState.STARTING:
+        yield Finding(
+            Severity.WARNING, "The sidecar watches no LUN.", "HalvmLunListUnsettled", "See its configuration."
+        )
+    lost = _lost(snapshot)
+    if lost and snapshot.state is not PolicyState.SELF_FENCE and snapshot.grace_remaining_s is None:
+        yield from (Finding(Severity.BAD, text, page) for text, page in _losses(lost))
+    readable = [lun for lun in snapshot.luns if lun not in lost]
+    for standing, (severity, text, page) in _STANDINGS.items():
         if there := [lun for lun in readable if lun.standing == standing]:
-            yield Finding(severity, text.format(_named(there)))
+            yield Finding(severity, text.format(_named(there)), page)
     unheld = [lun for lun in readable if not lun.type and lun.standing == Standing.REGISTERED]
     if unheld:
-        yield Finding(Severity.BAD, f"Nobody holds a reservation on {_named(unheld)}: any initiator may write there.")
+        text = f"Nobody holds a reservation on {_named(unheld)}: any initiator may write there."
+        yield Finding(Severity.BAD, text, "HalvmNoReservation")
     for node in snapshot.nodes:
         absent = [lun for lun in readable if all(key.key != node.key for key in lun.keys)]
         if absent and node.name != snapshot.node:
             where = "any LUN" if len(absent) == len(snapshot.luns) else _named(absent)
-            yield Finding(
-                Severity.WARNING,
-                f"{node.name} is not registered on {where}: it was fenced, or has not joined, and may not write there.",
+            text = (
+                f"{node.name} is not registered on {where}: it was fenced, or has not joined, and may not write there."
             )
+            yield Finding(Severity.WARNING, text, "HalvmKeyNotRegistered")
     known = {node.key for node in snapshot.nodes}
     if strange := [lun for lun in readable if any(key.key not in known for key in lun.keys)]:
-        yield Finding(Severity.WARNING, f"Keys of no configured node are registered on {_named(strange)}.")
+        text = f"Keys of no configured node are registered on {_named(strange)}."
+        yield Finding(Severity.WARNING, text, "HalvmUnknownKey")
     yield from _of_paths(snapshot)
 
 
 def _of_paths(snapshot: Snapshot) -> Iterator[Finding]:
-    cut = [lun for lun in snapshot.luns if not any(path.up for path in lun.paths)]
-    if cut:
-        yield Finding(Severity.BAD, f"No path to {_named(cut)} is up.")
     for lun in snapshot.luns:
         down = [path for path in lun.paths if not path.up]
         up = [path for path in lun.paths if path.up]
@@ -190,12 +288,12 @@ def _of_paths(snapshot: Snapshot) -> Iterator[Finding]:
             last = ": one path is left" if len(up) == 1 else ""
             why = f" ({down[0].error})" if down[0].error else ""
             are = "is" if len(down) == 1 else "are"
-            yield Finding(severity, f"{words.names([p.name for p in down])} to {_name(lun)} {are} down{why}{last}.")
-        if bare := [path.name for path in up if not path.registered]:
-            yield Finding(
-                Severity.WARNING,
-                f"{words.names(bare)} to {_name(lun)}: up, but this node's key is not on it; not counted.",
-            )
+            text = f"{words.names([p.name for p in down])} to {_name(lun)} {are} down{why}{last}."
+            yield Finding(severity, text, "HalvmLastPath" if last else "HalvmPathLost")
+        bare = [path.name for path in up if not path.registered]
+        if bare and lun.standing not in _STANDINGS:  # which tells it of the whole LUN
+            text = f"{words.names(bare)} to {_name(lun)}: up, but this node's key is not on it; not counted."
+            yield Finding(Severity.WARNING, text, "HalvmPathLost")
 
 
 def _named(luns: list[LunSnapshot]) -> str:
@@ -212,18 +310,65 @@ def _name(lun: LunSnapshot) -> str:
 def _of_journal(readings: Readings) -> Iterator[Finding]:
     journal, now = readings.journal, readings.now.unix_s
     if journal.failed:
-        yield Finding(Severity.BAD, f"The journal of fences cannot be read: {journal.problem}.")
+        text = f"The journal of fences cannot be read: {journal.problem}."
+        yield Finding(Severity.BAD, text, "HalvmJournalUnreadable")
+        yield from _of_last_self_fence(readings)
         return
+    told: set[str] = set()
     for event in last_fences(journal):
         if now - event.at_unix_s < OLD_FENCE_S and not _is_back(event.target, readings):
-            yield from _of_fence(event, now)
+            for finding in _of_fence(event, now):
+                told.add(event.target)
+                yield finding
+    yield from _of_the_last_hour(readings, told)
+    yield from _of_repeated(journal, now)
     for event in journal.monitors:
-        who, when = event.target or "an unnamed node", words.ago(event.at_unix_s + event.took_s, now)
+        who, when = event.target or "an unnamed node", words.when(event.at_unix_s + event.took_s, now)
         if event.outcome is not Outcome.SUCCESS:
             why = event.error or "it ended without a verdict"
-            yield Finding(Severity.BAD, f"A fence of {who} would not work, as of {when}: {why}")
+            text = f"A fence of {who} would not work, as of {when}: {why}"
+            yield Finding(Severity.BAD, text, "HalvmMonitorFailing")
         elif now - event.at_unix_s > OLD_MONITOR_S:
-            yield Finding(Severity.WARNING, f"Whether a fence of {who} would work was last tried {when}.")
+            text = f"Whether a fence of {who} would work was last tried {when}."
+            yield Finding(Severity.WARNING, text, "HalvmMonitorTooOld")
+
+
+def _of_the_last_hour(readings: Readings, told: set[str]) -> Iterator[Finding]:
+    """Fences and self-fences, also where all is as it should be again. told: targets whose last fence was told."""
+    journal, now = readings.journal, readings.now.unix_s
+    for event in last_fences(journal):
+        if now - event.at_unix_s - event.took_s < RECENT_S and event.target not in told:
+            did = "was fenced" if event.outcome is Outcome.SUCCESS else "could not be fenced"
+            text = f"{event.target or 'An unnamed node'} {did} {words.when(event.at_unix_s + event.took_s, now)}."
+            yield Finding(Severity.WARNING, text, "HalvmNodeFenced", "Does the service run? Why did it come to that?")
+    yield from _of_last_self_fence(readings)
+
+
+def _of_last_self_fence(readings: Readings) -> Iterator[Finding]:
+    snapshot, now = readings.snapshot.fresh, readings.now.unix_s
+    known = [(event.at_unix_s, event.error) for event in readings.journal.story if event.kind is EventKind.SELF_FENCE]
+    if snapshot is not None and snapshot.last_self_fence_unix_s > 0:
+        known.append((snapshot.last_self_fence_unix_s, snapshot.last_self_fence_reason))
+    if known and now - (last := max(known))[0] < RECENT_S:
+        why = f": {last[1]}" if last[1] else ""
+        text = f"This node reset itself {words.when(last[0], now)}{why}."
+        yield Finding(Severity.WARNING, text, "HalvmNodeFencedItself", "halvm-watchdogd last")
+
+
+def _of_repeated(journal: JournalReading, now: float) -> Iterator[Finding]:
+    """Nodes that were fenced, or reset themselves, several times lately. A self-fence and the fence that answers it
+    count as what they are: two."""
+    times: dict[str, int] = {}
+    for event in journal.story:
+        ended = event.kind is EventKind.SELF_FENCE or (
+            event.kind is EventKind.FENCE and event.outcome is Outcome.SUCCESS
+        )
+        if ended and now - event.at_unix_s < REPEATED_S:
+            times[event.target] = times.get(event.target, 0) + 1
+    for target, number in times.items():
+        if number >= REPEATED_TIMES:
+            text = f"{target or 'An unnamed node'} was fenced or reset itself {number} times in the last 24 h."
+            yield Finding(Severity.WARNING, text, "HalvmFenceLoop")
 
 
 def last_fences(journal: JournalReading) -> list[Event]:
@@ -236,23 +381,19 @@ def last_fences(journal: JournalReading) -> list[Event]:
 
 
 def _of_fence(event: Event, now: float) -> Iterator[Finding]:
-    who, when = event.target or "an unnamed node", words.ago(event.at_unix_s + event.took_s, now)
+    who, when = event.target or "an unnamed node", words.when(event.at_unix_s + event.took_s, now)
     match event.outcome:
         case Outcome.SUCCESS:
             if Proof.POWER not in event.proofs:
                 weak = ", by a plain PREEMPT: commands it had queued may have landed" if event.weak else ""
-                yield Finding(
-                    Severity.WARNING,
-                    f"{who} was fenced {when} on {proved(event)} alone{weak}: it was not seen powered off.",
-                )
+                text = f"{who} was fenced {when} on {proved(event)} alone{weak}: it was not seen powered off."
+                yield Finding(Severity.WARNING, text, "HalvmFencedByStorageOnly")
         case Outcome.FAILURE:
-            yield Finding(
-                Severity.BAD, f"The last attempt to fence {who} failed {when}: {event.error or 'no reason given'}"
-            )
+            text = f"The last attempt to fence {who} failed {when}: {event.error or 'no reason given'}"
+            yield Finding(Severity.BAD, text, "HalvmFenceFailed")
         case Outcome.UNKNOWN:
-            yield Finding(
-                Severity.BAD, f"The last attempt to fence {who}, {when}, ended without a verdict.", "Fence it again."
-            )
+            text = f"The last attempt to fence {who}, {when}, ended without a verdict."
+            yield Finding(Severity.BAD, text, "HalvmFenceFailed", "Fence it again.")
         case _:
             assert_never(event.outcome)
 

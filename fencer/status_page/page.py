@@ -17,6 +17,7 @@ from fencer.status_page.watchdog import watchdog_rows
 from fencer.watchdog.snapshot import Snapshot
 
 RELOAD_S: Final = 15
+RUNBOOK_PATH: Final = "/runbook"
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -34,31 +35,30 @@ def render(readings: Readings, version: str) -> str:
     node = snapshot.node if snapshot is not None else ""
     found = find(readings)
     title = f"{node or 'this node'}: {_headline(found, readings)}"
+    about = f"halvm-exporter {version} · all times in UTC · read from files: no disk and no BMC is asked · "
+    links = (element("a", "metrics", href="/metrics"), " · ", element("a", "runbook", href=RUNBOOK_PATH))
+    return document(
+        title,
+        element("header", element("h1", node or "fence-halvm"), element("p", _subtitle(readings, snapshot))),
+        element("main", _verdict(found, readings), *_sections(readings, snapshot)),
+        element("footer", element("p", f"{about}reloads every {RELOAD_S} s · ", *links)),
+        reload_s=RELOAD_S,
+    )
+
+
+def document(title: str, *body: Markup, reload_s: int | None = None) -> str:
+    """One HTML document in the style of all. reload_s: when the browser is to ask again."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="refresh", content=str(RELOAD_S)),
+        element("meta", http_equiv="refresh", content=str(reload_s)) if reload_s is not None else None,
         element("meta", name_="color-scheme", content="light dark"),
         element("link", rel="icon", href="data:,"),
         element("title", f"{title} · fence-halvm"),
         Markup(f"<style>{STYLE}</style>"),
     )
-    body = element(
-        "body",
-        element("header", element("h1", node or "fence-halvm"), element("p", _subtitle(readings, snapshot))),
-        element("main", _verdict(found, readings), *_sections(readings, snapshot)),
-        element(
-            "footer",
-            element(
-                "p",
-                f"halvm-exporter {version} · all times in UTC · read from files: no disk and no BMC is asked · "
-                f"reloads every {RELOAD_S} s · ",
-                element("a", "metrics", href="/metrics"),
-            ),
-        ),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', *body), lang='en')}\n"
 
 
 def _shown(readings: Readings) -> Snapshot | None:
@@ -104,12 +104,16 @@ def _verdict(found: list[Finding], readings: Readings) -> Markup:
             mark(_WORDS[finding.severity], _CLASSES[finding.severity]),
             " ",
             finding.text,
-            element("br") if finding.remedy else None,
-            element("span", finding.remedy, class_="soft") if finding.remedy else None,
+            element("br"),
+            element("span", f"{finding.remedy} · " if finding.remedy else None, _runbook(finding), class_="soft"),
         )
         for finding in found
     ]
     return _banner(_CLASSES[found[0].severity], headline, element("ul", *items))
+
+
+def _runbook(finding: Finding) -> Markup:
+    return element("a", f"what to do: {finding.page}", href=f"{RUNBOOK_PATH}#{finding.page.lower()}")
 
 
 def _banner(css: str, headline: str, what: Markup) -> Markup:

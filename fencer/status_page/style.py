@@ -41,6 +41,9 @@ thead th { border: 0; color: var(--soft); font-size: .875rem; font-weight: 600; 
 tbody th { font-weight: 600; }
 td, th, li, dd { unicode-bidi: isolate; }
 code { font: .8125rem/1.4 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+pre { overflow-x: auto; margin: .5rem 0; padding: .5rem; background: var(--idle-bg); border-radius: .25rem; }
+pre code { overflow-wrap: normal; }
+h2[id], h3[id] { margin: 1.5rem 0 .5rem; }
 .wwid { display: block; color: var(--soft); max-width: 11rem; }
 .paths { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem .75rem; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .25rem 1rem; margin: 0; }

@@ -37,6 +37,11 @@ def ago(unix_s: float, now_unix_s: float) -> str:
     return f"{duration(now_unix_s - unix_s)} ago"
 
 
+def when(unix_s: float, now_unix_s: float) -> str:
+    """``3 min ago (18:57:00 UTC)``, ``in 6.5 s (19:00:06 UTC)``."""
+    return f"{ago(unix_s, now_unix_s)} ({moment(unix_s, now_unix_s)})"
+
+
 def count(number: int, thing: str) -> str:
     """``1 LUN``, ``3 LUNs``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,7 +1,9 @@
 """The status page: what it says, that it says nothing else, and that markup comes from nowhere but the page."""
 
 import html.parser
+import inspect
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,13 @@ from hypothesis import strategies as st
 from fencer.event import Outcome
 from fencer.model import Proof
 from fencer.readings import JournalReading, JournalStatus, SnapshotReading, SnapshotStatus
+from fencer.status_page import findings
 from fencer.status_page.findings import Severity, find
 from fencer.status_page.page import CONTENT_SECURITY_POLICY, render
 from fencer.watchdog.snapshot import KeySnapshot, PolicyState
 from tests import scenes
 
+RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
 HOSTILE = "<script>alert(1)</script>\"'&</table><img src=x onerror=alert(1)>"
 
 
@@ -58,9 +62,11 @@ def test_healthy_says_so_and_when():
 
 def test_degraded_says_what_is_wrong_and_how_long_is_left():
     text = text_of(scenes.degraded())
-    assert "5 things wrong" in text
-    assert "Unless that ends, this node resets itself in 6.5 s." in text
-    assert "No path to /dev/mapper/mpatha is up." in text
+    assert "3 things wrong" in text
+    assert (
+        "/dev/mapper/mpatha is lost: no path is up (no answer within 2 s). "
+        "Unless that ends, this node resets itself at 19:00:06 UTC, in 6.0 s." in text
+    )
     assert "sdb1 to /dev/mapper/mpathb is down (I/O error): one path is left." in text
     assert "A fence of serv-0001 would not work" in text
     assert "unknown no path gave its registrations" in text
@@ -68,7 +74,7 @@ def test_degraded_says_what_is_wrong_and_how_long_is_left():
 
 def test_fenced_says_who_whom_and_by_what_proof():
     text = text_of(scenes.fenced())
-    assert "serv-0001 was fenced 3 min ago on storage alone: it was not seen powered off." in text
+    assert "serv-0001 was fenced 3 min ago (18:57:04 UTC) on storage alone: it was not seen powered off." in text
     assert "serv-0001 is not registered on any LUN" in text
     assert "serv-0002 fenced serv-0001 (off) succeeded in 4.2 s" in text
     assert "Proved by storage." in text
@@ -107,12 +113,15 @@ def test_a_journal_that_cannot_be_read_is_wrong():
             "stopped in order: the watchdog is disarmed",
         ),
         ({"state": PolicyState.STOPPED}, "stopped, but not the watchdog: it resets this node"),
-        ({"state": PolicyState.STARTING}, "nothing is known yet"),
+        ({"state": PolicyState.STARTING}, "Nothing is armed yet: no LUN has been looked at."),
         ({"state": PolicyState.SELF_FENCE, "reasons": ("its key was preempted",)}, "be reset: its key was"),
         ({"state": PolicyState.PAUSED, "paused_until_unix_s": scenes.NOW.unix_s + 600}, "paused until 19:10:00 UTC"),
         ({"watchdog": scenes.snapshot().watchdog._replace(armed=False)}, "is not armed"),
         ({"watchdog": scenes.snapshot().watchdog._replace(device="", armed=False)}, "No watchdog is configured"),
         ({"watchdog": scenes.snapshot().watchdog._replace(last_keepalive_monotonic_s=4992.0)}, "last fed 7.5 s ago"),
+        ({"watchdog": scenes.snapshot().watchdog._replace(asked_timeout_s=5.0)}, "after 10 s, and not after 5.0 s"),
+        ({"not_granted": ("lock memory: no",)}, "refused the sidecar what keeps it from being late (lock memory: no)"),
+        ({"luns_unsettled": "pvs does not answer"}, "is not certain: pvs does not answer."),
         ({"watchdog": scenes.snapshot().watchdog._replace(worst_gap_s=8.0)}, "went unfed for 8.0 s once"),
         ({"luns": ()}, "watches no LUN"),
         ({"luns": (scenes.lun(0, standing="preempted"),)}, "key was preempted on /dev/mapper/mpatha"),
@@ -121,7 +130,7 @@ def test_a_journal_that_cannot_be_read_is_wrong():
         ({"luns": (scenes.lun(0, standing="target-forgot", keys=()),)}, "has lost all registrations"),
         ({"luns": (scenes.lun(0, standing="never"),)}, "not been registered on /dev/mapper/mpatha in this boot"),
         ({"luns": (scenes.lun(0, read_monotonic_s=4900.0),)}, "Registrations cannot be read from /dev/mapper/mpatha"),
-        ({"luns": (scenes.lun(0, paths=()),)}, "No path to /dev/mapper/mpatha is up"),
+        ({"luns": (scenes.lun(0, paths=()),)}, "/dev/mapper/mpatha is lost: no path is up."),
         ({"luns": (scenes.lun(0, paths=(scenes.path("sdb", "1", registered=False),)),)}, "key is not on it"),
         ({"luns": (scenes.lun(0, keys=(*scenes.lun(0).keys, KeySnapshot("0xbad", "", 1))),)}, "Keys of no configured"),
     ],
@@ -137,7 +146,7 @@ def test_each_trouble_has_its_sentence(changes, words):
     ("event", "words"),
     [
         (scenes.fence(60, outcome=Outcome.UNKNOWN, proofs=()), "ended without a verdict"),
-        (scenes.fence(60, outcome=Outcome.FAILURE, proofs=(), error="lost"), "failed 56 s ago: lost"),
+        (scenes.fence(60, outcome=Outcome.FAILURE, proofs=(), error="lost"), "failed 56 s ago (18:59:04 UTC): lost"),
         (scenes.fence(60, proofs=(Proof.STORAGE,), weak=True), "plain PREEMPT: commands it had queued may have landed"),
         (scenes.monitor(200_000), "was last tried 2 days ago"),
     ],
@@ -148,9 +157,122 @@ def test_each_trouble_of_the_journal_has_its_sentence(event, words):
     assert any(words in finding.text for finding in find(scenes.readings(without, scenes.journal(event))))
 
 
-def test_a_fence_is_no_news_once_the_node_is_back():
-    failed = scenes.fence(60, outcome=Outcome.FAILURE, proofs=(), error="lost")
+STARTING = scenes.snapshot()._replace(
+    state=PolicyState.STARTING, watchdog=scenes.NOT_ARMED, luns=(scenes.lun(0, standing="never", paths=()),)
+)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        ((), "Nothing is armed yet: no LUN has been looked at."),
+        (("watchdog: /dev/watchdog0 is busy: sbd holds it",), "is busy: sbd holds it. Until then"),
+        (("/dev/mapper/mpatha: our key is not registered (never)",), "Nothing is armed yet. Until then"),
+    ],
+)  # fmt: skip
+def test_a_sidecar_that_starts_says_why_nothing_is_armed(reasons, words):
+    text = text_of(scenes.readings(STARTING._replace(reasons=reasons), scenes.healthy().journal))
+    assert words in text
+    assert "No watchdog is configured" not in text
+    assert "none armed yet" in text
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"state": PolicyState.KEEPALIVE},
+        {"state": PolicyState.DEGRADED},
+        {"state": PolicyState.DEGRADED, "grace_remaining_s": 6.5},
+        {"state": PolicyState.SELF_FENCE},
+        {"state": PolicyState.STARTING},
+    ],
+)
+def test_one_lost_lun_is_one_finding(state):
+    lost = scenes.degraded().snapshot.snapshot.luns[0]
+    reason = f"{lost.name}: no path left (sdb: no answer within 2 s, sdc: removed by the kernel)"
+    of = scenes.snapshot()._replace(luns=(lost, scenes.lun(1)), reasons=(reason,), **state)
+    found = [
+        finding.text for finding in find(scenes.readings(of, scenes.healthy().journal)) if "armed" not in finding.text
+    ]
+    assert len(found) == 1, found
+    assert lost.name in found[0]
+
+
+def test_a_lost_path_of_a_degraded_node_is_one_finding():
+    half = scenes.degraded().snapshot.snapshot.luns[1]
+    of = scenes.snapshot()._replace(
+        luns=(half,), state=PolicyState.DEGRADED, reasons=(f"{half.name}: sdb1: I/O error",)
+    )
+    assert [finding.page for finding in find(scenes.readings(of, scenes.healthy().journal))] == ["HalvmLastPath"]
+
+
+def test_what_no_lun_tells_is_told_of_a_degraded_node():
+    of = scenes.snapshot()._replace(state=PolicyState.DEGRADED, reasons=("/dev/watchdog0: keepalive: I/O error",))
+    texts = [finding.text for finding in find(scenes.readings(of, scenes.healthy().journal))]
+    assert texts == ["This node is degraded: /dev/watchdog0: keepalive: I/O error."]
+
+
+def test_no_bound_is_shown_that_does_not_hold():
+    until = scenes.NOW.unix_s + 600
+    paused = {"state": PolicyState.PAUSED, "paused_until_unix_s": until}
+    for changes in (
+        paused,
+        {"state": PolicyState.STOPPED, "watchdog": scenes.snapshot().watchdog._replace(armed=False)},
+        {"state": PolicyState.STARTING, "watchdog": scenes.NOT_ARMED},
+    ):
+        text = text_of(scenes.readings(scenes.snapshot()._replace(**changes), scenes.healthy().journal))
+        assert "no reset" in text
+        assert "is reset within" not in text
+    assert "is reset within 22 s" in text_of(scenes.healthy())
+    text = text_of(scenes.readings(scenes.snapshot()._replace(**paused), scenes.healthy().journal))
+    assert "paused until 19:10:00 UTC, in 10 min" in text
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (scenes.fence(1800), "serv-0001 was fenced 30 min ago (18:30:04 UTC)."),
+        (scenes.fence(1800, outcome=Outcome.FAILURE, proofs=(), error="x"), "serv-0001 could not be fenced 30 min ago"),
+        (scenes.self_fence(1800), "This node reset itself 30 min ago (18:30:00 UTC): every path"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_all_is_not_well_for_an_hour_after_a_fence_even_if_the_node_is_back(event, words):
+    found = find(scenes.readings(scenes.snapshot(), scenes.journal(event)))
+    assert [finding.severity for finding in found] == [Severity.WARNING]
+    assert words in found[0].text
+    later = event._replace(at_unix_s=event.at_unix_s - 1900)
+    assert find(scenes.readings(scenes.snapshot(), scenes.journal(later))) == []
+
+
+def test_a_self_fence_that_only_the_sidecar_recorded_is_told():
+    of = scenes.snapshot()._replace(last_self_fence_unix_s=scenes.NOW.unix_s - 60, last_self_fence_reason="lost")
+    (found,) = find(scenes.readings(of, scenes.journal()))
+    assert found.text == "This node reset itself 60 s ago (18:59:00 UTC): lost."
+
+
+def test_all_is_not_well_while_fences_repeat():
+    fences = [scenes.fence(4000 + 20_000 * number) for number in range(3)]
+    (found,) = find(scenes.readings(scenes.snapshot(), scenes.journal(*fences)))
+    assert (found.severity, found.page) == (Severity.WARNING, "HalvmFenceLoop")
+    assert find(scenes.readings(scenes.snapshot(), scenes.journal(*fences[:2]))) == []
+
+
+def test_a_fence_is_no_news_an_hour_after_the_node_is_back():
+    failed = scenes.fence(3700, outcome=Outcome.FAILURE, proofs=(), error="lost")
     assert find(scenes.readings(scenes.snapshot(), scenes.journal(failed))) == []
+
+
+def test_every_finding_links_to_its_page_of_the_runbook():
+    pages = {line[3:] for line in RUNBOOK.read_text().splitlines() if line.startswith("## Halvm")}
+    source = inspect.getsource(findings)
+    named = set(re.findall(r'"(Halvm\w+)"', source))
+    assert named
+    assert named <= pages
+    found = find(scenes.degraded())
+    page = render(scenes.degraded(), "0")
+    for finding in found:
+        assert f'href="/runbook#{finding.page.lower()}"' in page
 
 
 def test_two_hundred_fences_are_a_page_of_fifty():
