@@ -86,6 +86,12 @@ MONITORS ?= 1000
 monitors: venv  ## MONITORS monitors one after the other, none of which may lose what a worker said last
 	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/test_many_monitors.py
 
+EXAMPLES ?= 2000
+.PHONY: interleavings
+interleavings: venv  ## fences of two and three nodes command by command, EXAMPLES random orders of each kind; takes long
+	INTERLEAVINGS=$(EXAMPLES) DUELS=$(EXAMPLES) $(PYTEST) tests/decisions/test_interleavings.py \
+	  tests/decisions/test_duel.py -n $(WORKERS) --dist worksteal -o timeout=0
+
 FUZZ_S ?= 600
 .PHONY: fuzz
 fuzz: venv  ## the decoders and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each

@@ -2,7 +2,8 @@
 
 The state machine chooses; what must hold is checked after every single command:
 
-(a) never do two nodes hold a success verdict against each other;
+(a) never do two nodes hold a won race, which lets power go, or a success verdict against each other; and when a look
+    after the race lets power go, the caller is registered at the arbiter at that moment and the victim is not;
 (b) once a node has the storage proof for a victim on a LUN, no write of the victim on that LUN is accepted until the
     victim has rebooted;
 (c) a node that was preempted in this boot is never registered again under its own key; where nothing was lost, also its
@@ -11,7 +12,7 @@ The state machine chooses; what must hold is checked after every single command:
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
-from fencer.observations import LunIsolated, Observation
+from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
 from fencer.plan import make_plan
 from fencer.request import Caller, Request, StorageSettings
 from fencer.storage import procedure, unfencing
+from fencer.storage.arbitration import Standing
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
 from fencer.storage.procedure import Opened
@@ -36,6 +38,7 @@ from tests.storage.fake_target import FakeTarget
 NODES = 3
 LUNS = 2
 PATHS = 2
+LOOKS = 2  # at the arbiter, after the race
 WRITE_10 = 0x2A
 KEYS = tuple(ReservationKey(0xC0DE0000_00000001 + node) for node in range(NODES))
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
@@ -76,6 +79,10 @@ def one_after_another(luns: Iterable[LogicalUnit], work: procedure.Work, emit: p
         emit(*work(lun))
 
 
+def at_once(work: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    work(*arguments)
+
+
 class Fences(RuleBasedStateMachine):
     """repair: nexuses may be registered again in a fence; then only invariants (a) and (c) are claimed, see 0002."""
 
@@ -93,8 +100,9 @@ class Fences(RuleBasedStateMachine):
         self.nodes = [Node(number, Path(self.directory.name) / f"{number}.0") for number in range(NODES)]
         self.isolated: dict[tuple[int, int], tuple[int, int]] = {}  # (victim, LUN) → (its life, by whom)
         self.won: dict[tuple[int, int], tuple[int, int]] = {}  # (winner, victim) → both lives
-        self.parallel = procedure._side_by_side
+        self.parallel, self.threads = procedure._side_by_side, procedure.start_new_thread
         procedure._side_by_side = one_after_another
+        procedure.start_new_thread = at_once  # type: ignore[assignment]
         for node in self.nodes:
             self.begin_unfence(node)
             assert node.stage is not None
@@ -105,7 +113,7 @@ class Fences(RuleBasedStateMachine):
         for node in self.nodes:
             if node.stage is not None and not node.stage.over:
                 node.stage.crash()
-        procedure._side_by_side = self.parallel
+        procedure._side_by_side, procedure.start_new_thread = self.parallel, self.threads
         self.directory.cleanup()
 
     # --- what a node does -----------------------------------------------------------------------------------------
@@ -158,22 +166,35 @@ class Fences(RuleBasedStateMachine):
 
         def hear(what: Observation) -> None:
             node.facts.add(what)
+            if isinstance(what, Arbitrated) and what.result is ArbitrationResult.WON and counts:
+                self.won[node.number, victim.number] = (life, victim_life)  # which lets power go
             if isinstance(what, LunIsolated) and counts and victim.life == victim_life:
                 self.isolated[victim.number, int(what.lun[3:])] = (victim_life, node.number)
             verdict = judge(plan, node.facts)
             if verdict.success:
                 assert Proof.STORAGE in verdict.proofs
-                assert verdict.weak is not self.preempt_and_abort or all(
-                    lun.already for lun in node.facts.isolated.values()
-                )
-                if counts:
-                    self.won[node.number, victim.number] = (life, victim_life)
+                found = all(lun.already for lun in node.facts.isolated.values())
+                assert verdict.weak is False or not self.preempt_and_abort or node.lossy
+                assert verdict.weak is True or self.preempt_and_abort or found
 
-        node.stage = Stage(
-            lambda stage: procedure.fence(
-                self.opened(node, stage), asked, node.key, victim.key, 0.25, emit, stage.deadline, self.repair
-            )
-        )
+        def answer(end: Standing | None) -> None:
+            """What lets power go, at the moment of the command that showed it."""
+            if end is not None and end.result is ArbitrationResult.WON:
+                arbiter = self.targets[0].keys
+                assert node.key in arbiter
+                assert not {victim.key, guard_key(victim.key)} & set(arbiter)
+
+        def work(stage: Stage) -> None:
+            looks = [answer] * LOOKS
+
+            def questions() -> procedure.Answer | None:
+                stage.sleep(1.0)  # while the BMC lets nobody in
+                return looks.pop() if looks else None
+
+            order = node.key, victim.key, 0.25, emit, stage.deadline, self.repair, questions
+            procedure.fence(self.opened(node, stage), asked, *order)
+
+        node.stage = Stage(work)
 
     # --- what may happen ------------------------------------------------------------------------------------------
 

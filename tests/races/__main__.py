@@ -1,7 +1,7 @@
 """``make race``: the races at full length, and a table.
 
 python -m tests.races
-    a private tgtd: 500 races in process, 500 after a relogin, 50 of whole processes
+    a private tgtd: 500 races in process, 500 after a relogin, 500 of nodes whose files differ, 50 of whole processes
 python -m tests.races --devices A --devices B --devices R
     other LUNs, in process only: node 1, node 2 and the referee; each a list of paths or URLs with commas
 """
@@ -34,6 +34,9 @@ def main() -> int:
             {
                 "in process, registered": contest.run(devices, given.races, **told),
                 "in process, after a relogin": contest.run(devices, given.races, relogin=True, **told),
+                "in process, each under a key that the other does not expect": contest.run(
+                    devices, given.races, strangers=True, **told
+                ),
                 "whole processes": whole.run([target.url()], given.whole, skew_s=given.skew, seed=given.seed),
             }
         )

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult, LunIsolated
+from fencer.request import OtherKeys
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.nexus import Nexus
@@ -30,6 +31,7 @@ KEYS = (ReservationKey(0x5E2F0000_00000001), ReservationKey(0x5E2F0000_00000002)
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
 RACE_S = 10.0
 LEAD_S = 0.004
+_OTHER_CLUSTER = 0xABCD << 32
 WRITE_10, BLOCK_BYTES = 0x2A, 512
 
 Opener = Callable[[str, int], ScsiTransport]
@@ -67,6 +69,7 @@ class Outcome(Enum):
     ONE_SURVIVOR = auto()
     BOTH_WON = auto()
     NOBODY_WON = auto()
+    WON_NOT_ISOLATED = auto()
     LOSER_REGISTERED = auto()
     LOSER_WRITES = auto()
     WINNER_CANNOT_WRITE = auto()
@@ -104,9 +107,9 @@ class Series:
         return "\n".join(lines + self.oddities[:10])
 
 
-def _agent(node: int, devices: Sequence[str], slot_s: float, relogin: bool, pipe: Connection, opener: Opener) -> None:
+def _agent(node: int, devices: Sequence[str], slot_s: float, strangers: bool, pipe: Connection, opener: Opener) -> None:
     """Obeys: ("register",), ("reserve",), ("fence", at, active) → Finish, ("write",) → status, None → end."""
-    own, other = KEYS[node], KEYS[1 - node]
+    own, other = KEYS[node], ReservationKey(int(KEYS[1 - node]) ^ (_OTHER_CLUSTER if strangers else 0))
 
     def connect() -> LogicalUnit:
         nexuses = [Nexus(opener(device, node)) for device in devices]
@@ -129,7 +132,7 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, relogin: bool, pipe
                 pipe.send(None)
             case ("fence", at, active):
                 lun.active_here = active
-                contest = Contest(own, other, WERO, False, slot_s)
+                contest = Contest(own, other, WERO, False, slot_s, others=OtherKeys((other,)))
                 while time.monotonic() < at:
                     pass
                 began = time.monotonic()
@@ -173,8 +176,10 @@ class Agents:
         *,
         slot_s: float = 0.0,
         relogin: bool = False,
+        strangers: bool = False,
         opener: Opener = open_transport,
     ) -> None:
+        self._strangers = strangers
         self._devices = devices
         self._slot_s = slot_s
         self._relogin = relogin
@@ -186,7 +191,7 @@ class Agents:
         context = multiprocessing.get_context("fork")
         for node in range(2):
             ours, theirs = context.Pipe()
-            arguments = (node, self._devices[node], self._slot_s, self._relogin, theirs, self._opener)
+            arguments = (node, self._devices[node], self._slot_s, self._strangers, theirs, self._opener)
             process = context.Process(target=_agent, args=arguments, daemon=True)
             process.start()
             theirs.close()
@@ -228,12 +233,14 @@ class Agents:
         return *self._judge(finishes), took_s, finishes
 
     def _judge(self, finishes: list[Finish]) -> tuple[Outcome, int | None]:
-        won = [node for node in (0, 1) if finishes[node].result is ArbitrationResult.WON and finishes[node].isolated]
+        won = [node for node in (0, 1) if finishes[node].result is ArbitrationResult.WON]  # which lets power go
         if len(won) == 2:
             return Outcome.BOTH_WON, None
         if not won:
             return Outcome.NOBODY_WON, None
         winner, loser = won[0], 1 - won[0]
+        if not finishes[winner].isolated:
+            return Outcome.WON_NOT_ISOLATED, winner
         if finishes[loser].result is not ArbitrationResult.LOST or not finishes[loser].reason:
             return Outcome.SILENT_LOSER, winner
         if self._ask(loser, ("write",)) is not ScsiStatus.RESERVATION_CONFLICT:
@@ -258,13 +265,17 @@ def run(
     skew_s: float = 0.005,
     slot_s: float = 0.0,
     relogin: bool = False,
+    strangers: bool = False,
     seed: int | None = None,
     opener: Opener = open_transport,
 ) -> Series:
-    """relogin: both lose their registered nexus before each race, so that both must repair it under the guard."""
+    """relogin: both lose their registered nexus before each race, so that both must repair it under the guard.
+
+    strangers: each expects the other one under a key that it does not have, as with a cluster file left over.
+    """
     dice = random.Random(seed if seed is not None else os.urandom(8))
     series = Series()
-    with Agents(devices, slot_s=slot_s, relogin=relogin, opener=opener) as agents:
+    with Agents(devices, slot_s=slot_s, relogin=relogin, strangers=strangers, opener=opener) as agents:
         for _ in range(races):
             series.add(*agents.race(skew_s, dice))
     return series

@@ -12,9 +12,10 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.geteuid() != 0, reason="tg
 
 
 @pytest.mark.parametrize("relogin", [False, True], ids=["registered", "after-a-relogin"])
-def test_exactly_one_survives(relogin: bool) -> None:
+@pytest.mark.parametrize("strangers", [False, True], ids=["as-expected", "under-other-keys"])
+def test_exactly_one_survives(relogin: bool, strangers: bool) -> None:
     with Target() as target:
-        series = contest.run([[target.url()]] * 3, 30, relogin=relogin, seed=1)
+        series = contest.run([[target.url()]] * 3, 30, relogin=relogin, strangers=strangers, seed=1)
     assert series.clean, series.table("races")
 
 

@@ -33,7 +33,7 @@ def _race(nodes: list[Node], skew_s: float, dice: random.Random) -> tuple[Outcom
         first = dice.randrange(2)
         processes = {}
         for number in (first, 1 - first):
-            processes[number] = nodes[number].start("off", nodes[1 - number].name, rank_slot=0)
+            processes[number] = nodes[number].start("off", nodes[1 - number].name, rank_slot=0, verbose=1)
             time.sleep(dice.uniform(0, skew_s))
         answers = [finish(processes[number]) for number in range(2)]
         took_s = time.monotonic() - began
@@ -45,7 +45,10 @@ def _race(nodes: list[Node], skew_s: float, dice: random.Random) -> tuple[Outcom
 
 
 def _judge(nodes: list[Node], kernels: list[Witness], answers: list[Answer]) -> tuple[Outcome, int | None]:
-    won = [number for number in range(2) if answers[number].status == 0]
+    # A race that was won lets power go, whatever the agent says in the end.
+    won = [
+        number for number in range(2) if answers[number].status == 0 or ": arbitration won" in answers[number].stderr
+    ]
     if len(won) == 2:
         return Outcome.BOTH_WON, None
     if not won:
