@@ -240,6 +240,11 @@ _STANDINGS: Final = {
         "HalvmKeyNotRegistered",
     ),
     Standing.TARGET_FORGOT: (Severity.BAD, "The target has lost all registrations on {}.", "HalvmTargetForgot"),
+    Standing.DROPPED: (
+        Severity.BAD,
+        "The target has dropped this node's registration on {}: nobody preempted it, and it is made again.",
+        "HalvmKeyNotRegistered",
+    ),
     Standing.NEVER: (
         Severity.WARNING,
         "This node has not been registered on {} in this boot: it may not write there.",

@@ -128,6 +128,7 @@ def test_a_journal_that_cannot_be_read_is_wrong():
         ({"luns": (scenes.lun(0, standing="unprotected", type="", holder=""),)}, "Nobody holds a reservation"),
         ({"luns": (scenes.lun(0, type="", holder=""),)}, "Nobody holds a reservation"),
         ({"luns": (scenes.lun(0, standing="target-forgot", keys=()),)}, "has lost all registrations"),
+        ({"luns": (scenes.lun(0, standing="dropped"),)}, "has dropped this node's registration on /dev/mapper/mpatha"),
         ({"luns": (scenes.lun(0, standing="never"),)}, "not been registered on /dev/mapper/mpatha in this boot"),
         ({"luns": (scenes.lun(0, read_monotonic_s=4900.0),)}, "Registrations cannot be read from /dev/mapper/mpatha"),
         ({"luns": (scenes.lun(0, paths=()),)}, "/dev/mapper/mpatha is lost: no path is up."),
