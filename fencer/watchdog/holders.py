@@ -28,9 +28,8 @@ def who_has(device: str, proc: str = "/proc") -> str:
     """One sentence: which processes have it open, and the remedy for them."""
     found = holders(device, proc)
     if not found:
-        return (
-            f"another process has it, usually {_USUAL}: stop it (`fuser -v {device}` names it), or name another device"
-        )
+        told = f"fuser -v {device} and halvm-watchdogd --check-config tell which"
+        return f"another process has it, usually {_USUAL} ({told}): stop it, or name another device"
     return describe(found)
 
 
