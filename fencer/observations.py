@@ -104,9 +104,13 @@ class LunFailed(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Something an operator should read; changes no verdict."""
+    """Something an operator should read; changes no verdict.
+
+    lasting: only other hardware changes it, so it is no warning at each call.
+    """
 
     text: str
+    lasting: bool = False
 
 
 class StorageDone(NamedTuple):

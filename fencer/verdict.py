@@ -93,7 +93,7 @@ class Facts:
         self.luns: int | None = None
         self.storage_failure: str | None = None
         self.self_fence_due = False
-        self.notes: list[str] = []
+        self.notes: list[Noted] = []
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> "Facts":
@@ -141,8 +141,8 @@ class Facts:
                 self.storage_failure = reason
             case SelfFenceDue():
                 self.self_fence_due = True
-            case Noted(text):
-                self.notes.append(text)
+            case Noted():
+                self.notes.append(observation)
 
     def forget_isolation(self) -> None:
         """The race is played again: what storage proved, and the time that has passed since, was of a node before.

@@ -118,7 +118,7 @@ class Report:
         if verdict.success and verdict.text:
             self.result(verdict.text)
         for note in dict.fromkeys(facts.notes):
-            self.warning(note)
+            (self.notice if note.lasting else self.warning)(note.text)
         for reason in verdict.reasons:
             if verdict.success:
                 self.warning(reason)

@@ -295,7 +295,7 @@ def _weaknesses(lun: LogicalUnit, settings: StorageSettings, deadline: Deadline)
     capabilities = nexus.report_capabilities(deadline)
     if settings.aptpl and (capabilities is None or not capabilities.ptpl_capable):
         found.append(f"{lun.name}: no APTPL: the registrations are lost when the target restarts")
-    return tuple(Noted(text) for text in found)
+    return tuple(Noted(text, lasting=True) for text in found)
 
 
 # --- all LUNs ---------------------------------------------------------------------------------------------------------

@@ -127,6 +127,38 @@ def test_a_node_that_was_never_unfenced_writes_nothing(target: Target, tmp_path:
     assert [_listing(url) for url in target.urls] == before
 
 
+def test_monitor_of_a_node_that_was_never_unfenced(target: Target, tmp_path: Path) -> None:
+    """A cluster manager monitors before it unfences; a person asks whether a fence would work now."""
+    two = Node(1, tmp_path, target.urls)
+    managed = two.call("monitor", NAMES[0])
+    assert managed.status == 0, managed.stderr
+    assert "WARNING" in managed.stderr
+    assert "not registered" in managed.stderr
+    typed = two.typed("monitor", NAMES[0])
+    assert typed.status == 1
+    assert "a fence fails while this node is not registered: run fence_halvm -o on on it (unfence)" in typed.stderr
+
+
+def test_monitor_is_silent_where_all_is_well(nodes: tuple[Node, Node]) -> None:
+    """Also about what the target can not do: Pacemaker would log that as a warning each minute."""
+    one, two = nodes
+    answer = one.call("monitor", two.name, verbose=0)
+    assert (answer.status, answer.stderr) == (0, "")
+    typed = one.typed("monitor", two.name)
+    assert typed.status == 0
+    assert "no APTPL" in typed.stderr
+
+
+@pytest.mark.parametrize(("proof", "status"), [("any", 0), ("power", 1), ("all", 1)])
+def test_a_silent_bmc_is_a_warning_where_storage_would_prove_the_fence(
+    nodes: tuple[Node, Node], proof: str, status: int
+) -> None:
+    one, two = nodes
+    answer = one.call("monitor", two.name, ip="127.0.0.1", ipport=9, proof=proof, deadline=2)
+    assert answer.status == status
+    assert ("WARNING: 127.0.0.1: " if status == 0 else "ERROR: 127.0.0.1: ") in answer.stderr
+
+
 def test_a_lun_that_one_node_cannot_name_leaves_the_race_undecided(target: Target, nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     two.urls = [*target.urls, target.url(9)]
