@@ -42,6 +42,9 @@ LOOK_GOOD_S = 1.0
 """How old a look at the arbiter may be when power is let go. Its answer takes less than a millisecond, unless this
 process or the machine was stopped meanwhile; then it is asked for again."""
 
+UNDO_GRACE_S = 2.2
+"""How long a storage worker may take to undo a guard key when it is told to stop: its own 2 s, and a little."""
+
 GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
 
@@ -107,6 +110,14 @@ class Looked(NamedTuple):
     at_s: float
 
 
+class Guarding(NamedTuple):
+    """A storage worker registers a path under a guard key (begins), or is done with that: a key that is left there lets
+    its owner write."""
+
+    path: str
+    begins: bool
+
+
 class Run:
     """One execution of one plan."""
 
@@ -132,6 +143,7 @@ class Run:
         self._let_in = False
         self._asked: LookAgain | None = None
         self._asks = 0
+        self._guarded: set[str] = set()
         self.facts = Facts()
         self.late = False
         self.misuse: str | None = None
@@ -210,6 +222,8 @@ class Run:
                 self._seen_by_storage(what)
             case Looked():
                 self._looked(message)
+            case Guarding(path, begins):
+                (self._guarded.add if begins else self._guarded.discard)(path)
             case None | Crashed():
                 if isinstance(message, Crashed) and message.misuse:
                     self.misuse = message.reason
@@ -296,7 +310,7 @@ class Run:
             return
         self._self_fence_at = self._settled_at = None
         self.facts.forget_isolation()
-        self._workers.drop_storage()
+        self._drop_storage()
         self._start_storage()
 
     def _proved(self) -> bool:
@@ -360,10 +374,24 @@ class Run:
         self._power_again_at = time.monotonic() + RETRY_PAUSE_S if again else None
 
     def _stop_workers(self) -> None:
-        """Lets the power worker log out, a moment at most; then nobody is waited for."""
+        """Lets the power worker log out, a moment at most, and the storage worker undo a guard key; then nobody is
+        waited for."""
         if self._workers.power is not None:
             self._workers.power.end_within(GOODBYE_S)
+        self._drop_storage()
         self._workers.drop()
+
+    def _drop_storage(self) -> None:
+        storage, until = self._workers.storage, time.monotonic() + UNDO_GRACE_S
+        while storage is not None and self._guarded and (left_s := until - time.monotonic()) > 0:
+            if select.select([storage], [], [], left_s)[0]:
+                match storage.receive():
+                    case Guarding(path, False):
+                        self._guarded.discard(path)
+                    case None | Crashed():
+                        break
+        self._guarded.clear()
+        self._workers.drop_storage()
 
     # --- when to stop ---------------------------------------------------------------------------------------------
 

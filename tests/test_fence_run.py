@@ -3,11 +3,12 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from fencer.cli.storage_job import telling
-from fencer.fence import PowerOrder
+from fencer.fence import Guarding, PowerOrder
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -342,6 +343,36 @@ def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
     assert played.took_s < 2.5
     assert len(played.pids) == 2
     assert all(gone_within(pid) for pid in played.pids)
+
+
+@pytest.mark.parametrize(("undone_after_s", "waits"), [(0.8, True), (60.0, False)])
+def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
+    tmp_path: Path, undone_after_s: float, waits: bool
+) -> None:
+    """Killed before, the storage worker would leave a key that lets this node write, though it may be fenced."""
+
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(Guarding("/dev/sda", begins=True))
+        time.sleep(undone_after_s)
+        (tmp_path / "undone").touch()
+        channel.send(Guarding("/dev/sda", begins=False))
+        hang(channel)
+
+    played = play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3)
+    assert (tmp_path / "undone").exists() is waits
+    assert played.late
+    assert played.took_s < 10
+
+
+def test_where_no_guard_key_is_being_undone_nobody_is_waited_for() -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        for begins in (True, False):
+            channel.send(Guarding("/dev/sda", begins=begins))
+        hang(channel)
+
+    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).took_s < 2.0
 
 
 def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:

@@ -1,10 +1,11 @@
 """What the storage worker runs, in an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
 
 import time
+from collections.abc import Callable
 
 from fencer.cli.luns import open_luns
 from fencer.errors import StorageError
-from fencer.fence import LookAgain, Looked, Seen, StorageOrder
+from fencer.fence import Guarding, LookAgain, Looked, Seen, StorageOrder
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.request import StorageSettings
 from fencer.storage import procedure
@@ -44,6 +45,10 @@ def questions(channel: Channel) -> procedure.Questions:
     return wait
 
 
+def _guarding(channel: Channel, path: str) -> Callable[[bool], None]:
+    return lambda begins: channel.send(Guarding(path, begins))
+
+
 def storage_job(channel: Channel) -> None:
     """Waits for its order, so that loading all this overlaps with the parent's reading of options."""
     order = channel.receive()
@@ -53,6 +58,9 @@ def storage_job(channel: Channel) -> None:
     in_doubt = order.goal is StorageGoal.FENCE
     opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
     emit = telling(channel)
+    for lun in opened.luns:
+        for nexus in lun.nexuses:
+            nexus.guarding = _guarding(channel, nexus.name)
     if order.goal in (StorageGoal.REGISTER, StorageGoal.MONITOR) and order.settings.volume_group is not None:
         emit = _remembering(order.settings, opened, emit)
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))

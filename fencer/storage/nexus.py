@@ -58,6 +58,7 @@ class Nexus:
     command_timeout_s: the most that a single command may take; no method waits past the deadline it is given.
     patience_s: for how long an answer that asks us to wait is waited out; None: until the deadline.
     sleep: for tests; the clock is the deadline's.
+    guarding: told when a registration under a guard key begins (True) and ends (see register_under_guard).
     failed: the latest command had no answer, or one that says that this path does not work now.
 
     Each method raises TransportError (no status, or the deadline has passed), CommandFailed (a status that no retry
@@ -76,6 +77,7 @@ class Nexus:
         self._command_timeout_s: Final = command_timeout_s
         self._patience_s: Final = patience_s
         self.sleep: Final = sleep
+        self.guarding: Callable[[bool], None] = lambda _begins: None
         self.failed = False
         self._unit_attentions: Final[deque[Sense]] = deque(maxlen=_REMEMBERED_UNIT_ATTENTIONS)
 

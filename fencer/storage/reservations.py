@@ -17,7 +17,7 @@ from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.bounded_transport import BoundedTransport
 from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of, registered_on
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.pr import Registration, Reservation
+from fencer.storage.pr import RegisteredKeys, Registration, Reservation
 from fencer.storage.transport import ScsiTransport
 
 LOOKS_MOST = 5
@@ -34,8 +34,7 @@ LAST_ROUND_S = 0.05
 
 ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
-UNDO_TRIES = 5
-
+UNDO_PAUSE_S = 0.05
 UNDO_S = 2.0
 """What the undoing of a guard key has for itself, also past the deadline: left there, it lets its owner write."""
 
@@ -320,11 +319,21 @@ def register_under_guard(
     nothing. CHANGED: nothing was kept, look again. docs/decisions/0002-guarded-registration.md says what this does and
     does not exclude.
     """
-    guard = guard_key(own)
     before = nexus.read_keys(deadline)
     expected = own in before.keys if absent_at is None else own not in before.keys and before.generation == absent_at
     if not expected:
         return Outcome.CHANGED
+    nexus.guarding(True)
+    try:
+        return _by_guard(nexus, own, before, aptpl, deadline, absent_at is None)
+    finally:
+        nexus.guarding(False)
+
+
+def _by_guard(
+    nexus: Nexus, own: ReservationKey, before: RegisteredKeys, aptpl: bool, deadline: Deadline, own_is_listed: bool
+) -> Outcome:
+    guard = guard_key(own)
     try:
         outcome = nexus.register(None, guard, aptpl, deadline)
         if outcome is Outcome.UNSUPPORTED and aptpl:
@@ -335,7 +344,7 @@ def register_under_guard(
         if outcome is not Outcome.DONE:
             return outcome
         after = nexus.read_keys(deadline)
-        if after.generation == (before.generation + 1) % (1 << 32) and (own in after.keys) == (absent_at is None):
+        if after.generation == (before.generation + 1) % (1 << 32) and (own in after.keys) == own_is_listed:
             outcome = nexus.register(guard, own, aptpl, deadline)
             if outcome is Outcome.DONE:
                 return Outcome.DONE
@@ -354,10 +363,11 @@ def _forget(nexus: Nexus, guard: ReservationKey, aptpl: bool, deadline: Deadline
     loss (SPC-4 5.13.5).
     """
     own_time = Deadline.after(UNDO_S, deadline.clock)
-    for _ in range(UNDO_TRIES):
+    while not own_time.passed:
         with suppress(StorageError):
             if nexus.register(guard, None, aptpl, own_time) in (Outcome.DONE, Outcome.CONFLICT):
                 return
+        nexus.sleep(min(UNDO_PAUSE_S, own_time.remaining_s))  # its REGISTER may be under way yet
 
 
 def _consistent_look(nexus: Nexus, deadline: Deadline) -> Look:

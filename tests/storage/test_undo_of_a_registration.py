@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from fencer.errors import CommandFailed, TransportError
+from fencer.errors import CommandFailed, StillUnderWay, TransportError
 from fencer.model import Deadline, ReservationKey
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import OutAction
@@ -94,6 +94,37 @@ def test_a_guard_key_is_undone_also_when_the_deadline_has_passed(seconds: float)
     with suppress(TransportError):
         register_under_guard(again, OWN, True, Deadline.after(seconds, clock))
     assert guard_key(OWN) not in target.keys
+
+
+def test_a_registration_that_is_executed_late_is_undone_all_the_same() -> None:
+    """The path hangs with the REGISTER under way, and refuses the first attempts to undo it."""
+    target, clock = FakeTarget(), Clock()
+    _registered(target, "a-old", OWN)
+    calls = 0
+
+    def hangs_a_while(cdb: bytes) -> None:
+        nonlocal calls
+        if cdb[0] == 0x5F:
+            calls += 1
+            if 1 < calls < 12:
+                raise StillUnderWay("an earlier command hangs")
+
+    again = Nexus(_Before(target.nexus("a-new"), hangs_a_while, spoil=True), sleep=clock.sleep)
+    with pytest.raises(CommandFailed):
+        register_under_guard(again, OWN, True, Deadline.after(5, clock))
+    assert target.keys == [OWN.value]
+
+
+@pytest.mark.parametrize("spoil", [False, True])
+def test_that_a_path_is_registered_under_guard_is_told_from_its_begin_to_its_end(spoil: bool) -> None:
+    target = FakeTarget()
+    _registered(target, "a-old", OWN)
+    told: list[tuple[bool, bool]] = []
+    again = Nexus(_Before(target.nexus("a-new"), lambda _: None, spoil=spoil))
+    again.guarding = lambda begins: told.append((begins, guard_key(OWN) in target.keys))
+    with suppress(CommandFailed):
+        register_under_guard(again, OWN, True, Deadline.after(5))
+    assert told == [(True, False), (False, False)]
 
 
 def test_the_undoing_ends_even_when_nobody_answers() -> None:
