@@ -4,6 +4,7 @@ The children talk to hardware and report what they see; here it is only decided 
 attempt at the BMC is worth it, and when to stop waiting. Every wait ends at the deadline, whatever the children do.
 """
 
+import math
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -141,6 +142,7 @@ class Run:
         self._granted: list[Gate] = []
         self._race_is_open = False
         self._let_in = False
+        self._login_until: float | None = None
         self._asked: LookAgain | None = None
         self._asks = 0
         self._guarded: set[str] = set()
@@ -170,6 +172,12 @@ class Run:
         if self._power_again_at is not None and now >= self._power_again_at:
             self._power_again_at = None
             self._start_power()
+        if self._login_until is not None and now >= self._login_until:
+            limit = f"{self._plan.request.timing.login_limit_s:g} s (login_timeout)"
+            self._note(
+                PowerFailed(f"{self._plan.request.bmc}: Timed out: login: no session within {limit}", final=False)
+            )
+            self._end_power_attempt(again=True)
         if self._self_fence_at is not None and now >= self._self_fence_at:
             self._self_fence_at = None
             self._note(SelfFenceDue(self._plan.request.self_fence_bound_s))
@@ -188,6 +196,8 @@ class Run:
             until.append(self._power_again_at)
         if self._self_fence_at is not None:
             until.append(self._self_fence_at)
+        if self._login_until is not None:
+            until.append(self._login_until)
         if (patience := self._patience_ends()) is not None:
             until.append(patience)
         return max(0.0, min(until) - now)
@@ -209,6 +219,7 @@ class Run:
             case SessionOpened():
                 self._note(message)
                 self._let_in = True
+                self._login_until = None
                 self._let_go()
             case PowerDone():
                 self._note(message)
@@ -331,6 +342,12 @@ class Run:
         self._granted.append(gate)
         if self._workers.power is not None:
             self._workers.power.send(gate)
+            if gate is Gate.LOGIN:
+                self._login_begins()
+
+    def _login_begins(self) -> None:
+        limit_s = self._plan.request.timing.login_limit_s
+        self._login_until = time.monotonic() + limit_s if limit_s < math.inf else None
 
     def _note(self, *several: Observation) -> None:
         for what in several:
@@ -367,10 +384,13 @@ class Run:
         if Gate.LOGIN in self._granted:
             self._granted = [Gate.LOGIN]
             worker.send(Gate.LOGIN)
+        if not self._plan.gated or Gate.LOGIN in self._granted:
+            self._login_begins()
 
     def _end_power_attempt(self, again: bool) -> None:
         self._workers.drop_power()
         self._let_in = False
+        self._login_until = None
         self._power_again_at = time.monotonic() + RETRY_PAUSE_S if again else None
 
     def _stop_workers(self) -> None:

@@ -368,6 +368,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "login_timeout", "", "login-timeout", "seconds", _SECOND, 200, _POWER, _IPMILAN,
         "Time for one attempt to open a BMC session",
+        more="Where it is not given, an attempt that gets answers goes on, as long as the deadline allows.",
         default="5",
     ),
     Option(

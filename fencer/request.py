@@ -1,5 +1,6 @@
 """What was asked, fully typed: built once from option text, never changed after."""
 
+import math
 from enum import Enum, auto
 
 from fencer.light_typing import NamedTuple
@@ -25,11 +26,16 @@ class Caller(Enum):
 
 
 class Timing(NamedTuple):
-    """All in seconds. deadline_s bounds everything after delay_s."""
+    """All in seconds. deadline_s bounds everything after delay_s.
+
+    login_timeout_s: how long a BMC that opens no session is waited for when storage has settled the verdict.
+    login_limit_s: after that an attempt at the BMC is begun anew; only where the operator gave it.
+    """
 
     delay_s: float = 0.0
     deadline_s: float = 30.0
     login_timeout_s: float = 5.0
+    login_limit_s: float = math.inf
     power_timeout_s: float = 20.0
     power_wait_s: float = 0.0
     status_sleep_s: float = 1.0

@@ -232,6 +232,33 @@ def test_a_reboot_whose_power_on_is_refused_is_a_success_that_says_so() -> None:
     assert played.verdict.reasons == ("bmc: power on refused: correct what it refuses, in the options or at the BMC",)
 
 
+def test_a_login_that_takes_longer_than_its_limit_is_begun_anew() -> None:
+    played = play(deaf, None, deadline_s=2.5, login_limit_s=0.2)
+    assert len(played.pids) >= 2
+    assert "Timed out: login: no session within 0.2 s (login_timeout)" in played.verdict.reasons[0]
+
+
+def test_the_limit_of_a_login_is_over_with_the_login() -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(SessionOpened())
+        time.sleep(0.8)
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+    played = play(job, None, login_limit_s=0.5)
+    assert (played.verdict.success, len(played.pids)) == (True, 1)
+
+
+def test_the_limit_of_a_login_does_not_count_while_the_race_is_open() -> None:
+    """The BMC is asked for a session once the LUNs make sense, however long that takes."""
+
+    luns = storage_says(then=after(0.8, LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)))
+    played = play(obedient_power, luns, login_limit_s=0.5)
+    assert played.verdict.success
+    assert not any(isinstance(what, PowerFailed) for what in played.seen)
+
+
 # --- patience and deadline -------------------------------------------------------------------------------------------
 
 

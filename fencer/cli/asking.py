@@ -284,6 +284,7 @@ def _timing(full: Mapping[str, str], given: Mapping[str, str], caller: Caller = 
         delay_s=_seconds(full, "delay"),
         deadline_s=deadline_s,
         login_timeout_s=_seconds(full, "login_timeout") or deadline_s,
+        login_limit_s=(_seconds(full, "login_timeout") or math.inf) if "login_timeout" in given else math.inf,
         power_timeout_s=power_timeout_s or deadline_s,
         power_wait_s=_seconds(full, "power_wait"),
         status_sleep_s=_seconds(full, "stonith_status_sleep"),

@@ -1,5 +1,6 @@
 """Plays a plan with children that do as a test wants, and the children that tests want most."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -144,6 +145,7 @@ def play(
     deadline_s: float = 5.0,
     power_timeout_s: float = 20.0,
     login_timeout_s: float = 5.0,
+    login_limit_s: float = math.inf,
     self_fence_bound_s: float = 0.0,
     interrupted: Callable[[], bool] = lambda: False,
     warm: bool = False,
@@ -159,7 +161,12 @@ def play(
         StorageSettings(("lun",), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
         if storage
         else None,
-        timing=Timing(deadline_s=deadline_s, power_timeout_s=power_timeout_s, login_timeout_s=login_timeout_s),
+        timing=Timing(
+            deadline_s=deadline_s,
+            power_timeout_s=power_timeout_s,
+            login_timeout_s=login_timeout_s,
+            login_limit_s=login_limit_s,
+        ),
         self_fence_bound_s=self_fence_bound_s,
     )
     plan = make_plan(request)
