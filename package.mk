@@ -20,3 +20,10 @@ bundle: venv  ## wheels of the programs and all that they need, with hashes, for
 release: venv  ## packages, bundle, wheel and source with checksums, built twice and compared, into build/release
 	$(call debian-packages,packaging/debian/host-packages.txt packaging/rpm/host-packages.txt)
 	packaging/release.sh
+
+SUITES ?= bookworm trixie
+.PHONY: test-deb
+test-deb: deb  ## the .deb packages in a fresh minimal Debian of each of SUITES: install, use, upgrade, purge (as root)
+	$(call debian-packages,tests/lab/host-packages.txt)
+	@mirror=$$($(PYTHON) -c 'from tests.lab.images import host_mirror; print(host_mirror())'); \
+	for suite in $(SUITES); do tests/packaging/in_debian.sh $$suite $$mirror; done
