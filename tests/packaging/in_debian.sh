@@ -51,14 +51,17 @@ echo 'vg = "shared_vg"' >"$root/etc/fence-halvm/watchdogd.toml"
 echo note >"$root/run/fence-halvm/registered"
 echo journal >"$root/var/lib/fence-halvm/journal.db"
 within systemctl enable -q halvm-watchdogd
-dpkg-deb -R "build/deb/$agent" "$root/next"
-sed -i 's/^Version: .*/&+next/' "$root/next/DEBIAN/control"
-within dpkg-deb -b /next /debs/next.deb >/dev/null
-within dpkg -i --force-depends /debs/next.deb >/dev/null 2>&1
+version=$(dpkg-deb -f "build/deb/$agent" Version)
+for package in "$agent" "$exporter"; do
+  dpkg-deb -R "build/deb/$package" "$root/next"
+  sed -i "s/^Version: .*/&+next/; s/(= $version)/(= $version+next)/" "$root/next/DEBIAN/control"
+  within dpkg-deb -b /next "/debs/next-$package" >/dev/null
+  rm -r "$root/next"
+done
+install "/debs/next-$agent" "/debs/next-$exporter"
 is enabled "$(within systemctl is-enabled halvm-watchdogd)" "the sidecar's unit after the upgrade"
 is note "$(cat "$root/run/fence-halvm/registered")" "this boot's note after the upgrade"
 within fence_halvm -o metadata >/dev/null
-install "/debs/$agent"
 
 step "remove, reinstall, purge"
 within apt-get -qq -y remove fence-halvm fence-halvm-exporter >/dev/null
