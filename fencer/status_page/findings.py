@@ -136,9 +136,11 @@ def _reset_comes(snapshot: Snapshot, now: float) -> str:
 
 
 def _untold(snapshot: Snapshot) -> list[str]:
-    """The reasons that no finding of a LUN tells already. For showing only: each begins with the name of its LUN."""
+    """The reasons that no other finding tells already. For showing only: that of a LUN begins with the LUN's name."""
     told = tuple(f"{lun.name}: " for lun in snapshot.luns if lun.name and _has_finding(lun, snapshot))
-    return [reason for reason in snapshot.reasons if not reason.startswith(told)]
+    return [
+        reason for reason in snapshot.reasons if not reason.startswith(told) and reason not in snapshot.luns_unsettled
+    ]
 
 
 def _has_finding(lun: LunSnapshot, snapshot: Snapshot) -> bool:

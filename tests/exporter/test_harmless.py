@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.exporter.sources import PATHS_ACCEPTED
 from tests import scenes
 from tests.exporter.conftest import Place
 from tests.exporter.rig import Exporter
@@ -46,7 +47,9 @@ def test_a_scrape_opens_nothing_but_the_two_files(healthy, tmp_path):
     assert str(healthy.snapshot) in named, "strace saw nothing"
     journals = {f"{healthy.journal}{end}" for end in ("", "-wal", "-shm", "-journal")}
     above = {str(parent) for parent in healthy.snapshot.parents}
-    strange = named - {str(healthy.snapshot), ""} - journals - above - {"/proc/sys/kernel/random/boot_id"}
+    accepted = str(healthy.journal.with_name(PATHS_ACCEPTED))
+    assert not [call for call in calls if call.startswith("open") and accepted in call], "only its time is looked at"
+    strange = named - {str(healthy.snapshot), accepted, ""} - journals - above - {"/proc/sys/kernel/random/boot_id"}
     assert not {name for name in strange if not re.fullmatch(r"/proc/(self|\d+)/(stat|limits|fd)", name)}
     assert not [call for call in calls if call.startswith(("socket(", "connect(", "bind("))]
     assert not [call for call in calls if call.startswith("ioctl(") and not re.search("FIONBIO|TCGETS", call)]

@@ -201,7 +201,7 @@ def test_it_follows_what_happens(place):
         found = exporter.metrics()
         assert found["halvm_snapshot_age_seconds"] > 5
         assert not any(
-            name.startswith(("halvm_watchdog", "halvm_lun", "halvm_path", "halvm_sidecar")) for name in found
+            name.startswith(("halvm_watchdog", "halvm_lun", "halvm_path_", "halvm_sidecar")) for name in found
         )
         assert "has been silent for" in exporter.get("/")[2].decode()
         place.publish()

@@ -213,6 +213,13 @@ def test_what_no_lun_tells_is_told_of_a_degraded_node():
     assert texts == ["This node is degraded: /dev/watchdog0: keepalive: I/O error."]
 
 
+def test_a_list_of_luns_that_is_not_settled_is_one_finding():
+    why = "LVM does not answer"
+    of = scenes.snapshot()._replace(state=PolicyState.DEGRADED, reasons=(why,), luns_unsettled=f"{why}; and more")
+    found = find(scenes.readings(of, scenes.healthy().journal))
+    assert [finding.page for finding in found] == ["HalvmLunListUnsettled"]
+
+
 def test_no_bound_is_shown_that_does_not_hold():
     until = scenes.NOW.unix_s + 600
     paused = {"state": PolicyState.PAUSED, "paused_until_unix_s": until}
