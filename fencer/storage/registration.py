@@ -74,7 +74,7 @@ def objection(look: Look, past: Past, own: ReservationKey) -> str | None:
         return None  # the target forgot everybody, not only us
     return (
         f"key {own} was registered in this boot and is gone: this node was fenced; "
-        "reboot it, or give re_register=1 if you know that nothing unwritten is left on it"
+        "reboot it, or run fence_halvm -o on --re-register by hand if you know that nothing unwritten is left on it"
     )
 
 

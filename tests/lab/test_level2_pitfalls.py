@@ -131,7 +131,7 @@ def test_a_target_that_lost_its_registrations(guest: Level2Guest) -> None:
     # From now on A's `off` takes B's absence for proof. So B may not come back, although nobody preempted it.
     refused = b.call("on", B, PATIENT)
     assert refused.rc == 1
-    assert "re_register" in refused.err
+    assert "--re-register" in refused.err
     assert a.call("off", B, PATIENT).out == "Success: Already OFF\n"
     assert EBADE in write(guest, b.disks[0])
     assert b.call("on", B, "--re-register", PATIENT).rc == 0
