@@ -448,6 +448,20 @@ def test_a_pause_survives_a_kill(sidecar: Sidecar) -> None:
     assert sidecar.until(PolicyState.PAUSED).paused_until_unix_s is not None
 
 
+def test_a_pause_survives_a_restart_and_ends_at_its_time(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    control.ask(str(sidecar.state), control.Pause(6.0))
+    until_s = sidecar.until(PolicyState.PAUSED).paused_until_monotonic_s
+    assert sidecar.stop() == 0
+    sidecar.start()
+    wait_for(lambda: len(sidecar.acts("arm")) == 2, "not armed again")
+    assert sidecar.until(PolicyState.PAUSED).paused_until_monotonic_s == until_s
+    sidecar.scene("lost")
+    wait_for(lambda: "reset" in sidecar.acts(), "it never ended")
+    assert until_s is not None and time.monotonic() >= until_s
+
+
 def test_nobody_pauses_what_is_not_armed(sidecar: Sidecar) -> None:
     sidecar.scene("lost")
     sidecar.start()

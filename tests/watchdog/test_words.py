@@ -1,6 +1,7 @@
 """What an operator types, and the files and the unit around it."""
 
 import contextlib
+import socket
 import subprocess
 import sys
 import threading
@@ -207,6 +208,64 @@ def test_an_order_is_answered(tmp_path: Path):
     thread.start()
     assert control.ask(str(tmp_path), Pause(60.0)) == "paused"
     thread.join()
+
+
+def test_only_the_sidecars_answer_is_believed(tmp_path: Path):
+    """An operator who reads "paused" unmaps storage."""
+    server = ControlSocket(str(tmp_path))
+    told: list[object] = []
+
+    def ask() -> None:
+        try:
+            told.append(control.ask(str(tmp_path), Pause(60.0)))
+        except UsageError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    end = time.monotonic() + 10
+    while (question := server.receive()) is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger, pytest.raises(PermissionError):
+        stranger.sendto(b"done paused until 23:59:59", question.asker)
+    server.answer(question, "not now", done=False)
+    thread.join(10)
+    assert [str(each) for each in told] == ["not now"]
+
+
+BROKEN = ["", "vg = shared_vg\n", "vg = 'x'\nfrob = 1\n", "\x00\xff"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_file_takes_no_word_from_the_operator(tmp_path: Path, text: str):
+    config = tmp_path / "watchdogd.toml"
+    config.write_text(f'state_dir = "{tmp_path}/run"\n  record_dir = "{tmp_path}/lib"\n{text}')
+    write_snapshot(str(tmp_path / "run"), snapshot(PolicyState.KEEPALIVE))
+    rc, out, err = halvm_watchdogd("status", "-c", config)
+    assert (rc, "serv-0001 (key 0xa1): keepalive" in out) == (0, True)
+    assert f"looked below {tmp_path}/run and {tmp_path}/lib all the same" in err
+    assert halvm_watchdogd("last", "-c", config)[0] == 0
+    server = ControlSocket(str(tmp_path / "run"))
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "agents/halvm_watchdogd.py"), "pause", "--for", "10m", "-c", str(config)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        end = time.monotonic() + 20
+        while (question := server.receive()) is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        server.answer(question, "paused until then")
+        assert process.communicate(timeout=20)[0] == "paused until then\n"
+
+
+def test_no_bound_is_told_while_it_is_paused(configured: Path):
+    write_snapshot(str(configured.parent / "run"), snapshot(PolicyState.PAUSED))
+    out = halvm_watchdogd("status", "-c", configured)[1]
+    assert "so no bound holds; a preemption still resets at once" in out
+    assert "at the latest" not in out
+    write_snapshot(str(configured.parent / "run"), snapshot(PolicyState.KEEPALIVE))
+    assert "reset at the latest 24 s after" in halvm_watchdogd("status", "-c", configured)[1]
 
 
 @given(st.binary())
