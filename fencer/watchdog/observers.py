@@ -7,7 +7,7 @@ and tells of what is overdue. Whatever hangs makes nothing but silence.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
@@ -23,6 +23,7 @@ from fencer.watchdog.lun_list import FoundLun, LunList
 from fencer.watchdog.lun_watch import LunWatch
 from fencer.watchdog.messages import Observe
 from fencer.watchdog.outbox import Outbox
+from fencer.watchdog.path_conditions import Conditions, ConditionWatch, look
 from fencer.watchdog.path_watch import OpenNexus, PathWatch, Probe, start_thread
 from fencer.watchdog.paths import BlockEvents, KernelPath, PathLister, load_udev
 from fencer.watchdog.probing import BlockProbe
@@ -172,6 +173,7 @@ class Observation:
         clock: Callable[[], float] = time.monotonic,
         *,
         generations: dict[str, int] | None = None,
+        look: Callable[[Iterable[str]], Conditions] = look,
     ) -> None:
         known = generations or {}
         self._settings: Final = settings
@@ -189,6 +191,7 @@ class Observation:
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
+        self._conditions: Final = ConditionWatch(settings.timing.list_interval_s, look, clock)
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
@@ -200,6 +203,7 @@ class Observation:
         timing = self._settings.timing
         self.list()
         start_thread(partial(self._keeper.run, self._ended), "keeper")
+        start_thread(partial(self._conditions.run, self._ended), "conditions")
         list_at_s = self._clock() + timing.list_interval_s
         while not self._ended.is_set():
             now = self._clock()
@@ -245,6 +249,7 @@ class Observation:
                 new.append(kept[name])
             self._paths[wwid] = kept
         self._send_list(now, tuple(self._listed(wwid) for wwid in self._luns))
+        self._conditions.names = tuple(path.path.name for path in self._all_paths())
         for path in self._all_paths():
             path.repeat()
         for path in new:
@@ -270,8 +275,10 @@ class Observation:
 
     def _listed(self, wwid: str) -> ListedLun:
         paths = (self._paths[wwid][name] for name in sorted(self._paths[wwid], key=lambda name: (len(name), name)))
-        listed = tuple(ListedPath(path.path.name, path.path.address) for path in paths)
-        return ListedLun(wwid, self._luns[wwid].name, listed)
+        refused, read_only = self._conditions.latest
+        listed = tuple(ListedPath(path.path.name, path.path.address, refused.get(path.path.name, "")) for path in paths)
+        closed = {read_only.get(path.path, "") for path in listed}  # one that takes writes is enough
+        return ListedLun(wwid, self._luns[wwid].name, listed, min(closed, default=""))
 
     def _kept(self) -> tuple[KeptLun, ...]:
         return tuple(KeptLun(lun, tuple(self._paths[wwid].values())) for wwid, lun in self._luns.items())

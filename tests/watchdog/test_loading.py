@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 SLOW = {
     "argparse", "ast", "dataclasses", "difflib", "inspect", "json", "pathlib", "pickle", "pyudev", "re", "socket",
@@ -18,3 +19,10 @@ def test_the_feeder_loads_nothing_slow():
     loaded = set(done.stdout.split())
     assert "fencer.watchdog.daemon" in loaded
     assert not loaded & SLOW
+
+
+def test_a_new_observer_needs_no_disk(tmp_path: Path) -> None:
+    """All that it loads is loaded before anything is armed: a root disk that hangs, an upgrade in place."""
+    code = [sys.executable, "-m", "tests.watchdog.observer_without_disk", str(tmp_path)]
+    done = subprocess.run(code, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == ["marker True"]
