@@ -2,11 +2,11 @@
 
 import pytest
 
-from fencer.errors import TransportError
+from fencer.errors import StorageError, TransportError
 from fencer.model import ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.storage.arbitration import arbitrate
-from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, OutAction
+from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, InAction, OutAction
 from fencer.storage.reservations import guard_key
 from fencer.storage.transport import ScsiStatus, Sense
 from tests.storage.fake_target import FakeTarget
@@ -241,3 +241,30 @@ def test_who_may_not_read_any_more_in_the_middle_of_the_race_has_lost_it() -> No
 
     target._serve = serve  # type: ignore[method-assign]
     assert play(target, "a").result is LOST
+
+
+@pytest.mark.parametrize("changes", [1, 4, 10**9])
+def test_a_look_is_one_moment(changes: int) -> None:
+    """Keys and reservation of different generations are no look: they are read again, while the deadline lets them."""
+    target = registered("a")
+    serve, reads = target._serve, 0
+
+    def serve_and_change(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        nonlocal reads
+        reply = serve(session, cdb, data_out, length)
+        if cdb[:2] == bytes((0x5E, InAction.READ_RESERVATION)):
+            reads += 1
+            if reads <= changes:
+                target.generation += 1
+        return reply
+
+    target._serve = serve_and_change  # type: ignore[method-assign]
+    clock = Clock()
+    unit = lun(target, "a", clock=clock)
+    if changes < 10**9:
+        look = unit.look(deadline(clock))
+        assert look.generation == look.reservation.generation == target.generation
+        assert reads == changes + 1
+    else:
+        with pytest.raises(StorageError):
+            unit.look(deadline(clock, 1.0))

@@ -113,6 +113,18 @@ def test_the_smallest_wwid_arbitrates_whatever_the_order() -> None:
         assert Opened(tuple(lun(t, "a") for t in order)).in_order[0].wwid == shared[0].wwid
 
 
+def test_the_smallest_wwid_arbitrates_also_where_names_sort_otherwise() -> None:
+    """Names are what this node's operator wrote: another node may have others for the same LUNs."""
+    shared = targets(2)
+    nexuses = [[Nexus(target.nexus("a"), sleep=lambda _: None)] for target in shared]
+    luns = tuple(LogicalUnit(t.wwid, name, n) for t, name, n in zip(shared, ("zz", "aa"), nexuses, strict=True))
+    for order in (luns, luns[::-1]):
+        assert [each.name for each in Opened(order).in_order] == ["zz", "aa"]
+    seen = fence(Opened(luns))
+    assert isinstance(seen[0], Arbitrated)
+    assert seen[0].lun == "zz"
+
+
 def test_all_are_isolated() -> None:
     shared = targets()
     seen = fence(Opened(tuple(lun(t, "a") for t in shared)))

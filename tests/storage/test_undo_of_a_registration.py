@@ -8,7 +8,7 @@ import pytest
 from fencer.errors import CommandFailed, StillUnderWay, TransportError
 from fencer.model import Deadline, ReservationKey
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.pr import OutAction
+from fencer.storage.pr import InAction, OutAction
 from fencer.storage.reservations import UNDO_S, guard_key, register_under_guard
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeTarget, FakeTransport
@@ -67,6 +67,31 @@ def test_a_registration_answered_with_an_error_is_undone(aptpl: bool) -> None:
     with pytest.raises(CommandFailed, match="logical unit communication failure"):
         register_under_guard(again, OWN, aptpl, Deadline.after(5))
     assert target.keys == [OWN.value]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_guard_key_becomes_ours_only_where_we_are_listed_still_and_nothing_else_has_happened(
+    steps: int, stays: bool
+) -> None:
+    """A target may drop a registration with its session and not count it: one step, ours, and yet our key is gone."""
+    target = FakeTarget()
+    _registered(target, "a-old", OWN)
+    reads = 0
+
+    def meanwhile(cdb: bytes) -> None:
+        nonlocal reads
+        if cdb[:2] == bytes((0x5E, InAction.READ_KEYS)):
+            reads += 1
+            if reads == 2:
+                target.generation += steps - 1  # of which one was ours
+                if not stays:
+                    target._unregister([target._session("a-old")], attention=None)
+
+    again = Nexus(_Before(target.nexus("a-new"), meanwhile))
+    outcome = register_under_guard(again, OWN, True, Deadline.after(5))
+    assert (outcome is Outcome.DONE) is (stays and steps == 1)
+    assert target.keys == [OWN.value] * (stays + (stays and steps == 1))
 
 
 class _Slow:
