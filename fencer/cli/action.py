@@ -208,8 +208,14 @@ class Performer:
                 report.observed(stamped, plan)
             record.observe(several)
 
-        run = Run(plan, deadline, self._workers, observe, interrupt)
+        def told_to_stop() -> bool:
+            """Asked in each turn of the run: half a second apart at most."""
+            report.waiting(plan, run.facts, deadline.remaining_s)
+            return interrupt()
+
+        run = Run(plan, deadline, self._workers, observe, told_to_stop)
         facts = run.facts if interrupt() else run.execute()
+        report.end_waiting()
         if interrupt():
             name = signal.Signals(interrupt.signal).name
             report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again")

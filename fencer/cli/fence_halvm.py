@@ -101,7 +101,7 @@ class Agent:
     def _fail(self, sentence: str) -> int:
         from fencer.cli.report import Report  # bounds and cleans the line, and tells the system log
 
-        Report(self._stdout, self._stderr).error(sentence)
+        Report(self._stdout, self._stderr, environ=self._environ).error(sentence)
         return 1
 
     def _documentation(self, given: OptionInput) -> str | None:
@@ -140,7 +140,12 @@ class Agent:
                 workers.need_storage()  # after the imports: it needs most of them, too, and inherits them
             quiet = given.values.get("quiet") == "1"
             report = Report(
-                self._stdout, self._stderr, quiet=quiet, verbosity=given.verbosity, for_cluster=given.from_stdin
+                self._stdout,
+                self._stderr,
+                quiet=quiet,
+                verbosity=given.verbosity,
+                for_cluster=given.from_stdin,
+                environ=self._environ,
             )
             return Performer(given, workers, report, self._environ, witness, self._age_s).perform()
         finally:

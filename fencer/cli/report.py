@@ -4,10 +4,12 @@ fenced and dlm_controld do not read our output while they wait: all of it stays 
 """
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fencer.cli.system_log import NAME, Severity, SystemLog
 from fencer.fence import Stamped
-from fencer.light_typing import TextIO
+from fencer.light_typing import TYPE_CHECKING, TextIO
 from fencer.model import Action, Proof
 from fencer.observations import (
     Arbitrated,
@@ -34,6 +36,9 @@ from fencer.regular_file import open_for_append
 from fencer.storage.goal import StorageGoal
 from fencer.verdict import Facts, Verdict
 
+if TYPE_CHECKING:
+    from fencer.cli.terminal import Terminal
+
 LINE_CHARACTERS = 600
 LINES_MOST = 80
 
@@ -54,14 +59,23 @@ class Report:
         verbosity: int = 0,
         for_cluster: bool = False,
         log: SystemLog | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """for_cluster: a cluster manager reads, no person. log: the machine's own when it is None."""
+        """for_cluster: a cluster manager reads, no person. log: the machine's own when it is None.
+
+        environ: what it says of the terminal (TERM, NO_COLOR).
+        """
         self._stdout = stdout
         self._stderr = stderr
         self._quiet = quiet
         self._log = SystemLog() if log is None else log
         self.steps = verbosity > 0 or stderr.isatty()
         self._for_cluster = for_cluster
+        self._terminal: Terminal | None = None
+        if stderr.isatty() and not for_cluster:
+            from fencer.cli import terminal  # nearly every caller is a program
+
+            self._terminal = terminal.Terminal(stderr, environ)
         self._debug: TextIO | None = None
         self._debug_trouble = ""
         self._lines = 0
@@ -76,6 +90,7 @@ class Report:
 
     def close(self) -> None:
         """The last word of a call, after the verdict."""
+        self.end_waiting()
         trouble, self._debug_trouble = self._debug_trouble, ""
         if trouble:
             self._debug = None
@@ -83,6 +98,7 @@ class Report:
 
     def result(self, text: str) -> None:
         """One line for stdout."""
+        self.end_waiting()
         try:
             self._stdout.write(text + "\n")
             self._stdout.flush()
@@ -143,7 +159,20 @@ class Report:
             self._debug_trouble = self._debug_trouble or trouble
         if shown:
             self._lines += 1
-            _write(self._stderr, f"{NAME}: {line}\n")
+            self.end_waiting()
+            _write(self._stderr, f"{NAME}: {self._terminal.coloured(line) if self._terminal else line}\n")
+
+    def waiting(self, plan: Plan, facts: Facts, left_s: float) -> None:
+        """Nothing has happened. A person at a terminal sees what is waited for."""
+        if self._terminal is not None and not self._quiet:
+            from fencer.cli.terminal import awaited
+
+            self._terminal.wait(awaited(plan, facts), left_s)
+
+    def end_waiting(self) -> None:
+        """Takes back what ``waiting`` has shown."""
+        if self._terminal is not None:
+            self._terminal.begin_line()
 
 
 def _write(stream: TextIO, text: str) -> str:
