@@ -327,8 +327,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "arbitration", "", "arbitration", "mode", _SELECT, 2, _PROOF, _OURS,
         "Whether the reservation decides a fence race before power is touched",
         more=(
-            "required: no LUN reachable, no fence. preferred: no LUN reachable, power is used all the same. "
-            "off: power is used at once. Without LUNs there is nothing to arbitrate on."
+            "required: no LUN reachable, no fence. preferred: no LUN reachable in half of the time, "
+            "power is used all the same. off: power is used at once. Without LUNs there is nothing to arbitrate on."
         ),
         default="required", choices=("required", "preferred", "off"),
     ),
