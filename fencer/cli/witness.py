@@ -27,6 +27,10 @@ ACKNOWLEDGED_S = 0.030
 WRITING_S = 5
 """The longest that the child may take over one record; SIGALRM ends it."""
 
+KEPT_S = 10.0
+"""How long it tries to record what was kept while the journal was busy; then the next call's child does it."""
+AGAIN_S = 0.25
+
 NICENESS = 19
 """Of the child, until the verdict is out: on one CPU it takes the moments in which the agent waits."""
 
@@ -194,6 +198,8 @@ def _watch(sock: socket) -> None:
     if begun is not None and scribe is not None:
         took_s = time.monotonic() - began_at
         _log(scribe.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
+    if scribe is not None:
+        scribe.write_kept()
 
 
 class _Scribe:
@@ -213,6 +219,18 @@ class _Scribe:
     def write(self, event: Event) -> str | None:
         """None, or why it could not be written."""
         return self._guarded(lambda: self._journal.append(event))
+
+    def write_kept(self) -> None:
+        """What was kept because the journal was busy: tried again for a while, since nobody waits for this process."""
+        until = time.monotonic() + KEPT_S
+        done = False
+
+        def record() -> None:
+            nonlocal done
+            done = self._journal.record_kept()
+
+        while self._guarded(record) is None and not done and time.monotonic() < until:
+            time.sleep(AGAIN_S)
 
     def _guarded(self, work: Callable[[], None]) -> str | None:
         signal.alarm(WRITING_S)  # its default action ends the process, whatever it waits for

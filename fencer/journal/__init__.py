@@ -1,7 +1,8 @@
 """The journal: who fenced whom, when, what proved it. SQLite.
 
 Agents and the sidecar append, each from a process that nobody waits for; ``fence_halvm -o history`` and the exporter
-read. Who reads needs no right to write: neither the file nor its directory (docs/journal.md).
+read. Who reads needs no right to write: neither the file nor its directory (docs/journal.md). But
+whoever reads can also lock, so only root and the group of the directory may.
 
 - WAL, ``synchronous=FULL``: a record that ``append`` returned from is on the disk, and a crash at any instant leaves
   the journal whole. An event is rare; one sync each is what a self-fence, written just before a reset, needs.
@@ -14,12 +15,12 @@ somebody else has made. file: the file, and what can be wrong with it.
 """
 
 from fencer.journal.cleaning import STEPS_MOST, TEXT_CHARACTERS
-from fencer.journal.file import BUSY_S, DEFAULT_PATH, READER_PATIENCE_S, Journal, JournalError
+from fencer.journal.file import BUSY_S, DEFAULT_PATH, READER_PATIENCE_S, Journal, JournalBusy, JournalError
 from fencer.journal.reading import Position, Snapshot
 from fencer.journal.schema import SCHEMA
 from fencer.journal.writing import BYTES, OTHER, ROWS, TARGETS, Bounds
 
 __all__ = (
     "BUSY_S", "BYTES", "DEFAULT_PATH", "OTHER", "READER_PATIENCE_S", "ROWS", "SCHEMA", "STEPS_MOST", "TARGETS",
-    "TEXT_CHARACTERS", "Bounds", "Journal", "JournalError", "Position", "Snapshot",
+    "TEXT_CHARACTERS", "Bounds", "Journal", "JournalBusy", "JournalError", "Position", "Snapshot",
 )  # fmt: skip

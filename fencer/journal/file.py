@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fencer.errors import FenceError
 from fencer.event import Event, EventKind, StepTotal, Total
 from fencer.journal.cleaning import one_line
+from fencer.journal.pending import is_recorded, keep, remove, waiting
 from fencer.journal.reading import Position, Snapshot
 from fencer.journal.schema import SCHEMA, has_tables, migrate, prepare, transaction, trust_nothing
 from fencer.journal.writing import Bounds, insert
@@ -17,14 +18,15 @@ from fencer.light_typing import Final, TypeVar
 from fencer.regular_file import is_private
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
-BUSY_S: Final = 4.0
-"""How long append waits for other writers."""
+BUSY_S: Final = 0.2
+"""How long append waits for other writers; what is not recorded by then is kept, and recorded with the next event."""
 READER_PATIENCE_S: Final = 0.1
 """How long a reader that states nothing else asks again while a writer comes or goes."""
 
 READING_S: Final = 20.0
 """How long one question may take, whatever is in the file."""
 
+_MODE: Final = 0o640
 _PAGE: Final = 500
 _AGAIN_S: Final = 0.002
 _TICK_NS: Final = 20_000_000
@@ -36,6 +38,14 @@ R = TypeVar("R")
 
 class JournalError(FenceError):
     """The journal cannot be written or read: path, cause, what to do. Nothing else is the worse for it."""
+
+
+class JournalBusy(JournalError):
+    """Somebody held the journal for too long. The event is kept on the disk beside it, and recorded later."""
+
+
+class _Locked(JournalError):
+    """SQLITE_BUSY and its kind."""
 
 
 class _InFlux(JournalError):
@@ -57,15 +67,46 @@ class Journal:
         self._bounds = bounds or Bounds()
         self._busy_s = busy_s
         self._patience_s = patience_s
+        self._pending = f"{self.path}.later"
         self._db: sqlite3.Connection | None = None
         self._opened: int | None = None
 
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, event: Event) -> None:
-        """Returns when it is on the disk. Raises JournalError; what was there before is whole then, too."""
-        with self._writing() as db, transaction(db):
-            insert(db, event, self._bounds)
+        """Returns when it is on the disk, with what was kept before. Raises JournalBusy when it was kept instead, and
+        JournalError; what was there before is whole then, too."""
+        try:
+            self._record(event)
+        except _Locked as error:
+            try:
+                keep(self._pending, event)
+            except (OSError, FenceError) as trouble:
+                reason = trouble.strerror if isinstance(trouble, OSError) else trouble
+                raise JournalError(f"{error}, and it could not be kept: {reason}") from error
+            raise JournalBusy(f"{error}: it is kept in {self._pending}, and recorded later") from error
+
+    def record_kept(self) -> bool:
+        """Records what was kept while the journal was busy. Returns whether nothing is left. Raises JournalError."""
+        if not any(waiting(self._pending)):
+            return True
+        try:
+            self._record(None)
+        except _Locked:
+            return False
+        return not any(waiting(self._pending))
+
+    def _record(self, event: Event | None) -> None:
+        taken: list[str] = []
+        with self._writing() as db:
+            with transaction(db):
+                for path, kept in waiting(self._pending):
+                    if kept is not None and not is_recorded(db, kept):
+                        insert(db, kept, self._bounds)
+                    taken.append(path)
+                if event is not None:
+                    insert(db, event, self._bounds)
+            remove(taken)
 
     def open(self) -> None:
         """What append does first, so that it has less to do. Raises JournalError."""
@@ -108,6 +149,7 @@ class Journal:
         self._require_private(directory)
         if not self._exists():
             self._create(directory)
+        self._restrict(directory)
         db = self._connect("rw")
         try:
             prepare(db)
@@ -126,12 +168,24 @@ class Journal:
                 f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
             )
 
+    def _restrict(self, directory: str) -> None:
+        """Whoever can read the files can lock them, and keep the writers out for good.
+
+        So only root and the group of the directory can. SQLite makes log and index as the file is.
+        """
+        group = os.stat(directory).st_gid
+        for name in (self.path, f"{self.path}-wal", f"{self.path}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(name)
+                if stat.S_ISREG(found.st_mode):
+                    _give_to(name, found, group)
+
     def _create(self, directory: str) -> None:
         """Made under another name, whole, then linked: nobody ever sees half a journal, and of two makers one wins."""
         temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
         try:
-            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
-            os.chmod(temporary, 0o644)  # whatever the umask
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
+            _give_to(temporary, os.lstat(temporary), os.stat(directory).st_gid)
             db = sqlite3.connect(temporary, isolation_level=None)
             try:
                 db.execute("PRAGMA journal_mode = WAL")
@@ -222,6 +276,9 @@ class Journal:
         try:
             if not self._exists():
                 raise JournalError(f"journal: {self.path}: there is none yet")
+            if not os.access(self.path, os.R_OK):
+                group = os.stat(self.path).st_gid
+                raise JournalError(f"journal: {self.path}: only root and members of group {group} may read it")
             before = self._settled_mark()
             db, version = self._open_for_reading(until)
             try:
@@ -328,8 +385,8 @@ class Journal:
         said = one_line(str(error))[:120]  # it may quote what it found
         if "interrupted" in str(error):
             return JournalError(f"journal: {self.path}: reading takes longer than {READING_S:g} s: ask for less")
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            return JournalError(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
+        if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):  # also "locking protocol"
+            return _Locked(f"journal: {self.path}: locked by another process for {self._busy_s:g} s")
         if isinstance(error, sqlite3.OperationalError):
             return _InFlux(f"journal: {self.path}: {said}")
         if isinstance(error, sqlite3.ProgrammingError):
@@ -337,3 +394,11 @@ class Journal:
         if "not a database" in str(error):
             return self._not_a_journal()
         return JournalError(f"journal: {self.path}: corrupt ({said}): move {self.path}* away, a new one is made then")
+
+
+def _give_to(path: str, found: os.stat_result, group: int) -> None:
+    if found.st_gid != group:
+        with contextlib.suppress(PermissionError):  # a user's own journal in a group's directory
+            os.chown(path, -1, group)
+    if stat.S_IMODE(found.st_mode) != _MODE:  # whatever the umask
+        os.chmod(path, _MODE)

@@ -6,6 +6,7 @@ It takes in the same sightings as the policy, to describe the LUNs; it decides n
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 
 from fencer import __version__
@@ -38,6 +39,14 @@ Append = Callable[[Event], None]
 """Adds to the journal. Raises FenceError or OSError when it cannot."""
 
 
+EVENTS_MOST = 1000
+"""Events that wait for the journal."""
+
+
+def _is_waiting(channel: Channel) -> bool:
+    return bool(select.select([channel], [], [], 0)[0])
+
+
 class Scribe:
     """Takes messages from the feeder until it is gone."""
 
@@ -52,19 +61,26 @@ class Scribe:
         self._known = Known(begin.config.settings.policy, time.monotonic())
         self._standings: dict[str, Standing] = {}
         self._status: FeederStatus | None = None
+        self._events: deque[Event] = deque()
         self._complained: dict[str, float] = {}
         self._last = self._read_last()
 
     def run(self, channel: Channel) -> None:
-        """Messages that have piled up cost one snapshot, not one each."""
+        """Messages that have piled up cost one snapshot, not one each. Events wait until all messages are taken: the
+        journal may be slow, and neither a self-fence nor the snapshot waits for it."""
         while (message := _receive(channel)) is not None:
             if (answer := self.take(message)) is not None:
                 channel.send(answer)
-            if self._status is not None and not select.select([channel], [], [], 0)[0]:
-                self._publish(self._status)
-                self._status = None
+            while not _is_waiting(channel) and (self._status is not None or self._events):
+                if self._status is not None:
+                    self._publish(self._status)
+                    self._status = None
+                elif self._events:
+                    self._journal(self._events.popleft())
         if self._status is not None:
             self._publish(self._status)
+        while self._events:
+            self._journal(self._events.popleft())
 
     def take(self, message: object) -> Recorded | None:
         """One message; an answer where the feeder waits for one."""
@@ -74,7 +90,7 @@ class Scribe:
             case FeederStatus():
                 self._status = message
             case Event():
-                self._journal(message)
+                self._later(message)
             case SelfFence():
                 return self._record(message)
             case Config():
@@ -107,7 +123,7 @@ class Scribe:
         verb = "key registered" if outcome is Outcome.SUCCESS else "key not registered"
         self._write_line(Line(level, f"{where}: {verb}: {why}"))
         error = "" if outcome is Outcome.SUCCESS else why
-        self._journal(self._event(EventKind.REGISTRATION, where, "register", outcome, error))
+        self._later(self._event(EventKind.REGISTRATION, where, "register", outcome, error))
 
     # --- what is written --------------------------------------------------------------------------------------------
 
@@ -120,11 +136,18 @@ class Scribe:
         self._write_line(Line(Level.ERROR, f"self-fence: {record.reason}"))
         # Whether the reset came is for the next boot to say.
         event = self._event(EventKind.SELF_FENCE, self._config.node, "reset", Outcome.UNKNOWN, record.reason)
-        self._journal(event)
+        self._events.appendleft(event)
         return Recorded(problem)
 
     def _event(self, kind: EventKind, target: str, action: str, outcome: Outcome, error: str) -> Event:
         return Event(time.time(), 0.0, kind, PROGRAM, self._config.node, target, action, outcome, error=error)
+
+    def _later(self, event: Event) -> None:
+        """When nothing else is to be done."""
+        if len(self._events) >= EVENTS_MOST:
+            self._events.popleft()
+            self._complain("journal", "events come faster than they can be written: the oldest are left out")
+        self._events.append(event)
 
     def _journal(self, event: Event) -> None:
         try:

@@ -43,13 +43,19 @@ def test_the_units_exposure_is_as_documented():
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     found = re.search(r"Overall exposure level for halvm-exporter.service: ([0-9.]+)", done.stdout)
     assert found is not None, done.stderr
-    assert float(found[1]) <= 1.2
-    assert "**1.2 OK**" in (ROOT / "docs" / "exporter.md").read_text()
+    assert float(found[1]) <= 1.3
+    assert "**1.3 OK**" in (ROOT / "docs" / "exporter.md").read_text()
 
 
 def test_the_unit_starts_what_is_documented():
     unit = UNIT.read_text()
     assert "ExecStart=/usr/sbin/halvm-exporter $ARGS\n" in unit
-    for line in ("DynamicUser=yes", "CapabilityBoundingSet=\n", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes"):
+    for line in (
+        "DynamicUser=yes",
+        "SupplementaryGroups=systemd-journal\n",
+        "CapabilityBoundingSet=\n",
+        "ProtectSystem=strict",
+        "MemoryDenyWriteExecute=yes",
+    ):
         assert line in unit
     assert "EnvironmentFile=-/etc/default/halvm-exporter" in unit

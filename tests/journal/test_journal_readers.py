@@ -26,7 +26,7 @@ def as_nobody(job: Callable[[], None]) -> None:
 
 @pytest.fixture
 def public() -> Iterator[str]:
-    """A journal in a directory that everybody may read, as /var/lib/fence-halvm is.
+    """A journal in a directory whose group is NOBODY's, as /var/lib/fence-halvm has the exporter's.
 
     Not below tmp_path: each pytest that starts meanwhile takes everybody's right to enter that away.
     """
@@ -40,6 +40,8 @@ def public() -> Iterator[str]:
             if each.name.startswith("fence-halvm"):
                 each.chmod(each.stat().st_mode | 0o055)
         path = f"{directory}/public/journal.db"
+        Path(path).parent.mkdir(mode=0o755)
+        os.chown(Path(path).parent, -1, NOBODY)
         old = os.umask(0o077)
         try:
             journal = Journal(path)
@@ -136,6 +138,7 @@ def test_an_unprivileged_reader_follows_writers_that_come_and_go(public: str) ->
 
     def follows() -> None:
         os.close(stop_write)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         last = 0
         reader = Journal(public, patience_s=PATIENCE_S)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from fencer.errors import FenceError
 from fencer.event import EventKind
-from fencer.journal import Journal, JournalError
-from tests.journal.events import FAILED, FENCE, in_a_process, start, wait_all
+from fencer.journal import Journal, JournalBusy, JournalError, pending
+from fencer.journal.pending import keep
+from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start, wait_all
 from tests.journal.test_journal import SCHEMA_1
 from tests.rig import require_program
 
@@ -65,12 +67,77 @@ def test_who_waits_for_a_lock_waits_no_longer_than_told(path: str) -> None:
     holder.execute("BEGIN IMMEDIATE")
     waiting = Journal(path, busy_s=0.2)
     began = time.monotonic()
-    with pytest.raises(JournalError, match=r"locked by another process for 0\.2 s$"):
+    with pytest.raises(
+        JournalBusy, match=r"locked by another process for 0\.2 s: it is kept in .*, and recorded later$"
+    ):
         waiting.append(FAILED)
     assert 0.15 <= time.monotonic() - began < 5
+    assert not waiting.record_kept()
     holder.execute("COMMIT")
-    waiting.append(FAILED)
-    assert list(Journal(path).events()) == [FAILED, FENCE]
+    waiting.append(MONITOR)
+    assert list(Journal(path).events()) == [MONITOR, FAILED, FENCE]
+    assert waiting.record_kept()
+    assert list(Path(f"{path}.later").iterdir()) == []
+
+
+def test_what_was_kept_is_recorded_once(path: str) -> None:
+    """Whoever takes it along: two at a time, and one that was killed between COMMIT and the removal."""
+    journal = Journal(path)
+    journal.append(FENCE)
+    for number in range(150):
+        keep(f"{path}.later", FAILED._replace(at_unix_s=FAILED.at_unix_s + number))
+    left = {each: each.read_bytes() for each in Path(f"{path}.later").iterdir()}
+    wait_all([start(lambda: Journal(path).record_kept() and None) for _ in range(4)])
+    while not journal.record_kept():
+        pass
+    for each, content in left.items():
+        each.write_bytes(content)
+    journal.append(MONITOR)
+    while not journal.record_kept():
+        pass
+    found = [event.at_unix_s for event in journal.events(newest_first=False)]
+    assert len(found) == 152
+    assert sum(total.events for total in journal.totals()) == 152
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "fence"}', "[" * 100_000, "x" * (2 << 20)])
+def test_a_kept_event_that_nobody_can_read_is_dropped(path: str, content: str) -> None:
+    journal = Journal(path)
+    Path(f"{path}.later").mkdir()
+    Path(f"{path}.later/0.json").write_text(content)
+    keep(f"{path}.later", FAILED)
+    journal.append(FENCE)
+    assert list(journal.events()) == [FENCE, FAILED]
+    assert list(Path(f"{path}.later").iterdir()) == []
+
+
+def test_what_is_kept_is_bounded_and_for_root_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "KEPT_MOST", 3)
+    Journal(path).append(FENCE)
+    for number in range(3):
+        keep(f"{path}.later", FAILED._replace(at_unix_s=float(number)))
+    with pytest.raises(FenceError, match="3 events wait there already"):
+        keep(f"{path}.later", FAILED)
+    assert {each.stat().st_mode & 0o777 for each in Path(f"{path}.later").iterdir()} == {0o600}
+
+
+def test_nobody_else_can_hold_a_lock_on_it(path: str) -> None:
+    """Who may read a file may lock it, and a read lock keeps every writer out. Also where an older version made it."""
+    journal = Journal(path)
+    journal.append(FENCE)
+    files = [Path(path + end) for end in ("", "-wal", "-shm")]
+    for each in files:
+        each.chmod(0o644)
+    Journal(path).append(FAILED)
+    group = Path(path).parent.stat().st_gid
+    assert [(each.stat().st_mode & 0o777, each.stat().st_gid) for each in files] == [(0o640, group)] * 3
+
+
+def test_its_group_is_that_of_its_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, -1, 65534)
+    path = str(tmp_path / "journal.db")
+    Journal(path).append(FENCE)
+    assert {Path(path + end).stat().st_gid for end in ("", "-wal", "-shm")} == {65534}
 
 
 # --- killed, torn ---------------------------------------------------------------------------------------------------

@@ -154,13 +154,56 @@ def test_a_full_or_read_only_disk_changes_nothing(bmc: Bmc, tmp_path: Path, more
 
 
 def test_nobody_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
-    """Its writer waits 4 s for the lock; the caller has its verdict, and the end of our streams, long before."""
+    """Its writer waits for the lock and tries again; the caller has its verdict, and the end of our streams, before."""
     with ExitStack() as stack:
         _locked(path, stack)
         outcome = call(bmc, path, "off")
         assert outcome.status == 0
         stack.close()
     assert len(recorded(path, 2)) == 2, "it was written all the same, when the lock was free"
+
+
+LOCKS = """
+import fcntl, os, struct, sys, time
+for path in sys.argv[1:]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.fcntl(descriptor, fcntl.F_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0))
+        os.set_inheritable(descriptor, True)
+    except PermissionError:
+        pass
+print("tried", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("group", [0, 65534])
+def test_a_user_with_a_read_lock_keeps_nothing_from_being_recorded(bmc: Bmc, tmp_path: Path, group: int) -> None:
+    """Anybody else cannot; a member of the group can, and what could not be recorded is recorded when it is gone."""
+    directory = tmp_path / "journal"
+    directory.mkdir(mode=0o755)
+    os.chown(directory, -1, group)
+    for each in (tmp_path, *tmp_path.parents):
+        if each.stat().st_uid == os.geteuid() and each != Path("/"):
+            each.chmod(each.stat().st_mode | 0o055)
+    path = str(directory / "journal.db")
+    call(bmc, path, "off")
+    recorded(path)
+    drop = ("setpriv", "--reuid=65534", f"--regid={group or 65534}", "--clear-groups", sys.executable)
+    with subprocess.Popen(
+        [*drop, "-c", LOCKS, path, f"{path}-wal", f"{path}-shm"], stdout=subprocess.PIPE, text=True
+    ) as locker:
+        assert locker.stdout is not None
+        assert locker.stdout.readline() == "tried\n"
+        try:
+            for _ in range(2):
+                bmc.power = "on"
+                assert call(bmc, path, "off").status == 0
+            if group == 0:
+                assert len(recorded(path, 3)) == 3
+        finally:
+            locker.kill()
+    assert len(recorded(path, 3)) == 3
 
 
 def test_a_stopped_writer_is_not_waited_for() -> None:

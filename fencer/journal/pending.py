@@ -1,0 +1,94 @@
+"""Events that could not be recorded because the journal was busy: a small file each, until the next one that is
+recorded takes them along.
+
+Whoever imports them looks whether the journal has them already, so a crash between its COMMIT and the removal of a file
+records nothing twice.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from fencer.errors import FenceError
+from fencer.event import Event, EventKind, Outcome
+from fencer.journal.cleaning import moment_of, seconds_of, steps_of, text_of
+from fencer.light_typing import Final
+from fencer.model import Proof, Side
+from fencer.regular_file import read_regular_file
+from fencer.watchdog.replacing import replace_file
+
+KEPT_MOST: Final = 1000
+TAKEN_MOST: Final = 100
+"""At one time: whoever takes them along has an event of his own to record."""
+_LONGEST_BYTES: Final = 1 << 20
+
+
+def keep(directory: str, event: Event) -> None:
+    """On the disk when it returns. Raises OSError, and FenceError where too many wait already."""
+    if len(_names(directory)) >= KEPT_MOST:
+        raise FenceError(f"{directory}: {KEPT_MOST} events wait there already")
+    document = event._asdict() | {"steps": [[s.at_s, s.text, s.name, s.took_s] for s in event.steps]}
+    name = f"{event.at_unix_s:017.6f}-{os.getpid()}-{os.urandom(4).hex()}.json"
+    replace_file(Path(directory) / name, json.dumps(document).encode(), 0o600, durable=True)
+
+
+def waiting(directory: str) -> Iterator[tuple[str, Event | None]]:
+    """Paths and events, the oldest first; None for a file that nobody can read an event from."""
+    for name in _names(directory)[:TAKEN_MOST]:
+        path = os.path.join(directory, name)
+        try:
+            yield path, _event(json.loads(read_regular_file(path, _LONGEST_BYTES)))
+        except FileNotFoundError:  # somebody else has taken it along
+            continue
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            yield path, None
+
+
+def is_recorded(db: sqlite3.Connection, event: Event) -> bool:
+    """Whether the journal has this very event."""
+    found = db.execute(
+        "SELECT 1 FROM events WHERE at_unix_s = ? AND took_s = ? AND kind = ? AND actor = ? AND target = ? LIMIT 1",
+        (event.at_unix_s, event.took_s, event.kind.value, text_of(event.actor), text_of(event.target)),
+    )
+    return found.fetchone() is not None
+
+
+def remove(paths: list[str]) -> None:
+    """What has been recorded."""
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if name.endswith(".json"))
+    except FileNotFoundError:
+        return []
+
+
+def _event(found: dict[str, object]) -> Event:
+    def words(name: str) -> list[str]:
+        value = found[name]
+        if not isinstance(value, list):
+            raise TypeError(name)
+        return [text_of(each) for each in value]
+
+    return Event(
+        at_unix_s=moment_of(found["at_unix_s"]),
+        took_s=seconds_of(found["took_s"]),
+        kind=EventKind(text_of(found["kind"])),
+        program=text_of(found["program"]),
+        actor=text_of(found["actor"]),
+        target=text_of(found["target"]),
+        action=text_of(found["action"]),
+        outcome=Outcome(text_of(found["outcome"])),
+        proofs=tuple(Proof(word) for word in words("proofs")),
+        weak=bool(found["weak"]),
+        error=text_of(found["error"]),
+        steps=steps_of(json.dumps(found["steps"])),
+        failed=tuple(Side(word) for word in words("failed")),
+    )
