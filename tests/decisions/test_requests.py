@@ -120,6 +120,7 @@ def test_a_cluster_manager_may_have_this_node_fence_itself_by_its_bmc_alone(tmp_
     ("given", "caller"),
     [
         ({"devices": LUN}, Caller.CLUSTER),
+        ({"devices": LUN, "key": "5"}, Caller.CLUSTER),
         ({"vg": "shared_vg"}, Caller.CLUSTER),
         ({"action": "diag"}, Caller.CLUSTER),
         ({}, Caller.PERSON),
@@ -127,7 +128,7 @@ def test_a_cluster_manager_may_have_this_node_fence_itself_by_its_bmc_alone(tmp_
 )
 def test_else_no_node_fences_itself(tmp_path: Path, given: dict[str, str], caller: Caller) -> None:
     given = {"action": "reboot", "plug": "serv-0002", "ip": "192.0.2.2", "state_dir": str(tmp_path / "run")} | given
-    with pytest.raises(UsageError, match="a node cannot fence itself"):
+    with pytest.raises(UsageError, match="this node: a node cannot fence itself; run this on another node"):
         build_request(with_defaults(given, {}), given, caller, membership(tmp_path))
 
 
