@@ -8,7 +8,7 @@ DIR/acts has one line for each thing that the feeder did to the outside: `arm`, 
 
 DIR/list is what the volume group's metadata name: a sequence number and kernel names ("2 sdb sdc"), or a reason why
 they cannot be listed ("fail ..."), or "hang". DIR/begin, where it is there, is what a new observer does instead of
-beginning: "hang", or it ends with this text as its reason.
+beginning: "hang", or it ends with this text as its reason. DIR/keys: how many keys of others each LUN lists.
 """
 
 import errno
@@ -156,6 +156,10 @@ def observe(directory: Path, channel: Channel) -> None:
             time.sleep(3600)
         raise StorageError(how)
     first, told = True, False
+    others = tuple(
+        ReservationKey(n << 40 | n)
+        for n in range(1, 1 + int((directory / "keys").read_text() if (directory / "keys").exists() else 0))
+    )
     while True:
         words, now = (directory / "scene").read_text().split(), time.monotonic()
         match words[0]:
@@ -177,10 +181,10 @@ def observe(directory: Path, channel: Channel) -> None:
             tell(PathSeen(lun.wwid, lun.name, now, not lost, "Input/output error" if lost else "", 0.001))
             if not lost:
                 standing = Standing(scene)
-                keys = (KEY,) if standing is Standing.REGISTERED else ()
+                keys = (*others, KEY) if standing is Standing.REGISTERED else ()
                 tell(PathRegistered(lun.wwid, lun.name, now))
                 type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-                tell(LunSeen(lun.wwid, now, standing, 7, keys, KEY if keys else None, type_))
+                tell(LunSeen(lun.wwid, now, standing, 7, keys, KEY if keys else None, type_, (1,) * len(keys)))
         told = True
         time.sleep(0.05)
 

@@ -209,3 +209,15 @@ def test_a_stop_during_a_loss_says_that_nobody_guards_this_node(sidecar: Sidecar
     assert sidecar.stop() == 0
     assert "THIS NODE IS UNGUARDED NOW: stopped while sdb: no path left" in sidecar.acts("ended")[0]
     assert "ERROR: THIS NODE IS UNGUARDED NOW" in sidecar.log()
+
+
+def test_a_target_that_lists_all_the_keys_that_it_can_is_published(sidecar: Sidecar) -> None:
+    (sidecar.directory / "keys").write_text("8190")
+    names(sidecar, "1 sdb sdc sdd")
+    sidecar.start()
+    snapshot = sidecar.until(PolicyState.KEEPALIVE)
+    assert [(len(lun.keys), lun.more_keys) for lun in snapshot.luns] == [(64, 8191 - 64)] * 3
+    time.sleep(2.5)
+    fresh = sidecar.until(PolicyState.KEEPALIVE)
+    assert time.monotonic() - fresh.written_monotonic_s < 2.0
+    assert len((sidecar.directory / "scribes").read_text().split()) == 1
