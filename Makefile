@@ -56,6 +56,11 @@ test-distribution: .venv-distribution/stamp host-packages  ## the tests of this 
 	.venv-distribution/bin/python -m tests.libraries
 	.venv-distribution/bin/python -m pytest -q -m 'not lab' -n $(WORKERS) --dist worksteal
 
+DAYS ?= 10000
+.PHONY: days
+days: venv  ## 10,000 random days of the sidecar's policy: no false self-fence, none missed (a quarter of an hour)
+	$(PYTHON) -m tests.watchdog.simulated_day $(DAYS)
+
 .PHONY: test-fast
 test-fast: venv host-packages  ## lint and the quick tests, under a minute
 	@$(MAKE) --no-print-directory lint
