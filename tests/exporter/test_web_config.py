@@ -265,6 +265,8 @@ def test_a_reload_with_new_hashes_makes_no_known_scraper_wait_for_guessers(confi
         guesses = [
             asyncio.create_task(served.admits(header("prometheus", f"guess{n}"), "10.0.0.66")) for n in range(20)
         ]
+        while len(checks.asked) < 2:  # the first guess is being checked, the others wait for it
+            await asyncio.sleep(0.01)
         for right, peer in (("x", "10.0.0.10"), ("y", "10.0.0.9")):
             config.write_text(f"basic_auth_users: {{prometheus: '{hashed(right)}'}}\n")
             checks._right = right.encode()
