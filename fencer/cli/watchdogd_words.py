@@ -221,10 +221,11 @@ def _why_busy(path: str, settings: Settings) -> str:
 
 def _described(candidate: device.Candidate, settings: Settings) -> str:
     limits = f", takes {candidate.min_s} to {candidate.max_s} s" if candidate.max_s else ""
+    left_s = device.timeout_after_stop(settings.shutdown_timeout_s, candidate.max_s, settings.watchdog_timeout_s)
     nowayout = {
         False: "",
         None: "; whether it can be disarmed is unknown",
-        True: f"; nowayout: an orderly stop cannot disarm it and leaves it {settings.shutdown_timeout_s} s",
+        True: f"; nowayout: an orderly stop cannot disarm it and leaves it {left_s} s",
     }[candidate.nowayout]
     software = f"; {device.SOFTWARE_MEANS}" if candidate.software else ""
     kind = candidate.identity or "asked when it is opened"

@@ -146,6 +146,12 @@ def by_number(device: str, number: str, known: Iterable[Candidate]) -> Candidate
     return None
 
 
+def timeout_after_stop(asked_s: int, longest_s: int, now_s: int) -> int:
+    """What an orderly stop leaves to a device that may not be disarmed: never less than it has. longest_s: 0 when it
+    is not known."""
+    return max(min(asked_s, longest_s or asked_s), now_s)
+
+
 def why_not_timeout(device: str, asked_s: int, actual_s: float) -> str:
     """Why a device that was asked for one timeout and has another is refused; "" when it has what was asked.
 

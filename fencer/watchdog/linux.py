@@ -18,6 +18,7 @@ from fencer.watchdog.device import (
     by_number,
     is_software,
     rank,
+    timeout_after_stop,
     why_not_timeout,
     why_not_within,
 )
@@ -225,9 +226,9 @@ class LinuxWatchdog:
     def _give_time(self) -> None:
         if not (hasattr(self, "support") and self._shutdown_timeout_s):
             return
-        longest_s = self._longest_s or self._shutdown_timeout_s
         with contextlib.suppress(OSError):
-            actual_s = self._set_timeout(max(min(self._shutdown_timeout_s, longest_s), int(self.support.timeout_s)))
+            left_s = timeout_after_stop(self._shutdown_timeout_s, self._longest_s, int(self.support.timeout_s))
+            actual_s = self._set_timeout(left_s)
             fcntl.ioctl(self._descriptor, _KEEPALIVE, 0)
             self.support = self.support._replace(timeout_s=float(actual_s))
 

@@ -8,7 +8,7 @@ import pytest
 
 from fencer.errors import WatchdogError
 from fencer.watchdog import linux
-from fencer.watchdog.device import Candidate, NoWatchdog, Support, choose
+from fencer.watchdog.device import Candidate, NoWatchdog, Support, choose, timeout_after_stop
 from fencer.watchdog.feeding import RETRY_S, Feeding
 from fencer.watchdog.policy import Decision
 from fencer.watchdog.snapshot import PolicyState
@@ -164,3 +164,11 @@ def test_a_keepalive_that_failed_is_a_reason_until_one_is_taken():
 def test_none_is_not_armed():
     assert not NoWatchdog().armed
     assert not Feeding(NoWatchdog(), 0.0).snapshot().armed
+
+
+@pytest.mark.parametrize(
+    ("asked", "longest", "now", "left"),
+    [(600, 0, 5, 600), (600, 63, 5, 63), (0, 0, 5, 5), (0, 63, 5, 5), (600, 0, 900, 900)],
+)
+def test_what_a_stop_leaves(asked: int, longest: int, now: int, left: int):
+    assert timeout_after_stop(asked, longest, now) == left
