@@ -8,9 +8,11 @@ from fencer.cli import by_hand
 from fencer.cli.asking import build_request
 from fencer.cli.membership import Membership, read_membership
 from fencer.errors import UsageError
-from fencer.model import Action, ProofPolicy, ReservationKey
+from fencer.model import Action, KeyScheme, ProofPolicy, ReservationKey, ReservationType
 from fencer.option_input import with_defaults
-from fencer.request import Caller, Request
+from fencer.request import Caller, OtherKeys, Request
+from fencer.storage.arbitration import Contest
+from fencer.storage.keys import NodeIdentity, derive_key
 
 LUN = "iscsi://127.0.0.1/iqn.2026-11.test:disk/1"
 
@@ -335,3 +337,50 @@ def test_by_hand_it_does_not_guess(tmp_path: Path, nodes: int, local: str | None
     assert found.cluster is not None
     with pytest.raises(UsageError):
         by_hand.resolve({"action": "reboot"}, found, found.cluster)
+
+
+# --- whose keys may be on the LUNs -----------------------------------------------------------------------------------
+
+DERIVED = {n: derive_key(KeyScheme.NODEID, "c", NodeIdentity(f"serv-000{n}", n, 0)) for n in (1, 2, 3)}
+TYPED, OWN = ReservationKey(0xB), ReservationKey(0xA)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "others"),
+    [
+        (2, {"action": "off"}, OtherKeys((DERIVED[1],))),
+        (3, {"action": "off"}, OtherKeys((DERIVED[1], DERIVED[3]))),
+        (2, {"action": "monitor"}, OtherKeys((DERIVED[1],))),
+        (2, {"action": "off", "key": "0xb", "local_key": "0xa"}, OtherKeys((TYPED,))),
+        (3, {"action": "off", "key": "0xb", "local_key": "0xa"}, OtherKeys((TYPED,), 1)),
+        (2, {"action": "monitor", "key": "0xb", "local_key": "0xa"}, OtherKeys((TYPED,))),
+        (2, {"action": "monitor", "key": "0xa", "local_key": "0xa"}, OtherKeys((), 1)),  # run by the node itself
+        (3, {"action": "monitor", "local_key": "0xa"}, OtherKeys((), 2)),
+        (2, {"action": "on", "plug": "serv-0002", "key": "0xa"}, OtherKeys((), 1)),
+        (1, {"action": "monitor", "local_key": "0xa"}, OtherKeys(())),
+    ],
+)
+def test_whose_keys_may_be_on_the_luns(
+    tmp_path: Path, nodes: int, given: dict[str, str], others: OtherKeys | None
+) -> None:
+    given = {"state_dir": str(tmp_path / "run"), "devices": LUN, "plug": "serv-0001"} | given
+    known = membership(tmp_path, nodes, "serv-0002" if nodes > 1 else "serv-0001")
+    storage = build_request(with_defaults(given, {}), given, Caller.CLUSTER, known).storage
+    assert storage is not None
+    assert storage.others == others
+
+
+@pytest.mark.parametrize(
+    ("others", "two"),
+    [
+        (OtherKeys((TYPED,)), True),
+        (OtherKeys((OWN, TYPED)), True),
+        (OtherKeys(()), True),
+        (OtherKeys((TYPED,), 1), False),
+        (OtherKeys((TYPED, ReservationKey(0xC))), False),
+        (None, False),
+    ],
+)
+def test_which_clusters_have_two_nodes(others: OtherKeys | None, two: bool) -> None:
+    kind = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+    assert Contest(OWN, TYPED, kind, True, 0.0, others=others).two_nodes is two
