@@ -28,7 +28,7 @@ from fencer.observations import (
 )
 from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.worker import Channel
-from tests.rig.plays import ISOLATED, LOST, UNREACHABLE, WON, Job, Played, hang, looks, play, storage_says
+from tests.rig.plays import ISOLATED, LOST, UNREACHABLE, WON, Job, Played, after, hang, looks, play, storage_says
 
 IDENTIFIED = LunsIdentified(("lun",))
 ALL = (IDENTIFIED, WON, ISOLATED, StorageDone(1))
@@ -204,6 +204,42 @@ def test_a_failure_that_seemed_certain_is_played_for_again(diary: Diary) -> None
     second = storage_says(IDENTIFIED, WON, ISOLATED, StorageDone(1))
     played = play(bmc(diary, lets_in_after_s=0.3), luns(diary, first, second), policy=ProofPolicy.ALL)
     assert played.verdict.success
+
+
+def test_such_a_race_gets_the_time_that_it_needs(diary: Diary) -> None:
+    """The verdict is open again: what is left of the patience with a settled one does not count."""
+    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
+    second = storage_says(IDENTIFIED, then=after(2.5, WON, ISOLATED, StorageDone(1)))
+    played = play(
+        bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=0.2, login_timeout_s=0.2,
+        deadline_s=30,
+    )  # fmt: skip
+    assert played.verdict.success
+
+
+def test_an_answer_for_an_attempt_that_is_over_lets_no_other_one_go(diary: Diary) -> None:
+    """The first attempt breaks down while the arbiter is being looked at; the second one is not let in yet."""
+
+    def storage(channel: Channel) -> None:
+        while isinstance(question := channel.receive(), LookAgain):
+            if question.number == 1:
+                time.sleep(1.2)
+            diary.note("look")
+            channel.send(Looked(question.number, ArbitrationResult.WON, "", time.monotonic()))
+
+    def power(channel: Channel) -> None:
+        if not diary.words.count("in"):
+            channel.receive()
+            channel.receive()
+            diary.note("in")
+            channel.send(SessionOpened())
+            channel.send(PowerFailed("Timed out", final=False))
+            return
+        bmc(diary, lets_in_after_s=1.5)(channel)
+
+    played = play(power, luns(diary, storage_says(*ALL, then=storage)), deadline_s=30)
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "look", "in", "look", "go"]
 
 
 @pytest.mark.parametrize("result", [*ArbitrationResult, None])
