@@ -99,10 +99,11 @@ interleavings: venv  ## fences of two and three nodes command by command, EXAMPL
 
 FUZZ_S ?= 600
 .PHONY: fuzz
-fuzz: venv  ## the decoders and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each
+fuzz: venv  ## the decoders, the session with a BMC and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz.fuzz_pr all -max_total_time=$(FUZZ_S)
 	$(PYTHON) -m tests.fuzz.fuzz_stdin -max_total_time=$(FUZZ_S)
+	$(PYTHON) -m tests.fuzz.fuzz_rmcp -max_total_time=$(FUZZ_S)
 
 .PHONY: texts
 texts: venv  ## what is generated from the options table: man page, docs/options.md, golden help and metadata

@@ -35,7 +35,14 @@ class PowerError(FenceError):
 
 
 class BmcRefused(PowerError):
-    """The BMC said no: wrong user, password, Kg, cipher suite or privilege, or its name does not exist."""
+    """The BMC said no: wrong user, password, Kg, cipher suite or privilege, or it is not the node's BMC.
+
+    remedy: what to do about it, where that is more than to correct what was refused.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class BmcUnreachable(PowerError):

@@ -212,9 +212,9 @@ class Run:
                 )
                 self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False))
                 self._end_power_attempt(again=True)
-            case PowerFailed(reason, final):
+            case PowerFailed(reason):
                 bmc = f"{self._plan.request.bmc}: "  # a procedure does not know whom it talks to
-                self._note(message if reason.startswith(bmc) else PowerFailed(bmc + reason, final))
+                self._note(message if reason.startswith(bmc) else message._replace(reason=bmc + reason))
                 self._end_power_attempt(again=not message.final)
             case SessionOpened():
                 self._note(message)

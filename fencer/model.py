@@ -136,10 +136,23 @@ class Secret:
         return "Secret(...)"
 
 
+class KnownBmc(NamedTuple):
+    """What this host knows of who a node's BMC is (fencer.power.identity).
+
+    guid: the 16 bytes that it has to show; None: never seen yet. remedy: how to accept another one. others: the GUIDs
+    that other nodes' BMCs have shown here, each with its node.
+    """
+
+    guid: bytes | None
+    remedy: str
+    others: tuple[tuple[bytes, str], ...] = ()
+
+
 class BmcSettings(NamedTuple):
     """How to reach and enter one BMC.
 
     cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC.
+    known: None where any BMC that has the password will do.
     """
 
     address: str
@@ -150,6 +163,7 @@ class BmcSettings(NamedTuple):
     cipher: int | None = None
     privilege: Privilege | None = None
     bridge_address: int | None = None
+    known: KnownBmc | None = None
 
     def __str__(self) -> str:
         return self.address

@@ -10,6 +10,15 @@ class SessionOpened(NamedTuple):
     """The BMC let us in."""
 
 
+class BmcIdentified(NamedTuple):
+    """Who has let us in: the GUID that it authenticated, and by which cipher suite. fell_back: another one was asked
+    for first."""
+
+    guid: bytes
+    suite: int
+    fell_back: bool
+
+
 class ChassisCommanded(NamedTuple):
     """The BMC accepted a chassis command."""
 
@@ -27,10 +36,12 @@ class ChassisObserved(NamedTuple):
 
 
 class PowerFailed(NamedTuple):
-    """This attempt at the BMC ended. final: another attempt is pointless (the BMC refused)."""
+    """This attempt at the BMC ended. final: another attempt is pointless (the BMC refused). remedy: what to do about
+    it; "" where that follows from final."""
 
     reason: str
     final: bool
+    remedy: str = ""
 
 
 class PowerDone(NamedTuple):
@@ -133,6 +144,7 @@ class SelfFenceDue(NamedTuple):
 
 Observation = (
     SessionOpened
+    | BmcIdentified
     | ChassisCommanded
     | ChassisFoundOff
     | ChassisObserved

@@ -207,6 +207,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "BMC key Kg, in hexadecimal digits",
     ),
     Option(
+        "bmc_guid", "", "bmc-guid", "guid", _STRING, 2, _POWER, _OURS,
+        "GUID that the node's BMC has to show; none: any will do",
+        more=(
+            "32 hexadecimal digits. Another BMC with the same password, by a swapped address, is refused. monitor "
+            "tells the GUID at -v; what it or on learns is kept in /var/lib/fence-halvm, or in state_dir where that is "
+            "given. none is for boards that have one GUID by manufacture: then nothing tells one from another."
+        ),
+        default_text="what monitor or on learnt",
+    ),
+    Option(
         "target", "", "target", "targetaddress", _STRING, 1, _POWER, _IPMILAN,
         "Bridge the requests to this IPMB slave address behind the BMC",
     ),

@@ -98,7 +98,7 @@ def make_plan(request: Request) -> Plan:
     storage: StorageGoal | None = None
     match request.action:
         case Action.OFF | Action.REBOOT | Action.DIAG:
-            power = PowerGoal(_AIMS[request.action], request.method)
+            power = PowerGoal(_AIMS[request.action], request.method, never_seen=_is_first_sight(request))
             storage = StorageGoal.FENCE
         case Action.ON if request.target_is_local and request.storage is not None:
             storage = StorageGoal.REGISTER
@@ -117,6 +117,13 @@ def make_plan(request: Request) -> Plan:
         power if request.bmc is not None else None,
         storage if request.storage is not None else None,
     )
+
+
+def _is_first_sight(request: Request) -> bool:
+    """Whether nothing tells the node's BMC from another one with the same password. Where LUNs are given, storage and
+    the race stand beside power; where no node is named, its BMC is all that is meant."""
+    known = request.bmc.known if request.bmc is not None else None
+    return known is not None and known.guid is None and request.storage is None and request.target is not None
 
 
 _AIMS = {Action.OFF: PowerAim.OFF, Action.REBOOT: PowerAim.REBOOT, Action.DIAG: PowerAim.DIAG}

@@ -25,6 +25,7 @@ from fencer.model import Action, ArbitrationMode, Privilege, Proof, ProofPolicy,
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
+    BmcIdentified,
     ChassisCommanded,
     ChassisFoundOff,
     ChassisObserved,
@@ -81,6 +82,7 @@ class Facts:
         self.states: list[PowerState] = []
         self.commanded: list[ChassisCommand] = []
         self.found_off = False
+        self.bmc_guid: bytes | None = None
         self.power_over = False
         self.power_done = False
         self.power_failures: list[PowerFailed] = []
@@ -112,7 +114,10 @@ class Facts:
                 pass
             case ChassisFoundOff():
                 self.found_off = not self.commanded
+            case BmcIdentified(guid):
+                self.bmc_guid = guid
             case ChassisObserved(state):
+                self.found_off = self.found_off and state is PowerState.OFF
                 self.states.append(state)
             case ChassisCommanded(command):
                 self.commanded.append(command)
@@ -423,7 +428,8 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
     reasons: list[str] = []
     if plan.power is not None and _power_failed(facts):
         failure = facts.power_failures[-1]
-        reasons.append(f"{failure.reason}: {_REFUSED if failure.final else _UNANSWERED}")
+        remedy = failure.remedy or (_REFUSED if failure.final else _UNANSWERED)
+        reasons.append(f"{failure.reason}: {remedy}")
     elif late and plan.power is not None and not facts.power_over:
         reasons.append(_late_power_text(plan, facts))
     if plan.storage is not None:

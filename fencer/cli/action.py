@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
-from fencer.cli.asking import build_request, cipher_warning, overall_s, target_name
+from fencer.cli.asking import build_request, overall_s, target_name
 from fencer.cli.membership import Membership, read_membership
 from fencer.cli.record import Record, is_recorded
 from fencer.cli.report import Report, in_words
@@ -162,9 +162,16 @@ class Performer:
         request = build_request(full, values, self._caller, membership)
         for doubt in request.doubts:
             self._report.warning(doubt)
+        learn = None
+        if request.bmc is not None:
+            from fencer.cli.known_bmcs import KnownBmcs, learns  # storage alone needs none of it
+
+            known = KnownBmcs(request, full)
+            request = request._replace(bmc=known.settled())
+            self._warn(known.doubt)
+            learn = known.learn if learns(action) else None
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
-        self._warn(cipher_warning(full))
         if action is Action.VALIDATE_ALL:
             self._check_times(full, values)
             return _Ending(EXIT_OK)
@@ -179,7 +186,8 @@ class Performer:
         local = membership.local
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
-        return self._run(plan, Record(plan, actor, full["journal"], self._witness if recorded else None))
+        record = Record(plan, actor, full["journal"], self._witness if recorded else None)
+        return self._run(plan, record, learn)
 
     def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:
         """Raises UsageError where Pacemaker, who validates on stdin, would end a fence too early, and nothing says that
@@ -192,7 +200,7 @@ class Performer:
         if reason is not None:
             self._report.warning(reason)
 
-    def _run(self, plan: Plan, record: Record) -> _Ending:
+    def _run(self, plan: Plan, record: Record, learn: Callable[[bytes], str | None] | None) -> _Ending:
         request, report, interrupt = plan.request, self._report, self._interrupt
         interrupt.listen()
         spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: of several methods, the first one pays for loading
@@ -227,6 +235,8 @@ class Performer:
             raise _Unusable(run.misuse, final=is_beaten(plan, facts))
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         self._warn(record.end(verdict))
+        if learn is not None and verdict.success and facts.bmc_guid is not None:
+            self._warn(learn(facts.bmc_guid))
         return _Ending(verdict.exit_status, final=is_beaten(plan, facts))
 
     def _warn(self, text: str | None) -> None:

@@ -197,13 +197,17 @@ def _password(full: Mapping[str, str]) -> bytes:
 
 def _doubts(full: Mapping[str, str]) -> tuple[str, ...]:
     """What a request that can be made should be told beside."""
-    script = full.get("password_script", "")
-    if not script or not full.get("ip"):
-        return ()
-    from fencer.cli import password_script
+    doubts: list[str] = []
+    if _suite(full.get("cipher", "")) not in (None, 3, 17):  # recipes for other agents name such suites
+        doubts.append(
+            "cipher: only suites 3 and 17 are spoken here: 17 is tried, then 3: give one of them, or leave it out"
+        )
+    if script := full.get("password_script", ""):
+        from fencer.cli import password_script
 
-    doubt = password_script.doubt(script)
-    return (doubt,) if doubt is not None else ()
+        if (doubt := password_script.doubt(script)) is not None:
+            doubts.append(doubt)
+    return tuple(doubts)
 
 
 def _at_most(option: str, value: bytes, limit: int) -> bytes:
@@ -225,7 +229,7 @@ def _kg(text: str) -> Secret | None:
 
 
 def _cipher(text: str) -> int | None:
-    """None where both suites are to be tried: also where another one is given (see ``cipher_warning``)."""
+    """None where both suites are to be tried: also where another one is given, see _doubts."""
     return suite if (suite := _suite(text)) in (3, 17) else None
 
 
@@ -237,13 +241,6 @@ def _suite(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text) < 256):
         raise UsageError("cipher: not the number of a cipher suite: give 3 or 17, or leave it out to try both")
     return int(text)
-
-
-def cipher_warning(full: Mapping[str, str]) -> str | None:
-    """What is done instead, where a suite is given that is not spoken here: recipes for other agents name them."""
-    if full.get("ip") and _suite(full.get("cipher", "")) not in (None, 3, 17):
-        return "cipher: only suites 3 and 17 are spoken here: 17 is tried, then 3: give one of them, or leave it out"
-    return None
 
 
 def _bridge(text: str) -> int | None:

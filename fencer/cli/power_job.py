@@ -35,7 +35,7 @@ def power_job(channel: Channel) -> None:
         if order.gated and channel.receive() is not Gate.LOGIN:
             return
         run(
-            IpmiChassisPower(order.settings),
+            IpmiChassisPower(order.settings, tell=channel.send),
             order.goal,
             channel.send,
             lambda: not order.gated or channel.receive() is Gate.GO,

@@ -11,6 +11,7 @@ from fencer.light_typing import TYPE_CHECKING, assert_never
 from fencer.model import Action
 from fencer.observations import (
     Arbitrated,
+    BmcIdentified,
     ChassisCommanded,
     ChassisFoundOff,
     ChassisObserved,
@@ -136,7 +137,7 @@ def _kind(plan: Plan) -> EventKind:
 
 def _name(what: Observation) -> StepName:
     match what:
-        case SessionOpened():
+        case SessionOpened() | BmcIdentified():
             return StepName.SESSION
         case ChassisCommanded():
             return StepName.COMMAND

@@ -14,6 +14,7 @@ from fencer.model import Action, Proof
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
+    BmcIdentified,
     ChassisCommanded,
     ChassisFoundOff,
     ChassisObserved,
@@ -32,6 +33,7 @@ from fencer.observations import (
     StorageFailed,
 )
 from fencer.plan import Plan
+from fencer.power.identity import tells_apart
 from fencer.regular_file import open_for_append
 from fencer.storage.goal import StorageGoal
 from fencer.verdict import Facts, Verdict
@@ -191,6 +193,8 @@ def describe(what: Observation, plan: Plan) -> str:
     match what:
         case SessionOpened():
             return f"{bmc}: session open"
+        case BmcIdentified():
+            return _who(what, plan)
         case ChassisCommanded(command):
             return f"{bmc}: chassis command {command.name.lower()} accepted"
         case ChassisFoundOff():
@@ -237,6 +241,18 @@ _WORDS = {
 def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
     """What is done to whom, as it stands after "to". unfence: on, of this node."""
     return f"unfence {whom}" if unfence else _WORDS[action].format(whom)
+
+
+def _who(what: BmcIdentified, plan: Plan) -> str:
+    """Its GUID where it is learnt, and what makes a session worse than it could be."""
+    told = []
+    if not tells_apart(what.guid):
+        told.append("it has no GUID of its own: another BMC with the same password would not be noticed")
+    elif plan.request.action is Action.MONITOR:
+        told.append(f"GUID {what.guid.hex()}")
+    if what.fell_back:
+        told.append(f"cipher suite {what.suite}, since the BMC does not take suite 17")
+    return f"BMC {plan.request.bmc}: {', '.join(told)}" if told else ""
 
 
 def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:

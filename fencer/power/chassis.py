@@ -41,5 +41,8 @@ class ChassisPower(Protocol):
     def starting(self) -> bool:
         """Whether the BMC says that it is starting. Until it is not, its word about the chassis is worth nothing."""
 
+    def has_identity(self) -> bool:
+        """Whether the BMC can be told from all others, so that it can be learnt who it is."""
+
     def close(self) -> None:
         """Logs out, so that the BMC's session slot is free again. Never raises."""

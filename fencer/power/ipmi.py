@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, UsageError
 from fencer.model import BmcSettings, Privilege
+from fencer.observations import BmcIdentified
 from fencer.power import ipmi_codes as codes
 from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.power.identity import tells_apart
 
 if TYPE_CHECKING:
-    from fencer.power.ipmi_session import Datagrams, PatientSession
+    from fencer.power.ipmi_login import Datagrams
+    from fencer.power.ipmi_session import PatientSession
     from fencer.power.udp import Address
 
 _CHASSIS, _APP = 0x00, 0x06  # network functions, IPMI 2.0 table 5-1
@@ -26,6 +29,7 @@ _MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 _MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 _MAX_KG_BYTES = 20  # IPMI 2.0 §22.25
 
+_FIRST_SUITE = 17  # is proposed first
 _BUSY_TRIES = 5
 _BUSY_PAUSE_S = 0.25
 _PRIVILEGE_REPEATS_S = 8.0
@@ -47,8 +51,9 @@ class IpmiChassisPower:
         connect: "Callable[[BmcSettings], Datagrams] | None" = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[BmcIdentified], None] = lambda _: None,
     ) -> None:
-        """connect: makes what carries the packets of one login; None: a new UDP socket."""
+        """connect: makes what carries the packets of one login; None: a new UDP socket. tell: who has let us in."""
         for option, value, limit in (
             ("username", settings.username, _MAX_USERNAME_BYTES),
             ("password", settings.password.reveal, _MAX_PASSWORD_BYTES),
@@ -62,6 +67,8 @@ class IpmiChassisPower:
         self._connect = connect or self._new_socket
         self._clock = clock
         self._sleep = sleep
+        self._tell = tell
+        self._guid = b""
         self._addresses: tuple[Address, ...] = ()
         self._datagrams: Datagrams | None = None
         self._session: PatientSession | None = None
@@ -72,7 +79,7 @@ class IpmiChassisPower:
         Nothing of a login is authenticated before its end, so a refusal is believed when the same one comes again on
         a new socket.
         """
-        from fencer.power.ipmi_session import LoginRefused  # costs 40 ms
+        from fencer.power.ipmi_login import LoginRefused  # costs 40 ms
 
         refusal = ""
         while True:
@@ -102,6 +109,9 @@ class IpmiChassisPower:
         self._datagrams = self._connect(self._settings)
         self._session = PatientSession(self._settings, self._datagrams, self._clock, self._sleep)
         self._session.await_login()
+        self._guid = self._session.guid
+        fell_back = self._settings.cipher is None and self._session.suite != _FIRST_SUITE
+        self._tell(BmcIdentified(self._guid, self._session.suite, fell_back))
 
     def _new_socket(self, settings: BmcSettings) -> "Datagrams":
         import socket
@@ -113,7 +123,7 @@ class IpmiChassisPower:
                 self._addresses = resolve(settings.address, settings.port)
             except socket.gaierror as error:
                 if error.errno == socket.EAI_NONAME:
-                    raise BmcRefused(f"{settings}: there is no host of this name: correct ip=") from error
+                    raise BmcRefused(f"{settings}: there is no host of this name", "correct ip=") from error
                 raise
         return BmcDatagrams(self._addresses)
 
@@ -134,6 +144,10 @@ class IpmiChassisPower:
         if len(data) < 3:
             raise BmcUnreachable(f"{self._settings}: get device id: the answer does not decode")
         return bool(data[2] & 0x80)
+
+    def has_identity(self) -> bool:
+        """Whether its GUID is one (fencer.power.identity)."""
+        return tells_apart(self._guid)
 
     def close(self) -> None:
         """Sends Close Session (IPMI 2.0 §22.19) and goes; the datagram is the kernel's when this returns."""

@@ -49,11 +49,14 @@ class PowerAim(StrEnum):
 
 
 class PowerGoal(NamedTuple):
-    """method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on"."""
+    """method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on".
+    never_seen: this host has not learnt who the node's BMC is, and nothing but its word will prove the fence: a chassis
+    that is found off may be another node's."""
 
     aim: PowerAim
     method: Method = Method.ONOFF
     off_proven: bool = False
+    never_seen: bool = False
 
 
 class PowerTiming(NamedTuple):
@@ -93,7 +96,7 @@ def run(
             _Procedure(chassis, emit, timing, sleep, clock).pursue(goal)
             last = PowerDone()
     except BmcRefused as error:
-        last = PowerFailed(str(error), final=True)
+        last = PowerFailed(str(error), final=True, remedy=error.remedy)
     except (BmcUnreachable, _NotReachedError) as error:
         last = PowerFailed(str(error), final=False)
     finally:
@@ -121,7 +124,7 @@ class _Procedure:
     def pursue(self, goal: PowerGoal) -> None:
         match goal.aim:
             case PowerAim.OFF:
-                self._make_off()
+                self._make_off(goal)
             case PowerAim.ON:
                 self._switch_on()
             case PowerAim.REBOOT:
@@ -144,7 +147,7 @@ class _Procedure:
             return
         match goal.method:
             case Method.ONOFF:
-                self._make_off()
+                self._make_off(goal)
             case Method.CYCLE:
                 found = self._chassis.state()
                 if found is PowerState.ON:
@@ -155,24 +158,24 @@ class _Procedure:
                     if self._seen is not PowerState.OFF:
                         self._hard_off()
                 else:
-                    self._confirm_off()
+                    self._confirm_off(goal)
             case _:
                 assert_never(goal.method)
         self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
 
-    def _make_off(self) -> None:
+    def _make_off(self, goal: PowerGoal) -> None:
         """Proof: on was seen, and off after the command; or see _confirm_off."""
         found = self._chassis.state()
         if found is PowerState.ON:
             self._note(found)
             self._hard_off()
         else:
-            self._confirm_off()
+            self._confirm_off(goal)
 
     def _hard_off(self) -> None:
         self._reach(ChassisCommand.OFF, PowerState.OFF, tries=1)
 
-    def _confirm_off(self) -> None:
+    def _confirm_off(self, goal: PowerGoal) -> None:
         """The chassis was found off, by a BMC that may be starting: it is commanded all the same and read again.
 
         Proof: off a second later or more, and still off after the BMC has said that it is not starting. Where it does
@@ -194,6 +197,12 @@ class _Procedure:
             if not starting and self._clock() >= stands_at:
                 if self._chassis.state() is PowerState.ON:
                     break
+                if goal.never_seen and self._chassis.has_identity():
+                    raise BmcRefused(
+                        "chassis power was off already, and this host has never seen this BMC before, so it may be "
+                        "another node's",
+                        "run the action monitor for this node once, or give bmc_guid=GUID",
+                    )
                 self._note(PowerState.OFF)
                 return
             if starting and self._clock() >= until:

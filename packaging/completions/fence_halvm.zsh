@@ -22,6 +22,7 @@ _arguments -s \
     '(-l --username)'{-l+,--username=}'[User name at the BMC]:value:' \
     --vg='[LVM volume group whose physical volumes are the shared LUNs]:value:' \
     --arbitration='[Whether the reservation decides a fence race before power is touched]:value:(required preferred off)' \
+    --bmc-guid='[GUID that the node'\''s BMC has to show; none\: any will do]:value:' \
     --cluster-conf='[cluster.conf with the nodes, their ids and their fence devices]:file:_files' \
     --initiator='[iSCSI initiator name used for iscsi\:// devices]:value:' \
     --proof='[Which proof makes a fence a success]:value:(power storage any all self)' \

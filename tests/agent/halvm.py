@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.rig.bmc import Bmc
-from tests.rig.journal import own_journal
+from tests.rig.journal import own_journal, own_state_dir
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ class Call:
                 argv = (f"--journal={own_journal()}", *argv)
             if stdin is not None and "journal=" not in stdin:
                 stdin = f"{stdin.rstrip(chr(10))}\njournal={own_journal()}\n"
+            if argv and not any(word.startswith("--state-dir") for word in argv):
+                argv = (f"--state-dir={own_state_dir()}", *argv)
+            if stdin is not None and "state_dir=" not in stdin:
+                stdin = f"{stdin.rstrip(chr(10))}\nstate_dir={own_state_dir()}\n"
         self.began = time.monotonic()
         self._process = subprocess.Popen(
             [*program, *argv],

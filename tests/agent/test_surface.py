@@ -52,6 +52,7 @@ def test_verbose_tells_each_step_once_with_its_time(bmc: Bmc) -> None:
     steps = [line.partition("BMC ")[2] for line in outcome.lines if " s  (+" in line]
     who = bmc.address
     assert steps == [
+        f"{who}: cipher suite 3, since the BMC does not take suite 17",
         f"{who}: session open",
         f"{who}: chassis power is on",
         f"{who}: chassis command off accepted",

@@ -96,7 +96,8 @@ class FakeBmc:
     """Obeys at once, unless ``misbehave`` says otherwise: called with each step, it returns what to answer instead.
 
     says_off: called for each status; True: it says off whatever the chassis is. starting: the device available bit.
-    on_packet: sees each packet to the client before it is sent, and returns what is sent in its place.
+    on_message: returns what is sealed in place of an answer in the session. on_packet: sees each packet to the client
+    before it is sent, and returns what is sent in its place.
     asked: each step, in order, with its time; commands: the Chassis Control requests that were executed.
     """
 
@@ -109,6 +110,7 @@ class FakeBmc:
         self.misbehave: Callable[[Step], Answer] = lambda _step: None
         self.says_off: Callable[[], bool] = lambda: False
         self.starting: Callable[[], bool] = lambda: False
+        self.on_message: Callable[[bytes], bytes] = lambda message: message
         self.on_packet: Callable[[bytes], list[bytes]] = lambda packet: [packet]
         self.asked: list[tuple[float, Step]] = []
         self.commands: list[int] = []
@@ -214,7 +216,7 @@ class FakeBmc:
         request = cipher.update(encrypted[16:]) + cipher.finalize()
         request = request[: -1 - request[-1]]
         data = self._execute(request[1] >> 2, request[5], request[6:-1], packet[6:10])
-        return [] if data is None else [_sealed(session, _message(request, data))]
+        return [] if data is None else [_sealed(session, self.on_message(_message(request, data)))]
 
     def _execute(self, netfn: int, command: int, data: bytes, session_id: bytes) -> bytes | None:
         step = {

@@ -43,6 +43,7 @@ class FakeChassisPower:
         state_error: PowerError | None = None,
         starting_s: float = 0.0,
         says_off_s: float = 0.0,
+        has_identity: bool = True,
     ) -> None:
         self.asked: list[str | ChassisCommand] = []
         self._clock = clock
@@ -56,6 +57,7 @@ class FakeChassisPower:
         self._state_error = state_error
         self._starting_until_s = clock() + starting_s
         self._says_off_until_s = clock() + says_off_s
+        self._has_identity = has_identity
         self._is_open = False
 
     @property
@@ -106,6 +108,9 @@ class FakeChassisPower:
         self.asked.append("starting")
         self._check_open()
         return self._clock() < self._starting_until_s
+
+    def has_identity(self) -> bool:
+        return self._has_identity
 
     def close(self) -> None:
         self.asked.append("close")

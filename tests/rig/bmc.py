@@ -34,7 +34,7 @@ set_working_mc 0x20
     allowed_auths_user none md2 md5 straight
     allowed_auths_operator none md2 md5 straight
     allowed_auths_admin none md2 md5 straight
-    guid a123456789abcdefa123456789abcdef
+    guid {guid}
 {kg_line}  endlan
   chassis_control "{hook} {chassis}"
   user 1 true "" "" user 10 none md2 md5 straight
@@ -66,12 +66,20 @@ class Bmc:
     their privilege, only a session to the level it asked for.
 
     address: any loopback address, also ``::1``. port: 0 takes a free one. kg: the BMC key, up to 20 ASCII
-    characters, or none.
+    characters, or none. guid: 16 bytes; its own by default.
     Knobs may be turned at any time. Raises RuntimeError when ipmi_sim does not come up.
     """
 
-    def __init__(self, address: str = "127.0.0.1", port: int = 0, kg: bytes | None = None, power: str = "on") -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        kg: bytes | None = None,
+        power: str = "on",
+        guid: bytes | None = None,
+    ) -> None:
         self.address = address
+        self.guid = guid or os.urandom(16)
         self.port = port or free_port(address)
         self._kg = kg
         self._initial_power = power
@@ -115,7 +123,14 @@ class Bmc:
         kg_line = f'    bmc_key "{self._kg.decode("ascii")}"\n' if self._kg else ""
         lan = self._directory / "lan.conf"
         lan.write_text(
-            _LAN.format(address=self.address, port=self.port, hook=_HOOK, chassis=self.chassis, kg_line=kg_line)
+            _LAN.format(
+                address=self.address,
+                port=self.port,
+                guid=self.guid.hex(),
+                hook=_HOOK,
+                chassis=self.chassis,
+                kg_line=kg_line,
+            )
         )
         emulator = self._directory / "bmc.emu"
         emulator.write_text(_EMULATOR)

@@ -1,0 +1,65 @@
+"""Who a BMC is. Pure.
+
+A password alone does not tell one BMC from another with the same password: a swapped lease, a duplicate address or a
+name that resolves to another host makes a fence ask the wrong one. IPMI 2.0 has a GUID for each system, which RAKP 2
+authenticates with the password (§13.21, §22.14). Redfish has a UUID, which TLS authenticates: another kind, same rules.
+"""
+
+from enum import StrEnum
+
+from fencer.light_typing import NamedTuple
+from fencer.model import KnownBmc
+
+
+class IdentityKind(StrEnum):
+    """What an identity was taken from; its value is comparable within one kind only."""
+
+    IPMI_GUID = "ipmi-guid"
+
+
+class BmcIdentity(NamedTuple):
+    """value: of IPMI_GUID the 16 bytes in the order in which they were sent."""
+
+    kind: IdentityKind
+    value: bytes
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value.hex()}"
+
+
+def parse_identity(text: str) -> BmcIdentity | None:
+    """Reads what ``str`` makes of one; None for anything else."""
+    kind, _, digits = text.partition(":")
+    value = parse_guid(digits)
+    return BmcIdentity(IdentityKind.IPMI_GUID, value) if kind == IdentityKind.IPMI_GUID and value is not None else None
+
+
+def parse_guid(text: str) -> bytes | None:
+    """32 hexadecimal digits, with or without dashes; None for anything else."""
+    try:
+        value = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    return value if len(value) == 16 else None
+
+
+def tells_apart(guid: bytes) -> bool:
+    """Whether a GUID is one. Boards that never got one send zeros, or one byte all over."""
+    return len(set(guid)) > 1
+
+
+def objection(known: KnownBmc, guid: bytes) -> tuple[str, str] | None:
+    """Why a BMC with this GUID is not the node's, and what to do; None where nothing speaks against it."""
+    if known.guid is not None:
+        if guid == known.guid:
+            return None
+        return f"another BMC answers: its GUID is {guid.hex()}, not {known.guid.hex()}", known.remedy
+    if not tells_apart(guid):
+        return None
+    for other, node in known.others:
+        if other == guid:
+            return (
+                f"this is the BMC of {node}: it has the same GUID {guid.hex()}",
+                "correct ip=, or, where these boards have one GUID by manufacture, give bmc_guid=none for both",
+            )
+    return None
