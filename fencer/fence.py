@@ -372,6 +372,11 @@ class Run:
             return
         if PowerState.OFF in self.facts.states:
             goal = goal._replace(off_proven=True)
+        bmc, guid = request.bmc, self.facts.bmc_guid
+        if guid is not None and bmc.known is not None and bmc.known.guid is None:
+            # Who answered one attempt has to answer the next; seen on by it, off is no longer what was found.
+            bmc = bmc._replace(known=bmc.known._replace(guid=guid, remedy="look which host has this address"))
+            goal = goal._replace(never_seen=goal.never_seen and PowerState.ON not in self.facts.states)
         timing = PowerTiming(
             power_timeout_s=request.timing.power_timeout_s,
             status_sleep_s=request.timing.status_sleep_s,
@@ -379,7 +384,7 @@ class Run:
             on_tries=max(1, request.timing.retry_on),
         )
         worker = self._workers.need_power()
-        worker.send(PowerOrder(request.bmc, goal, timing, self._plan.gated))
+        worker.send(PowerOrder(bmc, goal, timing, self._plan.gated))
         self._let_in = False
         if Gate.LOGIN in self._granted:
             self._granted = [Gate.LOGIN]

@@ -12,10 +12,12 @@ from fencer.fence import Guarding, PowerOrder
 from fencer.model import (
     Action,
     ArbitrationMode,
+    KnownBmc,
     Proof,
     ProofPolicy,
 )
 from fencer.observations import (
+    BmcIdentified,
     ChassisCommanded,
     ChassisObserved,
     LunFailed,
@@ -162,6 +164,28 @@ def test_a_bmc_without_an_answer_is_asked_again_until_the_deadline() -> None:
     assert not played.verdict.success
     assert played.verdict.reasons == ("bmc: no answer: look at this BMC, its network and its host, then call again",)
     assert played.took_s < 3.5
+
+
+@pytest.mark.parametrize("seen", [PowerState.ON, None])
+def test_who_answered_one_attempt_has_to_answer_the_next(seen: PowerState | None) -> None:
+    """And a node that it showed on is not "found off" by the second."""
+    guid = bytes(range(16))
+
+    def job(channel: Channel) -> None:
+        order = channel.receive()
+        assert isinstance(order, PowerOrder)
+        known = order.settings.known
+        assert known is not None
+        if known.guid is None:
+            channel.send(BmcIdentified(guid, 17, fell_back=False))
+            if seen is not None:
+                channel.send(ChassisObserved(seen))
+            channel.send(PowerFailed("bmc: no answer", final=False))
+        elif known.guid == guid and order.goal.never_seen == (seen is None):
+            channel.send(ChassisObserved(PowerState.OFF))
+            channel.send(PowerDone())
+
+    assert play(job, None, known=KnownBmc(None, "")).verdict.success
 
 
 def test_a_refusal_is_final() -> None:

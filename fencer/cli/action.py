@@ -12,7 +12,7 @@ from fencer.cli.report import Report, in_words
 from fencer.errors import UsageError
 from fencer.fence import Run, Stamped
 from fencer.light_typing import TYPE_CHECKING, NamedTuple
-from fencer.model import Action, Deadline
+from fencer.model import Action, Deadline, Proof
 from fencer.option_input import OptionInput, check, with_defaults
 from fencer.plan import Plan, make_plan
 from fencer.request import Caller
@@ -21,6 +21,7 @@ from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, is_beaten, ju
 from fencer.worker import Workers
 
 if TYPE_CHECKING:
+    from fencer.cli.known_bmcs import KnownBmcs
     from fencer.cli.witness import Witness
 
 
@@ -162,14 +163,13 @@ class Performer:
         request = build_request(full, values, self._caller, membership)
         for doubt in request.doubts:
             self._report.warning(doubt)
-        learn = None
+        known = None
         if request.bmc is not None:
-            from fencer.cli.known_bmcs import KnownBmcs, learns  # storage alone needs none of it
+            from fencer.cli.known_bmcs import KnownBmcs  # storage alone needs none of it
 
             known = KnownBmcs(request, full)
             request = request._replace(bmc=known.settled())
             self._warn(known.doubt)
-            learn = known.learn if learns(action) else None
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
         if action is Action.VALIDATE_ALL:
@@ -187,7 +187,7 @@ class Performer:
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
         record = Record(plan, actor, full["journal"], self._witness if recorded else None)
-        return self._run(plan, record, learn)
+        return self._run(plan, record, known)
 
     def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:
         """Raises UsageError where Pacemaker, who validates on stdin, would end a fence too early, and nothing says that
@@ -200,7 +200,7 @@ class Performer:
         if reason is not None:
             self._report.warning(reason)
 
-    def _run(self, plan: Plan, record: Record, learn: Callable[[bytes], str | None] | None) -> _Ending:
+    def _run(self, plan: Plan, record: Record, known: "KnownBmcs | None") -> _Ending:
         request, report, interrupt = plan.request, self._report, self._interrupt
         interrupt.listen()
         spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: of several methods, the first one pays for loading
@@ -235,8 +235,11 @@ class Performer:
             raise _Unusable(run.misuse, final=is_beaten(plan, facts))
         report.verdict(verdict, facts, plan, time.monotonic() - began)
         self._warn(record.end(verdict))
-        if learn is not None and verdict.success and facts.bmc_guid is not None:
-            self._warn(learn(facts.bmc_guid))
+        if known is not None and verdict.success and facts.bmc_guid is not None:
+            if request.action in (Action.MONITOR, Action.ON):
+                self._warn(known.learn(facts.bmc_guid))
+            elif Proof.POWER in verdict.proofs and not facts.found_off:
+                known.learn_unwaited(facts.bmc_guid)
         return _Ending(verdict.exit_status, final=is_beaten(plan, facts))
 
     def _warn(self, text: str | None) -> None:

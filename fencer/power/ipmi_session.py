@@ -29,8 +29,8 @@ class PatientSession(LoginSession):
     A BMC that is gone from the network for a while keeps its session, but takes no packet whose sequence number is 8
     (IPMI 2.0 §6.12.13) or 16 ahead of the last that it saw. So five packets at most go unanswered in the session; then
     it is only asked for its channel authentication capabilities, outside of the session. Each answer to that is
-    followed by one more packet in the session. When three of those stay unanswered, the BMC has forgotten the session (reset,
-    slot taken), which is BmcUnreachable.
+    followed by one more packet in the session. When three of those stay unanswered, the BMC has forgotten the session
+    (reset, slot taken), which is BmcUnreachable.
     """
 
     def __init__(

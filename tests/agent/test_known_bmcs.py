@@ -1,6 +1,8 @@
 """monitor and on learn which BMC is a node's; another one with the same password is refused from then on."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,15 +11,24 @@ from tests.agent.halvm import Outcome, halvm
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
 
-KNOWN = "bmc-serv-0002"
+GUID, ANOTHER = bytes(range(16)), bytes(range(1, 17))
 
 
 @pytest.fixture
-def bmcs() -> Iterator[tuple[Bmc, Bmc]]:
-    """The node's own, and another one with the same password, whose node is off."""
+def bmc() -> Iterator[Bmc]:
+    """The node's own."""
     require_program("ipmi_sim", "openipmi")
-    with Bmc() as right, Bmc(power="off") as wrong:
-        yield right, wrong
+    with Bmc(guid=GUID) as started:
+        yield started
+
+
+@contextmanager
+def swapped(bmc: Bmc) -> Iterator[Bmc]:
+    """Another BMC at the same address, with the same password; its node is off."""
+    bmc.stop()
+    with Bmc(port=bmc.port, power="off", guid=ANOTHER) as wrong:
+        yield wrong
+    bmc.start()
 
 
 @pytest.fixture
@@ -27,6 +38,10 @@ def state(tmp_path: Path) -> Path:
     return directory
 
 
+def file_of(state: Path, bmc: Bmc) -> Path:
+    return state / f"bmc-serv-0002@127.0.0.1%{bmc.port}"
+
+
 def call(bmc: Bmc, state: Path, action: str, node: str | None = "serv-0002", **more: str) -> Outcome:
     options = {"ip": bmc.address, "ipport": str(bmc.port), "username": "ADMIN", "password": "ADMIN", "action": action}
     options |= {"state_dir": str(state)} | more | ({} if node is None else {"nodename": node})
@@ -34,112 +49,135 @@ def call(bmc: Bmc, state: Path, action: str, node: str | None = "serv-0002", **m
 
 
 @pytest.mark.parametrize("action", ["off", "reboot", "status", "on", "monitor"])
-def test_another_bmc_than_the_one_that_was_learnt_is_refused(bmcs: tuple[Bmc, Bmc], state: Path, action: str) -> None:
-    right, wrong = bmcs
-    assert call(right, state, "monitor").status == 0
-    outcome = call(wrong, state, action)
-    assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
-    assert "another BMC answers" in outcome.stderr
-    assert outcome.stderr.endswith(
-        f"if the board was replaced, remove {state / KNOWN} and run the action monitor again\n"
-    )
-    assert wrong.log() == []
-    assert call(right, state, "off").stdout == "Success: Powered OFF\n"
+def test_another_bmc_than_the_one_that_was_learnt_is_refused(bmc: Bmc, state: Path, action: str) -> None:
+    assert call(bmc, state, "monitor").status == 0
+    with swapped(bmc) as wrong:
+        outcome = call(wrong, state, action)
+        assert (outcome.status, outcome.stdout, len(outcome.lines)) == (1, "", 1)
+        assert "another BMC answers" in outcome.stderr
+        remedy = f"if the board was replaced, remove {file_of(state, bmc)} and run the action monitor again"
+        assert outcome.lines[0].endswith(remedy)
+        assert wrong.log() == []
+    assert call(bmc, state, "off").stdout == "Success: Powered OFF\n"
 
 
-def test_a_replaced_board_is_accepted_as_the_sentence_says(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    right, wrong = bmcs
-    assert call(right, state, "monitor").status == 0
-    (state / KNOWN).unlink()
-    assert call(wrong, state, "monitor").status == 0
-    assert call(wrong, state, "off").stdout == "Success: Already OFF\n"
+def test_a_replaced_board_is_accepted_as_the_sentence_says(bmc: Bmc, state: Path) -> None:
+    assert call(bmc, state, "monitor").status == 0
+    file_of(state, bmc).unlink()
+    with swapped(bmc) as replaced:
+        assert call(replaced, state, "monitor").status == 0
+        assert call(replaced, state, "off").stdout == "Success: Already OFF\n"
 
 
-def test_on_learns_and_a_fence_does_not(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    right, _ = bmcs
-    assert call(right, state, "off").status == 0
-    assert not (state / KNOWN).exists()
-    assert call(right, state, "on").status == 0
-    assert right.guid.hex() in (state / KNOWN).read_text()
-    assert (state / KNOWN).stat().st_mode & 0o777 == 0o600
+@pytest.mark.parametrize("action", ["on", "off", "reboot", "monitor"])
+def test_what_learns(bmc: Bmc, state: Path, action: str) -> None:
+    """A fence, too, that saw the chassis go off; in a child that nobody waits for."""
+    bmc.power = "off" if action == "on" else "on"
+    assert call(bmc, state, action).status == 0
+    until = time.monotonic() + 5
+    while not file_of(state, bmc).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert GUID.hex() in file_of(state, bmc).read_text()
+    assert file_of(state, bmc).stat().st_mode & 0o777 == 0o600
+    bmc.power = "off"
+    assert call(bmc, state, "off").stdout == "Success: Already OFF\n"
+
+
+def test_status_does_not_learn(bmc: Bmc, state: Path) -> None:
+    assert call(bmc, state, "status").status == 0
+    assert list(state.iterdir()) == []
 
 
 @pytest.mark.parametrize("action", ["off", "reboot"])
-def test_off_that_is_found_at_a_bmc_never_seen_is_no_proof(bmcs: tuple[Bmc, Bmc], state: Path, action: str) -> None:
+def test_off_that_is_found_at_a_bmc_never_seen_is_no_proof(bmc: Bmc, state: Path, action: str) -> None:
     """Where a node is named, and nothing but power can prove."""
-    _, wrong = bmcs
-    outcome = call(wrong, state, action)
-    assert (outcome.status, outcome.stdout) == (1, "")
-    assert "run the action monitor for this node once" in outcome.stderr
-    assert call(wrong, state, action, node=None).status == 0
-    assert call(wrong, state, action, bmc_guid=wrong.guid.hex()).status == 0
-    wrong.power = "off"
-    assert call(wrong, state, action, bmc_guid="none").status == 0
+    bmc.power = "off"
+    for _ in range(2):
+        outcome = call(bmc, state, action)
+        assert (outcome.status, outcome.stdout) == (1, "")
+        assert "run the action monitor for this node once" in outcome.stderr
+    assert call(bmc, state, action, node=None).status == 0
+    bmc.power = "off"
+    assert call(bmc, state, action, bmc_guid=GUID.hex()).status == 0
+    bmc.power = "off"
+    assert call(bmc, state, action, bmc_guid="none").status == 0
 
 
-def test_two_nodes_with_one_bmc_fail_the_monitor(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    right, _ = bmcs
-    assert call(right, state, "monitor").status == 0
-    outcome = call(right, state, "monitor", node="serv-0003")
+def test_two_nodes_with_one_bmc_fail_the_monitor(bmc: Bmc, state: Path) -> None:
+    assert call(bmc, state, "monitor").status == 0
+    outcome = call(bmc, state, "monitor", node="serv-0003")
     assert outcome.status == 1
     assert "this is the BMC of serv-0002" in outcome.stderr
-    assert call(right, state, "monitor", node="serv-0003", target="0x20").status == 0  # two blades behind one BMC
-    assert call(right, state, "monitor", node="serv-0004", bmc_guid="none").status == 0
+    assert call(bmc, state, "monitor", node="serv-0003", target="0x20").status == 0  # two blades behind one BMC
+    assert call(bmc, state, "monitor", node="serv-0004", bmc_guid="none").status == 0
 
 
-def test_a_pinned_guid_wins_over_what_was_learnt(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    right, wrong = bmcs
-    assert call(right, state, "monitor").status == 0
-    assert call(wrong, state, "off", bmc_guid=str(wrong.guid.hex())).status == 0
-    outcome = call(right, state, "off", bmc_guid=wrong.guid.hex())
+def test_what_a_fence_met_says_nothing_about_other_nodes(bmc: Bmc, state: Path) -> None:
+    """Boards that have one GUID by manufacture are fenced one after the other, where nobody ever ran a monitor."""
+    for node in ("serv-0002", "serv-0003", "serv-0002"):
+        bmc.power = "on"
+        assert call(bmc, state, "off", node=node).stdout == "Success: Powered OFF\n"
+
+
+def test_one_node_may_have_two_bmcs(bmc: Bmc, state: Path) -> None:
+    """One for each power supply."""
+    with Bmc(guid=ANOTHER) as second:
+        for each in (bmc, second, bmc, second):
+            assert call(each, state, "monitor").status == 0
+
+
+def test_a_pinned_guid_wins_over_what_was_learnt(bmc: Bmc, state: Path) -> None:
+    assert call(bmc, state, "monitor").status == 0
+    outcome = call(bmc, state, "off", bmc_guid=ANOTHER.hex())
     assert outcome.status == 1
     assert "correct bmc_guid" in outcome.stderr
-    assert right.power == "on"
+    assert bmc.power == "on"
+    with swapped(bmc) as wrong:
+        assert call(wrong, state, "off", bmc_guid=ANOTHER.hex()).status == 0
 
 
-def test_a_guid_that_is_none_is_refused(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    outcome = call(bmcs[0], state, "off", bmc_guid="mine")
+def test_a_guid_that_is_none_is_refused(bmc: Bmc, state: Path) -> None:
+    outcome = call(bmc, state, "off", bmc_guid="mine")
     assert outcome.lines == ["ERROR: bmc_guid: not a GUID: give 32 hexadecimal digits, or none"]
-    assert bmcs[0].log() == []
+    assert bmc.log() == []
 
 
 def test_a_board_without_a_guid_says_that_the_protection_is_absent(state: Path) -> None:
     require_program("ipmi_sim", "openipmi")
-    with Bmc(power="off", guid=b"\x20" * 16) as bmc:
-        outcome = call(bmc, state, "monitor", verbose="1")
+    with Bmc(power="off", guid=b"\x20" * 16) as bare:
+        outcome = call(bare, state, "monitor", verbose="1")
         assert outcome.status == 0
         assert "another BMC with the same password would not be noticed" in outcome.stderr
         assert list(state.iterdir()) == []
-        assert call(bmc, state, "off").stdout == "Success: Already OFF\n"
+        assert call(bare, state, "off").stdout == "Success: Already OFF\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"node serv-0002\n", b"x" * 10000])
-def test_what_cannot_be_read_is_one_warning_and_the_node_is_fenced(
-    bmcs: tuple[Bmc, Bmc], state: Path, content: bytes
-) -> None:
-    (state / KNOWN).write_bytes(content)
-    outcome = call(bmcs[0], state, "off")
+def test_what_cannot_be_read_is_one_warning_and_the_node_is_fenced(bmc: Bmc, state: Path, content: bytes) -> None:
+    file_of(state, bmc).write_bytes(content)
+    outcome = call(bmc, state, "off")
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
     assert len([line for line in outcome.lines if line.startswith("WARNING: ")]) == 1
 
 
-def test_a_directory_of_others_says_nothing(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    right, wrong = bmcs
-    assert call(wrong, state, "monitor").status == 0
+def test_a_directory_of_others_says_nothing(bmc: Bmc, state: Path) -> None:
+    with swapped(bmc) as wrong:
+        assert call(wrong, state, "monitor").status == 0
     state.chmod(0o777)
-    outcome = call(right, state, "off")
+    outcome = call(bmc, state, "off")
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
     assert "others may write to it" in outcome.stderr
 
 
-@pytest.mark.parametrize("node", ["../escape", "a/b", "ä b", "%2f", "x" * 300])
-def test_any_name_of_a_node_stays_in_the_directory(bmcs: tuple[Bmc, Bmc], state: Path, node: str) -> None:
-    assert call(bmcs[0], state, "monitor", node=node).status == 0
+@pytest.mark.parametrize("node", ["../escape", "a/b", "\u00e4 b", "%2f", "x" * 300])
+def test_any_name_of_a_node_stays_in_the_directory(bmc: Bmc, state: Path, node: str) -> None:
+    for _ in range(2):
+        assert call(bmc, state, "monitor", node=node).status == 0
     assert all(path.name.startswith("bmc-") and path.parent == state for path in state.rglob("*"))
     assert sorted(path.name for path in state.parent.iterdir()) == ["state"]
 
 
-def test_suite_3_after_17_is_told_at_v(bmcs: tuple[Bmc, Bmc], state: Path) -> None:
-    outcome = call(bmcs[0], state, "status", verbose="1")
+def test_suite_3_after_17_is_told_at_v(bmc: Bmc, state: Path) -> None:
+    outcome = call(bmc, state, "status", verbose="1")
     assert "cipher suite 3, since the BMC does not take suite 17" in outcome.stderr
-    assert "cipher" not in call(bmcs[0], state, "status", verbose="1", cipher="3").stderr
+    assert "cipher" not in call(bmc, state, "status", verbose="1", cipher="3").stderr

@@ -1,9 +1,9 @@
 """Coverage-guided fuzzing of everything that a BMC, or who speaks in its name, sends: RMCP+ through the session class.
 
 ``python -m tests.fuzz.fuzz_rmcp -max_total_time=300 [CORPUS]`` (libFuzzer's options); needs atheris. The input says
-packet by packet what becomes of a FakeBmc's answers: see ``_Spoiler``. A finding is an exception that is no error of ours, and
-an "off" of a chassis that was never off, where the BMC itself did not lie. pytest runs ``one_input`` on seeds and on
-random input.
+packet by packet what becomes of a FakeBmc's answers: see ``_Spoiler``. A finding is an exception that is no error of
+ours, and an "off" of a chassis that was never off, where the BMC itself did not lie. pytest runs ``one_input``
+on seeds and on random input.
 """
 
 import sys

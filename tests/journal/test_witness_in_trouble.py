@@ -144,7 +144,7 @@ os.execv(words[0], words)
 @pytest.mark.parametrize("more", [(), ("--ro",)], ids=["full", "read-only"])
 def test_a_full_or_read_only_disk_changes_nothing(bmc: Bmc, tmp_path: Path, more: tuple[str, ...]) -> None:
     require_program("unshare", "util-linux")
-    words = (AGENT, *at(bmc), f"--journal={tmp_path}/journal.db", "-o", "off", *more)
+    words = (AGENT, *at(bmc), f"--journal={tmp_path}/journal.db", f"--state-dir={tmp_path}", "-o", "off", *more)
     program = ("unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path))
     outcome = Call(*words, program=program).end()
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")

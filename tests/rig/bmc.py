@@ -1,5 +1,6 @@
 """One simulated BMC: an ``ipmi_sim`` process on a loopback address, its chassis a few files (see chassis_hook)."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -66,7 +67,7 @@ class Bmc:
     their privilege, only a session to the level it asked for.
 
     address: any loopback address, also ``::1``. port: 0 takes a free one. kg: the BMC key, up to 20 ASCII
-    characters, or none. guid: 16 bytes; its own by default.
+    characters, or none. guid: 16 bytes; by default its own, made of address and port.
     Knobs may be turned at any time. Raises RuntimeError when ipmi_sim does not come up.
     """
 
@@ -79,8 +80,8 @@ class Bmc:
         guid: bytes | None = None,
     ) -> None:
         self.address = address
-        self.guid = guid or os.urandom(16)
         self.port = port or free_port(address)
+        self.guid = guid or hashlib.md5(f"{address} {self.port}".encode(), usedforsecurity=False).digest()
         self._kg = kg
         self._initial_power = power
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,6 +11,7 @@ from fencer.model import (
     ArbitrationMode,
     BmcSettings,
     Deadline,
+    KnownBmc,
     ProofPolicy,
     ReservationKey,
     Secret,
@@ -147,6 +148,7 @@ def play(
     login_timeout_s: float = 5.0,
     login_limit_s: float = math.inf,
     self_fence_bound_s: float = 0.0,
+    known: KnownBmc | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     warm: bool = False,
 ) -> Played:
@@ -157,7 +159,7 @@ def play(
         "victim",
         False,
         policy,
-        BmcSettings("bmc", 623, b"", Secret(b"")) if power else None,
+        BmcSettings("bmc", 623, b"", Secret(b""), known=known) if power else None,
         StorageSettings(("lun",), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
         if storage
         else None,
