@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.watchdog.snapshot import PolicyState
 from tests import scenes
 from tests.exporter.conftest import Place
 from tests.exporter.rig import Exporter
@@ -29,7 +30,28 @@ def many():
     return scenes.readings(scenes.snapshot(nodes=16, luns=64, paths=4), scenes.journal(*fences, scenes.monitor()))
 
 
-SCENES = scenes.SCENES | {"hostile": lambda: hostile(HOSTILE), "large": many}
+def shown(**changes):
+    """What a sidecar that is otherwise well publishes."""
+    return lambda: scenes.readings(scenes.snapshot()._replace(**changes), scenes.healthy().journal)
+
+
+LOST = scenes.degraded().snapshot.snapshot.luns[0]
+SCENES = scenes.SCENES | {
+    "hostile": lambda: hostile(HOSTILE),
+    "large": many,
+    "starting": shown(
+        state=PolicyState.STARTING,
+        watchdog=scenes.NOT_ARMED,
+        reasons=("watchdog: /dev/watchdog0 is busy: sbd has it: stop sbd, or give another device",),
+    ),
+    "paused": shown(state=PolicyState.PAUSED, paused_until_unix_s=scenes.NOW.unix_s + 600),
+    "one LUN lost": shown(
+        state=PolicyState.DEGRADED,
+        reasons=(f"{LOST.name}: no path left (sdb: no answer within 2 s)",),
+        grace_remaining_s=6.5,
+        luns=(LOST, scenes.lun(1)),
+    ),
+}
 
 
 @pytest.fixture(params=SCENES)
@@ -58,6 +80,20 @@ def test_a_phone_and_a_desk_show_it(browser, page):
         if kept := os.environ.get("SCREENSHOTS"):
             Path(kept).mkdir(exist_ok=True)
             browser.screenshot(Path(kept) / f"{name}-{width}{'-dark' if dark else ''}.png")
+
+
+def test_the_runbook_fits_and_a_finding_leads_to_its_page(browser, tmp_path):
+    Place(tmp_path).publish(scenes.degraded().snapshot.snapshot)
+    with Exporter(tmp_path) as exporter:
+        browser.open(f"http://127.0.0.1:{exporter.port}/", width=320)
+        link = browser.evaluate("document.querySelector('.verdict a').href")
+        for width, dark in ((320, False), (390, True), (1280, False)):
+            browser.open(link.replace("#", f"?{width}#"), width=width, dark=dark)  # another page: else none is loaded
+            assert browser.complaints == []
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width, "it is wider than the screen"
+            assert browser.evaluate("document.querySelector(location.hash).textContent").startswith("Halvm")
+            for ink, paper in browser.evaluate(_COLOURS):
+                assert _contrast(ink, paper) >= 4.5, (dark, ink, paper)
 
 
 def test_contrast_is_enough_for_tired_eyes(browser, page):
