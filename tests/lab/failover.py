@@ -89,7 +89,9 @@ def install(cluster: Cluster, node: str) -> None:
     guest.put("/etc/fence-halvm/watchdogd.toml", SIDECAR)
     for unit in UNITS:
         guest.put(f"/etc/systemd/system/{unit}", (PROJECT / "packaging" / unit).read_bytes())
-    guest.run("systemctl daemon-reload", check=True)
+    # For the group that may read the journal.
+    guest.put("/etc/tmpfiles.d/fence-halvm.conf", (PROJECT / "packaging/fence-halvm.tmpfiles").read_bytes())
+    guest.run("systemd-tmpfiles --create fence-halvm.conf && systemctl daemon-reload", check=True)
 
 
 def start(cluster: Cluster, node: str) -> None:
