@@ -29,6 +29,9 @@ from fencer.power.chassis import ChassisCommand, ChassisPower, PowerState
 
 _FIRST_POLL_SLEEP_S = 0.1
 _POLL_GROWTH = 1.5
+_IDLE_S = 10.0
+"""So long a session is left alone: simulators and some BMCs drop it after 30 s of silence."""
+
 _CONFIRM_SLEEP_S = 1.0
 """Between two reads of a chassis that was found off."""
 _REFUSED_CONFIRM_S = 5.0
@@ -259,8 +262,15 @@ class _Procedure:
     def _command(self, command: ChassisCommand) -> None:
         self._chassis.control(command)
         self._emit(ChassisCommanded(command))
-        if self._timing.power_wait_s > 0:
-            self._sleep(self._timing.power_wait_s)
+        self._wait(self._timing.power_wait_s)
+
+    def _wait(self, seconds: float) -> None:
+        """A BMC drops a session that is silent for long (IPMI 2.0 §6.12.15): it is asked something now and then."""
+        until = self._clock() + seconds
+        while (left_s := until - self._clock()) > 0:
+            self._sleep(min(left_s, _IDLE_S))
+            if left_s > _IDLE_S:
+                self._chassis.state()
 
     def _poll(self, wanted: PowerState, timeout_s: float) -> bool:
         """Reads the state at once, then at growing intervals; the last time not before the timeout."""

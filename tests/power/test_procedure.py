@@ -337,6 +337,15 @@ def test_a_session_that_breaks(error: BmcRefused | BmcUnreachable, final: bool) 
     )
 
 
+def test_a_long_power_wait_keeps_the_session_alive() -> None:
+    """A BMC drops a session that is silent for half a minute; the next attempt would have waited as long again."""
+    bench = Bench()
+    bench.run(PowerGoal(PowerAim.OFF), timing=PowerTiming(power_timeout_s=20.0, power_wait_s=35.0))
+    assert bench.clock() == 35.0
+    after = bench.chassis.asked[bench.chassis.asked.index(ChassisCommand.OFF) + 1 :]
+    assert after[:4] == ["state"] * 4, "three while it waits, one that counts"
+
+
 def test_power_wait_comes_before_the_first_poll() -> None:
     bench = Bench()
     bench.run(PowerGoal(PowerAim.OFF), timing=PowerTiming(power_timeout_s=20.0, power_wait_s=3.0))
