@@ -51,6 +51,7 @@ def test_promtool_takes_the_scrape_configuration() -> None:
 
 @pytest.mark.peer
 @pytest.mark.slow
+@pytest.mark.timeout(320)  # hours of an evaluation a minute, on a machine that may be busy
 @pytest.mark.parametrize("cases", CASES, ids=lambda path: path.name)
 def test_every_alert_does_what_its_cases_say(cases: Path) -> None:
     _promtool("test", "rules", str(cases))
