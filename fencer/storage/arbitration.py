@@ -162,9 +162,9 @@ def _race(
     removals: dict[ReservationKey, Removal] = {}
     look: Look | None = first
     while not deadline.passed:
-        look = look or lun.look(deadline)
+        look = look or (lun.look_everywhere(deadline).look if removals else lun.look(deadline))
         end = standing(look, contest)
-        if end is not None and end.result is ArbitrationResult.WON:
+        if end is not None and end.result is ArbitrationResult.WON and not removals:
             end = standing(lun.look_everywhere(deadline, look).look, contest)
         if end is not None:
             return end._replace(removal=weakest(removals.values()))

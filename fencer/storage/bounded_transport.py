@@ -8,21 +8,17 @@ The threads are bare ones: threading is slow to load, and its handshake at each 
 """
 
 from _queue import Empty, SimpleQueue
-from _thread import start_new_thread
+from _thread import get_ident, start_new_thread
+from collections.abc import Callable
 
 from fencer.errors import StillUnderWay
-from fencer.light_typing import Final, NamedTuple
+from fencer.light_typing import Final, TypeVar
 from fencer.storage.transport import ScsiReply, ScsiTransport
+
+T = TypeVar("T")
 
 TARGET_S = 2.0
 """What a command is given below: its caller may turn to another path earlier, without making the kernel abort it."""
-
-
-class _Command(NamedTuple):
-    cdb: bytes
-    data_out: bytes
-    data_in_length: int
-    timeout_s: float
 
 
 class BoundedTransport:
@@ -34,9 +30,9 @@ class BoundedTransport:
 
     def __init__(self, inner: ScsiTransport) -> None:
         self._inner: Final = inner
-        self._commands: Final[SimpleQueue[_Command | None]] = SimpleQueue()
-        self._answers: Final[SimpleQueue[ScsiReply | BaseException]] = SimpleQueue()
-        self._started = False
+        self._jobs: Final[SimpleQueue[Callable[[], object] | None]] = SimpleQueue()
+        self._ends: Final[SimpleQueue[tuple[object, BaseException | None]]] = SimpleQueue()
+        self._thread: int | None = None
         self._under_way = False
 
     @property
@@ -45,43 +41,54 @@ class BoundedTransport:
 
     def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
         """See ScsiTransport. Raises StillUnderWay when no answer came in time, or an earlier command hangs."""
+
+        def command() -> ScsiReply:
+            below_s = max(timeout_s, TARGET_S)
+            return self._inner.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=below_s)
+
+        return command() if get_ident() == self._thread else self.begin(command)(timeout_s)
+
+    def begin(self, job: Callable[[], T]) -> Callable[[float], T]:
+        """Starts a job of several commands in the path's thread: changing threads costs as much as a command.
+
+        What is returned is to be called once, with the seconds to wait at most, and returns or raises what the job did,
+        or raises StillUnderWay. A job goes on when nobody waits any more, so it must only read. Raises StillUnderWay
+        where an earlier one hangs.
+        """
         if self._under_way:
             try:
-                self._answers.get_nowait()
+                self._ends.get_nowait()
             except Empty:
                 raise StillUnderWay(f"{self.name}: an earlier command hangs") from None
-            self._under_way = False
-        if not self._started:
-            self._started = True
-            start_new_thread(self._serve, ())
-        self._commands.put(_Command(cdb, data_out, data_in_length, max(timeout_s, TARGET_S)))
-        try:
-            answer = self._answers.get(timeout=timeout_s)
-        except Empty:
-            self._under_way = True
-            raise StillUnderWay(f"{self.name}: no answer within {timeout_s:.1f} s") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        self._under_way = True
+        if self._thread is None:
+            self._thread = start_new_thread(self._serve, ())
+        self._jobs.put(job)
+        return self._end
 
     def close(self) -> None:
         """Gives the nexus up; a hung command keeps its descriptor until it ends. Never raises."""
-        if self._started:
-            self._commands.put(None)
+        if self._thread is not None:
+            self._jobs.put(None)
         else:
             self._inner.close()
 
+    def _end(self, timeout_s: float) -> T:  # type: ignore[type-var]  # of the job that was begun
+        try:
+            result, error = self._ends.get(timeout=timeout_s)
+        except Empty:
+            raise StillUnderWay(f"{self.name}: no answer within {timeout_s:.1f} s") from None
+        self._under_way = False
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
     def _serve(self) -> None:
         """In the path's thread."""
-        while (command := self._commands.get()) is not None:
+        while (job := self._jobs.get()) is not None:
             try:
-                answer: ScsiReply | BaseException = self._inner.execute(
-                    command.cdb,
-                    data_out=command.data_out,
-                    data_in_length=command.data_in_length,
-                    timeout_s=command.timeout_s,
-                )
+                end: tuple[object, BaseException | None] = job(), None
             except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
-                answer = error
-            self._answers.put(answer)
+                end = None, error
+            self._ends.put(end)
         self._inner.close()

@@ -37,7 +37,7 @@ def isolate(
     pause = Pause(lun)
     while not deadline.passed and max(tries, refusals) < ATTEMPTS_MOST * max(1, len(lun.nexuses)):
         try:
-            look = _look(lun, contest.target, deadline)
+            look = lun.look_everywhere(deadline).look if removals else _look(lun, contest.target, deadline)
             if contest.own not in look.keys:
                 return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
             victims = contest.victims(look)

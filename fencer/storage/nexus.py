@@ -21,10 +21,12 @@ from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, Storage
 from fencer.light_typing import Final, TypeVar
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage import inquiry, pr
+from fencer.storage.bounded_transport import BoundedTransport
 from fencer.storage.pr import InAction, OutAction
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 
 _FIRST_ALLOCATION_LENGTH_BYTES = 2048  # 255 keys
+_FULL_STATUS_LENGTH_BYTES = 0x4000  # LIO leaves out what does not fit and does not say so: room for 180 registrations
 _MAX_READS_OF_ONE_ANSWER = 8  # it may grow while we ask for more
 _UNIT_ATTENTIONS_AT_ONCE = 8  # more than a target queues for one nexus; beyond that pause
 _FIRST_PAUSE_S = 0.01
@@ -74,6 +76,7 @@ class Nexus:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport: Final = transport
+        self._bounded: Final = transport if isinstance(transport, BoundedTransport) else None
         self._command_timeout_s: Final = command_timeout_s
         self._patience_s: Final = patience_s
         self.sleep: Final = sleep
@@ -95,6 +98,12 @@ class Nexus:
         """The same path where others are there to ask: it gets PATH_S, and PASSING_S, at a time. bound: wraps the
         transport into one that never waits past its timeout."""
         return Nexus(bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep)
+
+    def begin(self, read: Callable[["Nexus"], _T]) -> Callable[[float], _T]:
+        """Starts to read over this path, beside the caller where it is bounded (see BoundedTransport.begin)."""
+        if self._bounded is None:
+            return lambda _most_s: read(self)
+        return self._bounded.begin(lambda: read(self))
 
     def close(self) -> None:
         """Gives the nexus up. Registrations stay. Never raises."""
@@ -168,7 +177,8 @@ class Nexus:
     def read_full_status(self, deadline: Deadline) -> pr.FullStatus | None:
         """None if the target lacks the service action."""
         try:
-            return self._named(pr.decode_full_status, self._persistent_reserve_in(InAction.READ_FULL_STATUS, deadline))
+            data = self._persistent_reserve_in(InAction.READ_FULL_STATUS, deadline, _FULL_STATUS_LENGTH_BYTES)
+            return self._named(pr.decode_full_status, data)
         except _Unsupported:
             return None
 
@@ -236,19 +246,26 @@ class Nexus:
             case _:
                 raise self._failed(operation, reply)
 
-    def _persistent_reserve_in(self, action: InAction, deadline: Deadline) -> bytes:
+    def _persistent_reserve_in(
+        self, action: InAction, deadline: Deadline, allocation_length_bytes: int = _FIRST_ALLOCATION_LENGTH_BYTES
+    ) -> bytes:
         return self._read_whole(
             str(action),
             lambda length_bytes: pr.in_cdb(action, length_bytes),
             lambda data: pr.answer_length_bytes(action, data),
             deadline,
+            allocation_length_bytes,
         )
 
     def _read_whole(
-        self, operation: str, cdb: Callable[[int], bytes], length_of: Callable[[bytes], int], deadline: Deadline
+        self,
+        operation: str,
+        cdb: Callable[[int], bytes],
+        length_of: Callable[[bytes], int],
+        deadline: Deadline,
+        allocation: int = _FIRST_ALLOCATION_LENGTH_BYTES,
     ) -> bytes:
         """Reads until the buffer holds all that the target has. A part of an answer is never returned."""
-        allocation = _FIRST_ALLOCATION_LENGTH_BYTES
         for _ in range(_MAX_READS_OF_ONE_ANSWER):
             data = self._read(operation, cdb(allocation), allocation, deadline).data
             needed = self._named(length_of, data)

@@ -16,7 +16,7 @@ from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.bounded_transport import BoundedTransport
 from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of, registered_on
-from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.nexus import PASSING_S, PATH_S, Nexus, Outcome
 from fencer.storage.pr import RegisteredKeys, Registration, Reservation
 from fencer.storage.transport import ScsiTransport
 
@@ -31,6 +31,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.8
 
 LAST_ROUND_S = 0.05
 """The last round begins so long before the deadline."""
+
+LOOK_S = PATH_S + PASSING_S
+"""The most that a look by one of several paths may take before another one is asked."""
 
 ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
@@ -138,11 +141,15 @@ class LogicalUnit:
         path is registered.
         """
         pause = Pause(self)
+
+        def read(nexus: Nexus) -> Look:
+            return _consistent_look(nexus, deadline)
+
         while True:
             failures: list[StorageError] = []
             for nexus in self.nexuses:
                 try:
-                    return _consistent_look(nexus, deadline)
+                    return nexus.begin(read)(deadline.within(LOOK_S).remaining_s)
                 except StorageError as error:
                     failures.append(error)
             refused = all(isinstance(failure, (StorageRefused, NotRegistered)) for failure in failures)
@@ -160,13 +167,7 @@ class LogicalUnit:
         for attempt in range(LOOKS_MOST):
             if attempt:
                 self.pause(DIFFER_PAUSE_S * attempt, deadline)
-            seen: list[tuple[str, Look]] = []
-            failures: list[StorageError] = []
-            for nexus in self.nexuses:
-                try:
-                    seen.append((nexus.name, _consistent_look(nexus, deadline)))
-                except StorageError as error:
-                    failures.append(error)
+            seen, failures = self._all_paths(deadline)
             if not seen:
                 self.look(deadline)  # until one answers
             elif len({look for _, look in seen}) == 1:
@@ -174,6 +175,24 @@ class LogicalUnit:
         if not seen:
             raise self._unanswered(failures)
         raise PathsDiffer(f"{self.name}: its paths show different registrations ({_differing(seen)}): {ONE_STATE}")
+
+    def _all_paths(self, deadline: Deadline) -> tuple[list[tuple[str, Look]], list[StorageError]]:
+        """What each path shows, by name, and why others do not answer. They are asked side by side."""
+        seen: list[tuple[str, Look]] = []
+        failures: list[StorageError] = []
+        begun: list[tuple[str, Callable[[float], Look]]] = []
+        for nexus in self.nexuses:
+            try:
+                begun.append((nexus.name, nexus.begin(lambda path: _consistent_look(path, deadline))))
+            except StorageError as error:
+                failures.append(error)
+        until = deadline.within(LOOK_S)
+        for name, end in begun:
+            try:
+                seen.append((name, end(until.remaining_s)))
+            except StorageError as error:
+                failures.append(error)
+        return seen, failures
 
     def registered_on(self, ports: Ports, deadline: Deadline) -> tuple[Registration, ...]:
         """What is registered on these initiator ports now. Raises StorageError where no path tells."""

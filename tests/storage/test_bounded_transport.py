@@ -106,3 +106,34 @@ def test_closing_waits_for_no_hung_command(inner: Inner, bounded: BoundedTranspo
     assert not inner.closed.is_set(), "its descriptor is in use"
     inner.go.release()
     assert inner.closed.wait(LONG_S)
+
+
+def test_a_job_of_several_commands_runs_as_a_whole_in_the_paths_thread(inner: Inner, bounded: BoundedTransport) -> None:
+    for _ in range(2):
+        inner.go.release()
+
+    def job() -> list[bytes]:
+        return [bounded.execute(cdb, timeout_s=LONG_S).data for cdb in (b"1", b"2")]
+
+    assert bounded.begin(job)(LONG_S) == [b"1", b"2"]
+    assert len(inner.threads) == 1
+
+
+def test_two_paths_are_asked_at_once() -> None:
+    inners = Inner(), Inner()
+    ends = [BoundedTransport(one).begin(lambda one=one: one.execute(b"1", timeout_s=LONG_S)) for one in inners]
+    until = time.monotonic() + LONG_S
+    while not all(one.sent for one in inners) and time.monotonic() < until:
+        time.sleep(0.01)
+    for one in inners:
+        one.go.release()
+    assert [end(LONG_S).data for end in ends] == [b"1", b"1"]
+
+
+def test_a_job_that_hangs_refuses_the_next_one(bounded: BoundedTransport) -> None:
+    never = threading.Event()
+    with pytest.raises(StillUnderWay, match="no answer within"):
+        bounded.begin(never.wait)(0.05)
+    with pytest.raises(StillUnderWay, match="an earlier command hangs"):
+        bounded.begin(never.wait)
+    never.set()
