@@ -10,13 +10,13 @@ was fenced, and let the node that does the work come first.
 import time
 from collections.abc import Callable
 
-from fencer.errors import NotRegistered, StorageError, StorageRefused
+from fencer.errors import NotRegistered, StorageError
 from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.request import OtherKeys
-from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key, weakest
+from fencer.storage.nexus import Outcome
+from fencer.storage.reservations import LogicalUnit, Look, Removal, Turns, register_under_guard, remove_key, weakest
 
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
@@ -123,7 +123,7 @@ def arbitrate(
         if standing(look, contest) is None and wait_s > 0:
             sleep(min(wait_s, deadline.remaining_s))
             look = lun.look(deadline)
-        return _race(lun, contest, look, deadline, sleep)
+        return _race(lun, contest, look, deadline)
     except NotRegistered as error:
         return _lost(contest, error)
     except StorageError as error:
@@ -147,20 +147,16 @@ def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Standin
         return Standing(ArbitrationResult.UNREACHABLE, str(error))
 
 
-def _race(
-    lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline, sleep: Callable[[float], None]
-) -> Standing:
+def _race(lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline) -> Standing:
     """Preempts until a look decides, and looks before each writing.
 
     Each path gets its turn, round after round until the deadline; one that lost its registration is left aside. The
     race is won only where every path that answers shows it.
     """
-    unregistered: set[Nexus] = set()
-    refusals: dict[Nexus, StorageRefused] = {}
-    failures = 0
-    pause = Pause(lun)
+    turns = Turns(lun)
     removals: dict[ReservationKey, Removal] = {}
     look: Look | None = first
+    reason = f"{lun.name}: no decision before the deadline"
     while not deadline.passed:
         look = look or (lun.look_everywhere(deadline).look if removals else lun.look(deadline))
         end = standing(look, contest)
@@ -169,38 +165,37 @@ def _race(
         if end is not None:
             return end._replace(removal=weakest(removals.values()))
         victims, look = contest.victims(look), None
-        paths = [nexus for nexus in lun.nexuses if nexus not in unregistered and nexus not in refusals]
         if not victims:
             continue  # it came back between two looks
-        try:
-            if paths:
-                nexus = paths[failures % len(paths)]
-                attempt = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
-                if attempt.may_have_removed:
-                    removals[victims[0]] = attempt
-                if isinstance(attempt.failure, StorageRefused):
-                    refusals[nexus] = attempt.failure
-                elif attempt.failure is not None:
-                    raise attempt.failure
-                if attempt.outcome is Outcome.CONFLICT:
-                    unregistered.add(nexus)
-                if attempt.outcome is Outcome.UNSUPPORTED:
-                    return _given_up(f"{nexus.name}: PREEMPT: not supported by this target")
-            elif not unregistered:
-                return _given_up("; ".join(map(str, refusals.values())))
-            elif not (contest.repair or lun.private):
-                return _given_up(f"{lun.name}: {unrepaired(contest.own)}")
-            elif any(_may_try_again(nexus, contest, deadline) for nexus in lun.nexuses):
-                unregistered.clear()
-            else:
-                import random  # hardly ever needed, and slow to load
+        nexus = turns.next()
+        if nexus is None:
+            if ended := round_over(lun, contest, turns, deadline):
+                return _given_up(ended)
+            continue
+        attempt = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
+        if attempt.may_have_removed:
+            removals[victims[0]] = attempt
+        reason = turns.note(nexus, attempt.outcome, attempt.failure)
+    return Standing(ArbitrationResult.UNREACHABLE, reason)
 
-                sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
-        except StorageError:
-            failures += 1
-            if failures % len(lun.nexuses) == 0 and not pause.take(deadline):
-                raise
-    return Standing(ArbitrationResult.UNREACHABLE, f"{lun.name}: no decision before the deadline")
+
+def round_over(lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline) -> str:
+    """Before the next round: a pause, and paths that lost their registration are registered again where that is
+    allowed. Why there is no next round; "" when there is. Never raises.
+    """
+    mended = False
+    if turns.unregistered and (contest.repair or lun.private):
+        mended = _mended(lun, contest, turns, deadline)
+        if mended:
+            turns.unregistered.clear()
+        else:
+            import random  # hardly ever needed, and slow to load
+
+            lun.pause(random.uniform(0, 2 * BACKOFF_S), deadline)  # noqa: S311 - not a secret
+    elif not turns.others:
+        return f"{lun.name}: {unrepaired(contest.own)}" if turns.unregistered else "; ".join(turns.refused.values())
+    turns.new_round(deadline, mended=mended)
+    return ""
 
 
 def _given_up(reason: str) -> Standing:
@@ -216,9 +211,18 @@ def unrepaired(own: ReservationKey) -> str:
     )
 
 
-def _may_try_again(nexus: Nexus, contest: Contest, deadline: Deadline) -> bool:
-    """True when the nexus is registered now, or was all the time (CONFLICT: it has some key)."""
-    try:
-        return register_under_guard(nexus, contest.own, contest.aptpl, deadline) in (Outcome.DONE, Outcome.CONFLICT)
-    except NotRegistered:  # which is known of this path; of the LUN only a look over all paths says so
-        return False
+def _mended(lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline) -> bool:
+    """Registers one of the unregistered paths again. True when one is registered now, or was all the time (CONFLICT: it
+    has some key)."""
+    had_a_key = False
+    for nexus in lun.nexuses:
+        if nexus not in turns.unregistered:
+            continue
+        try:
+            outcome = register_under_guard(nexus, contest.own, contest.aptpl, deadline)
+        except StorageError:  # even NotRegistered: of the LUN only a look over all paths says that
+            continue
+        if outcome is Outcome.DONE:
+            return True
+        had_a_key = had_a_key or outcome is Outcome.CONFLICT
+    return had_a_key

@@ -5,12 +5,19 @@ from collections.abc import Iterable
 from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunIsolated
-from fencer.storage.arbitration import Contest, unrepaired
+from fencer.storage.arbitration import Contest, round_over
 from fencer.storage.initiator_ports import NO_PORTS
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Look, Pause, Removal, register_under_guard, remove_key
-
-ATTEMPTS_MOST = 6
+from fencer.storage.reservations import (
+    REASONS,
+    LogicalUnit,
+    Look,
+    Pause,
+    Removal,
+    Turns,
+    register_under_guard,
+    remove_key,
+)
 
 
 def isolate(
@@ -31,11 +38,10 @@ def isolate(
     # By key; None: whichever one arbitration took.
     removals = {} if removed is None else {contest.target if unopposed else None: removed}
     traced = False
-    unregistered: set[Nexus] = set()
+    traced = False
     reason = f"{lun.name}: not isolated before the deadline"
-    failures = refusals = tries = 0
-    pause = Pause(lun)
-    while not deadline.passed and max(tries, refusals) < ATTEMPTS_MOST * max(1, len(lun.nexuses)):
+    turns, pause = Turns(lun), Pause(lun)
+    while not deadline.passed:
         try:
             look = lun.look_everywhere(deadline).look if removals else _look(lun, contest.target, deadline)
             if contest.own not in look.keys:
@@ -50,33 +56,25 @@ def isolate(
                     continue
                 aborted = all(removal.aborted for removal in removals.values())
                 return LunIsolated(lun.name, aborted, already=not wrote)
-            nexus = lun.nexuses[(failures + tries) % len(lun.nexuses)]
-            tries += 1
-            if victims:
-                target_was_there = True
-                removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
-                outcome = removal.outcome
-                if removal.may_have_removed:
-                    wrote, removals[victims[0]] = True, removal
-                if removal.failure is not None:
-                    raise removal.failure
-            else:
-                outcome = nexus.reserve(contest.own, contest.reservation_type, deadline)
-                wrote = wrote or outcome is Outcome.DONE
-            if outcome is not None:
-                reason = f"{nexus.name}: {_REASONS[outcome]}"
-            if outcome is Outcome.CONFLICT:
-                unregistered.add(nexus)
-            if unregistered >= set(lun.nexuses):
-                unregistered.clear()
-                reason = _mend(lun, contest, nexus, deadline) or reason
-        except StorageError as error:  # whatever a path has, another one or time may help
+        except StorageError as error:
             reason = str(error)
-            failures, tries = failures + 1, 0
-            refusals += isinstance(error, StorageRefused)
-            hopeless = isinstance(error, (NotRegistered, PathsDiffer)) or not lun.nexuses
-            if hopeless or (failures % len(lun.nexuses) == 0 and not pause.take(deadline)):
+            if isinstance(error, (NotRegistered, PathsDiffer, StorageRefused)) or not pause.take(deadline):
                 break
+            continue
+        nexus = turns.next()
+        if nexus is None:
+            if ended := round_over(lun, contest, turns, deadline):
+                return LunFailed(lun.name, ended)
+        elif victims:
+            target_was_there = True
+            removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
+            if removal.may_have_removed:
+                wrote, removals[victims[0]] = True, removal
+            reason = turns.note(nexus, removal.outcome, removal.failure)
+        else:
+            outcome, failure = _reserve(nexus, contest, deadline)
+            wrote = wrote or outcome is Outcome.DONE
+            reason = turns.note(nexus, outcome, failure)
     return LunFailed(lun.name, reason)
 
 
@@ -104,12 +102,11 @@ def _first_command(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Re
     return first if first.may_have_removed else None
 
 
-def _mend(lun: LogicalUnit, contest: Contest, nexus: Nexus, deadline: Deadline) -> str:
-    """Registers a nexus again where that is allowed; else why not. Raises StorageError."""
-    if not contest.repair and not lun.private:
-        return f"{lun.name}: {unrepaired(contest.own)}"
-    register_under_guard(nexus, contest.own, contest.aptpl, deadline)
-    return ""
+def _reserve(nexus: Nexus, contest: Contest, deadline: Deadline) -> tuple[Outcome | None, StorageError | None]:
+    try:
+        return nexus.reserve(contest.own, contest.reservation_type, deadline), None
+    except StorageError as error:
+        return None, error
 
 
 def _leave_trace(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> bool:
@@ -132,15 +129,7 @@ def _leave_trace(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> bool
             failures.append(str(error))
             continue
         if outcome is not Outcome.DONE:
-            failures.append(f"{nexus.name}: {_REASONS[outcome]}")
+            failures.append(f"{nexus.name}: {REASONS[outcome]}")
     if len(failures) == len(lun.nexuses):
         raise StorageError("; ".join(failures) or f"{lun.name}: no path to it could be opened")
     return True
-
-
-_REASONS = {
-    Outcome.DONE: "the target accepted the command, but reading back does not show it",
-    Outcome.CONFLICT: "reservation conflict: this node's key is not registered on this path",
-    Outcome.UNSUPPORTED: "the target does not support PREEMPT",
-    Outcome.CHANGED: "registrations keep changing",
-}
