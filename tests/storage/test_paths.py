@@ -18,11 +18,12 @@ from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.nexus import PATH_S, Nexus
+from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LONGEST_PAUSE_S, LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.faulty_path import Fault, FaultyPath, always, until
-from tests.storage.nodes import WERO, A, B, Clock, contest, deadline, registered, unbound
+from tests.storage.nodes import WERO, A, B, C, Clock, contest, deadline, registered, unbound
 
 BECOMING_READY = ScsiReply(ScsiStatus.CHECK_CONDITION, Sense(2, 0x04, 0x01), b"")
 BUSY = ScsiReply(ScsiStatus.BUSY, None, b"")
@@ -30,6 +31,7 @@ GONE = TransportError("/dev/sdb: no SCSI status: DID_NO_CONNECT")
 CONFLICT = ScsiReply(ScsiStatus.RESERVATION_CONFLICT, None, b"")
 REFUSED = StorageRefused("/dev/sdb: SG_IO: Operation not permitted")
 TAKE_OVER_S = 20.0
+READ_KEYS = bytes((0x5E, 0))
 
 
 def unit(*paths: ScsiTransport, clock: Clock) -> LogicalUnit:
@@ -212,3 +214,41 @@ def test_where_no_path_answers_yet_one_is_waited_for() -> None:
     lun = unit(*(faulty(target, name, clock, GONE, until(5.0)) for name in ("a1", "a2")), clock=clock)
     assert lun.look_everywhere(deadline(clock)).paths == 2
     assert 5 <= clock.now < 7
+
+
+# --- one moment, one order --------------------------------------------------------------------------------------------
+
+
+def test_a_reservation_and_keys_of_different_generations_are_no_look() -> None:
+    """Between the two readings the reservation passes to c, and a is removed: neither half is true with the other."""
+    clock, target = Clock(), registered("a", "b", "c")
+    stale = target.reservation
+
+    def change(path: FaultyPath, cdb: bytes) -> bool:
+        if cdb[:2] == READ_KEYS and target.reservation is stale:
+            target.reservation = FakeReservation(WERO, target._session("c"))
+            del target.registrations[target._session("a")]
+            target.generation += 1
+        return False
+
+    look = unit(faulty(target, "b", clock, None, change), clock=clock).look(deadline(clock))
+    assert look.generation == target.generation
+    assert look.reservation.holder == C
+    assert look.keys == {B, C}
+
+
+def test_a_lun_that_never_holds_still_is_no_look() -> None:
+    clock, target = Clock(), registered("a", "b")
+
+    def change(_path: FaultyPath, cdb: bytes) -> bool:
+        target.generation += cdb[:2] == READ_KEYS
+        return False
+
+    with pytest.raises(StorageError, match="registrations change faster than they can be read"):
+        unit(faulty(target, "a", clock, None, change), clock=clock).look(deadline(clock, seconds=2))
+
+
+def test_luns_are_in_the_order_of_their_wwids_whatever_they_are_called() -> None:
+    """Names are each node's own; by their order two nodes would arbitrate on two LUNs."""
+    luns = [LogicalUnit(wwid, name, ()) for wwid, name in (("naa.2", "a"), ("naa.1", "c"), ("naa.3", "b"))]
+    assert [lun.wwid for lun in Opened(tuple(luns)).in_order] == ["naa.1", "naa.2", "naa.3"]
