@@ -19,6 +19,7 @@ from fencer.watchdog.attendant import Jobs
 from fencer.watchdog.lun_list import LunList
 from fencer.watchdog.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
 from fencer.watchdog.observers import list_luns, load, observe
+from fencer.watchdog.realtime import keep_loaded
 from fencer.watchdog.scribe import Scribe
 from fencer.watchdog.sightings import LISTED
 from fencer.watchdog.snapshot_file import read_snapshot
@@ -31,6 +32,7 @@ COMPLAINTS_CHARS = 16_000
 def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
     """log: the descriptor that lines go to; the children hold no standard streams."""
     load()
+    keep_loaded()
     return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), unregister)
 
 

@@ -1,5 +1,6 @@
 """Makes this process one that a busy machine does not delay: memory locked, real-time, spared by the OOM killer."""
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -33,9 +34,16 @@ def become_realtime() -> tuple[str, ...]:
     return tuple(problems)
 
 
-def _lock_memory() -> None:
+def keep_loaded() -> None:
+    """Keeps in memory what this process has loaded, also for the children that it forks: pages of libraries that were
+    dropped for want of memory would have to come from a root disk that may hang. Best effort."""
+    with contextlib.suppress(OSError):
+        _lock_memory(_MCL_CURRENT)
+
+
+def _lock_memory(flags: int = _MCL_CURRENT | _MCL_FUTURE) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
+    if libc.mlockall(flags) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
