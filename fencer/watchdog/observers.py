@@ -191,7 +191,7 @@ class Observation:
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
-        self._conditions: Final = ConditionWatch(settings.timing.list_interval_s, look, clock)
+        self._conditions: Final = ConditionWatch(2 * settings.timing.list_interval_s, look, clock)
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
