@@ -97,6 +97,18 @@ interleavings: venv  ## fences of two and three nodes command by command, EXAMPL
 	INTERLEAVINGS=$(EXAMPLES) DUELS=$(EXAMPLES) $(PYTEST) tests/decisions/test_interleavings.py \
 	  tests/decisions/test_duel.py -n $(WORKERS) --dist worksteal -o timeout=0
 
+MUTATION_SAMPLE ?= 0
+MUTATION_MODULES ?=
+.venv/cosmic-ray/stamp:
+	$(PYTHON3) -m venv .venv/cosmic-ray
+	.venv/cosmic-ray/bin/pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.3,<9'
+	@touch $@
+
+.PHONY: mutation
+mutation: venv .venv/cosmic-ray/stamp  ## breaks what decides a fence, line by line: do its tests notice? Hours; see docs/mutation.md
+	$(PYTHON) -m tests.mutation --cosmic-ray $(CURDIR)/.venv/cosmic-ray/bin/cosmic-ray \
+	  --sample $(MUTATION_SAMPLE) $(MUTATION_MODULES)
+
 FUZZ_S ?= 600
 .PHONY: fuzz
 fuzz: venv  ## the decoders, the session with a BMC and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each

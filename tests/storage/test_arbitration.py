@@ -268,3 +268,29 @@ def test_a_look_is_one_moment(changes: int) -> None:
     else:
         with pytest.raises(StorageError):
             unit.look(deadline(clock, 1.0))
+
+
+def test_after_a_lost_guard_it_pauses_for_a_moment_and_tries_again() -> None:
+    """Drawn anew each time, so that two nodes do not keep step."""
+    target = registered("a", "b")
+    target.relogin("a")
+    serve, disturbed = target._serve, 0
+
+    def disturb(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        nonlocal disturbed
+        reply = serve(session, cdb, data_out, length)
+        if cdb[:2] == bytes((0x5F, OutAction.REGISTER)) and disturbed < 8:
+            disturbed += 1
+            target.generation += 1
+        return reply
+
+    target._serve = disturb  # type: ignore[method-assign]
+    clock, pauses = Clock(), []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.sleep(seconds)
+
+    assert arbitrate(lun(target, "a", clock=clock), contest(), deadline(clock), sleep).result is WON
+    assert len(set(pauses)) == len(pauses) > 1
+    assert all(0 <= seconds <= 0.04 for seconds in pauses)

@@ -147,3 +147,9 @@ def test_the_key_that_the_marker_names_is_this_node_s(tmp_path: Path) -> None:
     assert isinstance(found, Marker)
     assert found.key == A != B
     assert next(action for _, action, _ in target.log) is OutAction.REGISTER_AND_IGNORE_EXISTING_KEY
+
+
+def test_a_state_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
+    target = registered("b")
+    unfenced(target, tmp_path / "run" / "fence-halvm")
+    assert mark_of(tmp_path / "run" / "fence-halvm") == LunMark(WWID, target.generation, registered=True)

@@ -1,0 +1,1 @@
+"""Mutation testing of what decides a fence: see docs/mutation.md."""
