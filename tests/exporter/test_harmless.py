@@ -93,10 +93,12 @@ def installed(site: Path) -> tuple[str, ...]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights up")
 def test_without_any_right(tmp_path):
-    """As DynamicUser runs it: another user, no capability, no new privileges; files written by root."""
+    """As DynamicUser runs it: another user, no capability, no new privileges; files written by root, in a directory of
+    the group that SupplementaryGroups= gives it."""
     directory = Path(tempfile.mkdtemp(prefix="halvm-exporter-", dir="/tmp"))
     try:
         directory.chmod(0o755)
+        os.chown(directory, -1, 65534)
         place = Place(directory)
         place.publish()
         place.snapshot.chmod(0o644)
