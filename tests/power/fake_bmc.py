@@ -20,6 +20,7 @@ from tests.power.fake_chassis import FakeClock
 
 USER = PASSWORD = b"ADMIN"
 _LINE_S = 0.001  # one way
+_APART_S = 0.0005  # two packets that are sent in one go
 
 
 class Deadline(BaseException):
@@ -96,8 +97,8 @@ class FakeBmc:
     """Obeys at once, unless ``misbehave`` says otherwise: called with each step, it returns what to answer instead.
 
     says_off: called for each status; True: it says off whatever the chassis is. starting: the device available bit.
-    on_message: returns what is sealed in place of an answer in the session. on_packet: sees each packet to the client
-    before it is sent, and returns what is sent in its place.
+    is_away: from the network: no packet arrives. on_message: returns what is sealed in place of an answer in the session.
+    on_packet: sees each packet to the client before it is sent, and returns what is sent in its place.
     asked: each step, in order, with its time; commands: the Chassis Control requests that were executed.
     """
 
@@ -110,6 +111,7 @@ class FakeBmc:
         self.misbehave: Callable[[Step], Answer] = lambda _step: None
         self.says_off: Callable[[], bool] = lambda: False
         self.starting: Callable[[], bool] = lambda: False
+        self.is_away: Callable[[], bool] = lambda: False
         self.on_message: Callable[[bytes], bytes] = lambda message: message
         self.on_packet: Callable[[bytes], list[bytes]] = lambda packet: [packet]
         self.asked: list[tuple[float, Step]] = []
@@ -127,6 +129,8 @@ class FakeBmc:
 
     def take(self, packet: bytes) -> list[bytes]:
         """What it answers."""
+        if self.is_away():
+            return []
         if packet[4] == 0:
             return self._capabilities(packet)
         kind, body = packet[5] & 0x3F, packet[16:]
@@ -260,9 +264,11 @@ class FakeLine:
         self._order = itertools.count()
 
     def send(self, packet: bytes) -> None:
+        at_s = self._bmc.clock() + 2 * _LINE_S
         for answer in self._bmc.take(packet):
             for each in self._bmc.on_packet(answer):
-                heapq.heappush(self._coming, (self._bmc.clock() + 2 * _LINE_S, next(self._order), each))
+                heapq.heappush(self._coming, (at_s, next(self._order), each))
+                at_s += _APART_S
 
     def receive(self, timeout_s: float) -> list[tuple[int, bytes]]:
         clock = self._bmc.clock

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from fencer.power.ipmi_session import PatientSession
 from fencer.power.procedure import PowerAim
 from tests.power.fake_bmc import BoundedClock, FakeBmc, FakeLine, Silent, Step
-from tests.power.hostile import Fenced, fence
+from tests.power.hostile import SETTINGS, Fenced, fence
 
 DEADLINE_S = 20.0
 RMCP = bytes.fromhex("0600ff07")
@@ -75,7 +76,7 @@ def test_packets_of_ipmi_1_5_in_the_session(type_: int, sequence: int) -> None:
     packet = RMCP + bytes((type_,)) + struct.pack("<II", sequence, 0) + bytes(40)
     ended = forged(lambda *_: [packet])
     assert ended.outcome == "done"
-    assert ended.took_s <= 0.1
+    assert ended.took_s <= 0.2
 
 
 def test_unauthenticated_packets_in_the_session() -> None:
@@ -89,7 +90,7 @@ def test_unauthenticated_packets_in_the_session() -> None:
 
     ended = forged(forge)
     assert ended.outcome == "done"
-    assert ended.took_s <= 0.1
+    assert ended.took_s <= 0.2
 
 
 def test_forged_answers_from_outside_of_the_session() -> None:
@@ -168,6 +169,20 @@ def test_replayed_answers_never_show_off() -> None:
     assert ended.outcome == "late"
     assert not ended.false_off
     assert bmc.commands
+
+
+def test_a_copy_of_the_newest_packet_answers_no_later_question() -> None:
+    """Request numbers come again after 64 requests; pyghmi alone takes a packet with the newest number twice."""
+    bmc = FakeBmc(BoundedClock(DEADLINE_S))
+    said: list[bytes] = []
+    bmc.on_packet = lambda packet: [said.append(packet) or packet]  # type: ignore[func-returns-value]
+    session = PatientSession(SETTINGS, bmc.line(SETTINGS), bmc.clock, bmc.clock.sleep)
+    session.await_login()
+    assert session.transact(0, 1, b"", None)[0] == 0
+    session.request_entry.append((1, (session.seqlun - 1) & 0x3F, 1))  # as if this number were asked for again
+    session._take(0, bytearray(said[-1]))
+    assert session._answers == []
+    assert session.request_entry
 
 
 def test_no_flipped_bit_shows_off() -> None:

@@ -147,20 +147,22 @@ def test_off_the_network_from_a_step_on(step: Step, keeps_session: bool, spell: 
     began: list[float] = []
 
     def gone(asked: Step) -> Answer:
-        if asked is step and not began:
-            began.append(clock())
-        if not began or clock() - began[0] >= seconds:
+        if asked is not step or began:
             return None
+        began.append(clock())
         if not keeps_session:
             bmc.forget_sessions()
         return Silent.AFTER if asked is Step.CONTROL else Silent.BEFORE
 
     bmc.misbehave = gone
+    bmc.is_away = lambda: bool(began) and clock() - began[0] < seconds
     ended = fence(bmc)
     assert not ended.false_off
     assert ended.outcome == "done", ended
     assert not bmc.powered
     assert ended.took_s <= seconds + 4.5
+    if keeps_session and step in (Step.STATUS, Step.CONTROL, Step.STATUS_AFTER):
+        assert ended.attempts == 1, "the session was spoiled by too many packets"
 
 
 @pytest.mark.parametrize("step", Step)
