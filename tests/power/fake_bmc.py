@@ -97,8 +97,8 @@ class FakeBmc:
     """Obeys at once, unless ``misbehave`` says otherwise: called with each step, it returns what to answer instead.
 
     says_off: called for each status; True: it says off whatever the chassis is. starting: the device available bit.
-    is_away: from the network: no packet arrives. on_message: returns what is sealed in place of an answer in the session.
-    on_packet: sees each packet to the client before it is sent, and returns what is sent in its place.
+    is_away: from the network: no packet arrives. on_message: returns what is sealed in place of an answer in the
+    session. on_packet: sees each packet to the client before it is sent, and returns what is sent in its place.
     asked: each step, in order, with its time; commands: the Chassis Control requests that were executed.
     """
 
