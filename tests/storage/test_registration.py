@@ -264,3 +264,22 @@ def test_whoever_takes_the_lun_for_itself_meanwhile_is_named() -> None:
     end = register(lun(target, "a"), TERMS, Past(History.NEVER), deadline())
     assert isinstance(end, LunFailed)
     assert "key 0xb holds a WRITE_EXCLUSIVE reservation" in end.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capable", "tells", "active"),
+    [(True, True, True, True), (False, True, True, False), (True, False, True, False), (True, True, False, False)],
+)
+def test_registrations_survive_a_power_loss_where_that_is_wanted_and_the_target_says_that_it_can(
+    wanted: bool, capable: bool, tells: bool, active: bool
+) -> None:
+    target = registered("b", target=FakeTarget(aptpl=capable, capabilities=tells))
+    end = register(lun(target, "a"), Terms(A, WERO, aptpl=wanted), Past(History.NEVER), deadline())
+    assert isinstance(end, LunRegistered)
+    assert target.aptpl_active is active
+
+
+def test_a_key_is_changed_by_one_command() -> None:
+    target = registered("a", "b")
+    register(lun(target, "a"), Terms(C, WERO, aptpl=False), Past(History.REGISTERED, 2, A), deadline())
+    assert target.log == [("a", OutAction.REGISTER, ScsiStatus.GOOD)]
