@@ -3,15 +3,17 @@
 import os
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from fencer.errors import StorageError
+from fencer.errors import StorageError, TransportError
+from fencer.light_typing import Final
 from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.storage import inquiry
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
+from fencer.storage.transport import ScsiReply, ScsiTransport
 
 OPEN_S = 5.0
 """How long opening one path may take: a target that is up answers in milliseconds."""
@@ -56,9 +58,49 @@ def _isid(initiator: str, only_looks: bool) -> int:
     return half | os.getpid() % half if only_looks else zlib.crc32(initiator.encode()) % half
 
 
+class RenewedSession:
+    """ScsiTransport that logs in anew with the first command after the session was lost.
+
+    The command during which it was lost is not sent again: its caller reads, and decides. With its fixed ISID the new
+    session is the same I_T nexus; a target that forgot the registration with the session answers a conflict.
+    """
+
+    def __init__(self, name: str, login: Callable[[Deadline], ScsiTransport]) -> None:
+        self.name: Final = name
+        self._login: Final = login
+        self._session: ScsiTransport | None = None
+
+    def open(self, deadline: Deadline) -> ScsiTransport:
+        """Logs in by the deadline, unless it is. Raises StorageError."""
+        if self._session is None:
+            self._session = self._login(deadline)
+        return self._session
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+        """See ScsiTransport."""
+        session = self.open(Deadline.after(timeout_s))
+        try:
+            return session.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
+        except TransportError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Logs out. Never raises."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
 def _iscsi(entry: str, initiator: str, isid: int, deadline: Deadline) -> LogicalUnit:
-    transport = IscsiTransport(IscsiUrl.parse(entry), initiator=initiator, isid=isid, deadline=deadline.within(OPEN_S))
-    nexus = Nexus(transport)
+    url = IscsiUrl.parse(entry)
+
+    def login(by: Deadline) -> IscsiTransport:
+        return IscsiTransport(url, initiator=initiator, isid=isid, deadline=by)
+
+    session = RenewedSession(entry, login)
+    session.open(deadline.within(OPEN_S))
+    nexus = Nexus(session)
     if nexus.device_type(deadline) != inquiry.DISK:
         raise StorageError(f"{entry}: not a disk: name a LUN that is one in devices")
     wwid = nexus.wwid(deadline)
