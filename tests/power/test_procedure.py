@@ -266,6 +266,13 @@ def test_cycle_is_verified_by_its_off_phase() -> None:
     assert bench.chassis.commands == [ChassisCommand.CYCLE]
 
 
+@pytest.mark.parametrize("lag_s", [0.2, 3.0])
+def test_the_off_phase_of_a_cycle_is_waited_for(lag_s: float) -> None:
+    bench = Bench(lag_s=lag_s)
+    assert OFF in bench.run(CYCLE)
+    assert bench.chassis.commands == [ChassisCommand.CYCLE]
+
+
 def test_cycle_without_a_visible_off_phase_falls_back() -> None:
     bench = Bench(cycle_off_s=0.0)
     seen = bench.run(CYCLE)
