@@ -216,6 +216,8 @@ class Known:
             else:
                 self._luns[wwid].paths.clear()
         for wwid, found in there.items():
+            if wwid not in self._luns and self._listed and not listed.first:
+                continue  # of an observing process that has been replaced meanwhile, and watched another set
             known = self._luns.setdefault(wwid, _Lun(found.name, joining=self._listed and self._serving))
             known.name, known.read_only = found.name, found.read_only
             before, known.paths = known.paths, {}

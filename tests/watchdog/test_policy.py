@@ -292,6 +292,19 @@ def test_a_lun_that_vanished_from_the_list_is_still_required() -> None:
     assert bench.policy.decide(bench.now).reasons == ("y: no path left (none is there)",)
 
 
+def test_only_the_first_list_of_an_observer_says_which_luns_there_are() -> None:
+    """The one that is replaced may still send a list after the first one of its successor."""
+    bench = Bench({"x": ("sdx",), "y": ("sdy",)})
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True))
+    bench.feed(listed(bench.now, {"x": ("sdx",), "y": ("sdy",)}))
+    assert bench.policy.decide(bench.now) == (PolicyState.KEEPALIVE, (), None, None)
+    bench.feed(listed(bench.now, {"x": ("sdx",), "z": ("sdz",)}, first=True))
+    bench.feed(listed(bench.now, {"x": ("sdx",)}))
+    decision = bench.policy.decide(bench.now)
+    assert decision.reasons == ("new, and not required before it is well: z: no path left (none is there)",)
+    assert decision.grace_remaining_s is None
+
+
 def test_sightings_of_unknown_luns_change_nothing() -> None:
     bench = Bench()
     bench.feed(lun_seen("M", bench.now, Standing.PREEMPTED), LunSilent("M", bench.now, "x"), PathGone("M", "s", 0.0))
