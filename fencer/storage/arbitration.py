@@ -123,7 +123,7 @@ def arbitrate(
         if standing(look, contest) is None and wait_s > 0:
             sleep(min(wait_s, deadline.remaining_s))
             look = lun.look(deadline)
-        return _race(lun, contest, look, deadline)
+        return _race(lun, contest, look, deadline, sleep)
     except NotRegistered as error:
         return _lost(contest, error)
     except StorageError as error:
@@ -147,7 +147,9 @@ def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Standin
         return Standing(ArbitrationResult.UNREACHABLE, str(error))
 
 
-def _race(lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline) -> Standing:
+def _race(
+    lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline, sleep: Callable[[float], None]
+) -> Standing:
     """Preempts until a look decides, and looks before each writing.
 
     Each path gets its turn, round after round until the deadline; one that lost its registration is left aside. The
@@ -169,7 +171,7 @@ def _race(lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline) -
             continue  # it came back between two looks
         nexus = turns.next()
         if nexus is None:
-            if ended := round_over(lun, contest, turns, deadline):
+            if ended := round_over(lun, contest, turns, deadline, sleep):
                 return _given_up(ended)
             continue
         attempt = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
@@ -179,7 +181,9 @@ def _race(lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline) -
     return Standing(ArbitrationResult.UNREACHABLE, reason)
 
 
-def round_over(lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline) -> str:
+def round_over(
+    lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline, sleep: Callable[[float], None] = time.sleep
+) -> str:
     """Before the next round: a pause, and paths that lost their registration are registered again where that is
     allowed. Why there is no next round; "" when there is. Never raises.
     """
@@ -191,7 +195,7 @@ def round_over(lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadl
         else:
             import random  # hardly ever needed, and slow to load
 
-            lun.pause(random.uniform(0, 2 * BACKOFF_S), deadline)  # noqa: S311 - not a secret
+            sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
     elif not turns.others:
         return f"{lun.name}: {unrepaired(contest.own)}" if turns.unregistered else "; ".join(turns.refused.values())
     turns.new_round(deadline, mended=mended)

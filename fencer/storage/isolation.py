@@ -63,7 +63,7 @@ def isolate(
             continue
         nexus = turns.next()
         if nexus is None:
-            if ended := round_over(lun, contest, turns, deadline):
+            if ended := round_over(lun, contest, turns, deadline, lun.nexuses[0].sleep):
                 return LunFailed(lun.name, ended)
         elif victims:
             target_was_there = True
