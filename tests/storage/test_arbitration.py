@@ -5,9 +5,10 @@ import pytest
 from fencer.errors import StorageError, TransportError
 from fencer.model import ReservationType
 from fencer.observations import ArbitrationResult
-from fencer.storage.arbitration import arbitrate
+from fencer.storage.arbitration import BACKOFF_S, arbitrate
+from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, InAction, OutAction
-from fencer.storage.reservations import guard_key
+from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.transport import ScsiStatus, Sense
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, Clock, contest, deadline, lun, registered
@@ -291,6 +292,6 @@ def test_after_a_lost_guard_it_pauses_for_a_moment_and_tries_again() -> None:
         pauses.append(seconds)
         clock.sleep(seconds)
 
-    assert arbitrate(lun(target, "a", clock=clock), contest(), deadline(clock), sleep).result is WON
-    assert len(set(pauses)) == len(pauses) > 1
-    assert all(0 <= seconds <= 0.04 for seconds in pauses)
+    unit = LogicalUnit(target.wwid, "lun", [Nexus(target.nexus("a"), sleep=sleep)])
+    assert arbitrate(unit, contest(), deadline(clock), sleep).result is WON
+    assert sum(0 < seconds <= 2 * BACKOFF_S for seconds in pauses) >= 4
