@@ -194,7 +194,7 @@ def test_a_bmc_that_takes_15_s_for_the_command(action: str, deadline_s: float) -
 def test_a_bmc_that_takes_15_s_for_every_answer(bmc: Bmc) -> None:
     with Bmc("127.0.7.202") as own:
         own.slow(get_s=15, set_s=15)
-        outcome = by_deadline(20, *at(own), "-o", "off")
+        outcome = by_deadline(8, *at(own), "-o", "off")
         assert (outcome.status, outcome.stdout) == (1, "")
         outcome = by_deadline(70, *at(own), "-o", "off", "--power-timeout=60")
         assert outcome.status == 0
