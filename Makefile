@@ -59,7 +59,7 @@ test-distribution: .venv-distribution/stamp host-packages  ## the tests of this 
 DAYS ?= 10000
 .PHONY: days
 days: venv  ## 10,000 random days of the sidecar's policy: no false self-fence, none missed (a quarter of an hour)
-	$(PYTHON) -m tests.watchdog.simulated_day $(DAYS)
+	$(PYTHON) -m tests.sidecar.simulated_day $(DAYS)
 
 .PHONY: test-fast
 test-fast: venv host-packages  ## lint and the quick tests, under a minute
@@ -119,9 +119,9 @@ fuzz: venv  ## the decoders, the session with a BMC and the stdin parser under a
 
 .PHONY: texts
 texts: venv  ## what is generated from the options table: man page, docs/options.md, golden help and metadata
-	$(PYTHON) -m fencer.manual man > packaging/fence_halvm.8
-	$(PYTHON) -m fencer.manual markdown > docs/options.md
-	$(PYTHON) -m fencer.manual help > tests/contract/golden/help.txt
+	$(PYTHON) -m fencer.agent.manual man > packaging/fence_halvm.8
+	$(PYTHON) -m fencer.agent.manual markdown > docs/options.md
+	$(PYTHON) -m fencer.agent.manual help > tests/contract/golden/help.txt
 	$(BIN)/fence_halvm -o metadata > tests/contract/golden/metadata.xml
 	$(PYTHON) packaging/completion.py
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 
-from fencer.cli.halvm_watchdogd import main
+from fencer.sidecar.main import main
 
 if __name__ == "__main__":
     status = main()

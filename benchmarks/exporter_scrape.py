@@ -25,10 +25,10 @@ import threading
 import time
 from pathlib import Path
 
-from fencer.event import EventKind
 from fencer.exporter.answers import REUSE_S
-from fencer.journal import Journal
-from fencer.watchdog.snapshot import LunSnapshot, PathSnapshot, Snapshot
+from fencer.journal.event import EventKind
+from fencer.journal.file import Journal
+from fencer.state.snapshot import LunSnapshot, PathSnapshot, Snapshot
 from tests import scenes
 from tests.exporter.conftest import Place
 from tests.exporter.rig import Exporter

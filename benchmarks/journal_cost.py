@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.contest import our_agent
-from fencer.journal import Journal
+from fencer.journal.file import Journal
 from tests.rig.bmc import Bmc
 
 RUNS = 30

@@ -3,7 +3,7 @@
 
 import sys
 
-from fencer.cli.halvm_exporter import main
+from fencer.exporter.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
 
+from fencer._typing import NamedTuple, Self
 from fencer.errors import UsageError
-from fencer.light_typing import NamedTuple, Self
 
 
 class Action(StrEnum):
@@ -122,6 +122,23 @@ class ReservationKey(int):
         if not digits or not all(c in "0123456789abcdef" for c in digits):
             raise UsageError("key: not a reservation key: give 1 to 16 hexadecimal digits")
         return cls(int(digits, 16))
+
+
+class PowerState(StrEnum):
+    """Chassis power as the BMC reports it."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class ChassisCommand(IntEnum):
+    """Chassis Control, IPMI 2.0 table 28-4. Soft shutdown is deliberately missing: it is slow and can be refused."""
+
+    OFF = 0
+    ON = 1
+    CYCLE = 2
+    RESET = 3
+    DIAG = 4
 
 
 class Secret:

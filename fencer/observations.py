@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
-from fencer.light_typing import NamedTuple
-from fencer.power.chassis import ChassisCommand, PowerState
+from fencer._typing import NamedTuple
+from fencer.model import ChassisCommand, PowerState
 
 
 class SessionOpened(NamedTuple):

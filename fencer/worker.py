@@ -18,8 +18,8 @@ from _pickle import dumps, loads
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable
 
+from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
-from fencer.light_typing import NamedTuple
 
 MESSAGE_BYTES = 128 * 1024
 """Of one message at most; a socket takes 208 KiB by default."""

@@ -10,8 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from fencer.cli import halvm_exporter, watchdogd_words
-from fencer.options import ACTIONS, OPTIONS, Effect, Kind, Option
+from fencer.agent.options import ACTIONS, OPTIONS, Effect, Option, ValueKind
+from fencer.exporter.main import arguments as exporter_arguments
+from fencer.sidecar import commands
 
 DIRECTORY = Path(__file__).resolve().parent / "completions"
 
@@ -53,7 +54,7 @@ def agent() -> Program:
 def _agent_flag(row: Option) -> Flag:
     names = (f"-{row.letter}",) if row.letter else ()
     argument = Argument.NONE if not row.argument else Argument.FILE if row.name in _FILES else Argument.VALUE
-    choices = ACTIONS if row.name == "action" else row.choices if row.kind is Kind.SELECT else ()
+    choices = ACTIONS if row.name == "action" else row.choices if row.kind is ValueKind.SELECT else ()
     return Flag((*names, f"--{row.long}"), argument, choices, row.short_description)
 
 
@@ -91,8 +92,8 @@ def programs() -> tuple[Program, ...]:
     """All three."""
     return (
         agent(),
-        parsed("halvm-watchdogd", watchdogd_words._parser()),
-        parsed("halvm-exporter", halvm_exporter.arguments()),
+        parsed("halvm-watchdogd", commands._parser()),
+        parsed("halvm-exporter", exporter_arguments()),
     )
 
 

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fencer.event import BUCKETS_S, Event, EventKind, Outcome, Step, StepName, StepTotal, Total
-from fencer.journal import Journal
+from fencer.journal.event import BUCKETS_S, Event, EventKind, FenceOutcome, Step, StepName, StepTotal, Total
+from fencer.journal.file import Journal
 from fencer.model import Proof, Side
-from fencer.readings import (
+from fencer.state.json_records import to_json
+from fencer.state.readings import (
     JournalReading,
     JournalStatus,
     Now,
@@ -16,8 +17,7 @@ from fencer.readings import (
     SnapshotStatus,
     judge_snapshot,
 )
-from fencer.watchdog.records import to_json
-from fencer.watchdog.snapshot import (
+from fencer.state.snapshot import (
     SCHEMA,
     KeySnapshot,
     LunSnapshot,
@@ -117,7 +117,7 @@ def fence(ago_s: float = 180.0, **changes: Any) -> Event:
         actor=node_name(2),
         target=node_name(1),
         action="reboot",
-        outcome=Outcome.SUCCESS,
+        outcome=FenceOutcome.SUCCESS,
         proofs=(Proof.POWER, Proof.STORAGE),
         steps=(
             Step(0.11, "2 LUNs identified", StepName.IDENTIFY, 0.11),
@@ -153,7 +153,7 @@ def self_fence(ago_s: float = 90_000.0, **changes: Any) -> Event:
 
 
 def totals(events: list[Event]) -> tuple[Total, ...]:
-    grouped: dict[tuple[EventKind, str, str, Outcome, str], list[Event]] = {}
+    grouped: dict[tuple[EventKind, str, str, FenceOutcome, str], list[Event]] = {}
     for event in events:
         grouped.setdefault((event.kind, event.target, event.action, event.outcome, event.proof), []).append(event)
     return tuple(
@@ -226,7 +226,7 @@ def degraded() -> Readings:
     )
     failed = monitor(
         45,
-        outcome=Outcome.FAILURE,
+        outcome=FenceOutcome.FAILURE,
         error="192.168.1.50: login: no answer",
         steps=(Step(5.0, "192.168.1.50: login: no answer (trying again)", StepName.FAILURE, 5.0),),
         failed=(Side.POWER,),
@@ -251,7 +251,7 @@ def fenced() -> Readings:
         for n in range(2)
     )
     late = "192.168.1.50: login: no answer: chassis power was not seen off within 30 s"
-    failed = fence(240, outcome=Outcome.FAILURE, proofs=(), error=late, took_s=30.0, action="off", steps=())
+    failed = fence(240, outcome=FenceOutcome.FAILURE, proofs=(), error=late, took_s=30.0, action="off", steps=())
     return readings(
         snapshot()._replace(
             luns=without,

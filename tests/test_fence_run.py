@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.storage_job import telling
-from fencer.fence import Guarding, PowerOrder
+from fencer.agent.run import Guarding, PowerOrder
+from fencer.agent.storage_worker import telling
 from fencer.model import (
     Action,
     ArbitrationMode,
+    ChassisCommand,
     KnownBmc,
+    PowerState,
     Proof,
     ProofPolicy,
 )
@@ -29,7 +31,6 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
-from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.worker import Channel
 from tests.rig.plays import (
     ISOLATED,

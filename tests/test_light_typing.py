@@ -1,4 +1,4 @@
-"""fencer.light_typing.NamedTuple is typing's, as far as the project uses it."""
+"""fencer._typing.NamedTuple is typing's, as far as the project uses it."""
 
 import pickle
 import typing
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fencer import light_typing
+from fencer import _typing
 
 
 class Typical(typing.NamedTuple):
@@ -19,7 +19,7 @@ class Typical(typing.NamedTuple):
         return f"{self.first} {self.second}"
 
 
-class Light(light_typing.NamedTuple):
+class Light(_typing.NamedTuple):
     first: int
     second: str = "two"
     third: Callable[[], float] | None = None
@@ -76,7 +76,7 @@ def test_survives_pickling():
 
 
 def test_a_method_may_call_its_base():
-    class Loud(light_typing.NamedTuple):
+    class Loud(_typing.NamedTuple):
         word: str
 
         def __repr__(self) -> str:

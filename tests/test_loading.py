@@ -6,8 +6,8 @@ import sys
 import pytest
 
 LOADED = (
-    "fencer.cli.fence_halvm", "fencer.cli.witness", "fencer.cli.action", "fencer.cli.asking_storage",
-    "fencer.corosync_conf", "fencer.cli.storage_job", "fencer.storage.sgutils",
+    "fencer.agent.main", "fencer.journal.writer_process", "fencer.agent.action", "fencer.agent.storage_request",
+    "fencer.cluster.corosync_conf", "fencer.agent.storage_worker", "fencer.storage.sgutils",
 )  # fmt: skip
 SLOW = {
     "dataclasses", "getopt", "gettext", "hashlib", "inspect", "json", "pathlib", "pickle", "pyghmi", "pyudev", "random",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fencer.fence import LOOK_GOOD_S, Gate, LookAgain, Looked, PowerOrder
-from fencer.model import ArbitrationMode, Proof, ProofPolicy
+from fencer.agent.run import LOOK_GOOD_S, Gate, LookAgain, Looked, PowerOrder
+from fencer.model import ArbitrationMode, ChassisCommand, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -26,7 +26,6 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
-from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.worker import Channel
 from tests.rig.plays import ISOLATED, LOST, UNREACHABLE, WON, Job, Played, after, hang, looks, play, storage_says
 

@@ -7,10 +7,9 @@ import os
 
 import pytest
 
-from fencer.fence import PowerOrder
-from fencer.model import Action
+from fencer.agent.run import PowerOrder
+from fencer.model import Action, PowerState
 from fencer.observations import ChassisObserved, LunsIdentified, LunState, PowerDone, SessionOpened, StorageDone
-from fencer.power.chassis import PowerState
 from fencer.worker import Channel
 from tests.rig.plays import play, storage_says
 

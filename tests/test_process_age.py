@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from fencer.cli.action import time_left_s
-from fencer.cli.process_age import process_age_s
+from fencer.agent.action import time_left_s
+from fencer.agent.process_age import process_age_s
 
 ASK = """
 import sys, time

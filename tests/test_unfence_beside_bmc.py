@@ -41,7 +41,7 @@ def test_unfencing_neither_asks_nor_awaits_the_bmc(tmp_path: Path) -> None:
             "deadline": "20",
         }
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; from fencer.cli.fence_halvm import main; sys.exit(main())"],
+            [sys.executable, "-c", "import sys; from fencer.agent.main import main; sys.exit(main())"],
             input="".join(f"{name}={value}\n" for name, value in lines.items()),
             capture_output=True,
             text=True,

@@ -12,14 +12,14 @@ from prometheus_client.exposition import choose_encoder
 
 from fencer.errors import UsageError
 from fencer.exporter.exposition import Encode, Exposition
-from fencer.exporter.server import Answer, Request
+from fencer.exporter.metrics.collector import HalvmCollector
+from fencer.exporter.page.page import CONTENT_SECURITY_POLICY, RUNBOOK_PATH, render
+from fencer.exporter.page.runbook import missing as no_runbook
+from fencer.exporter.page.runbook import render as render_runbook
+from fencer.exporter.server import Answer, HttpRequest
 from fencer.exporter.sources import runbook
 from fencer.exporter.web_config import WebConfig
-from fencer.metrics.collector import HalvmCollector
-from fencer.readings import Source
-from fencer.status_page.page import CONTENT_SECURITY_POLICY, RUNBOOK_PATH, render
-from fencer.status_page.runbook import missing as no_runbook
-from fencer.status_page.runbook import render as render_runbook
+from fencer.state.readings import Source
 
 REUSE_S: Final = 0.25
 """Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
@@ -59,7 +59,7 @@ class Answers:
         self._expositions: dict[str, Exposition] = {}
         self._made: dict[tuple[str, str, bool], tuple[float, Answer]] = {}
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: HttpRequest) -> Answer:
         """Never raises."""
         try:
             if not await self._config.admits(request.headers.get("authorization", ""), request.peer):
@@ -73,7 +73,7 @@ class Answers:
             self._said(f"{request.path!r}: unexpected {type(error).__name__}: {error}; please report this")
             return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: HttpRequest) -> Answer:
         if request.path not in _PATHS:
             return _said(HTTPStatus.NOT_FOUND)
         if request.method not in ("GET", "HEAD"):
@@ -108,7 +108,7 @@ class Answers:
         text = runbook()
         return _html(render_runbook(text) if text else no_runbook())
 
-    def _reused(self, request: Request, kind: str, make: Callable[[], Answer]) -> Answer:
+    def _reused(self, request: HttpRequest, kind: str, make: Callable[[], Answer]) -> Answer:
         gzipped = _takes_gzip(request.headers.get("accept-encoding", ""))
         key = (request.path, kind, gzipped)
         now = self._clock()

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as ClientFamily
 from prometheus_client.utils import floatToGoString
 
-from fencer.metrics.families import Family, Histogram, Labels
+from fencer.exporter.metrics.families import Family, Histogram, Labels
 
 Encode = Callable[[CollectorRegistry], bytes]
 _END: Final = "# EOF\n"

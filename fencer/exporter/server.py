@@ -31,7 +31,7 @@ _ACCEPT_PAUSE_S: Final = 0.1
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """target: as sent. headers: names in lower case, the last of several wins."""
 
     method: str
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Respond = Callable[[Request], Awaitable[Answer]]
+Respond = Callable[[HttpRequest], Awaitable[Answer]]
 Tls = Callable[[], ssl.SSLContext | None]
 """The context for the next connection; None: plain HTTP. Raises OSError, ValueError: then the connection is refused."""
 
@@ -189,7 +189,7 @@ class Server:
 
 async def _next_request(
     parser: h11.Connection, reader: asyncio.StreamReader, peer: str, wait_s: float
-) -> Request | None:
+) -> HttpRequest | None:
     """None: the client has gone. wait_s is for the first byte; from then on REQUEST_S."""
     head: h11.Request | None = None
     body_bytes = 0
@@ -209,7 +209,7 @@ async def _next_request(
                     raise h11.RemoteProtocolError("body", error_status_hint=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-                return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, peer)
+                return HttpRequest(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, peer)
             else:  # closed, or a protocol we do not switch to
                 return None
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fencer.event import Event, EventKind, Total
-from fencer.journal import Journal, JournalError, Position
-from fencer.journal import Snapshot as JournalSnapshot
-from fencer.journal.reading import TotalRow
-from fencer.readings import (
+from fencer.journal.event import Event, EventKind, Total
+from fencer.journal.file import Journal, JournalError
+from fencer.journal.reading import JournalSnapshot, Position, TotalRow
+from fencer.state.json_records import from_json
+from fencer.state.readings import (
     JournalReading,
     JournalStatus,
     Now,
@@ -23,8 +23,7 @@ from fencer.readings import (
     SnapshotStatus,
     judge_snapshot,
 )
-from fencer.watchdog.records import from_json
-from fencer.watchdog.snapshot import SCHEMA, Snapshot
+from fencer.state.snapshot import SCHEMA, Snapshot
 
 SNAPSHOT_BYTES_MOST: Final = 4 << 20
 STORY_LENGTH: Final = 50

@@ -13,14 +13,3 @@ whoever reads can also lock, so only root and the group of the directory may.
 schema: the tables. writing, reading: events into them and out of them. cleaning: what may stand in a file that
 somebody else has made. file: the file, and what can be wrong with it.
 """
-
-from fencer.journal.cleaning import STEPS_MOST, TEXT_CHARACTERS
-from fencer.journal.file import BUSY_S, DEFAULT_PATH, READER_PATIENCE_S, Journal, JournalBusy, JournalError
-from fencer.journal.reading import Position, Snapshot
-from fencer.journal.schema import SCHEMA
-from fencer.journal.writing import BYTES, OTHER, ROWS, TARGETS, Bounds
-
-__all__ = (
-    "BUSY_S", "BYTES", "DEFAULT_PATH", "OTHER", "READER_PATIENCE_S", "ROWS", "SCHEMA", "STEPS_MOST", "TARGETS",
-    "TEXT_CHARACTERS", "Bounds", "Journal", "JournalBusy", "JournalError", "Position", "Snapshot",
-)  # fmt: skip

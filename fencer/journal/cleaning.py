@@ -6,8 +6,8 @@ Each function raises ValueError for what no fence-halvm writes.
 import json
 import math
 
-from fencer.event import Step, StepName
-from fencer.light_typing import Final
+from fencer._typing import Final
+from fencer.journal.event import Step, StepName
 
 TEXT_CHARACTERS: Final = 600
 STEPS_MOST: Final = 400

@@ -7,14 +7,14 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from fencer._typing import Final, TypeVar
 from fencer.errors import FenceError
-from fencer.event import Event, EventKind, StepTotal, Total
 from fencer.journal.cleaning import one_line
+from fencer.journal.event import Event, EventKind, StepTotal, Total
 from fencer.journal.pending import is_recorded, keep, remove, waiting
-from fencer.journal.reading import Position, Snapshot
+from fencer.journal.reading import JournalSnapshot, Position
 from fencer.journal.schema import SCHEMA, has_tables, migrate, prepare, transaction, trust_nothing
 from fencer.journal.writing import Bounds, insert
-from fencer.light_typing import Final, TypeVar
 from fencer.regular_file import is_private
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
@@ -203,7 +203,7 @@ class Journal:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def ask(self, question: Callable[[Snapshot], R]) -> R:
+    def ask(self, question: Callable[[JournalSnapshot], R]) -> R:
         """The answer to question, of one moment. It may be put several times: an answer under which a writer came or
         went is not believed. Keep it short: the log of changes cannot be emptied meanwhile. Raises JournalError, also
         when there is no journal yet."""
@@ -217,21 +217,21 @@ class Journal:
                     raise
             time.sleep(_AGAIN_S)
 
-    def read(self) -> contextlib.AbstractContextManager[Snapshot]:
+    def read(self) -> contextlib.AbstractContextManager[JournalSnapshot]:
         """One moment, all of whose answers agree, for whoever begins again by himself. As ask."""
         return self._read(time.monotonic() + self._patience_s)
 
     def totals(self) -> tuple[Total, ...]:
         """Everything ever counted. Raises JournalError."""
-        return self.ask(Snapshot.totals)
+        return self.ask(JournalSnapshot.totals)
 
     def step_totals(self) -> tuple[StepTotal, ...]:
         """Every step ever counted. Raises JournalError."""
-        return self.ask(Snapshot.step_totals)
+        return self.ask(JournalSnapshot.step_totals)
 
     def position(self) -> Position:
         """Equal to an earlier one: nothing has happened since. Raises JournalError."""
-        return self.ask(Snapshot.position)
+        return self.ask(JournalSnapshot.position)
 
     def events(
         self,
@@ -271,7 +271,7 @@ class Journal:
             left = None if left is None else left - size
 
     @contextlib.contextmanager
-    def _read(self, until: float) -> Iterator[Snapshot]:
+    def _read(self, until: float) -> Iterator[JournalSnapshot]:
         before: _Mark | None = None
         try:
             if not self._exists():
@@ -282,7 +282,7 @@ class Journal:
             before = self._settled_mark()
             db, version = self._open_for_reading(until)
             try:
-                yield Snapshot(db, version)
+                yield JournalSnapshot(db, version)
             finally:
                 db.close()
                 if self._mark() != before:  # whatever was read, or found wrong with it, means nothing

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fencer._typing import Final
+from fencer.atomic_file import replace_file
 from fencer.errors import FenceError
-from fencer.event import Event, EventKind, Outcome
 from fencer.journal.cleaning import moment_of, seconds_of, steps_of, text_of
-from fencer.light_typing import Final
+from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import Proof, Side
 from fencer.regular_file import read_regular_file
-from fencer.watchdog.replacing import replace_file
 
 KEPT_MOST: Final = 1000
 TAKEN_MOST: Final = 100
@@ -85,7 +85,7 @@ def _event(found: dict[str, object]) -> Event:
         actor=text_of(found["actor"]),
         target=text_of(found["target"]),
         action=text_of(found["action"]),
-        outcome=Outcome(text_of(found["outcome"])),
+        outcome=FenceOutcome(text_of(found["outcome"])),
         proofs=tuple(Proof(word) for word in words("proofs")),
         weak=bool(found["weak"]),
         error=text_of(found["error"]),

@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from fencer.event import Event, EventKind, Outcome, StepName, StepTotal, Total
+from fencer._typing import Final, NamedTuple
 from fencer.journal.cleaning import buckets_of, count_of, moment_of, seconds_of, steps_of, sum_of, text_of
-from fencer.light_typing import Final, NamedTuple
+from fencer.journal.event import Event, EventKind, FenceOutcome, StepName, StepTotal, Total
 from fencer.model import Proof, Side
 
 TotalRow = tuple[str, str, str, str, str, int, float, str, float]
@@ -21,7 +21,7 @@ class Position(NamedTuple):
     last_id: int
 
 
-class Snapshot:
+class JournalSnapshot:
     """One moment of the journal."""
 
     def __init__(self, db: sqlite3.Connection, version: int) -> None:
@@ -118,7 +118,7 @@ def _total(row: TotalRow) -> Total:
         EventKind(kind),
         text_of(target),
         text_of(action),
-        Outcome(outcome),
+        FenceOutcome(outcome),
         text_of(proof),
         count_of(events),
         sum_of(sum_s),
@@ -147,7 +147,7 @@ def _event(row: _Row) -> Event:
         actor=text_of(actor),
         target=text_of(target),
         action=text_of(action),
-        outcome=Outcome(outcome),
+        outcome=FenceOutcome(outcome),
         proofs=tuple(Proof(word) for word in text_of(proofs).split("+") if word),
         weak=bool(weak),
         error=text_of(error),

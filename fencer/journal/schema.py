@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
-from fencer.light_typing import Final
+from fencer._typing import Final
 
 SCHEMA: Final = 3
 _LONGEST_BYTES: Final = 4 << 20

@@ -3,9 +3,9 @@
 import json
 import sqlite3
 
-from fencer.event import BUCKETS_S, Event, EventKind, StepName
+from fencer._typing import Final, NamedTuple
 from fencer.journal.cleaning import STEPS_MOST, one_line
-from fencer.light_typing import Final, NamedTuple
+from fencer.journal.event import BUCKETS_S, Event, EventKind, StepName
 
 ROWS: Final = 100_000
 BYTES: Final = 64 << 20

@@ -1,25 +1,7 @@
 """What a chassis can be asked, whoever asks it (IPMI 2.0 §28.2, §28.3)."""
 
-from enum import IntEnum, StrEnum
-
-from fencer.light_typing import Protocol
-
-
-class PowerState(StrEnum):
-    """Chassis power as the BMC reports it."""
-
-    ON = "on"
-    OFF = "off"
-
-
-class ChassisCommand(IntEnum):
-    """Chassis Control, IPMI 2.0 table 28-4. Soft shutdown is deliberately missing: it is slow and can be refused."""
-
-    OFF = 0
-    ON = 1
-    CYCLE = 2
-    RESET = 3
-    DIAG = 4
+from fencer._typing import Protocol
+from fencer.model import ChassisCommand, PowerState
 
 
 class ChassisPower(Protocol):

@@ -7,7 +7,7 @@ authenticates with the password (§13.21, §22.14). Redfish has a UUID, which TL
 
 from enum import StrEnum
 
-from fencer.light_typing import NamedTuple
+from fencer._typing import NamedTuple
 from fencer.model import KnownBmc
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, UsageError
-from fencer.model import BmcSettings, Privilege
+from fencer.model import BmcSettings, ChassisCommand, PowerState, Privilege
 from fencer.observations import BmcIdentified
 from fencer.power import ipmi_codes as codes
-from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.power.identity import tells_apart
 
 if TYPE_CHECKING:

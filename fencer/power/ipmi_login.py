@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pyghmi.ipmi.private.session import Session
 
+from fencer._typing import Protocol
 from fencer.errors import BmcRefused, BmcUnreachable
-from fencer.light_typing import Protocol
 from fencer.model import BmcSettings, Privilege
 from fencer.power import ipmi_codes as codes
 from fencer.power.identity import objection

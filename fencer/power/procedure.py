@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from fencer._typing import NamedTuple, assert_never
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
-from fencer.light_typing import NamedTuple, assert_never
-from fencer.model import Method
+from fencer.model import ChassisCommand, Method, PowerState
 from fencer.observations import (
     ChassisCommanded,
     ChassisFoundOff,
@@ -25,7 +25,7 @@ from fencer.observations import (
     PowerFailed,
     SessionOpened,
 )
-from fencer.power.chassis import ChassisCommand, ChassisPower, PowerState
+from fencer.power.chassis import ChassisPower
 
 _FIRST_POLL_SLEEP_S = 0.1
 _POLL_GROWTH = 1.5

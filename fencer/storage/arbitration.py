@@ -10,13 +10,13 @@ was fenced, and let the node that does the work come first.
 import time
 from collections.abc import Callable
 
+from fencer._typing import NamedTuple
 from fencer.errors import NotRegistered, StorageError
-from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
-from fencer.request import OtherKeys
 from fencer.storage.nexus import Outcome
 from fencer.storage.reservations import LogicalUnit, Look, Removal, Turns, register_under_guard, remove_key, weakest
+from fencer.storage.settings import OtherKeys
 
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
@@ -83,7 +83,7 @@ class Contest(NamedTuple):
         return rank * self.slot_s
 
 
-class Standing(NamedTuple):
+class RaceResult(NamedTuple):
     """Where the race stands. removal: how we took the key, when it was we who took it. registered: see Arbitrated."""
 
     result: ArbitrationResult
@@ -92,7 +92,7 @@ class Standing(NamedTuple):
     registered: bool = False
 
 
-def standing(look: Look, contest: Contest) -> Standing | None:
+def standing(look: Look, contest: Contest) -> RaceResult | None:
     """What one look at the LUN says of the race; None while it is open. Pure.
 
     It is won where nothing of the target's is left (Contest.victims). In a cluster of more than two nodes others may
@@ -102,20 +102,20 @@ def standing(look: Look, contest: Contest) -> Standing | None:
     if contest.own not in look.keys:
         return not_registered(contest.own)
     if not contest.victims(look):
-        return Standing(ArbitrationResult.WON)
+        return RaceResult(ArbitrationResult.WON)
     return None
 
 
-def not_registered(own: ReservationKey, where: str = "") -> Standing:
+def not_registered(own: ReservationKey, where: str = "") -> RaceResult:
     """Lost: a look shows that own is gone. where: on which LUN, unless it arbitrates."""
-    return Standing(
+    return RaceResult(
         ArbitrationResult.LOST, f"this node's key {own} is not registered{where}: it was fenced, or never unfenced"
     )
 
 
 def arbitrate(
     lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callable[[float], None] = time.sleep
-) -> Standing:
+) -> RaceResult:
     """Plays the race on one LUN to its end. Never raises: a LUN that cannot be asked has not been won."""
     try:
         look = lun.look(deadline)
@@ -127,14 +127,14 @@ def arbitrate(
     except NotRegistered as error:
         return _lost(contest, error)
     except StorageError as error:
-        return Standing(ArbitrationResult.UNREACHABLE, str(error))
+        return RaceResult(ArbitrationResult.UNREACHABLE, str(error))
 
 
-def _lost(contest: Contest, error: NotRegistered) -> Standing:
-    return Standing(ArbitrationResult.LOST, f"this node's key {contest.own} is not registered: {error}")
+def _lost(contest: Contest, error: NotRegistered) -> RaceResult:
+    return RaceResult(ArbitrationResult.LOST, f"this node's key {contest.own} is not registered: {error}")
 
 
-def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Standing | None:
+def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> RaceResult | None:
     """What the race on lun, once won, has come to: one look, over every path that answers, and nothing written.
 
     None: it is open again, since the target is registered. Never raises.
@@ -144,12 +144,12 @@ def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> Standin
     except NotRegistered as error:
         return _lost(contest, error)
     except StorageError as error:
-        return Standing(ArbitrationResult.UNREACHABLE, str(error))
+        return RaceResult(ArbitrationResult.UNREACHABLE, str(error))
 
 
 def _race(
     lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline, sleep: Callable[[float], None]
-) -> Standing:
+) -> RaceResult:
     """Preempts until a look decides, and looks before each writing.
 
     Each path gets its turn, round after round until the deadline; one that lost its registration is left aside. The
@@ -178,7 +178,7 @@ def _race(
         if attempt.may_have_removed:
             removals[victims[0]] = attempt
         reason = turns.note(nexus, attempt.outcome, attempt.failure)
-    return Standing(ArbitrationResult.UNREACHABLE, reason)
+    return RaceResult(ArbitrationResult.UNREACHABLE, reason)
 
 
 def round_over(
@@ -202,9 +202,9 @@ def round_over(
     return ""
 
 
-def _given_up(reason: str) -> Standing:
+def _given_up(reason: str) -> RaceResult:
     """By a node that has just seen itself registered; not because time ran out."""
-    return Standing(ArbitrationResult.UNREACHABLE, reason, registered=True)
+    return RaceResult(ArbitrationResult.UNREACHABLE, reason, registered=True)
 
 
 def unrepaired(own: ReservationKey) -> str:

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 
-from fencer.light_typing import TYPE_CHECKING, NamedTuple, Protocol
+from fencer._typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import pyudev

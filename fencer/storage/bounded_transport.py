@@ -11,8 +11,8 @@ from _queue import Empty, SimpleQueue
 from _thread import get_ident, start_new_thread
 from collections.abc import Callable
 
+from fencer._typing import Final, TypeVar
 from fencer.errors import StillUnderWay
-from fencer.light_typing import Final, TypeVar
 from fencer.storage.transport import ScsiReply, ScsiTransport
 
 T = TypeVar("T")

@@ -3,8 +3,8 @@
 Source: SPC-4 r37, 6.6 (INQUIRY), 7.8.6 (device identification page), 6.35 (REPORT SUPPORTED OPERATION CODES).
 """
 
+from fencer._typing import NamedTuple
 from fencer.errors import MalformedAnswer
-from fencer.light_typing import NamedTuple
 
 DISK = 0x00  # peripheral device type: direct access block device
 STANDARD_INQUIRY_LENGTH_BYTES = 96

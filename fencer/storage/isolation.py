@@ -12,8 +12,8 @@ from fencer.storage.reservations import (
     REASONS,
     LogicalUnit,
     Look,
-    Pause,
     Removal,
+    RoundPause,
     Turns,
     register_under_guard,
     remove_key,
@@ -40,7 +40,7 @@ def isolate(
     traced = False
     traced = False
     reason = f"{lun.name}: not isolated before the deadline"
-    turns, pause = Turns(lun), Pause(lun)
+    turns, pause = Turns(lun), RoundPause(lun)
     while not deadline.passed:
         try:
             look = lun.look_everywhere(deadline).look if removals else _look(lun, contest.target, deadline)

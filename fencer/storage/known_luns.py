@@ -34,7 +34,7 @@ def write_known(state_dir: str, volume_group: str, wwids: Sequence[str]) -> None
     import json
     from pathlib import Path
 
-    from fencer.watchdog.replacing import replace_file  # a fence writes none
+    from fencer.atomic_file import replace_file  # a fence writes none
 
     content = json.dumps({"wwids": wwids}).encode() + b"\n"
     replace_file(Path(_path(state_dir, volume_group)), content, 0o600, durable=False)

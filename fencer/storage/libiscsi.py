@@ -23,8 +23,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from fencer._typing import Final, NamedTuple
 from fencer.errors import StorageError, TransportError, UsageError
-from fencer.light_typing import Final, NamedTuple
 from fencer.model import Deadline
 from fencer.storage.shared_library import Signature, load
 from fencer.storage.transport import ScsiReply, ScsiStatus, Sense

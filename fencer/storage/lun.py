@@ -7,8 +7,8 @@ import errno
 import os
 from collections.abc import Iterable
 
+from fencer._typing import NamedTuple
 from fencer.errors import StorageError, UsageError
-from fencer.light_typing import NamedTuple
 from fencer.storage.block_devices import BlockDevices, KernelDevice, listing, read_attribute, subsystem_of
 
 ISCSI_PREFIX = "iscsi://"

@@ -12,8 +12,8 @@ it only afterwards could register a fenced node again. *After* registering, with
 import os
 from contextlib import suppress
 
+from fencer._typing import NamedTuple
 from fencer.errors import UsageError
-from fencer.light_typing import NamedTuple
 from fencer.model import ReservationKey
 from fencer.regular_file import read_regular_file
 

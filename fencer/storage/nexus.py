@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
+from fencer._typing import Final, TypeVar
 from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, StorageRefused, TransportError
-from fencer.light_typing import Final, TypeVar
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage import inquiry, pr
 from fencer.storage.bounded_transport import BoundedTransport

@@ -4,8 +4,8 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 
+from fencer._typing import Protocol, TypeVar
 from fencer.errors import NotRegistered, StorageError
-from fencer.light_typing import Protocol, TypeVar
 from fencer.model import ArbitrationMode, Deadline, ReservationKey
 from fencer.observations import (
     Arbitrated,
@@ -16,12 +16,12 @@ from fencer.observations import (
     Observation,
     StorageDone,
 )
-from fencer.request import StorageSettings
-from fencer.storage.arbitration import MEND, Contest, Standing, arbitrate, not_registered, still_won
+from fencer.storage.arbitration import MEND, Contest, RaceResult, arbitrate, not_registered, still_won
 from fencer.storage.isolation import isolate
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.reservations import LogicalUnit, Look
+from fencer.storage.settings import StorageSettings
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Emit(Protocol):
     def __call__(self, *what: Observation) -> None: ...
 
 
-Answer = Callable[[Standing | None], None]
+Answer = Callable[[RaceResult | None], None]
 """Tells what a look at the arbiter says of the race; None: it is open again."""
 
 Questions = Callable[[], Answer | None]
@@ -86,7 +86,7 @@ def fence(
     asked: when the race is won, looks at the arbiter again whenever that is asked, until nobody asks any more.
     """
     contest = _contest(settings, own, target, slot_s, repair)
-    arbiter, end = None, Standing(ArbitrationResult.UNREACHABLE)
+    arbiter, end = None, RaceResult(ArbitrationResult.UNREACHABLE)
     if settings.arbitration is not ArbitrationMode.OFF:
         within = _time_to_decide(settings.arbitration, deadline)
         arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
@@ -129,17 +129,17 @@ def _contest(
     return Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair, settings.others)
 
 
-def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> Standing:
+def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> RaceResult:
     if opened.unknown:
         # Another node may see the LUN that we cannot name, and arbitrate there: two arbiters are none.
         reasons = "; ".join(failed.reason for failed in opened.unknown)
         return _undecided(opened, contest, deadline, f"which LUN arbitrates cannot be told: {reasons}")
     if not opened.luns:
-        return Standing(ArbitrationResult.UNREACHABLE, "no shared LUN is visible on this node")
+        return RaceResult(ArbitrationResult.UNREACHABLE, "no shared LUN is visible on this node")
     return arbitrate(opened.in_order[0], contest, deadline)
 
 
-def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str) -> Standing:
+def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str) -> RaceResult:
     """There is no arbiter; but whoever fences this node takes its key from every LUN, so the others show that, too."""
     within, registered = deadline.within(OTHERS_S), False
     for lun in opened.in_order:
@@ -151,7 +151,7 @@ def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str
             return not_registered(contest.own, f" on {lun.name}")
         except StorageError:
             continue
-    return Standing(ArbitrationResult.UNREACHABLE, reason, registered=registered)
+    return RaceResult(ArbitrationResult.UNREACHABLE, reason, registered=registered)
 
 
 def unfence(

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from fencer._typing import NamedTuple
 from fencer.errors import StillUnderWay, StorageError, TransportError
-from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
-from fencer.request import OtherKeys
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
+from fencer.storage.settings import OtherKeys
 
 ATTEMPTS_MOST = 6
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
+from fencer._typing import NamedTuple
 from fencer.errors import (
     CommandFailed,
     MalformedAnswer,
@@ -12,7 +13,6 @@ from fencer.errors import (
     StorageRefused,
     TransportError,
 )
-from fencer.light_typing import NamedTuple
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.bounded_transport import BoundedTransport
 from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of, registered_on
@@ -140,7 +140,7 @@ class LogicalUnit:
         this, or a refusal by every path. Raises StorageError then; NotRegistered where reading is refused because no
         path is registered.
         """
-        pause = Pause(self)
+        pause = RoundPause(self)
 
         def read(nexus: Nexus) -> Look:
             return _consistent_look(nexus, deadline)
@@ -238,7 +238,7 @@ class Looks(NamedTuple):
     failures: tuple[StorageError, ...]
 
 
-class Pause:
+class RoundPause:
     """The pause between two rounds over a LUN's paths: it grows from FIRST_PAUSE_S to LONGEST_PAUSE_S."""
 
     def __init__(self, lun: LogicalUnit) -> None:
@@ -266,7 +266,7 @@ class Turns:
         self.unregistered: set[Nexus] = set()
         self.refused: dict[Nexus, str] = {}
         self._lun = lun
-        self._pause = Pause(lun)
+        self._pause = RoundPause(lun)
         self._had_turn: set[Nexus] = set()
         self._mended = False
 

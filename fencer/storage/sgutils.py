@@ -15,8 +15,8 @@ import math
 import os
 import stat
 
+from fencer._typing import Any, Final
 from fencer.errors import StorageError, StorageRefused, TransportError
-from fencer.light_typing import Any, Final
 from fencer.storage import pr
 from fencer.storage.block_devices import read_attribute
 from fencer.storage.shared_library import Signature, load

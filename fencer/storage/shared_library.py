@@ -3,8 +3,8 @@
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
+from fencer._typing import Any, NamedTuple
 from fencer.errors import StorageError
-from fencer.light_typing import Any, NamedTuple
 
 
 class Signature(NamedTuple):

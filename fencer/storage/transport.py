@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from fencer.light_typing import NamedTuple, Protocol
+from fencer._typing import NamedTuple, Protocol
 
 
 class ScsiStatus(IntEnum):

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from fencer._typing import NamedTuple
 from fencer.errors import StorageError, UsageError
-from fencer.light_typing import NamedTuple
 
 # lvm(8) VALID NAMES; 127 is NAME_LEN - 1.
 _VG_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")

@@ -19,13 +19,13 @@ def modules_loaded(*argv: str) -> set[str]:
 @pytest.mark.parametrize("argv", [("-o", "metadata"), ("--help",), ("--version",)])
 def test_documentation_loads_nothing_of_fencing(argv: tuple[str, ...]) -> None:
     loaded = modules_loaded(*argv)
-    assert "fencer.options" in loaded
-    for library in ("pyghmi", "pyudev", "ctypes", "dataclasses", "socket", "fencer.fence", "fencer.model"):
+    assert "fencer.agent.options" in loaded
+    for library in ("pyghmi", "pyudev", "ctypes", "dataclasses", "socket", "fencer.agent.run", "fencer.model"):
         assert library not in loaded
 
 
 def test_power_alone_loads_nothing_of_storage(bmc: Bmc) -> None:
     loaded = modules_loaded(*at(bmc), "-o", "status")
-    assert "fencer.fence" in loaded
+    assert "fencer.agent.run" in loaded
     for library in ("pyudev", "dataclasses", "subprocess", "fencer.storage.pr", "fencer.storage.nexus"):
         assert library not in loaded

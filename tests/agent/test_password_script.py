@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.password_script import OUTPUT_BYTES, ask, doubt
+from fencer.agent.password_script import OUTPUT_BYTES, ask, doubt
 from fencer.errors import UsageError
 from tests.agent.halvm import Call, at, halvm
 from tests.rig.bmc import Bmc

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.fence_halvm import Agent
-from fencer.cli.report import Report
-from fencer.cli.system_log import SystemLog
-from fencer.journal import Journal
-from fencer.options import BY_NAME, HARMLESS, OPTIONS, Option
+from fencer.agent.main import Agent
+from fencer.agent.options import BY_NAME, HARMLESS, OPTIONS, Option
+from fencer.agent.report import Report
+from fencer.journal.file import Journal
+from fencer.syslog import SystemLog
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, Outcome, at
 from tests.rig import require_program
 from tests.rig.bmc import Bmc
@@ -60,10 +60,10 @@ WAYS = [by_stdin, by_script, by_script_on_stdin]
 # Runs the agent with a system log that is a file.
 LOGGED = (
     "import sys\n"
-    "from fencer.cli.system_log import SystemLog\n"
+    "from fencer.syslog import SystemLog\n"
     "log = open(sys.argv.pop(1), 'a')\n"
     "SystemLog.write = lambda _self, *said: print(*said, file=log, flush=True)\n"
-    "from fencer.cli.fence_halvm import main\n"
+    "from fencer.agent.main import main\n"
     "sys.exit(main())\n"
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fencer import __version__
-from fencer.cli.fence_halvm import Agent
+from fencer.agent.main import Agent
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, at, halvm
 from tests.agent.test_bad_input import CLUSTER
 from tests.rig.bmc import Bmc

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.report import Report
-from fencer.cli.system_log import Severity, SystemLog
+from fencer.agent.report import Report
+from fencer.syslog import Severity, SystemLog
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call, at
 from tests.rig.bmc import Bmc
 from tests.rig.log_daemon import LogDaemon

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from fencer.cli.terminal import awaited
+from fencer.agent.terminal import awaited
+from fencer.agent.verdict import Facts
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
-from fencer.verdict import Facts
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
 from tests.decisions.test_verdict import WON, plan
 from tests.rig.bmc import Bmc

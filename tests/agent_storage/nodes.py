@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fencer.cluster.keys import NodeIdentity, derive_key
 from fencer.model import Deadline, KeyScheme, ReservationKey
-from fencer.storage.keys import NodeIdentity, derive_key
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import RegisteredKeys, Reservation

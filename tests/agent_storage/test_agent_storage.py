@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fencer.event import EventKind, StepName
-from fencer.journal import Journal
+from fencer.cluster.keys import NodeIdentity, derive_key
+from fencer.journal.event import EventKind, StepName
+from fencer.journal.file import Journal
 from fencer.model import KeyScheme, Proof, ReservationKey
-from fencer.storage.keys import NodeIdentity, derive_key
+from fencer.state.snapshot_file import write_snapshot
 from fencer.storage.reservations import guard_key
 from fencer.storage.transport import ScsiStatus
-from fencer.watchdog.snapshot_file import write_snapshot
 from tests import scenes
 from tests.agent_storage.nodes import CLUSTER, NAMES, Answer, Node, Witness, finish
 from tests.rig.bmc import Bmc

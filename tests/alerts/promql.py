@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from fencer.event import EventKind, Outcome
-from fencer.metrics import table
-from fencer.metrics.collector import READING, SUBSYSTEMS
-from fencer.metrics.table import Kind
-from fencer.readings import JournalStatus, SnapshotStatus
-from fencer.watchdog.sightings import Standing
-from fencer.watchdog.snapshot import PolicyState
+from fencer.exporter.metrics import table
+from fencer.exporter.metrics.collector import READING, SUBSYSTEMS
+from fencer.exporter.metrics.table import MetricKind
+from fencer.journal.event import EventKind, FenceOutcome
+from fencer.state.readings import JournalStatus, SnapshotStatus
+from fencer.state.snapshot import PolicyState, RegistrationState
 
 SCRAPED: Final = frozenset({"cluster", "instance", "job"})
 """Labels that Prometheus or the scrape configuration adds to every series."""
@@ -22,10 +21,10 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     (table.SNAPSHOT_STATUS.name, "status"): frozenset(SnapshotStatus),
     (table.JOURNAL_STATUS.name, "status"): frozenset(JournalStatus),
     (table.SIDECAR_STATE.name, "state"): frozenset(PolicyState),
-    (table.LUN_STANDING.name, "standing"): frozenset({*Standing, "unknown"}),
+    (table.LUN_STANDING.name, "standing"): frozenset({*RegistrationState, "unknown"}),
     (table.COLLECTOR_SUCCESS.name, "collector"): frozenset({READING, *(each.name for each in SUBSYSTEMS)}),
     **{(metric.name, "kind"): frozenset(EventKind) for metric in table.METRICS if "kind" in metric.labels},
-    **{(metric.name, "outcome"): frozenset(Outcome) for metric in table.METRICS if "outcome" in metric.labels},
+    **{(metric.name, "outcome"): frozenset(FenceOutcome) for metric in table.METRICS if "outcome" in metric.labels},
 }
 """What a label can be, where the code says so: a matcher for anything else never matches."""
 
@@ -58,7 +57,7 @@ def grouping(expression: str) -> Iterator[str]:
 def labels_of(name: str) -> frozenset[str] | None:
     """The labels of a series of this name as Prometheus has it; None when there is no such metric."""
     for metric in table.METRICS:
-        if metric.kind is Kind.HISTOGRAM:
+        if metric.kind is MetricKind.HISTOGRAM:
             if name in (f"{metric.name}_sum", f"{metric.name}_count"):
                 return SCRAPED.union(metric.labels)
             if name == f"{metric.name}_bucket":

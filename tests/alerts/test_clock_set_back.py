@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fencer.event import Event, Outcome
+from fencer.exporter.metrics.collector import HalvmCollector
 from fencer.exporter.sources import Sources
-from fencer.journal import Journal
-from fencer.metrics.collector import HalvmCollector
-from fencer.readings import Now
+from fencer.journal.event import Event, FenceOutcome
+from fencer.journal.file import Journal
+from fencer.state.readings import Now
 from tests import scenes
 from tests.alerts.test_alert_rules import RULES
-from tests.metrics.promtool import promtool
+from tests.exporter.metrics.promtool import promtool
 
-FAILED = {"outcome": Outcome.FAILURE, "proofs": (), "error": "192.168.1.50: login: no answer", "steps": ()}
+FAILED = {"outcome": FenceOutcome.FAILURE, "proofs": (), "error": "192.168.1.50: login: no answer", "steps": ()}
 SCRAPED = 'cluster="ha", job="fence-halvm", instance="serv-0002"'
 
 

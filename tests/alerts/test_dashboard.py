@@ -23,7 +23,7 @@ from tests.rig import require_program
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "packaging/grafana/fence-halvm.json").read_text())
-GOLDEN = ROOT / "tests/metrics/golden"
+GOLDEN = ROOT / "tests/exporter/metrics/golden"
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 VARIABLES = frozenset({"$cluster", "$instance"})

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fencer.cluster_conf import (
+from fencer.cluster.cluster_conf import (
     find_local_node,
     match_host_names,
     merged_attributes,

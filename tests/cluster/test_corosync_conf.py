@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fencer.corosync_conf import CorosyncCluster, find_local_identity, parse_corosync, read_corosync
+from fencer.cluster.corosync_conf import CorosyncCluster, find_local_identity, parse_corosync, read_corosync
+from fencer.cluster.keys import NodeIdentity
 from fencer.errors import FenceError, UsageError
-from fencer.storage.keys import NodeIdentity
 
 TWO_NODES = """# as pcs writes it
 totem {

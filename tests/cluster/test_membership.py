@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli import addresses, membership
-from fencer.cli.asking import build_request
-from fencer.cli.membership import Membership, read_membership
+from fencer.agent.option_input import with_defaults
+from fencer.agent.request import Caller
+from fencer.agent.request_builder import build_request
+from fencer.cluster import addresses, membership
+from fencer.cluster.keys import NodeIdentity
+from fencer.cluster.membership import Membership, read_membership
 from fencer.errors import UsageError
-from fencer.option_input import with_defaults
-from fencer.request import Caller
-from fencer.storage.keys import NodeIdentity
 
 PARIS, LYON = "db1.paris.example.com", "db1.lyon.example.com"
 LUN = "iscsi://127.0.0.1/iqn.2026-11.test:disk/1"
@@ -41,7 +41,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def be(name: str, own: tuple[str, ...] = (), hosts: str = "") -> None:
         monkeypatch.setattr(membership, "_host_names", lambda: (name,))
-        monkeypatch.setattr(membership, "DEFAULT_CLUSTER_CONF", "/nonexistent/cluster.conf")
+        monkeypatch.setattr(membership, "CLUSTER_CONF", "/nonexistent/cluster.conf")
         numbers = {addresses.packed(each) for each in own}
         monkeypatch.setattr(addresses, "is_own", lambda number: number in numbers)
         path = Path(os.environ["PYTEST_TMP_HOSTS"])
@@ -130,7 +130,7 @@ def test_own_addresses_are_those_of_this_host() -> None:
     if os.geteuid() != 0:
         pytest.skip("run as root: only root makes networks")
     asked = ("10.9.0.1", "10.9.0.2", "fd09::1", "10.9.0.3", "0.0.0.0", "127.0.0.1")
-    code = f"from fencer.cli.addresses import is_own, packed\nprint([is_own(packed(each)) for each in {asked}])"
+    code = f"from fencer.cluster.addresses import is_own, packed\nprint([is_own(packed(each)) for each in {asked}])"
     script = (
         "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && "
         "ip addr add 10.9.0.1/24 dev v0 && ip addr add 10.9.0.2/24 dev v0 && ip addr add fd09::1/64 dev v0 nodad && "

@@ -3,9 +3,9 @@
 import getopt
 import random
 
-from fencer.command_line import read_command_line
+from fencer.agent.command_line import read_command_line
+from fencer.agent.options import OPTIONS
 from fencer.errors import UsageError
-from fencer.options import OPTIONS
 
 LETTERS = "".join(row.letter + (":" if row.argument else "") for row in OPTIONS if row.letter)
 LONGS = [row.long + ("=" if row.argument else "") for row in OPTIONS]

@@ -6,9 +6,9 @@ from pathlib import Path
 import peer_options
 import pytest
 
+from fencer.agent.manual import MARKDOWN_COMMAND, help_text, main, man_page, options_markdown, options_table
+from fencer.agent.options import OPTIONS, Effect, Origin
 from fencer.errors import UsageError
-from fencer.manual import MARKDOWN_COMMAND, help_text, main, man_page, options_markdown, options_table
-from fencer.options import OPTIONS, Effect, Origin
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "packaging" / "fence_halvm.8"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "options.md"
 
 
 def test_help_is_golden():
-    """After a wanted change: ``python -m fencer.manual help > tests/contract/golden/help.txt``."""
+    """After a wanted change: ``python -m fencer.agent.manual help > tests/contract/golden/help.txt``."""
     assert help_text() == (GOLDEN / "help.txt").read_text()
 
 

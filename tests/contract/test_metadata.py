@@ -9,14 +9,16 @@ import peer_options
 import pytest
 from lxml import etree
 
-from fencer.metadata import metadata_xml
-from fencer.options import OPTIONS
+from fencer.agent.metadata import metadata_xml
+from fencer.agent.options import OPTIONS
 
 HERE = Path(__file__).parent
 SBIN_AGENT = Path("/usr/sbin/fence_halvm")
 
 # An agent that only tells its metadata: what is tested is what Pacemaker makes of the document.
-WRAPPER = f"#!/bin/sh\nexec {sys.executable} -c 'import fencer.metadata as m; print(m.metadata_xml(), end=\"\")'\n"
+WRAPPER = (
+    f"#!/bin/sh\nexec {sys.executable} -c 'import fencer.agent.metadata as m; print(m.metadata_xml(), end=\"\")'\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def schema():
 
 
 def test_golden():
-    """After a wanted change: ``python -c 'import fencer.metadata as m; print(m.metadata_xml(), end="")' > GOLDEN``."""
+    """After a wanted change: ``make texts``."""
     assert metadata_xml() == (HERE / "golden" / "metadata.xml").read_text()
 
 
@@ -84,7 +86,7 @@ def test_it_is_far_below_a_pipe():
 
 def test_markup_in_a_row_is_escaped(monkeypatch):
     row = OPTIONS[0]._replace(short_description='<&">', default="'\"<")
-    monkeypatch.setattr("fencer.metadata.OPTIONS", (row,))
+    monkeypatch.setattr("fencer.agent.metadata.OPTIONS", (row,))
     tree = etree.fromstring(metadata_xml().encode())
     assert tree.find(".//parameter/shortdesc").text == '<&">'
     assert tree.find(".//content").get("default") == "'\"<"

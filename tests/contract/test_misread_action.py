@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fencer.agent.option_input import check, parse_argv, parse_stdin
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS
 from fencer.errors import UsageError
-from fencer.option_input import check, parse_argv, parse_stdin
-from fencer.options import ACTIONS, BY_NAME, OPTIONS
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 BLANKS = ("\t", "\u00a0", "\u2003", "\u3000", "\x0b", "  ")

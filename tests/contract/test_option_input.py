@@ -5,9 +5,9 @@ import io
 import peer_options
 import pytest
 
+from fencer.agent.option_input import MAX_STDIN_BYTES, check, parse_argv, parse_stdin, read_stdin, with_defaults
+from fencer.agent.options import BY_NAME, OPTIONS, ValueKind
 from fencer.errors import UsageError
-from fencer.option_input import MAX_STDIN_BYTES, check, parse_argv, parse_stdin, read_stdin, with_defaults
-from fencer.options import BY_NAME, OPTIONS, Kind
 
 # --- stdin, line by line ---
 
@@ -228,10 +228,10 @@ def test_left_over_words_are_counted():
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
 def test_every_option_is_accepted_in_every_spelling(row):
-    text, value = ("1", ["1"]) if row.kind is Kind.BOOLEAN else ("v=1", ["v=1"])
+    text, value = ("1", ["1"]) if row.kind is ValueKind.BOOLEAN else ("v=1", ["v=1"])
     flags = [f"--{row.long}"] + ([f"-{row.letter}"] if row.letter else [])
     for flag in flags:
-        assert parse_argv([flag] if row.kind is Kind.BOOLEAN else [flag, *value]).values[row.name] == text
+        assert parse_argv([flag] if row.kind is ValueKind.BOOLEAN else [flag, *value]).values[row.name] == text
     text = text if row.on_stdin else "0"
     for name in row.names:
         for spelling in (name, name.replace("_", "-")):

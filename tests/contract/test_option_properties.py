@@ -3,12 +3,12 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fencer.agent.option_input import OptionInput, check, parse_argv, parse_stdin, with_defaults
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, ValueKind
 from fencer.errors import UsageError
-from fencer.option_input import OptionInput, check, parse_argv, parse_stdin, with_defaults
-from fencer.options import ACTIONS, BY_NAME, OPTIONS, Kind
 
 NAMES = sorted(BY_NAME)
-TAKES_TEXT = [name for name in NAMES if BY_NAME[name].kind is not Kind.BOOLEAN]
+TAKES_TEXT = [name for name in NAMES if BY_NAME[name].kind is not ValueKind.BOOLEAN]
 # Everything that decoding bytes with surrogateescape can give.
 anything = st.binary(max_size=200).map(lambda data: data.decode("utf-8", "surrogateescape"))
 name = st.sampled_from(NAMES)
@@ -96,8 +96,8 @@ def test_argv_and_stdin_say_the_same(options):
     """A command line that works can be written into cluster.conf."""
     argv, lines = ["--action=off"], ["action=off"]
     for row, text in options.items():
-        argv.append(f"--{row.long}" + ("" if row.kind is Kind.BOOLEAN else f"={text}"))
-        lines.append(f"{row.name}=" + ("1" if row.kind is Kind.BOOLEAN else text))
+        argv.append(f"--{row.long}" + ("" if row.kind is ValueKind.BOOLEAN else f"={text}"))
+        lines.append(f"{row.name}=" + ("1" if row.kind is ValueKind.BOOLEAN else text))
     assert parse_argv(argv)._replace(from_stdin=True) == parse_stdin("\n".join(lines))
 
 

@@ -6,8 +6,8 @@ import peer_options
 import pytest
 from peer_options import PeerOption
 
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, Effect, Origin, ValueKind
 from fencer.model import Action, ArbitrationMode, KeyScheme, Method, Privilege, ProofPolicy
-from fencer.options import ACTIONS, BY_NAME, OPTIONS, Effect, Kind, Origin
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_canonical_name_is_the_long_name():
 
 def test_kinds_are_consistent():
     for row in OPTIONS:
-        assert bool(row.choices) is (row.kind is Kind.SELECT), row.name
-        assert bool(row.argument) is (row.kind is not Kind.BOOLEAN), row.name
+        assert bool(row.choices) is (row.kind is ValueKind.SELECT), row.name
+        assert bool(row.argument) is (row.kind is not ValueKind.BOOLEAN), row.name
         if row.choices and row.default is not None:
             assert row.default in row.choices, row.name
-        if row.kind is Kind.BOOLEAN:
+        if row.kind is ValueKind.BOOLEAN:
             assert row.default in {None, "0", "1"}, row.name
 
 

@@ -9,7 +9,7 @@
   the peer refuses them. A wrong verbose_level is a warning for both.
 - **port_as_ip**: ``with_defaults`` copies plug to ip, not the parser; the peer takes port_as_ip=0 for yes, we do not.
 - **Left-over words** are counted in a warning, not shown: one may be a password.
-- **No action, but something that looks like one** is refused (fencer.misread); the peer reboots.
+- **No action, but something that looks like one** is refused (fencer.agent.misread); the peer reboots.
 - **White space around a value** is taken off; the peer keeps what stands before it. **verbose=N** is a level here.
 - **help, version** on stdin: refused; the peer prints a text and exits 0, which a cluster manager takes for a fence.
 
@@ -27,9 +27,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.option_input import check, parse_argv, parse_stdin
+from fencer.agent.options import BY_NAME, ValueKind
 from fencer.errors import UsageError
-from fencer.option_input import check, parse_argv, parse_stdin
-from fencer.options import BY_NAME, Kind
 
 pytestmark = pytest.mark.peer
 
@@ -122,7 +122,7 @@ def our_invalid(values):
 def explained(name, text):
     """Where int() and we differ about a number (see above), and the action, which the peer checks elsewhere."""
     row = BY_NAME[name]
-    if row.kind in {Kind.INTEGER, Kind.SECOND}:
+    if row.kind in {ValueKind.INTEGER, ValueKind.SECOND}:
         return not (text.isascii() and text.isdigit() and len(text) <= 9)
     return name in {"action", "verbose_level"} or "\0" in text
 
@@ -180,7 +180,7 @@ def test_a_command_line_is_read_as_the_peer_reads_it(peer, argv):
         assert own or ("plug" in ours.values and "port_as_ip" not in ours.values), argv
         return
     values = without_port_as_ip(canonical(theirs["values"]), ours.values)
-    flags = {name for name in values if BY_NAME[name].kind is Kind.BOOLEAN}
+    flags = {name for name in values if BY_NAME[name].kind is ValueKind.BOOLEAN}
     assert all(values[name] == "" for name in flags)
     values = {name: text if name == "password" else text.strip() for name, text in values.items()}
     values |= dict.fromkeys(flags, "1")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fencer.options import OPTIONS
+from fencer.agent.options import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

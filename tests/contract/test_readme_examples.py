@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from fencer.cli.asking import target_name
-from fencer.cli.membership import Membership
-from fencer.option_input import parse_stdin
+from fencer.agent.option_input import parse_stdin
+from fencer.agent.request_builder import target_name
+from fencer.cluster.membership import Membership
 
 NO_FILE = Membership("", (), ("serv-0002",), "")
 README = (Path(__file__).parents[2] / "README.md").read_text()

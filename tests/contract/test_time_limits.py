@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fencer.option_input import with_defaults
-from fencer.time_limits import LOOK_S, PACEMAKER_S, fence_deadline_s, objection
+from fencer.agent.option_input import with_defaults
+from fencer.agent.time_limits import LOOK_S, PACEMAKER_S, fence_deadline_s, objection
 
 PACEMAKER = {"PCMK_service": "pacemaker-fenced"}
 

@@ -12,12 +12,12 @@ import pytest
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
-from fencer.request import OtherKeys
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import OutAction
 from fencer.storage.reservations import LogicalUnit, guard_key
+from fencer.storage.settings import OtherKeys
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 

@@ -20,18 +20,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from fencer.agent.plan import make_plan
+from fencer.agent.request import Caller, Request
+from fencer.agent.verdict import Facts, judge
 from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
-from fencer.plan import make_plan
-from fencer.request import Caller, Request, StorageSettings
 from fencer.storage import procedure, unfencing
-from fencer.storage.arbitration import Standing
+from fencer.storage.arbitration import RaceResult
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
 from fencer.storage.procedure import Opened
 from fencer.storage.reservations import LogicalUnit, guard_key
+from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import Sense
-from fencer.verdict import Facts, judge
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
 from tests.storage.fake_target import FakeTarget
 
@@ -177,7 +178,7 @@ class Fences(RuleBasedStateMachine):
                 assert verdict.weak is False or not self.preempt_and_abort or node.lossy
                 assert verdict.weak is True or self.preempt_and_abort or found
 
-        def answer(end: Standing | None) -> None:
+        def answer(end: RaceResult | None) -> None:
             """What lets power go, at the moment of the command that showed it."""
             if end is not None and end.result is ArbitrationResult.WON:
                 arbiter = self.targets[0].keys

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli import by_hand
-from fencer.cli.asking import build_request
-from fencer.cli.membership import Membership, read_membership
+from fencer.agent import cluster_defaults
+from fencer.agent.option_input import with_defaults
+from fencer.agent.request import Caller, Request
+from fencer.agent.request_builder import build_request
+from fencer.cluster.keys import NodeIdentity, derive_key
+from fencer.cluster.membership import Membership, read_membership
 from fencer.errors import UsageError
 from fencer.model import Action, KeyScheme, ProofPolicy, ReservationKey, ReservationType
-from fencer.option_input import with_defaults
-from fencer.request import Caller, OtherKeys, Request
 from fencer.storage.arbitration import Contest
-from fencer.storage.keys import NodeIdentity, derive_key
+from fencer.storage.settings import OtherKeys
 
 LUN = "iscsi://127.0.0.1/iqn.2026-11.test:disk/1"
 
@@ -266,7 +267,7 @@ def test_validation_asks_for_no_target(tmp_path: Path, given: dict[str, str], kn
 def test_by_hand_the_other_node_of_two(tmp_path: Path) -> None:
     found = membership(tmp_path)
     assert found.cluster is not None
-    resolved = by_hand.resolve({"action": "reboot"}, found, found.cluster)
+    resolved = cluster_defaults.resolve({"action": "reboot"}, found, found.cluster)
     assert resolved.introduction.startswith("about to reboot serv-0001")
     assert "it is the other node" in resolved.introduction
     assert resolved.methods[0][0]["ip"] == "192.0.2.1"
@@ -275,13 +276,15 @@ def test_by_hand_the_other_node_of_two(tmp_path: Path) -> None:
 def test_by_hand_a_named_node(tmp_path: Path) -> None:
     found = membership(tmp_path, nodes=3)
     assert found.cluster is not None
-    assert by_hand.resolve({"plug": "serv-0003"}, found, found.cluster).methods[0][0]["nodename"] == "serv-0003"
+    assert (
+        cluster_defaults.resolve({"plug": "serv-0003"}, found, found.cluster).methods[0][0]["nodename"] == "serv-0003"
+    )
 
 
 def test_by_hand_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
     found = membership(tmp_path, nodes=3)
     assert found.cluster is not None
-    resolved = by_hand.resolve({"nodename": "serv-0001", "plug": "serv-0003"}, found, found.cluster)
+    resolved = cluster_defaults.resolve({"nodename": "serv-0001", "plug": "serv-0003"}, found, found.cluster)
     assert resolved.introduction.startswith("about to reboot serv-0001")
     assert resolved.methods[0][0]["ip"] == "192.0.2.1"
 
@@ -291,8 +294,8 @@ def test_by_hand_typed_luns_leave_the_bmc_of_cluster_conf(tmp_path: Path, typed:
     found = membership(tmp_path, storage='devices="/dev/theirs" vg="theirs"')
     assert found.cluster is not None
     given = {"plug": "serv-0001", **typed}
-    assert by_hand.applies(given)
-    resolved = by_hand.resolve(given, found, found.cluster)
+    assert cluster_defaults.applies(given)
+    resolved = cluster_defaults.resolve(given, found, found.cluster)
     assert resolved.introduction.endswith(": it was named; this node is serv-0002")
     (((text),),) = resolved.methods
     assert {name: text[name] for name in ("nodename", "ip", "username", "password")} == {
@@ -314,7 +317,7 @@ def test_by_hand_typed_luns_leave_the_bmc_of_cluster_conf(tmp_path: Path, typed:
     ids=str,
 )
 def test_when_cluster_conf_is_asked(given: dict[str, str], does: bool) -> None:
-    assert by_hand.applies(given) is does
+    assert cluster_defaults.applies(given) is does
 
 
 @pytest.mark.parametrize("agent", ["fence_ipmilan", ""])
@@ -324,11 +327,11 @@ def test_by_hand_typed_luns_suffice_where_cluster_conf_knows_no_device_of_ours(
 ) -> None:
     found = membership(tmp_path, agent=agent)
     assert found.cluster is not None
-    resolved = by_hand.resolve({"nodename": named, "vg": "mine"}, found, found.cluster)
+    resolved = cluster_defaults.resolve({"nodename": named, "vg": "mine"}, found, found.cluster)
     assert resolved.introduction.endswith(" has no fence_halvm device for it")
     assert resolved.methods == (({"nodename": named, "vg": "mine"},),)
     with pytest.raises(UsageError):
-        by_hand.resolve({"nodename": named}, found, found.cluster)
+        cluster_defaults.resolve({"nodename": named}, found, found.cluster)
 
 
 @pytest.mark.parametrize(("nodes", "local"), [(3, "serv-0002"), (2, None)])
@@ -336,7 +339,7 @@ def test_by_hand_it_does_not_guess(tmp_path: Path, nodes: int, local: str | None
     found = membership(tmp_path, nodes, local)
     assert found.cluster is not None
     with pytest.raises(UsageError):
-        by_hand.resolve({"action": "reboot"}, found, found.cluster)
+        cluster_defaults.resolve({"action": "reboot"}, found, found.cluster)
 
 
 # --- whose keys may be on the LUNs -----------------------------------------------------------------------------------

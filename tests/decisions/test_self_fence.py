@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.asking import build_request
-from fencer.cli.asking_self_fence import doubt
+from fencer.agent.option_input import with_defaults
+from fencer.agent.request import Caller, Request
+from fencer.agent.request_builder import build_request
+from fencer.agent.self_fence_request import doubt
 from fencer.errors import UsageError
 from fencer.model import ProofPolicy
-from fencer.option_input import with_defaults
-from fencer.request import Caller, Request
-from fencer.watchdog.snapshot import PolicyState, Snapshot
-from fencer.watchdog.snapshot_file import write_snapshot
+from fencer.state.snapshot import PolicyState, Snapshot
+from fencer.state.snapshot_file import write_snapshot
 from tests.decisions.test_requests import LUN, membership
 from tests.scenes import BOOT, NOW, snapshot
 

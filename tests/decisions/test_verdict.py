@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fencer.cli.report import summarise
+from fencer.agent.plan import Plan, make_plan
+from fencer.agent.report import summarise
+from fencer.agent.request import Caller, Request
+from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, is_beaten, judge, suffices
 from fencer.model import (
     Action,
     ArbitrationMode,
     BmcSettings,
+    ChassisCommand,
+    PowerState,
     Proof,
     ProofPolicy,
     ReservationKey,
@@ -36,10 +41,7 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
-from fencer.plan import Plan, make_plan
-from fencer.power.chassis import ChassisCommand, PowerState
-from fencer.request import Caller, Request, StorageSettings
-from fencer.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, is_beaten, judge, suffices
+from fencer.storage.settings import StorageSettings
 
 WON = Arbitrated(ArbitrationResult.WON, "a")
 LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fencer.cluster_conf import Cluster, ClusterNode, merged_attributes, problems, read_cluster
+from fencer.cluster.cluster_conf import Cluster, ClusterNode, merged_attributes, problems, read_cluster
+from fencer.cluster.keys import derive_key
 from fencer.model import Deadline, KeyScheme, ReservationKey
-from fencer.storage.keys import derive_key
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit, Look

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fencer.event import Event
 from fencer.exporter.sources import boot_id
-from fencer.readings import Now
-from fencer.watchdog.snapshot import Snapshot
+from fencer.journal.event import Event
+from fencer.state.readings import Now
+from fencer.state.snapshot import Snapshot
 from tests import scenes
 
 

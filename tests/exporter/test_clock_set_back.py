@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from fencer.event import Event, Outcome
+from fencer.exporter.metrics.collector import HalvmCollector
 from fencer.exporter.sources import Sources
-from fencer.journal import Bounds, Journal
-from fencer.metrics.collector import HalvmCollector
+from fencer.journal.event import Event, FenceOutcome
+from fencer.journal.file import Journal
+from fencer.journal.writing import Bounds
 from fencer.model import Proof
-from fencer.readings import Now
+from fencer.state.readings import Now
 from tests import scenes
 
 TARGET = "serv-0001"
 NOW_S = scenes.NOW.unix_s
 AHEAD_S = 7200.0
-FAILED = {"outcome": Outcome.FAILURE, "proofs": (), "error": "192.168.1.50: login: no answer", "steps": ()}
+FAILED = {"outcome": FenceOutcome.FAILURE, "proofs": (), "error": "192.168.1.50: login: no answer", "steps": ()}
 
 
 class Scraped:
@@ -99,7 +100,7 @@ def test_a_success_at_the_very_time_of_the_failure_after_it_hides_nothing(scrape
 
 
 def test_an_attempt_without_a_verdict_is_no_success(scraped: Scraped) -> None:
-    scraped.record(scenes.fence(-AHEAD_S), scenes.fence(20, **FAILED | {"outcome": Outcome.UNKNOWN}))
+    scraped.record(scenes.fence(-AHEAD_S), scenes.fence(20, **FAILED | {"outcome": FenceOutcome.UNKNOWN}))
     assert scraped.series("last_fence_timestamp_seconds") == ended(scenes.fence(20))
     assert scraped.series("last_fence_success_timestamp_seconds") == {}
 

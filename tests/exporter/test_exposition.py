@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, generate_latest
 
 from fencer.exporter.exposition import Exposition
-from fencer.metrics import table
-from fencer.metrics.collector import HalvmCollector
-from fencer.metrics.families import Families, Known
-from fencer.readings import JournalReading, JournalStatus
+from fencer.exporter.metrics import table
+from fencer.exporter.metrics.collector import HalvmCollector
+from fencer.exporter.metrics.families import Families, SeenLabels
+from fencer.state.readings import JournalReading, JournalStatus
 from tests import scenes
-from tests.metrics.test_golden import registry
+from tests.exporter.metrics.test_golden import registry
 
 FORMATS = (
     "",
@@ -52,14 +52,14 @@ def put(out: Families, gauges, counters, histograms) -> None:
 def test_whatever_changes_the_text_is_prometheus_clients(accept, scrapes):
     """Series come, go, change their value or not: each scrape says what it would say if it were the only one."""
     encode, _ = choose_encoder(accept)
-    known, exposition = Known(), Exposition(encode)
+    known, exposition = SeenLabels(), Exposition(encode)
     for scrape in (*scrapes, scrapes[0]):
         kept, alone = Families(), Families()
         put(kept, *scrape)
         put(alone, *scrape)
         families = list(kept.ready(known))
         assert exposition.text(families, ()) == encode(Client(families))
-        assert list(map(said, families)) == list(map(said, alone.ready(Known())))
+        assert list(map(said, families)) == list(map(said, alone.ready(SeenLabels())))
 
 
 def said(family):
@@ -93,7 +93,7 @@ def test_a_prometheus_client_that_words_it_otherwise_has_its_way(word):
     def encode(of: CollectorRegistry) -> bytes:
         return word(generate_latest(of))
 
-    known, exposition = Known(), Exposition(encode)
+    known, exposition = SeenLabels(), Exposition(encode)
     for value in (1.0, 2.0, 2.5, 2.5, 3.0):
         out = Families()
         out.put(table.LUN_INFO, value, "a", "b")
@@ -110,7 +110,7 @@ def test_only_what_is_new_is_encoded_by_prometheus_client():
         lines.extend(line for line in text.splitlines() if not line.startswith(b"#"))
         return text
 
-    known, exposition = Known(), Exposition(encode)
+    known, exposition = SeenLabels(), Exposition(encode)
     for number, new in ((0, 4 + 2 * 14), (0, 0), (1, 14), (2, 14)):
         out = Families()
         for lun in "abcd":
@@ -123,7 +123,7 @@ def test_only_what_is_new_is_encoded_by_prometheus_client():
 
 
 def test_series_that_are_gone_are_not_kept():
-    known, exposition = Known(), Exposition(generate_latest)
+    known, exposition = SeenLabels(), Exposition(generate_latest)
     for number in range(5):
         out = Families()
         for target in range(10):

@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from fencer.event import EventKind
 from fencer.exporter import sources as module
 from fencer.exporter.sources import Sources
-from fencer.journal import Bounds, Journal
-from fencer.readings import JournalStatus, Now
+from fencer.journal.event import EventKind
+from fencer.journal.file import Journal
+from fencer.journal.writing import Bounds
+from fencer.state.readings import JournalStatus, Now
 from tests import scenes
 
 EVENTS = (

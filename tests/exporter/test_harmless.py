@@ -87,7 +87,7 @@ def installed(site: Path) -> tuple[str, ...]:
         assert found is not None
         assert found.submodule_search_locations is not None
         shutil.copytree(found.submodule_search_locations[0], site / name, ignore=shutil.ignore_patterns("__pycache__"))
-    run = "import sys; from fencer.cli.halvm_exporter import main; sys.exit(main())"
+    run = "import sys; from fencer.exporter.main import main; sys.exit(main())"
     return ("env", f"PYTHONPATH={site}", os.path.realpath(sys.executable), "-c", run)
 
 

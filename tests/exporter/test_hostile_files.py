@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fencer.exporter.page.page import render
 from fencer.exporter.sources import Sources
-from fencer.readings import JournalStatus, Now, SnapshotStatus
-from fencer.status_page.page import render
+from fencer.state.readings import JournalStatus, Now, SnapshotStatus
 from tests import scenes
-from tests.metrics.test_golden import exposition
+from tests.exporter.metrics.test_golden import exposition
 
 
 def now() -> Now:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.halvm_exporter import DEFAULT_ADDRESS, DEFAULT_JOURNAL, DEFAULT_SNAPSHOT, arguments
-from fencer.journal import DEFAULT_PATH
-from fencer.watchdog.snapshot import SNAPSHOT_NAME
+from fencer.exporter.main import DEFAULT_ADDRESS, DEFAULT_JOURNAL, DEFAULT_SNAPSHOT, arguments
+from fencer.journal.file import DEFAULT_PATH
+from fencer.state.snapshot import SNAPSHOT_NAME
 from tests.exporter.test_harmless import tool
 
 ROOT = Path(__file__).parents[2]

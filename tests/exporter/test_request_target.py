@@ -2,7 +2,7 @@
 
 import pytest
 
-from fencer.exporter.server import Request
+from fencer.exporter.server import HttpRequest
 from tests.exporter.rig import Exporter
 
 
@@ -23,7 +23,7 @@ from tests.exporter.rig import Exporter
     ],
 )
 def test_path(target: str, path: str) -> None:
-    assert Request("GET", target, {}, "").path == path
+    assert HttpRequest("GET", target, {}, "").path == path
 
 
 def test_the_absolute_form_is_answered_as_the_path_is(healthy) -> None:

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from fencer.exporter.answers import REUSE_S
-from fencer.status_page.page import CONTENT_SECURITY_POLICY
+from fencer.exporter.page.page import CONTENT_SECURITY_POLICY
 from tests import scenes
+from tests.exporter.metrics.promtool import promtool
 from tests.exporter.rig import Exporter, run, until
-from tests.metrics.promtool import promtool
 
 
 @pytest.mark.peer

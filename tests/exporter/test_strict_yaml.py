@@ -9,8 +9,8 @@ import pytest
 from fencer.errors import UsageError
 from fencer.exporter.strict_yaml import DEPTH_MOST, Section, YamlProblem, read
 from fencer.exporter.web_settings import make_context, parse
+from tests.exporter.metrics.promtool import promtool
 from tests.exporter.test_web_config import certificate
-from tests.metrics.promtool import promtool
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 USERS = f"basic_auth_users:\n  prometheus: {HASH}\n"

@@ -8,9 +8,9 @@ a message that is unprintable, or long enough to fill a pipe that nobody reads. 
 import io
 import sys
 
+from fencer.agent.option_input import check, parse_argv, parse_stdin, read_stdin, with_defaults
+from fencer.agent.options import OPTIONS
 from fencer.errors import UsageError
-from fencer.option_input import check, parse_argv, parse_stdin, read_stdin, with_defaults
-from fencer.options import OPTIONS
 
 SEEDS = (
     b"S",

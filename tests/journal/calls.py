@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from fencer.event import Event
-from fencer.journal import Journal
+from fencer.journal.event import Event
+from fencer.journal.file import Journal
 from tests.agent.halvm import Outcome, at, halvm
 from tests.rig.bmc import Bmc
 

@@ -4,7 +4,7 @@ import os
 import traceback
 from collections.abc import Callable
 
-from fencer.event import Event, EventKind, Outcome, Step, StepName
+from fencer.journal.event import Event, EventKind, FenceOutcome, Step, StepName
 from fencer.model import Proof
 
 FENCE = Event(
@@ -15,7 +15,7 @@ FENCE = Event(
     actor="serv-0002",
     target="serv-0001",
     action="reboot",
-    outcome=Outcome.SUCCESS,
+    outcome=FenceOutcome.SUCCESS,
     proofs=(Proof.POWER, Proof.STORAGE),
     weak=True,
     steps=(
@@ -24,7 +24,7 @@ FENCE = Event(
     ),
 )
 FAILED = FENCE._replace(
-    outcome=Outcome.FAILURE, proofs=(), weak=False, error="192.168.1.50: Timed out", took_s=30.0, steps=()
+    outcome=FenceOutcome.FAILURE, proofs=(), weak=False, error="192.168.1.50: Timed out", took_s=30.0, steps=()
 )
 MONITOR = FENCE._replace(kind=EventKind.MONITOR, action="monitor", took_s=0.2, proofs=(), weak=False, steps=())
 

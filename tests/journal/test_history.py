@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fencer.event import Outcome
-from fencer.journal import Journal
-from fencer.metadata import metadata_xml
+from fencer.agent.metadata import metadata_xml
+from fencer.journal.event import FenceOutcome
+from fencer.journal.file import Journal
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call
-from tests.agent.halvm import Outcome as Ended
+from tests.agent.halvm import FenceOutcome as Ended
 from tests.journal.events import FAILED, FENCE, MONITOR
 
 
@@ -50,7 +50,7 @@ def test_verbose_shows_the_steps(path: str) -> None:
 def test_monitors_that_found_nothing_wrong_are_for_those_who_ask(path: str) -> None:
     journal = Journal(path)
     journal.append(MONITOR)
-    journal.append(MONITOR._replace(outcome=Outcome.FAILURE, error="no session"))
+    journal.append(MONITOR._replace(outcome=FenceOutcome.FAILURE, error="no session"))
     assert len(history(path).stdout.splitlines()) == 2
     assert len(history(path, "-v").stdout.splitlines()) == 3
     assert len(history(path, "--json").stdout.splitlines()) == 2

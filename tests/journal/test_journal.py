@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fencer.event import BUCKETS_S, EventKind, Outcome, Step, StepName
-from fencer.journal import OTHER, SCHEMA, TARGETS, TEXT_CHARACTERS, Bounds, Journal, JournalError
+from fencer.journal.cleaning import TEXT_CHARACTERS
+from fencer.journal.event import BUCKETS_S, EventKind, FenceOutcome, Step, StepName
+from fencer.journal.file import Journal, JournalError
+from fencer.journal.schema import SCHEMA
+from fencer.journal.writing import OTHER, TARGETS, Bounds
 from fencer.model import Side
 from tests.journal.events import FAILED, FENCE, MONITOR
 
@@ -33,7 +36,7 @@ def test_what_is_appended_is_read(journal: Journal, path: str) -> None:
     words=st.text(),
     at=st.floats(0, 1e10, allow_nan=False),
     kind=st.sampled_from(EventKind),
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from(FenceOutcome),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_text_is_kept_as_one_printable_line(tmp_path_factory, words: str, at: float, kind, outcome) -> None:
@@ -62,7 +65,7 @@ def test_events_are_found(journal: Journal) -> None:
     for number in range(1200):
         journal.append(FENCE._replace(at_unix_s=float(number), target=f"serv-{number % 3}"))
     journal.append(MONITOR._replace(at_unix_s=1200.0))
-    journal.append(MONITOR._replace(at_unix_s=1201.0, outcome=Outcome.FAILURE))
+    journal.append(MONITOR._replace(at_unix_s=1201.0, outcome=FenceOutcome.FAILURE))
     assert [event.at_unix_s for event in journal.events()] == [float(number) for number in range(1201, -1, -1)]
     assert [event.at_unix_s for event in journal.events(limit=2)] == [1201.0, 1200.0]
     assert len(list(journal.events(limit=700))) == 700
@@ -71,7 +74,7 @@ def test_events_are_found(journal: Journal) -> None:
     assert len(list(journal.events(node="serv-1"))) == 400
     assert len(list(journal.events(kinds=[EventKind.MONITOR]))) == 2
     assert len(list(journal.events(since_unix_s=1199.0))) == 3
-    assert next(journal.events(routine=False)).outcome is Outcome.FAILURE
+    assert next(journal.events(routine=False)).outcome is FenceOutcome.FAILURE
     assert len(list(journal.events(routine=False))) == 1201
 
 
@@ -90,7 +93,7 @@ def test_totals_are_those_of_all_events(journal: Journal) -> None:
         journal.append(event)
     totals = {total.outcome: total for total in journal.totals()}
     assert len(totals) == 2
-    good, bad = totals[Outcome.SUCCESS], totals[Outcome.FAILURE]
+    good, bad = totals[FenceOutcome.SUCCESS], totals[FenceOutcome.FAILURE]
     assert (good.kind, good.target, good.action, good.proof) == (
         EventKind.FENCE,
         "serv-0001",

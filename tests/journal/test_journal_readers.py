@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fencer.journal import SCHEMA, Journal, JournalError, Snapshot
+from fencer.journal.file import Journal, JournalError
+from fencer.journal.reading import JournalSnapshot
+from fencer.journal.schema import SCHEMA
 from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start, wait_all
 
 NOBODY = 65534
@@ -114,7 +116,7 @@ def test_an_answer_under_which_a_writer_came_and_went_is_asked_for_again(path: s
     write()
     asked: list[int] = []
 
-    def question(moment: Snapshot) -> int:
+    def question(moment: JournalSnapshot) -> int:
         counted = sum(total.events for total in moment.totals())
         if not asked:
             write()

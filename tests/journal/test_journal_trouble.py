@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from fencer.errors import FenceError
-from fencer.event import EventKind
-from fencer.journal import Journal, JournalBusy, JournalError, pending
+from fencer.journal import pending
+from fencer.journal.event import EventKind
+from fencer.journal.file import Journal, JournalBusy, JournalError
 from fencer.journal.pending import keep
 from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start, wait_all
 from tests.journal.test_journal import SCHEMA_1

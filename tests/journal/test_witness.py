@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli import record
-from fencer.cli.record import Record
-from fencer.event import Event, EventKind, StepName
-from fencer.event import Outcome as Outcomes
-from fencer.fence import Stamped
-from fencer.model import Action, BmcSettings, Proof, ProofPolicy, Secret
+from fencer.agent import journal_entry
+from fencer.agent.journal_entry import Record
+from fencer.agent.plan import make_plan
+from fencer.agent.request import Caller, Request
+from fencer.agent.run import Stamped
+from fencer.agent.verdict import Verdict
+from fencer.journal.event import Event, EventKind, StepName
+from fencer.journal.event import FenceOutcome as Outcomes
+from fencer.model import Action, BmcSettings, ChassisCommand, PowerState, Proof, ProofPolicy, Secret
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -25,10 +28,6 @@ from fencer.observations import (
     Noted,
     SessionOpened,
 )
-from fencer.plan import make_plan
-from fencer.power.chassis import ChassisCommand, PowerState
-from fencer.request import Caller, Request
-from fencer.verdict import Verdict
 from tests.agent.halvm import AGENT, Call, at, halvm
 from tests.agent_storage.nodes import Node
 from tests.journal.calls import call, recorded
@@ -229,8 +228,8 @@ def _record(kept: _Kept) -> Record:
 def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch) -> None:
     """NTP sets the clock back an hour between the beginning and the verdict."""
     kept, wall, monotonic = _Kept(), [1_763_800_000.0], [100.0]
-    monkeypatch.setattr(record.time, "time", lambda: wall[0])
-    monkeypatch.setattr(record.time, "monotonic", lambda: monotonic[0])
+    monkeypatch.setattr(journal_entry.time, "time", lambda: wall[0])
+    monkeypatch.setattr(journal_entry.time, "monotonic", lambda: monotonic[0])
     run = _record(kept)
     run.begin()
     wall[0] -= 3600.0

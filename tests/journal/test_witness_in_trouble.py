@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from fencer.cli.fence_halvm import Agent
-from fencer.cli.witness import Witness
-from fencer.journal import Journal
+from fencer.agent.main import Agent
+from fencer.journal.file import Journal
+from fencer.journal.writer_process import Witness
 from tests.agent.halvm import AGENT, Call, at
 from tests.journal.calls import call, recorded
 from tests.journal.events import FENCE, in_a_process
@@ -95,7 +95,7 @@ def test_no_process_for_the_journal_refuses_no_fence(
         if failing == "fork":
             monkeypatch.setattr(os, "fork", fork)
         else:
-            monkeypatch.setattr("fencer.cli.witness.socketpair", no_socket)
+            monkeypatch.setattr("fencer.journal.writer_process.socketpair", no_socket)
         stdout, stderr = io.StringIO(), io.StringIO()
         status = Agent([], io.BytesIO(stdin.encode()), stdout, stderr, {}).run()
         said = stderr.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fencer.watchdog.settings import GRACE_S
+from fencer.sidecar.settings import GRACE_S
 
 from . import watchdog_losses as losses
 from . import watchdog_rig

@@ -13,28 +13,28 @@ import time
 from pathlib import Path
 
 from fencer.model import ReservationKey
-from fencer.request import StorageSettings
-from fencer.watchdog import observers
-from fencer.watchdog.messages import Observe
-from fencer.watchdog.observers import list_luns, observe
-from fencer.watchdog.paths import KernelPath, PathLister
-from fencer.watchdog.policy import Policy
-from fencer.watchdog.settings import (
+from fencer.sidecar.messages import Observe
+from fencer.sidecar.observer import observing
+from fencer.sidecar.observer.kernel_paths import KernelPath, PathLister
+from fencer.sidecar.observer.observing import list_luns, observe
+from fencer.sidecar.policy import Policy
+from fencer.sidecar.reports import LunSeen, PathSeen, Registered, RegistrationFailed
+from fencer.sidecar.settings import (
     ObserverSettings,
     PolicySettings,
+    SidecarTiming,
     TargetReset,
-    Timing,
     loss_bound_s,
     preempt_bound_s,
 )
-from fencer.watchdog.sightings import LunSeen, PathSeen, Registered, RegistrationFailed
+from fencer.storage.settings import StorageSettings
 from fencer.worker import Crashed, Worker
 
 log_path, state_dir, key, options, *disks = sys.argv[1:]
 given = json.loads(options)
 on_target_reset = TargetReset(given.pop("on_target_reset", "re-register"))
 not_ours = set(given.pop("not_ours"))
-timing = Timing(**given)
+timing = SidecarTiming(**given)
 storage = StorageSettings(tuple(disks), None, ReservationKey.parse(key), None, state_dir=state_dir)
 log = Path(log_path).open("a", buffering=1)  # noqa: SIM115 - for as long as the program runs
 
@@ -59,7 +59,7 @@ def cost() -> dict[str, float]:
     return {"cpu_s": sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), "rss_kb": int(rss.split()[1])}
 
 
-observers.PathLister = OurPaths  # type: ignore[attr-defined]  # what observe takes
+observing.PathLister = OurPaths  # type: ignore[attr-defined]  # what observe takes
 settings = ObserverSettings(storage, timing, on_target_reset)
 order = Observe(settings, list_luns(storage), ())
 worker = Worker.spawn(lambda channel: observe(order, channel, lambda: None))

@@ -50,7 +50,7 @@ PLANS = {
     "isolation": Plan(
         "fencer/storage/isolation.py",
         (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py", f"{_STORAGE}second_key.py", f"{_STORAGE}paths.py",
-         f"{_STORAGE}procedure.py", "tests/watchdog/test_unregister.py"),
+         f"{_STORAGE}procedure.py", "tests/sidecar/test_unregister.py"),
     ),
     "reservations": Plan(
         "fencer/storage/reservations.py",
@@ -66,9 +66,9 @@ PLANS = {
         (f"{_STORAGE}unfencing.py", f"{_STORAGE}unfence_end.py", f"{_STORAGE}paths_down.py"),
     ),
     "marker": Plan("fencer/storage/marker.py", (f"{_STORAGE}marker.py", f"{_STORAGE}unfencing.py")),
-    "verdict": Plan("fencer/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")),
-    "plan": Plan("fencer/plan.py", ("tests/decisions",)),
-    "fence": Plan("fencer/fence.py", ("tests/test_look_before_go.py", "tests/test_fence_run.py")),
+    "verdict": Plan("fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")),
+    "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
+    "fence": Plan("fencer/agent/run.py", ("tests/test_look_before_go.py", "tests/test_fence_run.py")),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from fencer.errors import BmcUnreachable, PowerError
-from fencer.power.chassis import ChassisCommand, PowerState
+from fencer.model import ChassisCommand, PowerState
 
 
 class FakeClock:

@@ -1,12 +1,11 @@
-"""A whole fence against a FakeBmc on a fake clock: attempt after attempt, as fencer.fence does."""
+"""A whole fence against a FakeBmc on a fake clock: attempt after attempt, as fencer.agent.run does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fencer.fence import RETRY_PAUSE_S
-from fencer.model import BmcSettings, Secret
+from fencer.agent.run import RETRY_PAUSE_S
+from fencer.model import BmcSettings, PowerState, Secret
 from fencer.observations import ChassisObserved, Observation, PowerDone, PowerFailed
-from fencer.power.chassis import PowerState
 from fencer.power.ipmi import IpmiChassisPower
 from fencer.power.procedure import PowerAim, PowerGoal, PowerTiming, run
 from tests.power.fake_bmc import PASSWORD, USER, BoundedClock, Deadline, FakeBmc

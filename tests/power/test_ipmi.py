@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fencer.errors import UsageError
-from fencer.model import BmcSettings, Method, Privilege, Secret
+from fencer.model import BmcSettings, ChassisCommand, Method, PowerState, Privilege, Secret
 from fencer.observations import ChassisCommanded, ChassisObserved, PowerDone, SessionOpened
-from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.power.ipmi import IpmiChassisPower
 from fencer.power.procedure import PowerAim, PowerGoal, PowerTiming
 from tests.power.forked import Ended, forked

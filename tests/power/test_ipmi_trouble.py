@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fencer.model import BmcSettings, Secret
+from fencer.model import BmcSettings, PowerState, Secret
 from fencer.observations import ChassisObserved, PowerDone, SessionOpened
-from fencer.power.chassis import PowerState
 from fencer.power.procedure import PowerAim, PowerGoal, PowerTiming
 from tests.power.forked import forked
 from tests.rig import require_program

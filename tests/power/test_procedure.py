@@ -3,7 +3,7 @@
 import pytest
 
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
-from fencer.model import Method
+from fencer.model import ChassisCommand, Method, PowerState
 from fencer.observations import (
     ChassisCommanded,
     ChassisFoundOff,
@@ -14,7 +14,6 @@ from fencer.observations import (
     PowerFailed,
     SessionOpened,
 )
-from fencer.power.chassis import ChassisCommand, PowerState
 from fencer.power.procedure import PowerAim, PowerGoal, PowerTiming, run
 from tests.power.fake_chassis import FakeChassisPower, FakeClock
 from tests.power.seen import Seen

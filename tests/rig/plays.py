@@ -5,13 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fencer.fence import Gate, LookAgain, Looked, PowerOrder, Run, Seen, Stamped, StorageOrder
+from fencer.agent.plan import make_plan
+from fencer.agent.request import Caller, Request, Timing
+from fencer.agent.run import Gate, LookAgain, Looked, PowerOrder, Run, Seen, Stamped, StorageOrder
+from fencer.agent.verdict import Verdict, judge
 from fencer.model import (
     Action,
     ArbitrationMode,
     BmcSettings,
+    ChassisCommand,
     Deadline,
     KnownBmc,
+    PowerState,
     ProofPolicy,
     ReservationKey,
     Secret,
@@ -26,10 +31,7 @@ from fencer.observations import (
     PowerDone,
     SessionOpened,
 )
-from fencer.plan import make_plan
-from fencer.power.chassis import ChassisCommand, PowerState
-from fencer.request import Caller, Request, StorageSettings, Timing
-from fencer.verdict import Verdict, judge
+from fencer.storage.settings import StorageSettings
 from fencer.worker import Channel, Worker, Workers
 from tests.test_worker import deaf
 

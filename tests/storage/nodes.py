@@ -1,10 +1,10 @@
 """Nodes on FakeTargets, without the repetition."""
 
 from fencer.model import Deadline, ReservationKey, ReservationType
-from fencer.request import OtherKeys
 from fencer.storage.arbitration import Contest
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
+from fencer.storage.settings import OtherKeys
 from fencer.storage.transport import ScsiTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 

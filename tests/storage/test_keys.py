@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fencer.cluster.keys import NodeIdentity, check_collisions, derive_key
 from fencer.errors import UsageError
 from fencer.model import KeyScheme, ReservationKey
-from fencer.storage.keys import NodeIdentity, check_collisions, derive_key
 
 FENCE_SCSI = Path("/usr/sbin/fence_scsi")
 # Loads fence_scsi as a module (it has no .py) and calls the function it derives keys with.

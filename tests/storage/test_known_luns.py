@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from fencer.cli import luns
-from fencer.cli.storage_job import storage_job
+from fencer.agent.plan import make_plan
+from fencer.agent.request import Caller, Request, Timing
+from fencer.agent.run import Run
+from fencer.agent.storage_worker import storage_job
+from fencer.agent.verdict import Facts, Verdict, judge
 from fencer.errors import StorageError, UsageError
-from fencer.fence import Run
 from fencer.model import Action, BmcSettings, Deadline, ProofPolicy, Secret
 from fencer.observations import ArbitrationResult, ChassisObserved
-from fencer.plan import make_plan
-from fencer.request import Caller, Request, StorageSettings, Timing
+from fencer.storage import open_luns
 from fencer.storage.known_luns import read_known, write_known
 from fencer.storage.lun import Lun, SharedLuns
-from fencer.verdict import Facts, Verdict, judge
+from fencer.storage.settings import StorageSettings
 from fencer.worker import Workers
 from tests.rig.plays import obedient_power
 from tests.storage.fake_target import FakeTarget
@@ -70,10 +71,10 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host(str(tmp_path / "run"))
     monkeypatch.setattr("fencer.storage.volume_group.physical_volumes", host.physical_volumes)
-    monkeypatch.setattr(luns, "UdevDevices", lambda: None)
-    monkeypatch.setattr(luns, "find_luns", host.find_luns)
-    monkeypatch.setattr(luns, "holders_active", lambda *_: False)
-    monkeypatch.setattr(luns, "_disk", lambda found, _active: lun(host.targets[found.wwid], "a"))
+    monkeypatch.setattr(open_luns, "UdevDevices", lambda: None)
+    monkeypatch.setattr(open_luns, "find_luns", host.find_luns)
+    monkeypatch.setattr(open_luns, "holders_active", lambda *_: False)
+    monkeypatch.setattr(open_luns, "_disk", lambda found, _active: lun(host.targets[found.wwid], "a"))
     return host
 
 
@@ -145,11 +146,11 @@ def test_only_a_fence_does_without_lvm(host: Host, action: Action) -> None:
 
 def test_lvm_is_given_less_time_where_there_is_a_list(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StorageSettings((), GROUP, A, B, state_dir=host.state_dir)
-    luns.open_luns(settings, Deadline.after(30), in_doubt=True)
+    open_luns.open_luns(settings, Deadline.after(30), in_doubt=True)
     write_known(host.state_dir, GROUP, WWIDS)
-    luns.open_luns(settings, Deadline.after(30), in_doubt=True)
-    luns.open_luns(settings, Deadline.after(30))
-    assert host.waited_s == [luns.LVM_S, luns.LVM_IN_DOUBT_S, luns.LVM_S]
+    open_luns.open_luns(settings, Deadline.after(30), in_doubt=True)
+    open_luns.open_luns(settings, Deadline.after(30))
+    assert host.waited_s == [open_luns.LVM_S, open_luns.LVM_IN_DOUBT_S, open_luns.LVM_S]
 
 
 def test_where_lvm_answers_the_list_is_not_looked_at(host: Host) -> None:
@@ -187,5 +188,5 @@ def test_a_list_that_is_the_same_is_not_written_again(tmp_path: Path, monkeypatc
     def refuse(*_arguments: Any, **_more: Any) -> None:
         raise AssertionError("written again")
 
-    monkeypatch.setattr("fencer.watchdog.replacing.replace_file", refuse)
+    monkeypatch.setattr("fencer.atomic_file.replace_file", refuse)
     write_known(str(tmp_path), GROUP, tuple(reversed(WWIDS)))

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.plan import make_plan
+from fencer.agent.request import Caller, Request
+from fencer.agent.verdict import Facts, judge
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
-from fencer.plan import make_plan
-from fencer.request import Caller, Request, StorageSettings
 from fencer.storage import block_devices
 from fencer.storage.block_devices import KernelDevice, UdevDevices, is_running
 from fencer.storage.lun import Lun, find_luns, holders_active
 from fencer.storage.procedure import Opened, fence
 from fencer.storage.reservations import LogicalUnit
-from fencer.verdict import Facts, judge
+from fencer.storage.settings import StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, deadline, lun, registered
 

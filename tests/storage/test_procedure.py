@@ -19,13 +19,13 @@ from fencer.observations import (
     Observation,
     StorageDone,
 )
-from fencer.request import StorageSettings
 from fencer.storage import procedure
-from fencer.storage.arbitration import Standing
+from fencer.storage.arbitration import RaceResult
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
 from fencer.storage.reservations import LogicalUnit, guard_key
+from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import WERO, A, B, Clock, deadline, lun, registered
@@ -282,7 +282,7 @@ class Asker:
 
     def __init__(self, *before: Callable[[], None]) -> None:
         """before: what happens before each question."""
-        self.answers: list[Standing | None] = []
+        self.answers: list[RaceResult | None] = []
         self._before = list(before)
 
     def __call__(self) -> procedure.Answer | None:

@@ -12,13 +12,13 @@ from fencer.observations import (
     Observation,
     StorageDone,
 )
-from fencer.request import OtherKeys, StorageSettings
 from fencer.storage import procedure
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
 from fencer.storage.reservations import guard_key
+from fencer.storage.settings import OtherKeys, StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, C, contest, deadline, lun, registered
 

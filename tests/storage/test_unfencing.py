@@ -8,11 +8,11 @@ import pytest
 from fencer.errors import StorageError
 from fencer.model import Deadline
 from fencer.observations import LunFailed, LunRegistered, Observation
-from fencer.request import StorageSettings
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.pr import OutAction
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
+from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply
 from fencer.storage.unfencing import alone, past, unfence
 from tests.storage.fake_target import FakeTarget

@@ -1,0 +1,1 @@
+"""The fence agent: options → plan → execute → verdict → report."""

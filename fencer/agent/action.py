@@ -1,0 +1,302 @@
+"""Performs one action, from option text to exit status."""
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+from fencer._typing import TYPE_CHECKING, NamedTuple
+from fencer.agent.journal_entry import Record, is_recorded
+from fencer.agent.option_input import OptionInput, check, with_defaults
+from fencer.agent.plan import Plan, make_plan
+from fencer.agent.report import Report, in_words
+from fencer.agent.request import Caller
+from fencer.agent.request_builder import build_request, overall_s, target_name
+from fencer.agent.run import Run, Stamped
+from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, is_beaten, judge
+from fencer.cluster.membership import Membership, read_membership
+from fencer.errors import UsageError
+from fencer.model import Action, Deadline, Proof
+from fencer.storage.goal import StorageGoal
+from fencer.worker import Workers
+
+if TYPE_CHECKING:
+    from fencer.agent.known_bmcs import KnownBmcs
+    from fencer.journal.writer_process import Witness
+
+
+class _Interrupt:
+    """SIGTERM and SIGINT only set a flag: the run ends in order, logs out, and says so.
+
+    The flag stays set: whoever says stop between two methods means both.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def listen(self) -> None:
+        """From now on; until then a signal ends the call at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+
+    def __call__(self) -> bool:
+        return self.signal != 0
+
+
+_UNSHOWN = (
+    "nothing shows that this node is not the one that was fenced: run this on the other side, or, if you know better, "
+    "name the BMC alone (-a ADDRESS)"
+)
+
+
+class _Unusable(UsageError):
+    """The LUNs that were asked for make no sense. final: see _Ending."""
+
+    def __init__(self, sentence: str, *, final: bool) -> None:
+        super().__init__(sentence)
+        self.final = final
+
+
+class _Ending(NamedTuple):
+    """How the run for one device ended. final: nothing else that cluster.conf names may be tried."""
+
+    exit_status: int
+    final: bool = False
+
+
+class Performer:
+    """One call's surroundings. workers: children that may already be warming up. witness: writes the journal.
+
+    age_s: how long ago the call began; the deadline counts from there.
+    """
+
+    def __init__(
+        self,
+        given: OptionInput,
+        workers: Workers,
+        report: Report,
+        environ: Mapping[str, str],
+        witness: "Witness | None" = None,
+        age_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._given = given
+        self._workers = workers
+        self._report = report
+        self._environ = environ
+        self._witness = witness
+        self._age_s = age_s
+        self._interrupt = _Interrupt()
+        self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
+
+    def perform(self) -> int:
+        """Returns the exit status. Raises UsageError for bad input, before anything is sent."""
+        if path := self._given.values.get("debug_file"):
+            self._report.open_debug_file(path)
+        try:
+            return self._perform()
+        finally:
+            self._report.close()
+
+    def _perform(self) -> int:
+        values, report = self._given.values, self._report
+        membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
+        if self._caller is Caller.PERSON and values.get("cluster_conf"):
+            membership.require()  # who typed its name can correct it
+        listing = values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS)
+        methods: tuple[tuple[Mapping[str, str], ...], ...] = ()
+        if self._caller is Caller.PERSON and membership.cluster is not None and not listing:
+            from fencer.agent import cluster_defaults  # only where there is a cluster.conf
+
+            if cluster_defaults.applies(values):
+                found = cluster_defaults.resolve(values, membership, membership.cluster, self._given.stray_words)
+                report.notice(found.introduction)  # before anything else: who, and why that one
+                methods = found.methods
+        for warning in self._given.warnings:
+            report.warning(warning)
+        if self._caller is Caller.PERSON and values.get("action", "").lower() in (Action.MONITOR, Action.VALIDATE_ALL):
+            self._warn_of_cluster(membership)
+        if listing:
+            return self._list(values, membership)
+        return self._try_methods(methods, membership) if methods else self._one(values, membership).exit_status
+
+    def _warn_of_cluster(self, membership: Membership) -> None:
+        """What in cluster.conf would make a fence fail or hit the wrong node, whoever is asked about."""
+        if membership.cluster is not None:
+            from fencer.cluster.cluster_conf import problems
+
+            for problem in problems(membership.cluster):
+                self._report.warning(f"{membership.source}: {problem}")
+
+    def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
+        """As fenced does: the methods in order, until all devices of one have succeeded.
+
+        But fenced cannot tell failures apart. Here a node that was fenced itself, or cannot show that it was not, does
+        not shoot the winner by another method, and a person who says stop means all of them.
+        """
+        ending = _Ending(EXIT_FAILURE)
+        for number, devices in enumerate(methods, 1):
+            for values in devices:
+                try:
+                    ending = self._one(values, membership)
+                except UsageError as error:
+                    if number == len(methods):
+                        raise
+                    self._report.error(str(error))
+                    final = isinstance(error, _Unusable) and error.final
+                    ending = _Ending(EXIT_FAILURE, final=final or self._interrupt())
+                if ending.exit_status == EXIT_FAILURE:
+                    break
+            if ending.final and number < len(methods):
+                why = "" if self._interrupt() else f": {_UNSHOWN}"
+                self._report.notice(f"no further fence method is tried{why}")
+            if ending.final or ending.exit_status != EXIT_FAILURE:
+                break
+        return ending.exit_status
+
+    def _one(self, values: Mapping[str, str], membership: Membership) -> _Ending:
+        check(values)
+        full = with_defaults(values, self._environ)
+        action = Action(full["action"])
+        request = build_request(full, values, self._caller, membership)
+        for doubt in request.doubts:
+            self._report.warning(doubt)
+        known = None
+        if request.bmc is not None:
+            from fencer.agent.known_bmcs import KnownBmcs  # storage alone needs none of it
+
+            known = KnownBmcs(request, full)
+            request = request._replace(bmc=known.settled())
+            self._warn(known.doubt)
+        if membership.problem:
+            self._report.warning(f"{membership.problem} ({action} goes on without it)")
+        if action is Action.VALIDATE_ALL:
+            self._check_times(full, values)
+            return _Ending(EXIT_OK)
+        plan = make_plan(request)
+        if request.dry_run:
+            unfence = plan.storage is StorageGoal.REGISTER
+            what = in_words(request.action, request.who, unfence=unfence)
+            self._report.result(f"Plan to {what} (nothing is sent):")
+            for number, step in enumerate(plan.steps(), 1):
+                self._report.result(f"  {number}. {step}")
+            return _Ending(EXIT_OK)
+        local = membership.local
+        actor = local.name if local is not None else membership.host_names[0]
+        recorded = full["journal"] != "none" and is_recorded(action)
+        record = Record(plan, actor, full["journal"], self._witness if recorded else None)
+        return self._run(plan, record, known)
+
+    def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:
+        """Raises UsageError where Pacemaker, who validates on stdin, would end a fence too early, and nothing says that
+        it was told not to: its own limits are not passed on to us."""
+        from fencer.agent.time_limits import objection
+
+        reason = objection(full, values) if self._caller is Caller.CLUSTER else None
+        if reason is not None and "deadline" not in values:
+            raise UsageError(reason)
+        if reason is not None:
+            self._report.warning(reason)
+
+    def _run(self, plan: Plan, record: Record, known: "KnownBmcs | None") -> _Ending:
+        request, report, interrupt = plan.request, self._report, self._interrupt
+        interrupt.listen()
+        spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: of several methods, the first one pays for loading
+        if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
+            report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
+            _sleep_until(time.monotonic() + request.timing.delay_s, interrupt)
+        record.begin()
+        began = time.monotonic()
+        deadline = Deadline.after(time_left_s(request.timing.deadline_s, spent_s))
+
+        def observe(several: Sequence[Stamped]) -> None:
+            for stamped in several:
+                report.observed(stamped, plan)
+            record.observe(several)
+
+        def told_to_stop() -> bool:
+            """Asked in each turn of the run: half a second apart at most."""
+            report.waiting(plan, run.facts, deadline.remaining_s)
+            return interrupt()
+
+        run = Run(plan, deadline, self._workers, observe, told_to_stop)
+        facts = run.facts if interrupt() else run.execute()
+        report.end_waiting()
+        if interrupt():
+            name = signal.Signals(interrupt.signal).name
+            report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again")
+            self._warn(record.interrupted(name))
+            return _Ending(EXIT_FAILURE, final=True)
+        verdict = judge(plan, facts, run.late)
+        if not verdict.success and run.misuse is not None and not (facts.session or facts.power_failures):
+            record.end(verdict)
+            raise _Unusable(run.misuse, final=is_beaten(plan, facts))
+        report.verdict(verdict, facts, plan, time.monotonic() - began)
+        self._warn(record.end(verdict))
+        if known is not None and verdict.success and facts.bmc_guid is not None:
+            if request.action in (Action.MONITOR, Action.ON):
+                self._warn(known.learn(facts.bmc_guid))
+            elif Proof.POWER in verdict.proofs and not facts.found_off:
+                known.learn_unwaited(facts.bmc_guid)
+        return _Ending(verdict.exit_status, final=is_beaten(plan, facts))
+
+    def _warn(self, text: str | None) -> None:
+        if text is not None:
+            self._report.warning(text)
+
+    def _list(self, values: Mapping[str, str], membership: Membership) -> int:
+        """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name.
+
+        Of several nodes none keeps the others from being listed: each may take its share of the one deadline, and one
+        that cannot be asked is UNKNOWN.
+        """
+        full = with_defaults(values, self._environ)
+        name = target_name(full, membership)
+        names: tuple[str, ...] = (name,) if name else ()
+        if name is None and membership.cluster is not None and not any(full.get(o) for o in ("ip", "devices", "vg")):
+            names = tuple(node.name for node in membership.cluster.nodes)
+        if not names and not any(full.get(o) for o in ("ip", "devices", "vg")):
+            membership.require()
+        if full["action"] == Action.LIST:
+            for each in names:
+                self._report.result(each)
+            return EXIT_OK
+        deadline = Deadline.after(time_left_s(overall_s(full, self._caller), self._age_s()))
+        for number, each in enumerate(names):
+            share = deadline.within(deadline.remaining_s / (len(names) - number))
+            try:
+                state = self._state({**values, "nodename": each}, membership, share)
+            except UsageError as error:
+                if name is not None:
+                    raise
+                self._report.warning(f"{each}: {error}")
+                state = "UNKNOWN"
+            self._report.result(f"{each},,{state}")
+        return EXIT_OK
+
+    def _state(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:
+        """ON, OFF or UNKNOWN; the latter also when its share has passed."""
+        values = {**values, "action": Action.STATUS.value}
+        if self._caller is Caller.PERSON and membership.cluster is not None:
+            from fencer.agent import cluster_defaults  # only where there is a cluster.conf
+
+            if cluster_defaults.applies(values):
+                values = cluster_defaults.resolve(values, membership, membership.cluster).methods[0][0]
+        check(values)
+        plan = make_plan(build_request(with_defaults(values, self._environ), values, self._caller, membership))
+        run = Run(plan, share.within(plan.request.timing.deadline_s), self._workers, lambda _: None)
+        seen = {EXIT_OK: "ON", EXIT_STATUS_OFF: "OFF"}
+        return seen.get(judge(plan, run.execute(), run.late).exit_status, "UNKNOWN")
+
+
+def time_left_s(deadline_s: float, spent_s: float) -> float:
+    """What a caller who gives deadline_s has left after spent_s: at least half, since a slow start is no reason not to
+    fence. Pure."""
+    return deadline_s - min(spent_s, deadline_s / 2)
+
+
+def _sleep_until(at: float, interrupt: _Interrupt) -> None:
+    while (left := at - time.monotonic()) > 0 and not interrupt():
+        time.sleep(min(left, 0.5))

@@ -1,0 +1,83 @@
+"""``fence_halvm -o history``: the journal, newest first, for an engineer (a table) or a program (JSON lines)."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TextIO
+
+from fencer.agent.options import BY_NAME
+from fencer.errors import UsageError
+from fencer.journal.event import Event
+from fencer.journal.file import Journal, JournalError
+
+_HEAD = ("when", "who", "whom", "action", "outcome", "proved by", "took", "error")
+_LEAST = (23, 9, 9, 7, 7, 13, 7, 0)
+PATIENCE_S = 1.0
+"""How long it asks again while writers come and go."""
+
+
+def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> int:
+    """values: option text, checked. Returns the exit status. Raises UsageError: there is nothing to read, and why."""
+    path = values.get("journal") or BY_NAME["journal"].default or ""
+    if path == "none":
+        raise UsageError("journal: none: there is no history without a journal: give the path of one")
+    limit = int(values.get("limit") or BY_NAME["limit"].default or "0")
+    as_json = values.get("json") == "1"
+    events = Journal(path, patience_s=PATIENCE_S).events(
+        limit=limit or None,
+        node=values.get("nodename") or values.get("plug") or None,
+        routine=as_json or verbosity > 0,
+    )
+    try:
+        for line in _json_lines(events) if as_json else _table(events, steps=verbosity > 0):
+            stdout.write(f"{line}\n")
+        stdout.flush()
+    except JournalError as error:
+        raise UsageError(str(error)) from error
+    except BrokenPipeError:  # head has seen enough
+        return 1
+    except OSError as error:
+        raise UsageError(f"standard output: {error.strerror}: give one that can be written") from error
+    return 0
+
+
+def _json_lines(events: Iterator[Event]) -> Iterator[str]:
+    for event in events:
+        fields = event._asdict()
+        fields["at"] = datetime.fromtimestamp(event.at_unix_s, UTC).isoformat(timespec="milliseconds")
+        fields["steps"] = [step._asdict() for step in event.steps]
+        yield json.dumps(fields, ensure_ascii=False)
+
+
+def _table(events: Iterator[Event], *, steps: bool) -> Iterator[str]:
+    """Columns are as wide as they usually have to be, so that the first line need not wait for the last."""
+    said = False
+    for event in events:
+        if not said:
+            yield _row(_HEAD)
+            said = True
+        yield _row(_cells(event))
+        if steps:
+            for step in event.steps:
+                yield f"    {step.at_s:8.3f} s  (+{step.took_s:.3f})  {step.text}"
+    if not said:
+        yield "The journal holds nothing of that."
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, _LEAST, strict=True)).rstrip()
+
+
+def _cells(event: Event) -> tuple[str, ...]:
+    proved = event.proof if event.proofs else "-"
+    return (
+        time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(event.at_unix_s)),
+        event.actor or "-",
+        event.target or "-",
+        event.action,
+        event.outcome.value,
+        f"{proved} (plain PREEMPT)" if event.weak else proved,
+        f"{event.took_s:.2f} s",
+        event.error,
+    )

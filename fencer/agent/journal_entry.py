@@ -1,0 +1,165 @@
+"""What the journal is told about one run: the observations in an operator's words, the verdict, and times."""
+
+import time
+from collections.abc import Sequence
+
+from fencer._typing import TYPE_CHECKING, assert_never
+from fencer.agent.plan import Plan
+from fencer.agent.report import describe
+from fencer.agent.run import Stamped
+from fencer.agent.verdict import Verdict
+from fencer.journal.event import Event, EventKind, FenceOutcome, Step, StepName
+from fencer.model import Action
+from fencer.observations import (
+    Arbitrated,
+    BmcIdentified,
+    ChassisCommanded,
+    ChassisFoundOff,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunsIdentified,
+    LunState,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SelfFenceDue,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.storage.goal import StorageGoal
+from fencer.syslog import NAME
+
+if TYPE_CHECKING:
+    from fencer.journal.writer_process import Witness
+
+_BMC = (StepName.SESSION, StepName.COMMAND, StepName.CHASSIS)
+_ACTIONS = {Action.OFF, Action.REBOOT, Action.DIAG, Action.ON, Action.MONITOR}
+
+
+def is_recorded(action: Action) -> bool:
+    """What only looks without saying whether a fence would work leaves no record."""
+    return action in _ACTIONS
+
+
+class Record:
+    """One run. Durations are monotonic; only the beginning is a time of day. witness: None where nothing is kept."""
+
+    def __init__(self, plan: Plan, actor: str, path: str, witness: "Witness | None") -> None:
+        self._plan = plan
+        self._actor = actor
+        self._path = path
+        self._witness = witness
+        self._at_unix_s = 0.0
+        self._began = 0.0
+        self._steps: list[Step] = []
+        self._ready_at_s = {True: 0.0, False: 0.0}  # BMC: when its last step was seen; LUNs: when all could go on
+
+    def begin(self) -> None:
+        """From now on something is sent: an agent that does not live to tell leaves this."""
+        self._at_unix_s = time.time()
+        self._began = time.monotonic()
+        if self._witness is not None:
+            self._witness.begun(
+                self._path, self._event(FenceOutcome.UNKNOWN, "it was ended before there was a verdict")
+            )
+
+    def observe(self, several: Sequence[Stamped]) -> None:
+        """The next steps."""
+        if self._witness is None:
+            return
+        steps = [step for stamped in several if (step := self._step(stamped)) is not None]
+        if steps:
+            self._steps += steps
+            self._witness.saw(steps)
+
+    def end(self, verdict: Verdict) -> str | None:
+        """The verdict is out. Returns why this is not in the journal, None when it is, or is not meant to be."""
+        outcome = FenceOutcome.SUCCESS if verdict.success else FenceOutcome.FAILURE
+        more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
+        error = "" if verdict.success else (verdict.reasons or ("no reason was found",))[0] + more
+        event = self._event(outcome, error)
+        return self._end(event._replace(proofs=verdict.proofs, weak=verdict.weak, failed=verdict.failed))
+
+    def interrupted(self, signal_name: str) -> str | None:
+        """It was told to stop. Returns as end does."""
+        return self._end(self._event(FenceOutcome.UNKNOWN, f"interrupted by {signal_name}"))
+
+    def _end(self, event: Event) -> str | None:
+        return self._witness.ended(event) if self._witness is not None else None
+
+    def _step(self, stamped: Stamped) -> Step | None:
+        """None for what needs no line of its own."""
+        what = stamped.what
+        text = what.text if isinstance(what, Noted) else describe(what, self._plan)
+        if not text:
+            return None
+        name = _name(what)
+        bmc = name in _BMC or isinstance(what, PowerFailed)
+        took_s = what.bound_s if isinstance(what, SelfFenceDue) else stamped.at_s - self._ready_at_s[bmc]
+        step = Step(stamped.at_s, text, name, max(0.0, took_s))
+        if bmc or name in (StepName.IDENTIFY, StepName.ARBITRATE):  # LUNs are isolated side by side
+            self._ready_at_s[bmc] = stamped.at_s
+        if name is StepName.ARBITRATE:
+            self._ready_at_s[True] = max(self._ready_at_s[True], stamped.at_s)  # power has waited for it
+        return step
+
+    def _event(self, outcome: FenceOutcome, error: str) -> Event:
+        request = self._plan.request
+        return Event(
+            at_unix_s=self._at_unix_s,
+            took_s=time.monotonic() - self._began,
+            kind=_kind(self._plan),
+            program=NAME,
+            actor=self._actor,
+            target=request.target or (request.bmc.address if request.bmc is not None else ""),
+            action=request.action.value,
+            outcome=outcome,
+            error=error,
+            steps=tuple(self._steps),
+        )
+
+
+def _kind(plan: Plan) -> EventKind:
+    match plan.request.action:
+        case Action.MONITOR:
+            return EventKind.MONITOR
+        case Action.ON if plan.storage is StorageGoal.REGISTER:
+            return EventKind.UNFENCE
+        case Action.ON:
+            return EventKind.POWER_ON
+        case Action.DIAG:
+            return EventKind.DIAG
+        case _:
+            return EventKind.FENCE
+
+
+def _name(what: Observation) -> StepName:
+    match what:
+        case SessionOpened() | BmcIdentified():
+            return StepName.SESSION
+        case ChassisCommanded():
+            return StepName.COMMAND
+        case ChassisFoundOff() | ChassisObserved():
+            return StepName.CHASSIS
+        case LunsIdentified():
+            return StepName.IDENTIFY
+        case Arbitrated():
+            return StepName.ARBITRATE
+        case LunIsolated():
+            return StepName.ISOLATE
+        case LunRegistered():
+            return StepName.REGISTER
+        case LunState():
+            return StepName.LOOK
+        case SelfFenceDue():
+            return StepName.SELF_FENCE
+        case PowerFailed() | LunFailed() | StorageFailed():
+            return StepName.FAILURE
+        case PowerDone() | StorageDone() | Noted():
+            return StepName.OTHER
+        case _:
+            assert_never(what)

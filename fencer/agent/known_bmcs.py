@@ -1,0 +1,183 @@
+"""Remembers which BMC is a node's, so that another one with the same password is noticed (fencer.power.identity).
+
+``monitor`` and ``on`` learn it, and a fence that saw the chassis go from on to off. A file for each BMC of a node: one
+with two power supplies may have two. It must survive a reboot of this host. Where it cannot be kept or read, a fence
+goes on without: a full disk must not keep a node from being fenced.
+"""
+
+import os
+from collections.abc import Mapping
+
+from fencer._typing import NamedTuple
+from fencer.agent.options import BY_NAME
+from fencer.agent.request import Request
+from fencer.errors import UsageError
+from fencer.model import BmcSettings, KnownBmc
+from fencer.power.identity import BmcIdentity, IdentityKind, parse_guid, parse_identity, tells_apart
+from fencer.regular_file import is_private, read_regular_file
+
+PERSISTENT_DIRECTORY = "/var/lib/fence-halvm"
+"""Of these files, unless state_dir is given: its default does not survive a reboot."""
+ANY_BMC = "none"
+_PREFIX = "bmc-"
+_BY_LOOKING, _BY_FENCE = "monitor", "fence"
+_LONGEST_BYTES = 4096
+_LONGEST_NAME = 200
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
+
+
+class _Learnt(NamedTuple):
+    """One file. node: "" where none was named. where: address and port. bridge: "0x00" where none is. looked: somebody
+    asked whether all is well; a fence does not, so what it met says nothing about the BMCs of other nodes."""
+
+    node: str
+    where: str
+    bridge: str
+    identity: BmcIdentity
+    looked: bool
+
+
+class KnownBmcs:
+    """The BMCs that this host has learnt, for one request.
+
+    doubt: why they cannot be relied on; None where they can.
+    """
+
+    def __init__(self, request: Request, full: Mapping[str, str]) -> None:
+        """Raises UsageError for a bmc_guid that is none."""
+        self.doubt: str | None = None
+        self._directory = _directory(full["state_dir"])
+        self._given = full.get("bmc_guid", "").strip()
+        self._bmc = request.bmc
+        self._node = request.target or ""
+
+    def settled(self) -> BmcSettings | None:
+        """The settings, with what is known of the BMC."""
+        if self._bmc is None or self._given.lower() == ANY_BMC:
+            return self._bmc
+        if self._given:
+            guid = parse_guid(self._given)
+            if guid is None:
+                raise UsageError(f"bmc_guid: not a GUID: give 32 hexadecimal digits, or {ANY_BMC}")
+            return self._bmc._replace(known=KnownBmc(guid, "if the board was replaced, correct bmc_guid"))
+        own, others = None, []
+        for learnt in self._read():
+            if learnt.bridge != _bridge(self._bmc) or learnt.identity.kind is not IdentityKind.IPMI_GUID:
+                continue
+            if (learnt.node, learnt.where) == (self._node, _where(self._bmc)):
+                own = learnt.identity.value
+            elif learnt.looked and learnt.node and self._node and learnt.node != self._node:
+                others.append((learnt.identity.value, learnt.node))
+        remedy = (
+            f"look which host has this address; if the board was replaced, remove {self._path(self._bmc)} and run the "
+            "action monitor again"
+        )
+        return self._bmc._replace(known=KnownBmc(own, remedy, tuple(others)))
+
+    def learn(self, guid: bytes, *, looked: bool = True) -> str | None:
+        """Keeps it, where it is not known yet. looked: not in a fence. Why it cannot, or None."""
+        if self._bmc is None or self._given or not tells_apart(guid):
+            return None
+        path = self._path(self._bmc)
+        if "\n" in self._node + self._bmc.address or len(os.path.basename(path)) > _LONGEST_NAME:
+            return None
+        learnt = _Learnt(
+            self._node, _where(self._bmc), _bridge(self._bmc), BmcIdentity(IdentityKind.IPMI_GUID, guid), looked
+        )
+        if any(each in (learnt, learnt._replace(looked=True)) for each in self._read()):
+            return None
+        from pathlib import Path
+
+        from fencer.atomic_file import replace_file  # a fence writes none
+
+        try:
+            replace_file(Path(path), _content(learnt), 0o600, durable=True)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            return f"{path}: {reason}: whose BMC this is was not learnt"
+        return None
+
+    def learn_unwaited(self, guid: bytes) -> None:
+        """The same in a child that nobody waits for: a disk that hangs must not hold up the end of a fence."""
+        try:
+            if os.fork():
+                return
+        except OSError:
+            return
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(null, descriptor)
+            os.closerange(3, 256)  # the caller's, and what tells other children that we are gone
+            self.learn(guid, looked=False)
+        finally:
+            os._exit(0)
+
+    def _path(self, bmc: BmcSettings) -> str:
+        bridge = f"%{bmc.bridge_address:02x}" if bmc.bridge_address else ""
+        name = f"{_escaped(self._node)}@{_escaped(bmc.address)}%{bmc.port}{bridge}"
+        return os.path.join(self._directory, _PREFIX + name)
+
+    def _read(self) -> list[_Learnt]:
+        """All that can be read. Others than root must not say which BMC is whose."""
+        try:
+            if not is_private(self._directory):
+                self.doubt = (
+                    f"{self._directory}: others may write to it, so what was learnt of the BMCs is not relied on: make "
+                    "it writable by root alone"
+                )
+                return []
+            names = sorted(name for name in os.listdir(self._directory) if name.startswith(_PREFIX))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            self.doubt = f"{self._directory}: {error}: what was learnt of the BMCs is not known"
+            return []
+        found = []
+        for name in names:
+            path = os.path.join(self._directory, name)
+            try:
+                learnt = _parse(read_regular_file(path, _LONGEST_BYTES))
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                self.doubt = f"{path}: {reason}: whose BMC it was about is not known: remove the file"
+                continue
+            found.append(learnt)
+        return found
+
+
+def _directory(state_dir: str) -> str:
+    return PERSISTENT_DIRECTORY if state_dir == BY_NAME["state_dir"].default else state_dir
+
+
+def _where(bmc: BmcSettings) -> str:
+    return f"{bmc.address} port {bmc.port}"
+
+
+def _escaped(name: str) -> str:
+    raw = name.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02x}" for byte in raw)
+
+
+def _bridge(bmc: BmcSettings) -> str:
+    return f"{bmc.bridge_address or 0:#04x}"
+
+
+def _content(learnt: _Learnt) -> bytes:
+    fields = {
+        "node": learnt.node,
+        "where": learnt.where,
+        "bridge": learnt.bridge,
+        "identity": str(learnt.identity),
+        "by": _BY_LOOKING if learnt.looked else _BY_FENCE,
+    }
+    return "".join(f"{name} {value}\n" for name, value in fields.items()).encode("utf-8", "surrogateescape")
+
+
+def _parse(content: bytes) -> _Learnt:
+    """Raises ValueError."""
+    fields = dict(line.partition(" ")[::2] for line in content.decode("utf-8", "surrogateescape").split("\n"))
+    identity = parse_identity(fields.get("identity", ""))
+    if identity is None or not {"node", "where", "bridge", "by"} <= set(fields):
+        raise ValueError("not a file that says whose BMC this is")
+    return _Learnt(fields["node"], fields["where"], fields["bridge"], identity, fields["by"] == _BY_LOOKING)

@@ -1,0 +1,197 @@
+"""What people read about the agent: ``--help``, the man page (roff), the option tables (markdown), all from the table.
+
+``python -m fencer.agent.manual help|man|markdown`` prints one of them, for packaging and for docs/options.md.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from fencer import __version__
+from fencer._typing import Final
+from fencer.agent.metadata import AGENT, DESCRIPTION, SHORT_DESCRIPTION
+from fencer.agent.options import OPTIONS, Effect, Group, Option, Origin, ValueKind
+from fencer.errors import UsageError
+
+MARKDOWN_COMMAND: Final = "python -m fencer.agent.manual markdown > docs/options.md"
+
+_COLUMN: Final = 34  # where a description starts in --help
+
+_ACTIONS: Final = (
+    ("reboot", "Fence the node, then switch it on. It has succeeded once the fence is proved. This is the default."),
+    ("off", "Fence the node and leave it off."),
+    ("on", "This node: register its key on every LUN and reserve (unfence). Another node: switch it on."),
+    ("status", "The power state as the BMC shows it; without a BMC, whether the node's key is registered."),
+    ("monitor", "Prove, without changing anything, that a fence would work now."),
+    ("list", "Print the names of the nodes that can be fenced, one a line."),
+    ("list-status", "As list, with each node's state."),
+    ("validate-all", "Check the options, send nothing."),
+    ("diag", "Have the BMC raise a diagnostic interrupt (NMI) in the node. This is no fence."),
+    (
+        "history",
+        "Print the journal, newest first, of all nodes or of the one that is named; -v with steps and monitors.",
+    ),
+    ("metadata, manpage", "Print the agent's metadata, in XML."),
+)
+_EXIT_STATUS: Final = (
+    ("0", "The action succeeded; for off and reboot: the fence is proved. For status: the node is on."),
+    ("1", "It failed, or nothing was proved; the reason is on stderr."),
+    ("2", "For status only: the node is off."),
+)
+_FILES: Final = (
+    ("/etc/cluster/cluster.conf", "Nodes, their ids, fence devices and volume groups, where it exists."),
+    ("/run/fence-halvm", "Marks that are gone after a reboot; among them, that this node was registered in this boot."),
+    ("/var/lib/fence-halvm", "The journal: who fenced whom, when, how long each step took, what proved it."),
+)
+
+
+def help_text() -> str:
+    """``--help``: one line an option, in fence-agents' order; those without effect last."""
+    return "".join(f"{line}\n" for line in _help())
+
+
+def man_page(version: str = __version__) -> str:
+    """The man page, section 8, in roff's man macros."""
+    return "".join(f"{line}\n" for line in _man(version))
+
+
+def options_markdown() -> str:
+    """docs/options.md: every option, those that are ours first."""
+    return "".join(f"{line}\n" for line in _markdown())
+
+
+def options_table(effect: Effect, *origins: Origin) -> str:
+    """A markdown table of the options with that effect that came from one of ``origins`` (none given: from any)."""
+    rows = [row for row in _sorted() if row.effect is effect and (not origins or row.origin in origins)]
+    head = ("| option | on the command line | takes | default | meaning |", "| --- | --- | --- | --- | --- |")
+    return "".join(f"{line}\n" for line in (*head, *map(_markdown_row, rows)))
+
+
+def _sorted() -> list[Option]:
+    return sorted(OPTIONS, key=lambda row: (row.order, row.name))
+
+
+def _remark(row: Option) -> str:
+    """Choices and default, in brackets, for one line of help."""
+    parts = ["|".join(row.choices)] if row.choices else []
+    if row.kind is not ValueKind.BOOLEAN or row.default == "1":
+        default = row.default if row.default is not None else row.default_text
+        parts += [f"default {default}"] if default else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _help() -> Iterator[str]:
+    yield f"Usage:\n\t{AGENT} [options]"
+    yield "\tWithout any, name=value lines are read from standard input."
+    for title, effect in (("Options:", Effect.USED), ("Accepted for other agents' callers, ignored:", Effect.NONE)):
+        yield title
+        for row in _sorted():
+            if row.effect is effect:
+                yield f"   {row.synopsis:{_COLUMN - 4}} {row.short_description}{_remark(row)}"
+
+
+def _man(version: str) -> Iterator[str]:
+    yield f'.TH FENCE_HALVM 8 "" "fence-halvm {version}" "System Manager\'s Manual"'
+    yield f".SH NAME\n{AGENT} \\- {_roff(SHORT_DESCRIPTION)}"
+    yield f".SH SYNOPSIS\n.B {AGENT}\n[\\fIoptions\\fR]"
+    yield ".SH DESCRIPTION"
+    yield from _paragraphs(DESCRIPTION)
+    yield ".SH ACTIONS"
+    yield from _definitions(_ACTIONS)
+    yield ".SH OPTIONS"
+    yield from _paragraphs((
+        "On the command line long options may be shortened as long as they stay unambiguous. Without any argument, "
+        "lines name=value are read from standard input, as cluster managers write them: the names are those shown here "
+        "in parentheses, '-' and '_' are the same, the last of several lines wins, white space around a value is taken "
+        "off, an unknown name is ignored with a warning. Without an action, what looks like a misread one is refused.",
+        "On the command line cluster.conf, where there is one, says what is not typed: how the node that is named (or, "
+        "where neither a node nor LUNs are typed, the other one of two) is fenced. What is typed wins; devices or vg "
+        "stand for both of cluster.conf's; with ip nothing is taken from there.",
+    ))  # fmt: skip
+    for group in Group:
+        yield f".SS {_roff(group.value)}"
+        used = [row for row in _sorted() if row.group is group and row.effect is Effect.USED]
+        yield from _definitions(map(_man_option, used))
+    yield ".SS Without effect"
+    yield from _paragraphs(("Accepted, because callers of fence_ipmilan and fence_scsi send them.",))
+    yield from _definitions(_man_option(row) for row in _sorted() if row.effect is Effect.NONE)
+    yield ".SH EXIT STATUS"
+    yield from _definitions(_EXIT_STATUS)
+    yield ".SH FILES"
+    yield from _definitions(_FILES)
+    yield ".SH EXAMPLES"
+    yield from _paragraphs(("Would a fence of serv-0001 work now?",))
+    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /etc/bmc-password --vg=shared_vg")
+    yield from _paragraphs(("What would be done?",))
+    yield _roff_example(f"{AGENT} -o off -n serv-0001 --vg=shared_vg --dry-run")
+    yield ".SH SEE ALSO\n.BR fence_ipmilan (8),\n.BR fence_scsi (8),\n.BR sg_persist (8),\n.BR stonith_admin (8)"
+
+
+def _man_option(row: Option) -> tuple[str, str]:
+    names = ", ".join(row.names)
+    choices = [f"One of {', '.join(row.choices)}."] if row.choices else []
+    default = row.default if row.default is not None else row.default_text
+    sentences = [f"{row.short_description}.", row.more, *choices, f"Default: {default}." if default else ""]
+    return f"{row.synopsis} ({names})", " ".join(sentence for sentence in sentences if sentence)
+
+
+def _paragraphs(texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        yield f".PP\n{_roff(text)}"
+
+
+def _definitions(pairs: Sequence[tuple[str, str]] | Iterator[tuple[str, str]]) -> Iterator[str]:
+    for term, text in pairs:
+        yield f".TP\n\\fB{_roff(term)}\\fR\n{_roff(text)}"
+
+
+def _roff_example(command: str) -> str:
+    return f".PP\n.nf\n.RS 4\n{_roff(command)}\n.RE\n.fi"
+
+
+def _roff(text: str) -> str:
+    """Plain text as roff shows it: no escapes, ASCII hyphens and quotes, no line taken for a request."""
+    plain = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    return f"\\&{plain}" if plain.startswith(".") else plain
+
+
+def _markdown() -> Iterator[str]:
+    yield f"<!-- Generated from fencer/agent/options.py by: {MARKDOWN_COMMAND} -->\n"
+    yield "# Options of fence_halvm\n"
+    yield (
+        "On standard input (and so in cluster.conf and in a CIB) an option is written `name=value`; old names, in\n"
+        "parentheses, stay valid, and `-` and `_` are the same.\n"
+    )
+    yield "## Ours\n"
+    yield options_table(Effect.USED, Origin.OURS)
+    yield "## Shared with fence_ipmilan and fence-agents' library\n"
+    yield options_table(Effect.USED, Origin.IPMILAN)
+    yield "## Shared with fence_scsi\n"
+    yield options_table(Effect.USED, Origin.SCSI)
+    yield "## Accepted without effect\n"
+    yield "Callers of fence_ipmilan and fence_scsi send them; with `-v` the agent says that they are ignored.\n"
+    yield options_table(Effect.NONE).rstrip("\n")
+
+
+def _markdown_row(row: Option) -> str:
+    old = f" ({', '.join(f'`{name}`' for name in row.names[1:])})" if len(row.names) > 1 else ""
+    takes = ", ".join(f"`{choice}`" for choice in row.choices) or row.kind.value
+    default = f"`{row.default}`" if row.default is not None else row.default_text
+    meaning = f"{row.short_description}. {row.more}".rstrip()
+    cells = (f"`{row.name}`{old}", f"`{row.synopsis}`", takes, default, meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints what ``argv`` names. Returns the exit status; raises UsageError for anything else."""
+    makers = {"help": help_text, "man": man_page, "markdown": options_markdown}
+    if len(argv) != 1 or argv[0] not in makers:
+        raise UsageError(f"fencer.agent.manual: give one of {', '.join(makers)}")
+    sys.stdout.write(makers[argv[0]]())
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UsageError as error:
+        sys.exit(str(error))

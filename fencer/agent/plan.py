@@ -1,0 +1,174 @@
+"""From a request to what will be done, in which order, and what will prove it. Pure."""
+
+from fencer._typing import NamedTuple
+from fencer.agent.request import Caller, Request
+from fencer.model import Action, ArbitrationMode, ProofPolicy
+from fencer.power.procedure import PowerAim, PowerGoal
+from fencer.storage.goal import StorageGoal
+from fencer.storage.settings import StorageSettings
+
+
+class Plan(NamedTuple):
+    """What the workers are for. gated: power waits until arbitration is won."""
+
+    request: Request
+    power: PowerGoal | None
+    storage: StorageGoal | None
+
+    @property
+    def gated(self) -> bool:
+        return (
+            self.storage is StorageGoal.FENCE
+            and self.request.storage is not None
+            and self.request.storage.arbitration is not ArbitrationMode.OFF
+        )
+
+    @property
+    def needs_proof(self) -> bool:
+        """True where success means that the target writes no more: to a person ``diag`` does not say so."""
+        if self.request.action is Action.DIAG:
+            return self.request.caller is Caller.CLUSTER
+        return self.request.action in (Action.OFF, Action.REBOOT)
+
+    @property
+    def awaits_self_fence(self) -> bool:
+        """True where the target's sidecar may stand in for an observed off."""
+        return (
+            self.request.action in (Action.OFF, Action.REBOOT)
+            and self.request.policy is ProofPolicy.SELF
+            and self.storage is StorageGoal.FENCE
+        )
+
+    @property
+    def may_repair(self) -> bool:
+        """Whether a fence may register a nexus of this node again: where every fence of the cluster switches its target
+        off, a node that registered itself a moment too late writes nothing (docs/decisions/0002). A cluster that fences
+        by ``diag`` switches nobody off."""
+        return self.request.action is not Action.DIAG and self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
+
+    @property
+    def needs_power(self) -> bool:
+        """Whether no fence succeeds without a proof by power. With SELF, time may stand in for it."""
+        return self.request.storage is None or self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
+
+    @property
+    def needs_storage(self) -> bool:
+        """Whether no fence succeeds without a proof by storage."""
+        return self.request.bmc is None or self.request.policy in (
+            ProofPolicy.STORAGE,
+            ProofPolicy.ALL,
+            ProofPolicy.SELF,
+        )
+
+    def steps(self) -> tuple[str, ...]:
+        """The plan in an operator's words, for --dry-run."""
+        request = self.request
+        timing = request.timing
+        steps: list[str] = []
+        if timing.delay_s and request.action in (Action.OFF, Action.REBOOT):
+            steps.append(f"wait {timing.delay_s:g} s (delay)")
+        if self.power is not None:
+            steps.append(f"log in to the BMC {request.bmc}")
+        if self.storage is not None and request.storage is not None:
+            steps += _storage_steps(self.storage, request, request.storage)
+        if self.power is not None:
+            after = " once arbitration is won" if self.gated else ""
+            steps += [f"{step}{after}" for step in _POWER_STEPS[self.power.aim]]
+        if self.awaits_self_fence:
+            off = " unless the BMC reports chassis power off before" if self.power is not None else ""
+            steps.append(f"let {request.self_fence_bound_s:g} s pass, in which {request.who} resets itself{off}")
+        if request.action is Action.DIAG:
+            steps.append(self._diag_success())
+        elif self.needs_proof:
+            steps.append(f"succeed only on proof: {_PROOFS[request.policy]}")
+        steps.append(f"give up after {timing.deadline_s:g} s")
+        return tuple(steps)
+
+    def _diag_success(self) -> str:
+        """What makes a ``diag`` a success (docs/decisions/0005)."""
+        if not self.needs_proof:
+            return "succeed once the BMC has taken the interrupt, which is no fence"
+        if self.storage is None:
+            return "fail: an interrupt proves nothing, and there are no LUNs on which storage could be proved"
+        return f"succeed only once the BMC has taken the interrupt, and on proof: {_PROOFS[ProofPolicy.STORAGE]}"
+
+
+def make_plan(request: Request) -> Plan:
+    """Which worker does what for this request."""
+    power: PowerGoal | None = None
+    storage: StorageGoal | None = None
+    match request.action:
+        case Action.OFF | Action.REBOOT | Action.DIAG:
+            power = PowerGoal(_AIMS[request.action], request.method, never_seen=_is_first_sight(request))
+            storage = StorageGoal.FENCE
+        case Action.ON if request.target_is_local and request.storage is not None:
+            storage = StorageGoal.REGISTER
+        case Action.ON:
+            power = PowerGoal(PowerAim.ON)
+        case Action.STATUS:
+            power = PowerGoal(PowerAim.STATUS)
+            storage = StorageGoal.STATUS if request.bmc is None else None
+        case Action.MONITOR:
+            power = PowerGoal(PowerAim.MONITOR)
+            storage = StorageGoal.MONITOR
+        case _:
+            raise AssertionError(f"{request.action} needs no plan")
+    return Plan(
+        request,
+        power if request.bmc is not None else None,
+        storage if request.storage is not None else None,
+    )
+
+
+def _is_first_sight(request: Request) -> bool:
+    """Whether nothing tells the node's BMC from another one with the same password. Where LUNs are given, storage and
+    the race stand beside power; where no node is named, its BMC is all that is meant."""
+    known = request.bmc.known if request.bmc is not None else None
+    return known is not None and known.guid is None and request.storage is None and request.target is not None
+
+
+_AIMS = {Action.OFF: PowerAim.OFF, Action.REBOOT: PowerAim.REBOOT, Action.DIAG: PowerAim.DIAG}
+
+_POWER_STEPS = {
+    PowerAim.OFF: ("switch chassis power off, hard, and read it back",),
+    PowerAim.REBOOT: ("switch chassis power off, hard, and read it back", "switch chassis power on and read it back"),
+    PowerAim.ON: ("switch chassis power on and read it back",),
+    PowerAim.STATUS: ("read chassis power",),
+    PowerAim.MONITOR: ("read chassis power",),
+    PowerAim.DIAG: ("send a diagnostic interrupt (NMI)",),
+}
+
+_PROOFS = {
+    ProofPolicy.POWER: "the BMC reports chassis power off",
+    ProofPolicy.STORAGE: "the target's key is gone from every LUN and a reservation is held by a survivor",
+    ProofPolicy.ANY: "the BMC reports chassis power off, or the target's key is gone from every LUN",
+    ProofPolicy.ALL: "the BMC reports chassis power off, and the target's key is gone from every LUN",
+    ProofPolicy.SELF: (
+        "the target's key is gone from every LUN and a reservation is held by a survivor, and the BMC reports chassis "
+        "power off or the target's self-fence bound has passed since"
+    ),
+}
+
+
+def _fence_steps(request: Request, storage: StorageSettings) -> list[str]:
+    remove = f"PREEMPT AND ABORT key {storage.target_key} with this node's key {storage.own_key}"
+    steps = []
+    if storage.arbitration is not ArbitrationMode.OFF:
+        steps.append(f"arbitrate ({storage.arbitration}) on the first LUN of {storage.where} by WWID: {remove}")
+    steps.append(f"isolate {request.who} from every LUN of {storage.where}: {remove}, then read back")
+    return steps
+
+
+def _storage_steps(goal: StorageGoal, request: Request, storage: StorageSettings) -> list[str]:
+    match goal:
+        case StorageGoal.FENCE:
+            return _fence_steps(request, storage)
+        case StorageGoal.REGISTER:
+            return [
+                f"register key {storage.own_key} on every path of {storage.where}",
+                f"reserve ({storage.reservation_type.name}) where nobody does, then read back",
+            ]
+        case StorageGoal.STATUS:
+            return [f"read the keys on {storage.where}"]
+        case StorageGoal.MONITOR:
+            return [f"read keys, reservation and capabilities of {storage.where}"]

@@ -1,0 +1,45 @@
+"""What the power worker runs, in an expendable child."""
+
+import os
+import signal
+from types import FrameType
+
+from fencer.agent.run import Gate, PowerOrder
+from fencer.power.ipmi import IpmiChassisPower
+from fencer.power.procedure import run
+from fencer.worker import Channel
+
+
+class _Told(BaseException):
+    """SIGTERM from the parent. Not an Exception: pyghmi swallows those."""
+
+
+def power_job(channel: Channel) -> None:
+    """Does what it is ordered to.
+
+    Meanwhile, as long as the parent reads its options, it loads pyghmi; but not where there is one processor: storage
+    makes the node safe first, so it is not kept waiting there.
+    """
+    if len(os.sched_getaffinity(0)) > 1:
+        import fencer.power.ipmi_session  # noqa: F401 - 40 ms of pyghmi, in the child only
+
+    order = channel.receive()
+    if not isinstance(order, PowerOrder):
+        return
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        raise _Told
+
+    signal.signal(signal.SIGTERM, told)
+    try:
+        if order.gated and channel.receive() is not Gate.LOGIN:
+            return
+        run(
+            IpmiChassisPower(order.settings, tell=channel.send),
+            order.goal,
+            channel.send,
+            lambda: not order.gated or channel.receive() is Gate.GO,
+            order.timing,
+        )
+    except _Told:
+        return  # the procedure has logged out on its way here

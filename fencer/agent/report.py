@@ -1,0 +1,277 @@
+"""What the caller reads: the verdict on stdout, everything else on stderr, in the system log and the debug file.
+
+fenced and dlm_controld do not read our output while they wait: all of it stays far below a pipe's 64 KiB.
+"""
+
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fencer._typing import TYPE_CHECKING, TextIO
+from fencer.agent.plan import Plan
+from fencer.agent.run import Stamped
+from fencer.agent.verdict import Facts, Verdict
+from fencer.model import Action, Proof
+from fencer.observations import (
+    Arbitrated,
+    ArbitrationResult,
+    BmcIdentified,
+    ChassisCommanded,
+    ChassisFoundOff,
+    ChassisObserved,
+    LunFailed,
+    LunIsolated,
+    LunRegistered,
+    LunsIdentified,
+    LunState,
+    Noted,
+    Observation,
+    PowerDone,
+    PowerFailed,
+    SelfFenceDue,
+    SessionOpened,
+    StorageDone,
+    StorageFailed,
+)
+from fencer.power.identity import tells_apart
+from fencer.regular_file import open_for_append
+from fencer.storage.goal import StorageGoal
+from fencer.syslog import NAME, Severity, SystemLog
+
+if TYPE_CHECKING:
+    from fencer.agent.terminal import Terminal
+
+LINE_CHARACTERS = 600
+LINES_MOST = 80
+
+
+class Report:
+    """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens.
+
+    Pacemaker logs all of stderr as warnings: for a cluster manager what is neither an error nor a warning goes to the
+    system log alone.
+    """
+
+    def __init__(
+        self,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        quiet: bool = False,
+        verbosity: int = 0,
+        for_cluster: bool = False,
+        log: SystemLog | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """for_cluster: a cluster manager reads, no person. log: the machine's own when it is None.
+
+        environ: what it says of the terminal (TERM, NO_COLOR).
+        """
+        self._stdout = stdout
+        self._stderr = stderr
+        self._quiet = quiet
+        self._log = SystemLog() if log is None else log
+        self.steps = verbosity > 0 or stderr.isatty()
+        self._for_cluster = for_cluster
+        self._terminal: Terminal | None = None
+        if stderr.isatty() and not for_cluster:
+            from fencer.agent import terminal  # nearly every caller is a program
+
+            self._terminal = terminal.Terminal(stderr, environ)
+        self._debug: TextIO | None = None
+        self._debug_trouble = ""
+        self._lines = 0
+        self._steps: list[tuple[str, float]] = []
+
+    def open_debug_file(self, path: str) -> None:
+        """Everything goes there, too. Trouble with it is told by ``close``: no fence fails for it."""
+        try:
+            self._debug = open(open_for_append(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
+        except (OSError, ValueError) as error:
+            self._debug_trouble = f"{error.strerror if isinstance(error, OSError) else error}"
+
+    def close(self) -> None:
+        """The last word of a call, after the verdict."""
+        self.end_waiting()
+        trouble, self._debug_trouble = self._debug_trouble, ""
+        if trouble:
+            self._debug = None
+            self.warning(f"debug_file: {trouble}: give a file that root alone can make and write")
+
+    def result(self, text: str) -> None:
+        """One line for stdout."""
+        self.end_waiting()
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except (OSError, ValueError):
+            self.error("standard output is closed: the result could not be told")
+
+    def error(self, text: str) -> None:
+        """Somebody has to act."""
+        self._line(Severity.ERROR, f"ERROR: {text}", always=True)
+
+    def warning(self, text: str) -> None:
+        """Somebody should look."""
+        self._line(Severity.WARNING, f"WARNING: {text}", always=True)
+
+    def notice(self, text: str) -> None:
+        """Worth a line each time."""
+        self._line(Severity.NOTICE, text, always=not self._for_cluster)
+
+    def detail(self, text: str) -> None:
+        """For those who want to see it happen."""
+        self._line(Severity.DEBUG, text, always=False)
+
+    def observed(self, stamped: Stamped, plan: Plan) -> None:
+        """One step as it happens."""
+        text = describe(stamped.what, plan)
+        if text:
+            before = self._steps[-1][1] if self._steps else 0.0
+            self._steps.append((text, stamped.at_s))
+            self.detail(f"{stamped.at_s:8.3f} s  (+{stamped.at_s - before:.3f})  {text}")
+
+    def verdict(self, verdict: Verdict, facts: Facts, plan: Plan, took_s: float) -> None:
+        """The end: stdout's line first, since that is what callers act on."""
+        if verdict.success and verdict.text:
+            self.result(verdict.text)
+        for note in dict.fromkeys(facts.notes):
+            (self.notice if note.lasting else self.warning)(note.text)
+        for reason in verdict.reasons:
+            if verdict.success:
+                self.warning(reason)
+            else:
+                self.error(reason)
+        if plan.needs_proof or plan.storage is StorageGoal.FENCE or not verdict.success:
+            summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
+            # A failure has said its sentence: whoever shows one line only shall show that one.
+            self._line(Severity.NOTICE, summary, always=verdict.success and not self._for_cluster)
+
+    def _line(self, severity: Severity, text: str, *, always: bool) -> None:
+        shown = (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST
+        if severity == Severity.DEBUG and not shown and self._debug is None:
+            return  # a fence of many LUNs has many details
+        line = text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else "?" for c in line)
+        if severity != Severity.DEBUG:
+            self._log.write(severity, line)
+        if self._debug is not None:
+            trouble = _write(self._debug, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._debug_trouble = self._debug_trouble or trouble
+        if shown:
+            self._lines += 1
+            self.end_waiting()
+            _write(self._stderr, f"{NAME}: {self._terminal.coloured(line) if self._terminal else line}\n")
+
+    def waiting(self, plan: Plan, facts: Facts, left_s: float) -> None:
+        """Nothing has happened. A person at a terminal sees what is waited for."""
+        if self._terminal is not None and not self._quiet:
+            from fencer.agent.terminal import awaited
+
+            self._terminal.wait(awaited(plan, facts), left_s)
+
+    def end_waiting(self) -> None:
+        """Takes back what ``waiting`` has shown."""
+        if self._terminal is not None:
+            self._terminal.begin_line()
+
+
+def _write(stream: TextIO, text: str) -> str:
+    """Why it was not written, or "". A reader that is gone must not change a verdict."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError) as error:
+        return f"{error.strerror if isinstance(error, OSError) else error}"
+    return ""
+
+
+def describe(what: Observation, plan: Plan) -> str:
+    """One observation in an operator's words; "" for what needs no line of its own."""
+    bmc = f"BMC {plan.request.bmc}"
+    match what:
+        case SessionOpened():
+            return f"{bmc}: session open"
+        case BmcIdentified():
+            return _who(what, plan)
+        case ChassisCommanded(command):
+            return f"{bmc}: chassis command {command.name.lower()} accepted"
+        case ChassisFoundOff():
+            return f"{bmc}: chassis power is off already, to be confirmed"
+        case ChassisObserved(state):
+            return f"{bmc}: chassis power is {state}"
+        case PowerFailed(reason, final):
+            return f"{reason}" + ("" if final else " (trying again)")
+        case Arbitrated(ArbitrationResult.WON, lun):
+            return f"{lun}: arbitration won"
+        case Arbitrated(result, lun, reason):
+            return f"{lun}: arbitration {result}: {reason}"
+        case LunIsolated(lun, aborted, already):
+            how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT or no answer"
+            return f"{lun}: isolated ({how}), read back"
+        case LunRegistered(lun, paths, missing):
+            of = f"{paths} of {paths + len(missing)}" if missing else f"{paths}"
+            plural = "" if paths + len(missing) == 1 else "s"
+            return f"{lun}: key registered on {of} path{plural}, reservation held, read back"
+        case LunState(lun, registered, protected):
+            held = "a reservation is held by a survivor" if protected else "no reservation of a survivor"
+            return f"{lun}: key {'registered' if registered else 'absent'}, {held}"
+        case LunFailed(_, reason) | StorageFailed(reason):
+            return reason
+        case LunsIdentified(names):
+            return f"{len(names)} LUN{'s' if len(names) != 1 else ''} identified"
+        case SelfFenceDue(bound_s):
+            return f"{bound_s:g} s since its key was gone from every LUN: an armed sidecar has reset {plan.request.who}"
+        case PowerDone() | StorageDone() | Noted():
+            return ""
+
+
+_WORDS = {
+    Action.OFF: "switch off {}",
+    Action.ON: "switch on {}",
+    Action.REBOOT: "reboot {}",
+    Action.STATUS: "read the state of {}",
+    Action.MONITOR: "check a fence of {}",
+    Action.DIAG: "send a diagnostic interrupt to {}",
+    Action.VALIDATE_ALL: "check the options for {}",
+}
+
+
+def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
+    """What is done to whom, as it stands after "to". unfence: on, of this node."""
+    return f"unfence {whom}" if unfence else _WORDS[action].format(whom)
+
+
+def _who(what: BmcIdentified, plan: Plan) -> str:
+    """Its GUID where it is learnt, and what makes a session worse than it could be."""
+    told = []
+    if not tells_apart(what.guid):
+        told.append("it has no GUID of its own: another BMC with the same password would not be noticed")
+    elif plan.request.action is Action.MONITOR:
+        told.append(f"GUID {what.guid.hex()}")
+    if what.fell_back:
+        told.append(f"cipher suite {what.suite}, since the BMC does not take suite 17")
+    return f"BMC {plan.request.bmc}: {', '.join(told)}" if told else ""
+
+
+def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:
+    """One line: who, what, proved by what."""
+    request = plan.request
+    if not verdict.success:
+        return f"{request.action} {request.who}: failed"
+    proofs: list[str] = []
+    if Proof.POWER in verdict.proofs:
+        proofs.append("power (chassis read back off)")
+    if Proof.STORAGE in verdict.proofs:
+        key = request.storage.target_key if request.storage is not None else None
+        count = len(facts.isolated)
+        weak = "; by plain PREEMPT or without an answer: commands it had queued may still land" if verdict.weak else ""
+        proofs.append(f"storage (key {key} gone from {count} LUN{'s' if count != 1 else ''}, reservation held{weak})")
+    if Proof.SELF in verdict.proofs:
+        proofs.append(f"self (the {request.self_fence_bound_s:g} s have passed in which its sidecar resets it)")
+    proved = " and ".join(proofs) or "nothing"
+    isolated = verdict.proofs and Proof.POWER not in verdict.proofs
+    seen = "seen " if Proof.SELF in verdict.proofs else ""
+    unseen = f" It was not {seen}powered off." if isolated and request.bmc is not None else ""
+    return f"{request.action} {request.who}: proved by {proved}.{unseen}".rstrip(".")

@@ -1,0 +1,74 @@
+"""Whether the self-fence proof may be asked for: the operator's bound, and what our own sidecar says of it.
+
+Nobody here can see the target's sidecar. That it was armed rests on the operator's word, which ``self_fence_bound``
+gives; that the word is not an empty one is checked on this node, which is configured like the target
+(docs/decisions/0010-self-proof.md).
+"""
+
+import math
+import time
+from collections.abc import Mapping
+
+from fencer.errors import UsageError
+from fencer.regular_file import require_private_directory
+from fencer.state.snapshot import PolicyState, Snapshot
+
+STORAGE_S = 10.0
+"""What arbitration and isolation are given before the wait begins."""
+
+STALE_INTERVALS = 5
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_SINCE = "proof=self needs halvm-watchdogd armed on each node, so on this one, too"
+
+
+def bound_s(full: Mapping[str, str], deadline_s: float) -> float:
+    """The operator's bound. Raises UsageError where there is none, or no time for it."""
+    text = full.get("self_fence_bound", "")
+    seconds = float(text) if text else 0.0
+    if not 0 < seconds <= 86400:
+        raise UsageError(
+            "self_fence_bound: proof=self waits so long for the target to reset itself: give the seconds that "
+            "halvm-watchdogd --check-config names, the largest of all nodes"
+        )
+    if deadline_s < seconds + STORAGE_S:
+        raise UsageError(
+            f"deadline: {deadline_s:g} s cannot hold self_fence_bound={seconds:g} and the isolation before it: give "
+            f"{math.ceil(seconds + STORAGE_S)} or more, and the cluster manager's own timeout above that"
+        )
+    return seconds
+
+
+def check_sidecar(state_dir: str, bound: float) -> None:
+    """Raises UsageError when this node's own sidecar gives reason to doubt the bound. Reads one small file."""
+    from fencer.state.snapshot_file import read_snapshot  # with json
+
+    require_private_directory("state_dir", state_dir)
+    try:
+        snapshot = read_snapshot(state_dir)
+    except FileNotFoundError as error:
+        raise UsageError(f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"proof: {state_dir}: {error}: {_SINCE}: see its log") from error
+    with open(_BOOT_ID, encoding="ascii") as file:
+        boot_id = file.read().strip()
+    if reason := doubt(snapshot, bound, boot_id, time.monotonic()):
+        raise UsageError(reason)
+
+
+def doubt(snapshot: Snapshot, bound: float, boot_id: str, now_s: float) -> str | None:
+    """What our own sidecar's snapshot says against the operator's bound; None for nothing. Pure."""
+    if snapshot.boot_id != boot_id:
+        return f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it"
+    age_s = now_s - snapshot.written_monotonic_s
+    if not 0 <= age_s < STALE_INTERVALS * snapshot.interval_s or snapshot.state is PolicyState.STOPPED:
+        return f"proof: halvm-watchdogd does not run, its last word is {age_s:.0f} s old: {_SINCE}: start it"
+    if snapshot.state is PolicyState.SELF_FENCE:
+        return "proof: halvm-watchdogd is resetting this node: leave the fencing to another one"
+    if not snapshot.watchdog.armed:
+        return f"proof: halvm-watchdogd has no watchdog armed here ({snapshot.state}): {_SINCE}: see its status"
+    if not snapshot.bound_s <= bound:  # nor may it be no number
+        return (
+            f"self_fence_bound: {bound:g} s is less than the {snapshot.bound_s:g} s that halvm-watchdogd needs on this "
+            "node: give the largest bound of all nodes"
+        )
+    return None

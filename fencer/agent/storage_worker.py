@@ -1,0 +1,112 @@
+"""What the storage worker runs, in an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
+
+import time
+from collections.abc import Callable
+
+from fencer.agent.run import Guarding, LookAgain, Looked, Seen, StorageOrder
+from fencer.errors import StorageError
+from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
+from fencer.storage import procedure
+from fencer.storage.arbitration import RaceResult
+from fencer.storage.goal import StorageGoal
+from fencer.storage.open_luns import open_luns
+from fencer.storage.procedure import Opened
+from fencer.storage.settings import StorageSettings
+from fencer.worker import Channel
+
+TOLD_TOGETHER = 16
+"""Observations a message: so few fit into one (worker.MESSAGE_BYTES) even if each names dozens of dead paths."""
+
+
+def telling(channel: Channel) -> procedure.Emit:
+    """What tells the parent."""
+
+    def emit(*what: Observation) -> None:
+        for start in range(0, len(what), TOLD_TOGETHER):
+            channel.send(Seen(what[start : start + TOLD_TOGETHER]))
+
+    return emit
+
+
+def questions(channel: Channel) -> procedure.Questions:
+    """What waits for the parent's next question, and tells how to answer it."""
+
+    def wait() -> procedure.Answer | None:
+        question = channel.receive()
+        if not isinstance(question, LookAgain):
+            return None
+
+        def answer(end: RaceResult | None) -> None:
+            result, reason = (end.result, end.reason) if end is not None else (None, "")
+            channel.send(Looked(question.number, result, reason, time.monotonic()))
+
+        return answer
+
+    return wait
+
+
+def _guarding(channel: Channel, path: str) -> Callable[[bool], None]:
+    return lambda begins: channel.send(Guarding(path, begins))
+
+
+def storage_job(channel: Channel) -> None:
+    """Waits for its order, so that loading all this overlaps with the parent's reading of options."""
+    order = channel.receive()
+    if not isinstance(order, StorageOrder):
+        return
+    only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
+    in_doubt = order.goal is StorageGoal.FENCE
+    opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
+    emit = telling(channel)
+    for lun in opened.luns:
+        for nexus in lun.nexuses:
+            nexus.guarding = _guarding(channel, nexus.name)
+    if order.goal in (StorageGoal.REGISTER, StorageGoal.MONITOR) and order.settings.volume_group is not None:
+        emit = _remembering(order.settings, opened, emit)
+    emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
+    if opened.doubt:
+        emit(LunFailed(order.settings.where, opened.doubt))
+    _pursue(order, opened, emit, questions(channel))
+    for lun in opened.luns:
+        lun.close()
+
+
+def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit) -> procedure.Emit:
+    """Keeps the list of the group's LUNs when all of them end well, before the end is told: then the parent ends us."""
+    well = not opened.unknown
+
+    def remember(*what: Observation) -> None:
+        nonlocal well
+        well = well and not any(isinstance(each, LunFailed) for each in what)
+        if well and any(isinstance(each, StorageDone) for each in what) and settings.volume_group is not None:
+            from fencer.storage.known_luns import write_known
+
+            try:
+                write_known(settings.state_dir, settings.volume_group, [lun.wwid for lun in opened.luns])
+            except OSError as error:
+                emit(Noted(f"state_dir: {settings.state_dir}: the list of LUNs was not kept: {error.strerror}"))
+        emit(*what)
+
+    return remember
+
+
+def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: procedure.Questions) -> None:
+    settings, deadline = order.settings, order.deadline
+    own, target = settings.own_key, settings.target_key
+    match order.goal:
+        case StorageGoal.FENCE if own is not None and target is not None:
+            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair, asked)
+        case StorageGoal.REGISTER if own is not None:
+            from fencer.storage.unfencing import unfence  # a fence needs none of it
+
+            unfence(opened, settings, own, emit, deadline)
+        case StorageGoal.STATUS if target is not None:
+            procedure.status(opened, settings, target, emit, deadline)
+        case StorageGoal.MONITOR:
+            from fencer.storage.marker import read_marker
+            from fencer.storage.unfencing import past
+
+            found = read_marker(settings.state_dir)
+            procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline, order.needed)
+        case _:
+            raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with")

@@ -1,0 +1,73 @@
+"""What a person at a terminal sees beyond the lines: colour, and one line that says what is waited for."""
+
+import os
+import time
+from collections.abc import Mapping
+
+from fencer._typing import Final, TextIO
+from fencer.agent.plan import Plan
+from fencer.agent.verdict import Facts
+
+PATIENCE_S: Final = 1.0
+"""So long nothing is said before the waiting is."""
+
+_CLEAR: Final = "\r\x1b[K"
+_COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m"}
+_PLAIN: Final = "\x1b[0m"
+
+
+class Terminal:
+    """stderr of a person's call. Does nothing where it is no terminal, or one that understands no control codes."""
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
+        self._stream = stream
+        self.understands = stream.isatty() and environ.get("TERM", "dumb") not in ("", "dumb")
+        self._coloured = self.understands and not environ.get("NO_COLOR")  # https://no-color.org
+        self._quiet_since = time.monotonic()
+        self._waiting = ""
+
+    def coloured(self, line: str) -> str:
+        """The line, with its first word in colour where that is one of alarm."""
+        word, colon, rest = line.partition(":")
+        return f"{_COLOURS[word]}{word}{_PLAIN}{colon}{rest}" if self._coloured and word in _COLOURS else line
+
+    def wait(self, what: str, left_s: float) -> None:
+        """Says, once a second at most, what is waited for and how long at most; the next line takes its place."""
+        if not self.understands or time.monotonic() - self._quiet_since < PATIENCE_S:
+            return
+        text = f"waiting for {what}: {left_s:.0f} s left"
+        if text == self._waiting:
+            return
+        self._waiting = text
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: it does not know
+            self._stream.write(_CLEAR + text[: columns - 1])
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.understands = False
+
+    def begin_line(self) -> None:
+        """Something else is about to be said."""
+        self._quiet_since = time.monotonic()
+        if self._waiting:
+            self._waiting = ""
+            try:
+                self._stream.write(_CLEAR)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.understands = False
+
+
+def awaited(plan: Plan, facts: Facts) -> str:
+    """What a run is waiting for, in an operator's words. Pure."""
+    bmc, racing = f"BMC {plan.request.bmc}", plan.gated and facts.arbitration is None
+    parts: list[str] = []
+    if plan.power is not None and not facts.power_over and not facts.session:
+        parts.append(f"{bmc} to open a session")
+    elif plan.power is not None and not facts.power_over and not racing:
+        parts.append(f"{bmc} to show the chassis power")
+    if plan.storage is not None and not facts.storage_over:
+        parts.append("the fence race on the LUNs" if racing else "the LUNs")
+    if not parts and plan.awaits_self_fence and not facts.self_fence_due:
+        parts.append(f"{plan.request.who} to reset itself")
+    return " and ".join(parts) or "the end"

@@ -1,0 +1,97 @@
+"""corosync.conf: the cluster's name and its nodes, so that keys can be derived under Pacemaker, too.
+
+Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``}``, ``key: value``, ``#`` comments.
+"""
+
+from collections.abc import Iterable
+
+from fencer._typing import NamedTuple
+from fencer.cluster.host_names import match_host_names
+from fencer.cluster.keys import NodeIdentity
+from fencer.errors import UsageError
+from fencer.regular_file import read_regular_file
+
+_SECTION_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+_LINKS = 8
+"""ring0_addr to ring7_addr (corosync.conf(5), INTERFACE_MAX of knet)."""
+
+
+class CorosyncCluster(NamedTuple):
+    """name is empty when the file gives none. The position of a node is corosync-cmapctl's ``nodelist.node.N``."""
+
+    name: str
+    nodes: tuple[NodeIdentity, ...]
+
+
+def read_corosync(path: str = "/etc/corosync/corosync.conf") -> CorosyncCluster:
+    """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
+    try:
+        # A comment in some old encoding must not stop a fence.
+        text = read_regular_file(path, link=True).decode("utf-8", "surrogateescape")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"corosync_conf: {path}: {reason}: give the path of a readable corosync.conf") from error
+    return parse_corosync(text.replace("\r\n", "\n"), path)
+
+
+def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
+    """Raises UsageError naming ``source`` and the line when the text is not a corosync.conf."""
+    sections: list[str] = []
+    cluster_name = ""
+    nodes: list[NodeIdentity] = []
+    current: dict[str, str] = {}
+    number = 0
+    # Only line feeds end a line for corosync; splitlines() knows many more.
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if (section := _section_start(line)) is not None:
+            sections.append(section)
+            if sections == ["nodelist", "node"]:
+                current = {}
+        elif line == "}":
+            if not sections:
+                raise UsageError(f"corosync_conf: {source} line {number}: a closing brace without a section: remove it")
+            if sections == ["nodelist", "node"]:
+                nodes.append(_node(current, len(nodes), f"{source} line {number}"))
+            sections.pop()
+        elif ":" in line:
+            key, _, value = (part.strip() for part in line.partition(":"))
+            if sections == ["totem"] and key == "cluster_name":
+                cluster_name = value
+            elif sections == ["nodelist", "node"]:
+                current[key] = value
+        else:
+            raise UsageError(f"corosync_conf: {source} line {number}: neither a section nor 'key: value': correct it")
+    if sections:
+        raise UsageError(f"corosync_conf: {source} line {number}: section {sections[-1]} is not closed: add a brace")
+    return CorosyncCluster(cluster_name, tuple(nodes))
+
+
+def _section_start(line: str) -> str | None:
+    """The section's name in ``name {``; None for any other line. corosync takes ``name: {``, too, and drops the colon
+    (exec/coroparse.c, remove_whitespace)."""
+    name = line.removesuffix("{").rstrip(": \t")
+    return name if line.endswith("{") and name and _SECTION_NAME_CHARACTERS.issuperset(name) else None
+
+
+def find_local_identity(cluster: CorosyncCluster, host_names: Iterable[str]) -> NodeIdentity | None:
+    """The node that goes by one of this host's names, or None when there is none or more than one."""
+    index = match_host_names([node.name for node in cluster.nodes], host_names)
+    return None if index is None else cluster.nodes[index]
+
+
+def _node(keys: dict[str, str], position: int, where: str) -> NodeIdentity:
+    node_id = keys.get("nodeid", "0")
+    # int() alone also takes signs, underscores, other scripts' digits, and megabytes of them.
+    if not (node_id.isascii() and node_id.isdigit() and len(node_id) <= 10 and int(node_id) < 1 << 32):
+        raise UsageError(
+            f"corosync_conf: {where}: nodeid {node_id[:40]!r} is not a number from 0 to 4294967295: correct it"
+        )
+    ring0_addr = keys.get("ring0_addr", "")
+    addresses = tuple(address for link in range(_LINKS) if (address := keys.get(f"ring{link}_addr")))
+    # Without a name, the first address names the node (Pacemaker, get_node_name; fence_scsi reads the same).
+    return NodeIdentity(keys.get("name") or ring0_addr, int(node_id), position, ring0_addr, addresses)

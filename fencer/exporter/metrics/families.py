@@ -1,0 +1,170 @@
+"""Rows of the table with values, and what prometheus-client makes of them."""
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Generic, NamedTuple, ParamSpec, TypeVar
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as ClientFamily
+
+from fencer.exporter.metrics.table import Metric, MetricKind
+from fencer.journal.event import BUCKETS_S
+
+LABEL_CHARACTERS: Final = 256
+_BOUNDS: Final = (*(str(float(bound)) for bound in BUCKETS_S), "+Inf")
+
+V = TypeVar("V", float, "Histogram")
+Of = ParamSpec("Of")
+Labels = tuple[str, ...]
+"""Values, in the order of the row."""
+
+
+class Histogram(NamedTuple):
+    """buckets: cumulative, one a bound of BUCKETS_S."""
+
+    buckets: tuple[int, ...]
+    events: int
+    sum_s: float
+
+
+class Family:
+    """A row and its series. Never changed once somebody has seen it: the same object says the same."""
+
+    def __init__(self, metric: Metric, series: Mapping[Labels, float | Histogram]) -> None:
+        self.metric = metric
+        self.series = series
+
+    def of_client(self, only: Iterable[Labels] | None = None) -> ClientFamily:
+        """As prometheus-client has it. only: some of its series."""
+        name, text, labels = self.metric.name, self.metric.help, self.metric.labels
+        series = self.series if only is None else {each: self.series[each] for each in only}
+        if self.metric.kind is MetricKind.HISTOGRAM:
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for each, value in series.items():
+                if isinstance(value, Histogram):
+                    counts = zip(_BOUNDS, (*value.buckets, value.events), strict=True)
+                    histogram.add_metric(each, [(bound, float(count)) for bound, count in counts], value.sum_s)
+            return histogram
+        made = (CounterMetricFamily if self.metric.kind is MetricKind.COUNTER else GaugeMetricFamily)(
+            name, text, labels=labels
+        )
+        for each, value in series.items():
+            if not isinstance(value, Histogram):
+                made.add_metric(each, value)
+        return made
+
+
+class Families:
+    """Collects values, each series once: a second value of one series replaces the first. All are floats, and none is
+    -0.0 (so ``+ 0.0``): values that are equal are worded alike."""
+
+    def __init__(self, before: "Families | None" = None) -> None:
+        """before: of the last scrape, of which take takes what it took then."""
+        self._took_before = before._took if before is not None else {}
+        self._took: dict[tuple[object, ...], Families] = {}
+        self._rows: dict[str, _Row[float]] = {}
+        self._histograms: dict[str, _Row[Histogram]] = {}
+
+    def put(self, metric: Metric, value: float, *labels: str) -> None:
+        """labels: in the order of the row."""
+        self._series(metric, _latter)[labels] = value + 0.0
+
+    def put_each(self, metric: Metric, series: Iterable[tuple[Labels, float]]) -> None:
+        """Many of one metric."""
+        into = self._series(metric, _latter)
+        for labels, value in series:
+            into[labels] = value + 0.0
+
+    def add(self, metric: Metric, value: float, *labels: str) -> None:
+        """Sums: for totals of several journal rows that one series shows."""
+        series = self._series(metric, operator.add)
+        series[labels] = series.get(labels, 0.0) + value
+
+    def most(self, metric: Metric, value: float, *labels: str) -> None:
+        """Keeps the largest: for the latest of several times."""
+        series = self._series(metric, max)
+        series[labels] = max(series.get(labels, value), value) + 0.0
+
+    def add_histogram(self, metric: Metric, buckets: Sequence[int], events: int, sum_s: float, *labels: str) -> None:
+        """buckets: cumulative, one a bound of BUCKETS_S."""
+        if len(buckets) != len(BUCKETS_S):
+            raise ValueError(f"{len(buckets)} buckets")
+        series = self._histograms.setdefault(metric.name, _Row(metric, _sum, {})).series
+        value = Histogram(tuple(buckets), events, sum_s + 0.0)
+        series[labels] = _sum(series[labels], value) if labels in series else value
+
+    def take(self, make: "Callable[Of, Families]", *of: Of.args, **named: Of.kwargs) -> None:
+        """All series that make makes of the rest, a pure function; they replace ours. Not made again if the last scrape
+        had the same."""
+        key = (make, *of, *named.items())
+        other = self._took_before.get(key) or make(*of, **named)
+        self._took[key] = other
+        for row in other._rows.values():
+            self._series(row.metric, row.merge).update(row.series)
+        for name, histograms in other._histograms.items():
+            self._histograms.setdefault(name, histograms._replace(series={})).series.update(histograms.series)
+
+    def _series(self, metric: Metric, merge: Callable[[float, float], float]) -> dict[Labels, float]:
+        row = self._rows.get(metric.name)
+        if row is None:
+            row = self._rows[metric.name] = _Row(metric, merge, {})
+        return row.series
+
+    def ready(self, known: "SeenLabels") -> Iterator[Family]:
+        """What is as it was in the last scrape is the same object as then: whoever encodes it need not do so again."""
+        for row in self._rows.values():
+            yield known.family(row)
+        for histograms in self._histograms.values():
+            yield known.family(histograms)
+
+
+class _Row(NamedTuple, Generic[V]):
+    """merge: what two values of one series are."""
+
+    metric: Metric
+    merge: Callable[[V, V], V]
+    series: dict[Labels, V]
+
+
+class SeenLabels:
+    """The families of the last scrape: one a metric."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, tuple[object, Family]] = {}
+
+    def family(self, row: _Row[V]) -> Family:
+        """The family of the last scrape, if it had these series; else a new one."""
+        before, family = self._families.get(row.metric.name, (None, None))
+        if family is None or before != row.series:
+            family = Family(row.metric, _shown(row))
+            self._families[row.metric.name] = (row.series, family)
+        return family
+
+
+def _latter(_: float, value: float) -> float:
+    return value
+
+
+def _sum(one: Histogram, other: Histogram) -> Histogram:
+    counts = tuple(map(operator.add, one.buckets, other.buckets))
+    return Histogram(counts, one.events + other.events, one.sum_s + other.sum_s)
+
+
+def _shown(row: _Row[V]) -> dict[Labels, V]:
+    """With labels as label_value shows them. All are looked at together, since hardly ever one needs a change."""
+    every = list(itertools.chain.from_iterable(row.series))
+    if "".join(every).isprintable() and max(map(len, every), default=0) <= LABEL_CHARACTERS:
+        return row.series
+    shown: dict[Labels, V] = {}
+    for labels, value in row.series.items():
+        key = tuple(map(label_value, labels))
+        shown[key] = row.merge(shown[key], value) if key in shown else value
+    return shown
+
+
+def label_value(text: str) -> str:
+    """As it may stand in an exposition: on one line, and no longer than somebody wants to read."""
+    if len(text) > LABEL_CHARACTERS:
+        text = text[: LABEL_CHARACTERS - 1] + "…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

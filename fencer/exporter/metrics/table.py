@@ -1,0 +1,439 @@
+"""Every metric: one row a metric feeds the collectors, docs/metrics.md and the tests.
+
+Names follow Prometheus' conventions: base units, ``_total`` for counters, ``_seconds`` for durations,
+``_timestamp_seconds`` for Unix times, ``_info`` for a constant 1 whose labels are the message. Points in time are
+timestamps, not ages: ``time() - metric`` goes on growing in Prometheus when nothing new is published. A state set has
+one series a possible state: 1 for the present one, 0 for the others.
+
+``python -m fencer.exporter.metrics.table > docs/metrics.md`` writes the documentation.
+"""
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from fencer.journal.event import BUCKETS_S, EventKind, FenceOutcome, StepName
+from fencer.state.snapshot import PolicyState, RegistrationState
+
+
+class MetricKind(StrEnum):
+    """How Prometheus takes it."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+class Source(StrEnum):
+    """Whose words it repeats, and what makes it vanish."""
+
+    EXPORTER = "exporter"
+    SNAPSHOT = "snapshot"
+    READING = "reading"
+    JOURNAL = "journal"
+
+
+class Metric(NamedTuple):
+    """One row. collector: the subsystem that gives it. name is as exposed, ``_total`` included."""
+
+    collector: str
+    source: Source
+    kind: MetricKind
+    name: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Label(NamedTuple):
+    """A label and what bounds its values."""
+
+    name: str
+    meaning: str
+    bound: str
+
+
+def _all(values: type[StrEnum]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+LABELS: Final = (
+    Label("action", "what the caller asked: `off`, `reboot`", "FenceAgentAPI's actions"),
+    Label("address", "SCSI `host:channel:target:lun`", "one a path"),
+    Label("collector", "subsystem of the exporter", "the collectors above, and `read`"),
+    Label("device", "watchdog device", "1"),
+    Label("holder", "reservation key of the holder, `0x…`; empty: all registrants hold it", "one a LUN"),
+    Label("identity", "what the watchdog driver calls itself", "1"),
+    Label("key", "reservation key, `0x…`, no leading zeros", "configured nodes, and at most 32 unknown keys a LUN"),
+    Label("kind", _all(EventKind), str(len(EventKind))),
+    Label("local", "`true` for the node that is scraped", "2"),
+    Label("lun", "WWID, the same on every node", "LUNs of the volume group"),
+    Label("name", "name of the LUN's device on this node, which may change with a reboot", "one a LUN"),
+    Label("node", "name of a cluster node; empty where the configuration knows none", "nodes of the cluster"),
+    Label("outcome", f"{_all(FenceOutcome)} (ended before there was a verdict)", str(len(FenceOutcome))),
+    Label("path", "kernel name of the path (`sdb`)", "paths of the LUN"),
+    Label("proof", "what proved it: `power`, `storage`, `power+storage`, `storage+self`, `power+storage+self`, `none`",
+          "the proofs' combinations"),
+    Label("python", "version of Python", "1"),
+    Label("standing", f"{_all(RegistrationState)}: see fencer/sidecar/reports.py", str(len(RegistrationState))),
+    Label("state", _all(PolicyState), str(len(PolicyState))),
+    Label("status", "see the metric", "see the metric"),
+    Label("step", _all(StepName), str(len(StepName))),
+    Label("target", "node that was acted on; empty where the caller named none", "nodes of the cluster; at most 64, "
+          "the rest is summed as `(other)`"),
+    Label("type", "reservation type in words (SPC-4 table 60)", "one a LUN"),
+    Label("version", "version of the program", "1"),
+)  # fmt: skip
+
+# --- exporter -----------------------------------------------------------------------------------------------------
+
+_E, _S, _R, _J = Source.EXPORTER, Source.SNAPSHOT, Source.READING, Source.JOURNAL
+_GAUGE, _COUNTER, _HISTOGRAM = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.HISTOGRAM
+
+BUILD_INFO: Final = Metric(
+    "build", _E, _GAUGE, "halvm_exporter_build_info", ("version", "python"), "Version of the exporter; always 1."
+)
+COLLECTOR_SUCCESS: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_collector_success", ("collector",),
+    "Whether the collector did its work in this scrape: a missing source is no failure, one that cannot be read is.",
+)  # fmt: skip
+COLLECTOR_DURATION: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_collector_duration_seconds", ("collector",),
+    "Time the collector took in this scrape.",
+)  # fmt: skip
+CLOCK: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_clock_seconds", (),
+    "This node's clock at the scrape, by which all timestamps here were taken: what is compared with another node's, "
+    "or with Prometheus' own time, is corrected by it.",
+)  # fmt: skip
+PATHS_ACCEPTED: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_paths_accepted_timestamp_seconds", (),
+    "When an operator last said that the paths there are now are all there should be: the time of the file "
+    "paths-accepted beside the journal. 0 if never.",
+)  # fmt: skip
+WEB_CONFIG_CURRENT: Final = Metric(
+    "exporter", _E, _GAUGE, "halvm_exporter_web_config_current", (),
+    "Whether TLS and passwords are as --web.config.file says now; 0 while that file is wrong. 1 without one.",
+)  # fmt: skip
+
+# --- snapshot -----------------------------------------------------------------------------------------------------
+
+SNAPSHOT_STATUS: Final = Metric(
+    "snapshot", _E, _GAUGE, "halvm_snapshot_status", ("status",),
+    "State set of the sidecar's snapshot: fresh, stale, missing, unreadable, malformed, unknown_schema, other_boot. "
+    "Unless it is fresh, every metric taken from it is absent.",
+)  # fmt: skip
+SNAPSHOT_AGE: Final = Metric(
+    "snapshot", _E, _GAUGE, "halvm_snapshot_age_seconds", (),
+    "Time since the snapshot was written, by the monotonic clock, so that no clock change makes it young. "
+    "Absent where there is none of this boot.",
+)  # fmt: skip
+SNAPSHOT_TIME: Final = Metric(
+    "snapshot", _E, _GAUGE, "halvm_snapshot_timestamp_seconds", (),
+    "When the snapshot was written. Remains when it is stale. Absent where there is none of this boot.",
+)  # fmt: skip
+SNAPSHOT_INTERVAL: Final = Metric(
+    "snapshot", _E, _GAUGE, "halvm_snapshot_interval_seconds", (),
+    "How often the sidecar says it writes one. Remains when it is stale.",
+)  # fmt: skip
+
+# --- sidecar ------------------------------------------------------------------------------------------------------
+
+SIDECAR_INFO: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_info", ("node", "key", "version"),
+    "This node, its reservation key and the version of halvm-watchdogd; always 1.",
+)  # fmt: skip
+SIDECAR_STATE: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_state", ("state",), "State set of the policy that feeds the watchdog or not."
+)
+SIDECAR_START: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_start_timestamp_seconds", (), "When halvm-watchdogd started."
+)
+SIDECAR_GRACE: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_grace_seconds", (), "Configured grace after a loss of paths."
+)
+SIDECAR_GRACE_REMAINING: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_grace_remaining_seconds", (),
+    "Grace that is left before this node resets itself; the whole grace while none runs, 0 once it self-fences.",
+)  # fmt: skip
+SIDECAR_CHECK_INTERVAL: Final = Metric(
+    "sidecar",
+    _S,
+    _GAUGE,
+    "halvm_sidecar_check_interval_seconds",
+    (),
+    "How often paths and registrations are looked at.",
+)
+SIDECAR_BOUND: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_reset_bound_seconds", (),
+    "Longest time from the loss of all paths to the reset, as configured.",
+)  # fmt: skip
+SIDECAR_PAUSED: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_paused", (), "Whether an operator has paused self-fencing for maintenance."
+)
+SIDECAR_PAUSED_UNTIL: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_paused_until_timestamp_seconds", (),
+    "When the pause ends by itself. Absent while there is none.",
+)  # fmt: skip
+SIDECAR_REGISTRATIONS: Final = Metric(
+    "sidecar", _S, _COUNTER, "halvm_sidecar_registrations_total", (),
+    "Registrations of this node's key that the sidecar has made since it started.",
+)  # fmt: skip
+SIDECAR_OBSERVER_RESTARTS: Final = Metric(
+    "sidecar", _S, _COUNTER, "halvm_sidecar_observer_restarts_total", (),
+    "Observers that hung or died and were started again, since the sidecar started.",
+)  # fmt: skip
+SIDECAR_NOT_GRANTED: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_not_granted", (),
+    "How many of real-time priority and locked memory the kernel refused the sidecar; 0 as it should be.",
+)  # fmt: skip
+SIDECAR_LUNS_UNSETTLED: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_luns_unsettled", (),
+    "Whether the list of shared LUNs may not be the right one: the volume group and the LUNs do not agree, or LVM does "
+    "not answer.",
+)  # fmt: skip
+SIDECAR_LAST_SELF_FENCE: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_sidecar_last_self_fence_timestamp_seconds", (),
+    "When this node last reset itself, in an earlier boot. Absent if it never did.",
+)  # fmt: skip
+NODE_INFO: Final = Metric(
+    "sidecar", _S, _GAUGE, "halvm_node_info", ("node", "key", "local"),
+    "A node of the cluster's configuration and its reservation key; always 1.",
+)  # fmt: skip
+
+# --- watchdog -----------------------------------------------------------------------------------------------------
+
+WATCHDOG_INFO: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_info", ("device", "identity"),
+    "The watchdog that is fed; device is empty where none is configured; always 1.",
+)  # fmt: skip
+WATCHDOG_ARMED: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_armed", (), "Whether the hardware resets this node unless it is fed."
+)
+WATCHDOG_NOWAYOUT: Final = Metric(
+    "watchdog",
+    _S,
+    _GAUGE,
+    "halvm_watchdog_nowayout",
+    (),
+    "Whether the watchdog, once armed, cannot be disarmed. Absent where its driver does not tell.",
+)
+WATCHDOG_TIMEOUT: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_timeout_seconds", (), "Timeout read back from the watchdog."
+)
+WATCHDOG_ASKED_TIMEOUT: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_asked_timeout_seconds", (),
+    "Timeout that the watchdog was asked for. Absent where it is not known.",
+)  # fmt: skip
+WATCHDOG_SOFTWARE: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_software", (),
+    "Whether the watchdog counts in the kernel (softdog), and so does not reset a kernel that is stuck. Absent where "
+    "it is not known.",
+)  # fmt: skip
+WATCHDOG_INTERVAL: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_keepalive_interval_seconds", (), "Time between keepalives, as configured."
+)
+WATCHDOG_LAST_KEEPALIVE: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_last_keepalive_timestamp_seconds", (),
+    "When the watchdog was last fed, by the clock pair of the snapshot. Absent before the first keepalive.",
+)  # fmt: skip
+WATCHDOG_WORST_GAP: Final = Metric(
+    "watchdog", _S, _GAUGE, "halvm_watchdog_worst_gap_seconds", (),
+    "Longest time between two keepalives since the sidecar started.",
+)  # fmt: skip
+WATCHDOG_KEEPALIVES: Final = Metric(
+    "watchdog", _S, _COUNTER, "halvm_watchdog_keepalives_total", (), "Keepalives since the sidecar started."
+)
+WATCHDOG_LATE: Final = Metric(
+    "watchdog", _S, _COUNTER, "halvm_watchdog_late_keepalives_total", (),
+    "Keepalives that came later than they should, since the sidecar started.",
+)  # fmt: skip
+
+# --- reservations -------------------------------------------------------------------------------------------------
+
+LUN_INFO: Final = Metric(
+    "reservations", _S, _GAUGE, "halvm_lun_info", ("lun", "name"), "A shared LUN and its device on this node; always 1."
+)
+LUN_READABLE: Final = Metric(
+    "reservations", _S, _GAUGE, "halvm_lun_readable", ("lun",),
+    "Whether the LUN's registrations were read, and lately: else what is marked with an asterisk is absent for it.",
+)  # fmt: skip
+LUN_READ_TIME: Final = Metric(
+    "reservations", _S, _GAUGE, "halvm_lun_read_timestamp_seconds", ("lun",),
+    "When the LUN's registrations were last read. Absent if never.",
+)  # fmt: skip
+LUN_STANDING: Final = Metric(
+    "reservations", _S, _GAUGE, "halvm_lun_standing", ("lun", "standing"),
+    "State set of this node's standing at the LUN; unknown while it cannot be read.",
+)  # fmt: skip
+LUN_GENERATION: Final = Metric(
+    "reservations", _R, _GAUGE, "halvm_lun_pr_generation", ("lun",),
+    "PRGENERATION: grows with every registration and preemption; restarts at 0 when the target does.",
+)  # fmt: skip
+LUN_REGISTRATIONS: Final = Metric(
+    "reservations", _R, _GAUGE, "halvm_lun_registrations", ("lun", "key", "node"),
+    "I_T nexuses on which the key is registered; 0 for a node of the configuration whose key is absent.",
+)  # fmt: skip
+LUN_UNKNOWN_KEYS: Final = Metric(
+    "reservations", _R, _GAUGE, "halvm_lun_unknown_keys", ("lun",), "Registered keys that belong to no configured node."
+)
+LUN_RESERVED: Final = Metric(
+    "reservations", _R, _GAUGE, "halvm_lun_reserved", ("lun",), "Whether anybody holds a persistent reservation."
+)
+LUN_RESERVATION_INFO: Final = Metric(
+    "reservations", _R, _GAUGE, "halvm_lun_reservation_info", ("lun", "holder", "node", "type"),
+    "Who holds the LUN's reservation, and its type; always 1. Absent while nobody does.",
+)  # fmt: skip
+
+# --- paths --------------------------------------------------------------------------------------------------------
+
+LUN_PATHS: Final = Metric("paths", _S, _GAUGE, "halvm_lun_paths", ("lun",), "Paths that the LUN has.")
+LUN_PATHS_UP: Final = Metric(
+    "paths", _S, _GAUGE, "halvm_lun_paths_up", ("lun",), "Paths that answered their last probe in time."
+)
+LUN_PATHS_USABLE: Final = Metric(
+    "paths", _S, _GAUGE, "halvm_lun_paths_usable", ("lun",),
+    "Paths that are up and on which this node's key is registered: those that count.",
+)  # fmt: skip
+PATH_UP: Final = Metric(
+    "paths",
+    _S,
+    _GAUGE,
+    "halvm_path_up",
+    ("lun", "path", "address"),
+    "Whether the path answered its last probe in time.",
+)
+PATH_REGISTERED: Final = Metric(
+    "paths", _S, _GAUGE, "halvm_path_registered", ("lun", "path", "address"),
+    "Whether this node's key is registered on the path.",
+)  # fmt: skip
+PATH_PROBE_TIME: Final = Metric(
+    "paths", _S, _GAUGE, "halvm_path_last_probe_timestamp_seconds", ("lun", "path", "address"),
+    "When the path was last probed. Absent if never.",
+)  # fmt: skip
+PATH_PROBE_DURATION: Final = Metric(
+    "paths", _S, _GAUGE, "halvm_path_probe_duration_seconds", ("lun", "path", "address"),
+    "How long the last probe took. Absent if there was none.",
+)  # fmt: skip
+
+# --- journal ------------------------------------------------------------------------------------------------------
+
+JOURNAL_STATUS: Final = Metric(
+    "journal", _E, _GAUGE, "halvm_journal_status", ("status",),
+    "State set of the journal: readable, missing, unreadable, unknown_schema. "
+    "Unless it is readable, every metric taken from it is absent.",
+)  # fmt: skip
+EVENTS: Final = Metric(
+    "journal", _J, _COUNTER, "halvm_events_total", ("kind", "target", "outcome"),
+    "Everything in the journal of this node, fences and monitors included, also what it has dropped since.",
+)  # fmt: skip
+LAST_EVENT: Final = Metric(
+    "journal", _J, _GAUGE, "halvm_last_event_timestamp_seconds", ("kind", "target", "outcome"),
+    "When the latest of these events ended.",
+)  # fmt: skip
+
+# --- fences -------------------------------------------------------------------------------------------------------
+
+FENCES: Final = Metric(
+    "fences", _J, _COUNTER, "halvm_fences_total", ("target", "action", "outcome", "proof"),
+    "Fences (off, reboot) by this node.",
+)  # fmt: skip
+FENCE_DURATION: Final = Metric(
+    "fences", _J, _HISTOGRAM, "halvm_fence_duration_seconds", ("target", "action", "outcome", "proof"),
+    "Time from the call to the verdict of fences by this node.",
+)  # fmt: skip
+LAST_FENCE: Final = Metric(
+    "fences", _J, _GAUGE, "halvm_last_fence_timestamp_seconds", ("target",),
+    "When this node's last attempt to fence the target ended, however it ended.",
+)  # fmt: skip
+LAST_FENCE_SUCCESS: Final = Metric(
+    "fences", _J, _GAUGE, "halvm_last_fence_success_timestamp_seconds", ("target",),
+    "When this node last fenced the target with proof. Absent if never, or if a later attempt without success has an "
+    "earlier time.",
+)  # fmt: skip
+STEP_DURATION: Final = Metric(
+    "fences", _J, _HISTOGRAM, "halvm_step_duration_seconds", ("kind", "step"),
+    "Time from the step it had to wait for until the step was observed, in all events of the kind.",
+)  # fmt: skip
+
+# --- monitors -----------------------------------------------------------------------------------------------------
+
+MONITORS: Final = Metric(
+    "monitors", _J, _COUNTER, "halvm_monitors_total", ("target", "outcome"),
+    "Proofs, without changing anything, that a fence of the target would work.",
+)  # fmt: skip
+MONITOR_SUCCESS: Final = Metric(
+    "monitors", _J, _GAUGE, "halvm_last_monitor_success", ("target",),
+    "Whether the last monitor showed that a fence of the target would work.",
+)  # fmt: skip
+LAST_MONITOR: Final = Metric(
+    "monitors", _J, _GAUGE, "halvm_last_monitor_timestamp_seconds", ("target",),
+    "When the last monitor of the target ended.",
+)  # fmt: skip
+LAST_MONITOR_SUCCESS: Final = Metric(
+    "monitors", _J, _GAUGE, "halvm_last_monitor_success_timestamp_seconds", ("target",),
+    "When a monitor of the target last succeeded. Absent if never, or if a later one without success has an earlier "
+    "time.",
+)  # fmt: skip
+BMC_REACHABLE: Final = Metric(
+    "monitors", _J, _GAUGE, "halvm_bmc_reachable", ("target",),
+    "Whether the target's BMC let us in, as of the last monitor. Absent if that asked no BMC.",
+)  # fmt: skip
+
+METRICS: Final = tuple(row for row in list(globals().values()) if isinstance(row, Metric))
+
+_INTRODUCTION: Final = f"""\
+<!-- Generated from fencer/exporter/metrics/table.py by: python -m fencer.exporter.metrics.table > docs/metrics.md -->
+
+# Metrics of halvm-exporter
+
+Each node exposes what *it* knows: its sidecar's snapshot and its own journal. A fence stands in the metrics of the node
+that fenced; the victim's own last reset in `halvm_sidecar_last_self_fence_timestamp_seconds` of the victim. Prometheus
+tells the nodes apart by `instance`.
+
+**Never stale values as fresh.** The column *from* says what makes a series vanish:
+
+- `snapshot`: absent unless `halvm_snapshot_status{{status="fresh"}}` is 1. A snapshot is stale when it was not renewed
+  for 3 of its own intervals, and at least 5 s.
+- `reading`*: absent, too, for a LUN whose registrations cannot be read or were last read longer ago than 3 check
+  intervals, and at least 5 s (`halvm_lun_readable` is 0).
+- `journal`: absent unless `halvm_journal_status{{status="readable"}}` is 1. A journal that is missing is an empty one:
+  nothing has been recorded yet.
+- `exporter`: always there.
+
+Points in time are timestamps of the node's own clock, which may differ from Prometheus': `halvm_exporter_clock_seconds`
+tells by how much, and the alerts take it into account. They are not ages, but for `halvm_snapshot_age_seconds`, which
+the exporter takes by the monotonic clock of the same boot, so that no clock change can make an old snapshot young.
+`time() - …_timestamp_seconds` grows on in Prometheus when nobody publishes; an age repeated would stay small.
+
+The last fence or monitor of a target is the one that was recorded last, also where its time is before that of an
+earlier one: then the clock was ahead, and has been set back.
+
+Histogram buckets, in seconds: {", ".join(f"{bound:g}" for bound in BUCKETS_S)}.
+"""
+
+
+def markdown() -> str:
+    """docs/metrics.md."""
+    return "".join(f"{line}\n" for line in _markdown())
+
+
+def _markdown() -> Iterator[str]:
+    yield _INTRODUCTION
+    yield "## Metrics\n"
+    yield "| collector | metric | type | labels | from | meaning |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in METRICS:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        source = f"{row.source}\\*" if row.source is Source.READING else row.source
+        yield f"| {row.collector} | `{row.name}` | {row.kind} | {labels} | {source} | {row.help} |"
+    yield "\nBeside these, `process_*`: CPU, memory, descriptors and start time of the exporter itself.\n"
+    yield "## Labels\n"
+    yield "| label | values | bounded by |"
+    yield "| --- | --- | --- |"
+    for label in LABELS:
+        yield f"| `{label.name}` | {label.meaning} | {label.bound} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,250 @@
+"""A child that writes the journal, so that a fence neither waits for a disk nor fails with it.
+
+It is forked before anything is sent, holds none of the caller's streams, and is in a session of its own: it outlives an
+agent that is killed, with its process group or alone, and then records that the outcome is unknown. While the agent
+fences, the child loads SQLite, at low priority. When the verdict is out the agent sends the record, and waits a moment
+to hear whether it was written; then it leaves. The child gives up by itself soon after.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from _pickle import dumps, loads  # as in fencer.worker
+from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
+from collections.abc import Callable, Sequence
+
+from fencer._typing import NamedTuple
+from fencer.errors import FenceError
+from fencer.journal.event import Event, Step
+from fencer.syslog import Severity, SystemLog
+from fencer.worker import next_message
+
+ACKNOWLEDGED_S = 0.030
+"""The longest that the agent stays for the journal once the verdict is out."""
+
+WRITING_S = 5
+"""The longest that the child may take over one record; SIGALRM ends it."""
+
+KEPT_S = 10.0
+"""How long it tries to record what was kept while the journal was busy; then the next call's child does it."""
+AGAIN_S = 0.25
+
+NICENESS = 19
+"""Of the child, until the verdict is out: on one CPU it takes the moments in which the agent waits."""
+
+MESSAGE_BYTES = 256 * 1024
+FEW_STEPS = 20
+
+
+class Begun(NamedTuple):
+    """What the agent is about to do, with the outcome that holds if it never comes back."""
+
+    path: str
+    event: Event
+
+
+class Saw(NamedTuple):
+    """What was observed since."""
+
+    steps: tuple[Step, ...]
+
+
+class RunEnded(NamedTuple):
+    """How it ended; takes the place of what was begun."""
+
+    event: Event
+
+
+class Witness:
+    """The agent's end."""
+
+    def __init__(self, pid: int, sock: socket) -> None:
+        self._pid = pid
+        self._sock = sock
+        self._path = ""
+
+    @classmethod
+    def start(cls) -> "Witness":
+        """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs.
+
+        Where there is no process or descriptor for one, the call is not recorded, and ``ended`` says so.
+        """
+        try:
+            ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        except OSError as error:
+            return _Unstarted(error)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            return _Unstarted(error)
+        if pid:
+            theirs.close()
+            return cls(pid, ours)
+        try:
+            ours.close()
+            _stand_apart(theirs)
+            _watch(theirs)
+        finally:
+            os._exit(0)  # without closing the journal: its log stays, which is what unprivileged readers need
+
+    def begun(self, path: str, event: Event) -> None:
+        """Before anything is sent to the hardware."""
+        self._path = os.path.abspath(path)  # the child is elsewhere
+        self._send(Begun(self._path, event))
+
+    def saw(self, steps: Sequence[Step]) -> None:
+        """The next steps, in case the agent does not live to tell all of them."""
+        self._send(Saw(tuple(steps)))
+
+    def ended(self, event: Event) -> str | None:
+        """After the verdict. Returns why it is not in the journal, one sentence; None when it is, or soon will be."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on somebody waits for it
+        if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
+            return f"journal: {self._path}: this call is not in it: its writer is gone"
+        if not select.select([self._sock], [], [], ACKNOWLEDGED_S)[0]:
+            if self._runs():  # this machine is busy; if it goes wrong in the end, the system log will say so
+                return None
+            return f"journal: {self._path}: not written within {ACKNOWLEDGED_S * 1000:.0f} ms; it may still be"
+        try:
+            answer = next_message(self._sock, MESSAGE_BYTES)
+        except OSError:
+            answer = b""
+        if not answer:
+            return f"journal: {self._path}: this call is not in it: its writer is gone"
+        reason: str | None = loads(answer)
+        return reason
+
+    def _runs(self) -> bool:
+        """Whether the child only waits for a processor: not for a lock, not for a disk."""
+        try:
+            with open(f"/proc/{self._pid}/stat", "rb") as file:
+                return file.read().rpartition(b") ")[2][:1] == b"R"
+        except OSError:
+            return False
+
+    def let_go(self) -> None:
+        """In this process the end of the agent will not be told by this end."""
+        self._sock.close()
+
+    def _send(self, message: object) -> bool:
+        try:
+            self._sock.send(dumps(message), MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
+
+
+class _Unstarted(Witness):
+    """Stands where no child could be started: a fence does not fail for the sake of its record."""
+
+    def __init__(self, error: OSError) -> None:
+        self._reason = error.strerror
+        self._path = ""
+
+    def saw(self, steps: Sequence[Step]) -> None:
+        """Nobody is told."""
+
+    def ended(self, event: Event) -> str | None:  # noqa: ARG002 - nobody is told
+        """Why it is not in the journal."""
+        return f"journal: {self._path}: this call is not in it: no process for its writer: {self._reason}"
+
+    def let_go(self) -> None:
+        """There is nothing to let go of."""
+
+    def _send(self, message: object) -> bool:  # noqa: ARG002 - nobody is told
+        return False
+
+
+def _stand_apart(sock: socket) -> None:
+    """Nothing of the caller's is held, and nothing that is sent to its process group ends this process."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(3, sock.fileno())
+    os.closerange(sock.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _watch(sock: socket) -> None:
+    """Until the agent's end is closed."""
+    scribe: _Scribe | None = None
+    begun: Begun | None = None
+    began_at = 0.0
+    steps: list[Step] = []
+    while data := next_message(sock, MESSAGE_BYTES):
+        match loads(data):
+            case Begun() as begun:
+                began_at = time.monotonic()
+                steps = []
+                scribe = _Scribe(begun.path)
+                scribe.warm_up()
+            case Saw(more):
+                steps += more
+            case RunEnded(event) if scribe is not None:
+                begun = None
+                reason = scribe.write(event)
+                try:
+                    sock.send(dumps(reason))
+                except OSError:  # it did not wait so long
+                    _log(reason)
+    if begun is not None and scribe is not None:
+        took_s = time.monotonic() - began_at
+        _log(scribe.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
+    if scribe is not None:
+        scribe.write_kept()
+
+
+class _Scribe:
+    """Holds the journal open. It loads SQLite, so it is made when it is known that something runs."""
+
+    def __init__(self, path: str) -> None:
+        os.nice(NICENESS)
+        from fencer.journal.file import Journal  # brings SQLite
+
+        self._path = path
+        self._journal = Journal(path)
+
+    def warm_up(self) -> None:
+        """What can be done before there is a record. What is wrong is found again when there is one."""
+        self._guarded(self._journal.open)
+
+    def write(self, event: Event) -> str | None:
+        """None, or why it could not be written."""
+        return self._guarded(lambda: self._journal.append(event))
+
+    def write_kept(self) -> None:
+        """What was kept because the journal was busy: tried again for a while, since nobody waits for this process."""
+        until = time.monotonic() + KEPT_S
+        done = False
+
+        def record() -> None:
+            nonlocal done
+            done = self._journal.record_kept()
+
+        while self._guarded(record) is None and not done and time.monotonic() < until:
+            time.sleep(AGAIN_S)
+
+    def _guarded(self, work: Callable[[], None]) -> str | None:
+        signal.alarm(WRITING_S)  # its default action ends the process, whatever it waits for
+        try:
+            work()
+        except FenceError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - nobody else could tell
+            return f"journal: {self._path}: unexpected {type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+        return None
+
+
+def _log(reason: str | None) -> None:
+    if reason is not None:
+        SystemLog().write(Severity.WARNING, f"WARNING: {reason}")

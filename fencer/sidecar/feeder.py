@@ -1,0 +1,504 @@
+"""The feeder: one thread that waits, hears what was seen, asks the policy, feeds, and says how it is.
+
+Nothing on its way waits for a disk, for another process or for the storage: whatever might is the attendant's, the
+observer's or the scribe's. The only exception is the moment before a self-fence, and that is bounded.
+"""
+
+import select
+import time
+from _pickle import dumps, loads  # as in fencer.worker
+from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
+
+from fencer.errors import FenceError, WatchdogNotYet
+from fencer.journal.event import Event, EventKind, FenceOutcome
+from fencer.sidecar.control import Pause, Question, Resume
+from fencer.sidecar.environment import Ended, ExitStatus, Signals, Surroundings
+from fencer.sidecar.keepalive import FEEDS, NOT_ARMED, Feeding
+from fencer.sidecar.lun_state import Cause
+from fencer.sidecar.messages import (
+    PROGRAM,
+    PUBLISH_INTERVAL_S,
+    Began,
+    Begin,
+    BeginRefused,
+    ChildEnded,
+    Config,
+    ConfigRefused,
+    Configured,
+    FeederStatus,
+    ForScribe,
+    Generations,
+    Level,
+    Line,
+    ListChecked,
+    ReadConfig,
+    Recorded,
+    Unregister,
+    Unregistered,
+)
+from fencer.sidecar.policy import Decision, Policy, with_reasons
+from fencer.sidecar.reports import LISTED, LunSeen, Registered, Sighting
+from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
+from fencer.sidecar.supervisor import BUFFER_BYTES, OBSERVER, Links
+from fencer.sidecar.watchdog_device import SOFTWARE_MEANS, Support
+from fencer.state.snapshot import PolicyState, SelfFence
+
+RECORD_S = 0.8
+"""How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
+
+READY_S = 10.0
+"""When the unit counts as ready although nothing is armed: corosync and Pacemaker, which wait for it, must not wait for
+storage that is away. The node then joins, and runs no service."""
+
+ARM_AGAIN_S = 2.0
+"""Between two attempts to open a watchdog that is not there yet, or in use."""
+
+UNREGISTER_S = 10.0
+STOP_S = 1.0
+MESSAGES_A_TURN = 4096
+LINE_CHARS, RECORD_CHARS = 2000, 4000
+
+_SIGHTINGS = Sighting.__args__
+_FINAL = (Cause.PREEMPTED, Cause.SHUT_OUT)
+_DIGITS = str.maketrans("", "", "0123456789.")
+
+
+class Daemon:
+    """One run, from the first look to the end."""
+
+    def __init__(self, config: Config, links: Links, around: Surroundings, signals: Signals) -> None:
+        self._config = config
+        self._links = links
+        self._around = around
+        self._signals = signals
+        self._began_unix_s = time.time()
+        now = around.clock()
+        self._paused_until_s = around.paused_until_s
+        # Nothing is fed before a look, whatever a predecessor left: a node that was fenced meanwhile would get another
+        # timeout to live. Only a pause that still runs is an operator's word that the storage may be away.
+        paused = around.resumed and around.paused_until_s is not None
+        self._policy = Policy(config.settings.policy, now, resumed=paused)
+        if self._paused_until_s is not None:
+            self._policy.pause(self._paused_until_s)
+        self._feeding: Feeding | None = None
+        self._arm_again_s, self._ready_by_s = now, now + READY_S
+        self._unarmed = ""
+        self._ready = False
+        self._disarmed: bool | None = False
+        self._decision = Decision(PolicyState.STARTING)
+        self._told: tuple[object, ...] = ()
+        self._fencing = False
+        self._stop_by_s: float | None = None
+        self._unregistered: Unregistered | None = None
+        self._publish_s = now
+        self._registrations = 0
+        self._observer_restarts = 0
+        self._complaints: dict[str, str] = {}
+        self._list_reasons: tuple[str, ...] = ()
+        self._generations = dict(around.generations)
+        self._poll = select.poll()
+        for one in (links.observer, links.attendant, links.scribe, around.control, signals):
+            self._poll.register(one, select.POLLIN)
+        links.attendant.send(Begin(config, self._began_unix_s, around.generations))
+
+    def run(self) -> Ended:
+        """Turn after turn."""
+        while (ended := self._turn()) is None:
+            self._wait()
+        return ended
+
+    def _wait(self) -> None:
+        until_s = self._around.clock() + self._config.settings.timing.decide_interval_s
+        if self._feeding is not None and not self._fencing:
+            until_s = min(until_s, self._feeding.due_s)
+        self._poll.poll(max(0.0, until_s - self._around.clock()) * 1000)
+
+    def _turn(self) -> Ended | None:
+        """Everything that has been seen is taken in before anything is decided: after a stall of ours it is all there,
+        and a decision on what was known before the stall would take the stall for a loss."""
+        self._signals.drain()
+        self._hear_observer()
+        if (ended := self._hear_attendant()) is not None:
+            return ended
+        self._hear_scribe()
+        now = self._around.clock()
+        decision = self._decision = self._policy.decide(now)
+        if (ended := self._act(decision, now)) is not None:
+            return ended
+        if self._feeding is not None:
+            decision = self._feeding.judged(decision)
+        elif decision.state in FEEDS:
+            decision = Decision(PolicyState.STARTING, (self._unarmed, *decision.reasons))
+        decision = self._decision = with_reasons(decision, self._list_reasons)
+        self._be_ready(now)
+        self._obey_operator(now)
+        self._tell(decision, now)
+        return self._stop(now)
+
+    # --- acting -----------------------------------------------------------------------------------------------------
+
+    def _act(self, decision: Decision, now: float) -> Ended | None:
+        if self._fencing:
+            return None  # decided once: nothing arms or feeds any more, whatever the policy says
+        if decision.state is PolicyState.SELF_FENCE:
+            if self._feeding is None and not self._around.resumed:
+                return _not_served(decision)
+            self._fencing = True
+            self._self_fence(decision, now)
+            return None
+        if decision.state not in FEEDS:
+            return None
+        if self._feeding is None:
+            return self._arm(now)
+        if now >= self._feeding.due_s:
+            self._feed(self._feeding, now)
+        return None
+
+    def _arm(self, now: float) -> Ended | None:
+        """Opens the watchdog; one that is not there yet, or in use, is asked for again later."""
+        if now < self._arm_again_s:
+            return None
+        try:
+            self._feeding = Feeding(self._around.arm(), now)
+        except WatchdogNotYet as error:
+            if error.restart:
+                return Ended(ExitStatus.TRY_AGAIN, str(error))
+            self._unarmed = f"nothing is armed: {error}"
+            self._arm_again_s = now + ARM_AGAIN_S
+            return None
+        except FenceError as error:
+            return Ended(ExitStatus.MISCONFIGURED, str(error))
+        self._armed(self._feeding)
+        return None
+
+    def _feed(self, feeding: Feeding, now: float) -> None:
+        known = bool(feeding.problem)
+        try:
+            feeding.feed(now)
+        except FenceError as error:
+            if not known:
+                self._line(Level.ERROR, str(error))
+
+    def _armed(self, feeding: Feeding) -> None:
+        support = feeding.watchdog.support
+        if feeding.watchdog.armed:
+            text = (
+                f"{support.device} ({support.identity}) is armed: it resets this node {support.timeout_s:g} s after "
+                f"its last keepalive; fed every {feeding.interval_s:.2g} s"
+            )
+            self._line(Level.NOTICE, text)
+            for complaint in support.complaints:
+                self._line(Level.WARNING, complaint)
+            if support.software:
+                self._line(Level.WARNING, f"{support.device}: {SOFTWARE_MEANS}")
+            if support.nowayout:
+                self._line(Level.WARNING, f"{support.device}: nowayout: it cannot be disarmed, not by a stop either")
+        else:
+            self._line(
+                Level.WARNING, 'watchdog = "none": NOTHING RESETS THIS NODE when this program fails. For trying out'
+            )
+        if support.reset_last_boot:
+            self._line(Level.WARNING, f"{support.device}: this boot began with a reset by the watchdog")
+
+    def _be_ready(self, now: float) -> None:
+        """Tells systemd once, so that what waits for this unit goes on."""
+        service = self._around.service
+        late = now >= self._ready_by_s and not service.waits_for_arming
+        if not self._ready and (self._feeding is not None or late):
+            self._ready = True
+            service.tell("READY=1")
+
+    def _self_fence(self, decision: Decision, now: float) -> None:
+        """From here on nothing feeds. What is written first is bounded; what is not, is not waited for."""
+        cause = decision.cause.value if decision.cause is not None else "unknown"
+        reason = f"{cause}: {decision.reasons[0]}"[:RECORD_CHARS]
+        by = self._config.settings.self_fence
+        if by is SelfFenceBy.RESET:
+            self._around.reset.say(f"self-fence: {reason}")
+        record = SelfFence(reason, self._config.node, self._around.boot_id, time.time(), now)
+        self._send_scribe(record)
+        match by:
+            case SelfFenceBy.RESET:
+                self._await_record()
+                self._around.reset.now()
+                self._line(Level.ERROR, "the reset failed: the watchdog has to do it")
+            case SelfFenceBy.WATCHDOG:
+                self._line(Level.ERROR, "no longer feeding: the watchdog resets this node")
+            case SelfFenceBy.NONE:
+                self._line(Level.ERROR, 'self_fence = "none": this node SHOULD BE RESET AND IS NOT')
+
+    def _await_record(self) -> None:
+        poll = select.poll()
+        poll.register(self._links.scribe, select.POLLIN)
+        until_s = time.monotonic() + RECORD_S
+        while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
+            if self._hear_scribe():
+                return
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _stop(self, now: float) -> Ended | None:
+        if not self._signals.stop:
+            return None
+        if self._fencing:
+            return None  # a close would feed the watchdog once more
+        if self._stop_by_s is None:
+            self._stop_by_s = now
+            self._around.service.tell("STOPPING=1")
+            if self._config.settings.unregister_on_stop and self._feeding is not None:
+                self._stop_by_s = now + UNREGISTER_S
+                self._links.attendant.send(Unregister(self._config.observer))
+        if self._unregistered is None and now < self._stop_by_s:
+            return None
+        sentences = self._last_words()
+        for sentence in sentences:
+            self._line(Level.ERROR, sentence)
+        self._publish(now, stopped=True)
+        self._links.scribe.shutdown(SHUT_WR)
+        until_s = time.monotonic() + STOP_S
+        poll = select.poll()
+        poll.register(self._links.attendant, select.POLLIN)
+        while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
+            message = self._links.attendant.receive()
+            if message is None or isinstance(message, ChildEnded):  # the scribe has written all and ended
+                break
+        return Ended(ExitStatus.STOPPED, "\n".join(sentences))
+
+    def _last_words(self) -> list[str]:
+        """Disarms, and says what an orderly stop leaves behind."""
+        sentences = []
+        feeding, decision = self._feeding, self._decision
+        if self._config.settings.unregister_on_stop and feeding is not None:
+            problem = "no answer" if self._unregistered is None else self._unregistered.problem
+            sentences += [f"the key was not removed: {problem}"] if problem else []
+        if feeding is not None:
+            self._disarmed = feeding.watchdog.disarm()
+            ticking = _still_ticking(feeding.watchdog.support, self._disarmed)
+            sentences += [ticking] if ticking else []
+            if decision.grace_remaining_s is not None and not ticking:
+                sentences.append(
+                    f"THIS NODE IS UNGUARDED NOW: stopped while {'; '.join(decision.reasons)[:LINE_CHARS]}: nothing "
+                    "resets it, whatever self_fence_bound promises a peer: fence it, or start halvm-watchdogd again"
+                )
+        if feeding is None and (left := self._around.left) is not None:
+            sentences.append(  # not disarmed: no look has said that this node was not fenced meanwhile
+                f"{left.device}, left running by a predecessor, is running still: it resets this node within "
+                f"{left.timeout_s:g} s unless halvm-watchdogd is started again"
+            )
+        return sentences
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    def _hear_observer(self) -> None:
+        for _ in range(MESSAGES_A_TURN):
+            try:
+                data = self._links.observer.recv(BUFFER_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            try:
+                message = loads(data)
+            except Exception:  # noqa: BLE001, S112 - unpickling raises whatever it likes; what is unreadable is not seen
+                continue
+            if isinstance(message, list):
+                self._see(message)
+                self._forward(data)
+
+    def _see(self, sightings: list[object]) -> None:
+        generations = self._generations.copy()
+        for sighting in sightings:
+            if isinstance(sighting, _SIGHTINGS):
+                self._policy.feed(sighting)
+                if isinstance(sighting, LunSeen):
+                    if sighting.standing in LISTED:
+                        generations[sighting.lun] = sighting.generation
+                else:
+                    self._registrations += isinstance(sighting, Registered)
+        if generations != self._generations:  # whichever observer comes next knows what this one saw
+            self._generations = generations
+            self._links.attendant.send(Generations(tuple(generations.items())))
+
+    def _hear_attendant(self) -> Ended | None:
+        while select.select([self._links.attendant], [], [], 0)[0]:
+            match self._links.attendant.receive():
+                case None:
+                    # Nobody can start an observer again. The watchdog goes on ticking: a successor has its timeout.
+                    return Ended(ExitStatus.BROKEN, "the attendant process has ended: start halvm-watchdogd again")
+                case ChildEnded(name, reason, misuse):
+                    if name == OBSERVER:
+                        self._observer_restarts += not misuse
+                        self._policy.explain_silence(reason)
+                    if self._complaints.get(name) != reason:
+                        self._complaints[name] = reason
+                        self._line(Level.WARNING, f"{name}: {reason}")
+                    if name == OBSERVER:  # no look, so no arming soon
+                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
+                case ListChecked(reasons):
+                    self._list_reasons = reasons
+                    if reasons:  # no LUN, no look
+                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
+                case Configured(config):
+                    self._reconfigure(config)
+                case Began(config):
+                    self._reconfigured(config)
+                case BeginRefused(reason):
+                    self._line(Level.ERROR, f"not reloaded: {reason}; everything goes on as before")
+                case ConfigRefused(complaints):
+                    for complaint in complaints.splitlines():
+                        self._line(Level.ERROR, f"not reloaded: {complaint}")
+                case Unregistered() as answer:
+                    self._unregistered = answer
+        return None
+
+    def _hear_scribe(self) -> bool:
+        """Whether it said that a record is written."""
+        try:
+            data = self._links.scribe.recv(BUFFER_BYTES)
+        except OSError:
+            return False
+        return bool(data) and isinstance(loads(data), Recorded)
+
+    def _reconfigure(self, new: Config) -> None:
+        if self._fencing:
+            self._line(Level.ERROR, "not reloaded: this node is fencing itself")
+            return
+        reloaded, refused = changed(self._config.settings, new.settings)
+        if new._replace(settings=self._config.settings, observer=self._config.observer) != self._config:
+            refused = (*refused, "the cluster's configuration")
+        if refused:
+            self._line(
+                Level.ERROR, f"not reloaded: {', '.join(refused)} changes by a restart only; nothing was changed"
+            )
+            return
+        if not reloaded:
+            self._line(Level.NOTICE, "reloaded: nothing has changed")
+            return
+        self._links.attendant.send(Begin(new, self._began_unix_s))  # it answers when all that is new has begun
+
+    def _reconfigured(self, new: Config) -> None:
+        if self._fencing:
+            return
+        reloaded, _ = changed(self._config.settings, new.settings)
+        self._config = new
+        now = self._publish_s = self._around.clock()  # the bound that holds from now on is published at once
+        self._policy.reconfigure(new.settings.policy, now)
+        self._send_scribe(new)
+        self._line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")
+
+    # --- the operator -----------------------------------------------------------------------------------------------
+
+    def _obey_operator(self, now: float) -> None:
+        if self._signals.reload:
+            self._signals.reload = False
+            self._links.attendant.send(ReadConfig(self._config.settings.source))
+        while (question := self._around.control.receive()) is not None:
+            self._answer(question, now)
+        if self._paused_until_s is not None and now >= self._paused_until_s:
+            self._paused_until_s = None
+            self._line(Level.NOTICE, "the pause is over")
+            self._journal_pause("expire", 0.0)
+
+    def _answer(self, question: Question, now: float) -> None:
+        match question.order:
+            case Pause() if self._feeding is None or self._fencing:
+                when = "" if self._fencing else ": try again when status says keepalive"
+                self._around.control.answer(question, f"not now: the state is {self._decision.state}{when}", done=False)
+            case Pause(for_s):
+                self._paused_until_s = now + for_s
+                self._policy.pause(self._paused_until_s)
+                until = time.strftime("%H:%M:%S", time.localtime(time.time() + for_s))
+                text = f"paused until {until}: losing the storage does not reset this node; a preemption does"
+                self._pausing(question, "pause", text, for_s)
+            case Resume() if self._paused_until_s is None:
+                self._around.control.answer(question, "it is not paused")
+            case Resume():
+                self._paused_until_s = None
+                self._policy.resume()
+                self._pausing(question, "resume", "resumed", 0.0)
+
+    def _pausing(self, question: Question, action: str, text: str, for_s: float) -> None:
+        self._line(Level.WARNING, text)
+        self._journal_pause(action, for_s)
+        self._decision = self._policy.decide(self._around.clock())
+        self._publish(self._around.clock())
+        self._around.control.answer(question, text)
+
+    def _journal_pause(self, action: str, for_s: float) -> None:
+        node = self._config.node
+        self._send_scribe(Event(time.time(), for_s, EventKind.PAUSE, PROGRAM, node, node, action, FenceOutcome.SUCCESS))
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, decision: Decision, now: float) -> None:
+        told = (decision.state, *(reason.translate(_DIGITS) for reason in decision.reasons))
+        # While it starts, each path and LUN that is seen changes the reasons.
+        hurried = decision.state is PolicyState.STARTING and self._told[:1] == told[:1] and now < self._publish_s
+        if told != self._told and not hurried:
+            self._told = told
+            text = f"{decision.state}" + (f": {'; '.join(decision.reasons)}" if decision.reasons else "")
+            level = Level.NOTICE if decision.state in (PolicyState.KEEPALIVE, PolicyState.STARTING) else Level.WARNING
+            self._line(level, text)
+            self._around.service.tell(f"STATUS={text[:500]}")
+            self._publish_s = now
+        if now >= self._publish_s:
+            self._publish(now)
+            self._around.service.alive()
+
+    def _publish(self, now: float, *, stopped: bool = False) -> None:
+        self._publish_s = now + PUBLISH_INTERVAL_S
+        settings = self._config.settings
+        watchdog = (self._around.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
+        if stopped and self._feeding is not None:
+            watchdog = watchdog._replace(armed=watchdog.armed and self._disarmed is not True)
+        self._send_scribe(
+            FeederStatus(
+                at_s=now,
+                decision=self._decision,
+                stopped=stopped,
+                settings=settings,
+                watchdog=watchdog,
+                bound_s=bound_s(settings.timing, watchdog.timeout_s or settings.watchdog_timeout_s),
+                paused_until_s=self._paused_until_s,
+                registrations=self._registrations,
+                observer_restarts=self._observer_restarts,
+                luns_unsettled="; ".join((*self._list_reasons, *self._policy.joining))[:LINE_CHARS],
+                not_granted=self._around.not_granted,
+            )
+        )
+
+    def _line(self, level: Level, text: str) -> None:
+        self._send_scribe(Line(level, text[:LINE_CHARS]))
+
+    def _send_scribe(self, message: ForScribe) -> None:
+        self._forward(dumps(message))
+
+    def _forward(self, data: bytes) -> None:
+        """A scribe that is behind or gone misses it: nothing waits for paper."""
+        try:
+            self._links.scribe.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
+        except OSError:
+            return
+
+
+def _not_served(decision: Decision) -> Ended:
+    """A self-fence is due and nothing is armed. A preempted node must not be served; storage may come back."""
+    if decision.cause in _FINAL:
+        text = f"{decision.reasons[0]}; the watchdog is not armed and nothing was registered: reboot this node"
+        return Ended(ExitStatus.PREEMPTED, text)
+    return Ended(ExitStatus.TRY_AGAIN, f"{decision.reasons[0]}; nothing is armed: begins anew")
+
+
+def _still_ticking(support: Support, disarmed: bool | None) -> str:
+    """After an orderly stop; "" when it is disarmed."""
+    unless = f"in {support.timeout_s:g} s unless halvm-watchdogd is started again by then"
+    match disarmed:
+        case True:
+            return ""
+        case False:
+            return f"{support.device} cannot be disarmed (nowayout): it resets this node {unless}"
+        case None:
+            return (
+                f"{support.device}: whether it is disarmed cannot be told (its driver does not say whether nowayout is "
+                f"set): it may reset this node {unless}"
+            )

@@ -1,0 +1,97 @@
+"""Feeding one watchdog in time, and knowing how well that went. The clock is the caller's; nothing here waits."""
+
+from fencer.errors import WatchdogError
+from fencer.sidecar.policy import Decision, with_reasons
+from fencer.sidecar.settings import SidecarTiming
+from fencer.sidecar.watchdog_device import Watchdog
+from fencer.state.snapshot import PolicyState, WatchdogSnapshot
+
+FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
+"""The states in which a watchdog is fed."""
+
+FEEDINGS_A_TIMEOUT = 3
+LONGEST_INTERVAL_S = 10.0
+"""Also of a timeout of minutes, so that a gap is seen soon."""
+
+LATE_FACTOR = 1.5
+"""A gap this much longer than the interval counts as late."""
+
+RETRY_S = SidecarTiming().decide_interval_s
+"""Until the next attempt when the device did not take a keepalive: as often as is decided."""
+
+
+class Feeding:
+    """An armed watchdog that was last fed at a known moment. Unit: seconds, monotonic.
+
+    Fed once as it is made. A device that does not take that is disarmed again: raises WatchdogError.
+    problem: why the device did not take the latest keepalive, "" when it did.
+    """
+
+    def __init__(self, watchdog: Watchdog, now_s: float) -> None:
+        self._watchdog = watchdog
+        self.interval_s = min(watchdog.support.timeout_s / FEEDINGS_A_TIMEOUT or 1.0, LONGEST_INTERVAL_S)
+        self._keepalives = 0
+        self._late = 0
+        self._worst_gap_s = 0.0
+        self._last_s = self._due_s = now_s
+        self.problem = ""
+        try:
+            self.feed(now_s)
+        except WatchdogError as error:  # whoever asked ends, and nobody would feed what goes on ticking
+            match watchdog.disarm():
+                case True:
+                    raise
+                case False:
+                    what = "nor can it be disarmed: it resets this node"
+                case None:
+                    what = "whether it is disarmed cannot be told: it may reset this node"
+            raise WatchdogError(f"{error}; {what} in {watchdog.support.timeout_s:g} s") from error
+
+    @property
+    def watchdog(self) -> Watchdog:
+        return self._watchdog
+
+    @property
+    def due_s(self) -> float:
+        """When to feed next."""
+        return self._due_s
+
+    def feed(self, now_s: float) -> None:
+        """Raises WatchdogError; the gap then goes on, and it is due again after RETRY_S."""
+        try:
+            self._watchdog.keepalive()
+        except WatchdogError as error:
+            self.problem, self._due_s = str(error), now_s + RETRY_S
+            raise
+        self.problem, self._due_s = "", now_s + self.interval_s
+        gap_s = now_s - self._last_s
+        self._worst_gap_s = max(self._worst_gap_s, gap_s)
+        self._late += gap_s > self.interval_s * LATE_FACTOR
+        self._keepalives += 1
+        self._last_s = now_s
+
+    def judged(self, decision: Decision) -> Decision:
+        """The decision, with the problem as one more reason where it goes on feeding: nothing else may be lost."""
+        return with_reasons(decision, (self.problem,) if self.problem and decision.state in FEEDS else ())
+
+    def snapshot(self) -> WatchdogSnapshot:
+        """For readers."""
+        support = self._watchdog.support
+        return WatchdogSnapshot(
+            device=support.device,
+            identity=support.identity,
+            armed=self._watchdog.armed,
+            nowayout=support.nowayout,
+            timeout_s=support.timeout_s,
+            keepalive_interval_s=self.interval_s,
+            keepalives=self._keepalives,
+            last_keepalive_monotonic_s=self._last_s,
+            worst_gap_s=self._worst_gap_s,
+            late_keepalives=self._late,
+            software=support.software,
+            asked_timeout_s=support.asked_s,
+        )
+
+
+NOT_ARMED = WatchdogSnapshot("", "", False, False, 0.0, 0.0, 0, 0.0, 0.0, 0)
+"""Before the first feeding."""

@@ -1,0 +1,64 @@
+"""Which LUNs are watched: what the volume group's metadata names, and what a later list may change of it. Pure."""
+
+from fencer._typing import NamedTuple
+
+
+class FoundLun(NamedTuple):
+    """One shared LUN. wwid, name: as in fencer.storage.lun. paths: kernel names (``sdb``), as found when it was listed.
+
+    block_name: kernel name of what is mounted (``dm-3``). volumes: UUIDs of the physical volumes that lie on it, none
+    where it is named by ``devices``.
+    """
+
+    wwid: str
+    name: str
+    paths: tuple[str, ...] = ()
+    block_name: str = ""
+    volumes: tuple[str, ...] = ()
+
+
+class LunList(NamedTuple):
+    """All LUNs at one moment. group: UUID of the volume group, "" for ``devices``. seqno: of its metadata, which each
+    change of the group counts up. volumes: UUIDs of all physical volumes that the metadata names."""
+
+    luns: tuple[FoundLun, ...]
+    group: str = ""
+    seqno: int = 0
+    volumes: frozenset[str] = frozenset()
+
+
+class Agreement(NamedTuple):
+    """watched: what is to be watched now. reasons: what of the new list was not taken, and what to do."""
+
+    watched: LunList
+    reasons: tuple[str, ...] = ()
+
+
+def agree(watched: LunList, found: LunList) -> Agreement:
+    """What follows from a new list, which is complete: no physical volume is missing.
+
+    Only newer metadata change anything. A LUN whose physical volumes they name no more is watched no more; one that
+    only vanished is watched on. A new LUN is watched as soon as it is named.
+    """
+    if found.group != watched.group:
+        return Agreement(watched, ("LUNs: the volume group has been made anew: restart halvm-watchdogd",))
+    if found.seqno < watched.seqno:
+        return Agreement(watched, ("LUNs: LVM read older metadata than before: see pvs and vgck",))
+    newer = found.seqno > watched.seqno
+    before, named = {lun.wwid for lun in watched.luns}, {lun.wwid for lun in found.luns}
+    kept = tuple(lun for lun in watched.luns if lun.wwid not in named and not (newer and _is_dropped(lun, found)))
+    taken = tuple(lun for lun in found.luns if newer or lun.wwid in before)
+    reasons = tuple(
+        f"{lun.name}: not found below the volume group, whose metadata name it as before: it stays required"
+        for lun in kept
+    ) + tuple(
+        f"{lun.name}: found below the volume group, whose metadata are no newer: it is not watched: see pvs and vgck"
+        for lun in found.luns
+        if lun not in taken
+    )
+    luns = tuple(sorted((*taken, *kept), key=lambda lun: lun.wwid))
+    return Agreement(found._replace(luns=luns), reasons)
+
+
+def _is_dropped(lun: FoundLun, found: LunList) -> bool:
+    return bool(lun.volumes) and found.volumes.isdisjoint(lun.volumes)

@@ -1,0 +1,144 @@
+"""The sidecar: reads its configuration, starts its processes, feeds; and the words by which an operator talks to it."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from fencer.errors import FenceError, UsageError
+from fencer.sidecar import linux_watchdog, supervisor, watchdog_device
+from fencer.sidecar.control import ControlSocket
+from fencer.sidecar.environment import Ended, ExitStatus, Resetting, Signals, Surroundings
+from fencer.sidecar.feeder import Daemon
+from fencer.sidecar.instance import Instance
+from fencer.sidecar.messages import PROGRAM, ConfigRefused, Configured, ReadConfig
+from fencer.sidecar.realtime import become_realtime
+from fencer.sidecar.sd_notify import ServiceManager
+from fencer.sidecar.self_fence import NoReset, Reset
+from fencer.sidecar.settings import DEFAULT_PATH, SelfFenceBy, Settings
+from fencer.sidecar.watchdog_device import NoWatchdog, Watchdog
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+CONFIGURE_S = 30.0
+
+
+def main() -> int:
+    """Entry point. Returns the exit status."""
+    try:
+        path = _config_of_a_run(sys.argv[1:])
+        if path is None:
+            from fencer.sidecar.commands import speak  # the feeder needs no parser of words
+
+            return speak(sys.argv[1:])
+        ended = run(path)
+    except FenceError as error:
+        ended = Ended(ExitStatus.MISCONFIGURED, str(error))
+    except KeyboardInterrupt:
+        ended = Ended(ExitStatus.MISCONFIGURED, "interrupted")
+    except Exception as error:  # noqa: BLE001 - a fault of ours: no traceback, no disarming; a successor may look again
+        ended = Ended(ExitStatus.BROKEN, f"unexpected {type(error).__name__}: {error}: please report this")
+    for line in ended.sentence.splitlines():
+        print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201 - its log is standard error
+    return ended.status
+
+
+def _config_of_a_run(argv: Sequence[str]) -> str | None:
+    """The configuration file when the sidecar is to run, None for all other words."""
+    match [word for word in argv if word != "run"] if argv[:1] == ["run"] else list(argv):
+        case []:
+            return DEFAULT_PATH
+        case ["--config" | "-c", path]:
+            return path
+        case [word] if word.startswith("--config="):
+            return word.removeprefix("--config=")
+        case _:
+            return None
+
+
+def run(path: str) -> Ended:
+    """Feeds until an orderly stop, or for ever."""
+    boot_id = _boot_id()
+    signals = Signals()
+    log = os.dup(2)
+    pid = os.getpid()
+
+    def make_jobs() -> supervisor.Jobs:
+        from fencer.sidecar.processes import jobs  # for the attendant and its children alone
+
+        return jobs(boot_id, pid, log)
+
+    links = supervisor.start(make_jobs)
+    try:
+        configured = _configure(links, path, signals)
+        if configured is None:
+            return Ended(
+                ExitStatus.STOPPED,
+                "stopped before the configuration was read: a watchdog that a predecessor left running resets this "
+                "node unless halvm-watchdogd is started again",
+            )
+        config = configured.config
+        instance = Instance(config.settings.state_dir)  # before anything is touched: snapshot, socket, keys, watchdog
+        surroundings = _surroundings(configured, boot_id)
+        refused = become_realtime()
+        for problem in refused:
+            print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201 - its log is standard error
+        ended = Daemon(config, links, surroundings._replace(not_granted=refused), signals).run()
+    finally:
+        links.attendant.close()
+    instance.end()
+    return ended
+
+
+def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
+    """The adapters, and what a predecessor in this boot left. Raises UsageError, WatchdogError."""
+    settings, before = configured.config.settings, configured.predecessor
+    reset: Resetting = Reset() if settings.self_fence is SelfFenceBy.RESET else NoReset()
+    for problem in reset.problems if isinstance(reset, Reset) else ():
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - its log is standard error
+    try:
+        control = ControlSocket(settings.state_dir)
+    except OSError as error:
+        raise UsageError(f"state_dir: {settings.state_dir}: {error.strerror}: run as root, or give another") from error
+    return Surroundings(
+        arm=_armer(settings),
+        reset=reset,
+        service=ServiceManager(),
+        control=control,
+        boot_id=boot_id,
+        left=before.watchdog if before is not None and before.watchdog.armed else None,
+        paused_until_s=before.paused_until_s if before is not None else None,
+        generations=before.generations if before is not None else (),
+    )
+
+
+def _armer(settings: Settings) -> Callable[[], Watchdog]:
+    """What arms the configured device, or raises WatchdogError. Its driver may be loaded after this program began."""
+    if settings.watchdog == watchdog_device.NONE:
+        return NoWatchdog
+    return lambda: linux_watchdog.open_best(settings.watchdog, settings.watchdog_timeout_s, settings.shutdown_timeout_s)
+
+
+def _boot_id() -> str:
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _configure(links: supervisor.Links, path: str, signals: Signals) -> Configured | None:
+    """Has the attendant read the file. None when a signal ended the waiting. Raises UsageError."""
+    links.attendant.send(ReadConfig(path))
+    until = time.monotonic() + CONFIGURE_S
+    while not signals.stop and (left := until - time.monotonic()) > 0:
+        signals.drain()
+        if links.attendant.fileno() not in select.select([links.attendant.fileno(), signals.fileno()], [], [], left)[0]:
+            continue
+        match links.attendant.receive():
+            case Configured() as configured:
+                return configured
+            case ConfigRefused(complaints):
+                raise UsageError(complaints)
+            case None:
+                raise RuntimeError("the attendant process has ended")
+    if signals.stop:
+        return None
+    raise UsageError(f"{path}: could not be read within {CONFIGURE_S:g} s: see whether its disk answers")

@@ -1,0 +1,133 @@
+"""One LUN as its paths watch it together: one of them reads the registrations each time, and all learn from it."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from fencer.errors import StorageError
+from fencer.model import Deadline
+from fencer.sidecar.registration_state import Reading, judge
+from fencer.sidecar.reports import KEYS_MOST, LunSeen, LunSilent, Sighting
+from fencer.sidecar.settings import SidecarTiming
+from fencer.state.snapshot import RegistrationState
+from fencer.storage.marker import read_marker
+from fencer.storage.nexus import Nexus
+from fencer.storage.registration import History, Past
+from fencer.storage.settings import StorageSettings
+from fencer.storage.unfencing import past
+
+READINGS_MOST = 5
+
+Send = Callable[[Sighting], None]
+
+
+def read_registrations(nexus: Nexus, deadline: Deadline) -> Reading:
+    """Keys and reservation of one PR generation. Raises StorageError."""
+    for _ in range(READINGS_MOST):
+        held = nexus.read_reservation(deadline)
+        registered = nexus.read_keys(deadline)
+        if held.generation == registered.generation:
+            return Reading(registered.generation, registered.keys, held)
+    raise StorageError(f"{nexus.name}: registrations change faster than they can be read")
+
+
+class LunWatch:
+    """What is known of one LUN. Its methods may be called by several threads.
+
+    standing: by the last reading. unfenced: registered as a whole by this process. fenced: seen preempted or shut out;
+    never again anything else in this process. in_vain: how many readings failed since the last good one.
+    """
+
+    def __init__(
+        self,
+        wwid: str,
+        name: str,
+        storage: StorageSettings,
+        timing: SidecarTiming,
+        send: Send,
+        generation: int | None = None,
+    ) -> None:
+        """generation: of the latest reading that listed our key, where an earlier observer of this boot made one."""
+        self.wwid: Final = wwid
+        self.name: Final = name
+        self.standing: RegistrationState | None = None
+        self.unfenced = False
+        self.fenced = False
+        self.forgot_since_s: float | None = None
+        self.dropped_at: int | None = None  # the generation, while the target has dropped our registration
+        self._storage: Final = storage
+        self._timing: Final = timing
+        self._send: Final = send
+        self._lock: Final = threading.Lock()
+        self._due_s = 0.0
+        self._told_silent_s = 0.0
+        self._past = self._recorded()
+        if self._past.history is History.REGISTERED and self._past.generation is not None and generation is not None:
+            self._past = self._past._replace(generation=max(self._past.generation, generation))
+
+    @property
+    def due_s(self) -> float:
+        """When the next reading is to begin."""
+        return self._due_s
+
+    def take_turn(self, now: float) -> bool:
+        """Whether the caller is to read the registrations now. When it gets no answer in time, another path may."""
+        with self._lock:
+            if now < self._due_s:
+                return False
+            self._due_s = now + self._timing.answer_deadline_s
+            return True
+
+    def read(self, nexus: Nexus, now: float, deadline: Deadline) -> Reading | None:
+        """Reads by this path and reports; None when there was no answer. now: the present, from deadline's clock."""
+        try:
+            reading = read_registrations(nexus, deadline)
+        except StorageError as error:
+            with self._lock:
+                self._due_s = now  # another path may try at once; this one waits
+            self._send(LunSilent(self.wwid, now, str(error)))
+            return None
+        self._learn(reading, now)
+        return reading
+
+    def _learn(self, reading: Reading, now: float) -> None:
+        own = self._storage.own_key
+        if own is None:
+            return
+        with self._lock:
+            self._due_s = now + self._timing.check_interval_s
+            standing = judge(reading, self._past, own, self._storage.reservation_type)
+            if own in reading.keys and self._past.history is History.REGISTERED:
+                self._past = Past(History.REGISTERED, reading.generation, own)
+            self.fenced = self.fenced or standing in (RegistrationState.PREEMPTED, RegistrationState.SHUT_OUT)
+            if standing is not RegistrationState.TARGET_FORGOT:
+                self.forgot_since_s = None
+            elif self.forgot_since_s is None:
+                self.forgot_since_s = now
+                self.unfenced = False
+            self.dropped_at = reading.generation if standing is RegistrationState.DROPPED else None
+            if standing is RegistrationState.DROPPED:
+                self.unfenced = False
+            self.standing = standing
+        held, counts = reading.reservation, reading.counts
+        told = sorted(counts, key=lambda each: each[0] != own)[:KEYS_MOST]
+        keys, nexuses = tuple(key for key, _ in told), tuple(count for _, count in told)
+        more = len(counts) - len(told)
+        self._send(LunSeen(self.wwid, now, standing, reading.generation, keys, held.holder, held.type, nexuses, more))
+
+    def note_unfenced(self) -> None:
+        """This process has registered our key on the LUN; the marker says so."""
+        with self._lock:
+            self._past = self._recorded()
+            self.unfenced = True
+            self._due_s = 0.0
+
+    def tell_silence(self, now: float) -> None:
+        """Reports that nobody reads: there is no path that answers its probe."""
+        late_s = self._timing.check_interval_s + self._timing.answer_deadline_s
+        if now - self._due_s > late_s and now - self._told_silent_s > late_s:
+            self._told_silent_s = now
+            self._send(LunSilent(self.wwid, now, "no path answers"))
+
+    def _recorded(self) -> Past:
+        return past(read_marker(self._storage.state_dir), self.wwid)

@@ -1,0 +1,287 @@
+"""The observing process: what it sees of paths and registrations goes to its parent as Sightings.
+
+It runs in a Worker: expendable, killed and never waited for. A thread for each path probes it, reads the LUN's
+registrations when it is its turn and registers itself; one thread registers whole LUNs; the first thread lists paths
+and tells of what is overdue. Whatever hangs makes nothing but silence.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Final, Protocol
+
+from fencer.errors import FenceError, UsageError
+from fencer.sidecar.batching import Outbox
+from fencer.sidecar.lun_list import FoundLun, LunList
+from fencer.sidecar.messages import Observe
+from fencer.sidecar.observer.kernel_paths import BlockEvents, KernelPath, PathLister, load_udev
+from fencer.sidecar.observer.lun_watch import LunWatch
+from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch, Probe, start_thread
+from fencer.sidecar.observer.probe import BlockProbe
+from fencer.sidecar.observer.registrar import Keeper, KeptLun
+from fencer.sidecar.path_conditions import Conditions, ConditionWatch, look
+from fencer.sidecar.reports import (
+    LISTED_MOST,
+    LUNS_MOST,
+    PATHS_MOST,
+    Alive,
+    ListedLun,
+    ListedPath,
+    LunsListed,
+    Sighting,
+)
+from fencer.sidecar.settings import ObserverSettings
+from fencer.storage.block_devices import UdevDevices
+from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
+from fencer.storage.nexus import Nexus
+from fencer.storage.settings import StorageSettings
+from fencer.storage.sgutils import SgTransport, load_library
+from fencer.worker import Channel
+
+LVM_S = 10.0
+_NO_SCSI_REMEDY = "give a shared SCSI disk, or a volume group on such disks"
+_STACK_BYTES = 512 * 1024
+
+
+def load() -> None:
+    """Loads everything that observe() needs from a disk: called once, before anything is armed.
+
+    An observer is forked from the process that has called it. From there on it needs sysfs, devices and state_dir, all
+    of which are in memory; so neither a root disk that hangs nor an upgrade in place touches a new observer.
+    """
+    import encodings.ascii  # open() of an attribute looks codecs up by name
+    import encodings.idna  # noqa: F401
+    import json  # noqa: F401 - the marker
+
+    with suppress(FenceError):  # what is missing is told by whoever needs it
+        load_udev()
+        load_library()
+
+
+def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> None:
+    """A Worker's job: sends lists of Sightings until the parent is gone. changed: called when block devices change.
+
+    Raises UsageError when this node has no key, or no libudev.
+    """
+    settings = order.settings
+    if settings.storage.own_key is None:
+        raise UsageError("key: this node has no reservation key: name the node and the cluster, or give key")
+    threading.stack_size(_STACK_BYTES)
+    devices = UdevDevices()
+    generations = dict(order.generations)
+    by_wwid = {
+        lun.wwid: Lun(lun.wwid, lun.name, tuple(f"/dev/{name}" for name in lun.paths), None, lun.block_name)
+        for lun in order.luns.luns
+    }
+    observation = Observation(
+        settings,
+        order.luns,
+        PathLister({lun.wwid: lun.paths for lun in order.luns.luns}).list,
+        _Telling(BlockEvents(), changed),
+        lambda path: BlockProbe(path.node),
+        partial(_open_nexus, timeout_s=settings.timing.answer_deadline_s),
+        lambda wwid: holders_active(by_wwid[wwid], devices),
+        channel.send,
+        generations=generations,
+    )
+    observation.run()
+
+
+def list_luns(storage: StorageSettings) -> LunList:
+    """The LUNs to observe, and which physical volumes lie on each: asked of LVM, sysfs and udev, in a process that may
+    hang. The answer is complete. Raises UsageError, StorageError."""
+    if storage.volume_group is None:
+        return LunList(tuple(_found(lun, ()) for lun in _luns(storage, ())))
+    from fencer.storage.volume_group import read_volume_group  # brings subprocess
+
+    group = read_volume_group(storage.volume_group, timeout_s=LVM_S)
+    luns = _luns(storage, tuple(name for name, _ in group.volumes))
+    on: dict[str, list[str]] = {lun.wwid: [] for lun in luns}
+    for name, uuid in group.volumes:
+        for lun in find_luns((), UdevDevices(), physical_volumes=(name,), no_scsi_remedy=_NO_SCSI_REMEDY).luns:
+            on.setdefault(lun.wwid, []).append(uuid)
+    found = tuple(_found(lun, tuple(on[lun.wwid])) for lun in luns)
+    return LunList(found, group.uuid, group.seqno, frozenset(uuid for _, uuid in group.volumes))
+
+
+def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
+    """The LUNs to observe, without a look at the disks but LVM's. Raises UsageError, StorageError."""
+    if storage.volume_group is None:
+        return _luns(storage, ())
+    from fencer.storage.volume_group import physical_volumes
+
+    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S))
+
+
+def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> tuple[Lun, ...]:
+    if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
+        raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
+    luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY).luns
+    if not luns:
+        raise UsageError("devices: no shared LUN is named: give devices or vg")
+    if len(luns) > LUNS_MOST:
+        raise UsageError(f"devices: {len(luns)} LUNs are more than one sidecar watches: name {LUNS_MOST} at most")
+    return luns
+
+
+def _found(lun: Lun, volumes: tuple[str, ...]) -> FoundLun:
+    names = tuple(path.rpartition("/")[2] for path in lun.paths)
+    return FoundLun(lun.wwid, lun.name, names, lun.block_name, volumes)
+
+
+def _open_nexus(node: str, *, timeout_s: float) -> Nexus:
+    return Nexus(SgTransport(node), command_timeout_s=timeout_s)
+
+
+class Events(Protocol):
+    """Tells when to list the paths again."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether something changed within that time."""
+
+
+class _Telling:
+    """Events that are told to somebody else, too."""
+
+    def __init__(self, events: Events, changed: Callable[[], None]) -> None:
+        self._events: Final = events
+        self._changed: Final = changed
+
+    def wait(self, seconds: float) -> bool:
+        """As Events."""
+        if not self._events.wait(seconds):
+            return False
+        self._changed()
+        return True
+
+
+class Observation:
+    """luns: what is watched. list_paths: what the kernel has now, by WWID and name. generations: see LunWatch."""
+
+    def __init__(
+        self,
+        settings: ObserverSettings,
+        luns: LunList,
+        list_paths: Callable[[], dict[str, dict[str, KernelPath]]],
+        events: Events,
+        probe: Callable[[KernelPath], Probe],
+        open_nexus: OpenNexus,
+        is_active: Callable[[str], bool],
+        send: Callable[[list[Sighting]], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        generations: dict[str, int] | None = None,
+        look: Callable[[Iterable[str]], Conditions] = look,
+    ) -> None:
+        known = generations or {}
+        self._settings: Final = settings
+        self._list_paths: Final = list_paths
+        self._events: Final = events
+        self._probe: Final = probe
+        self._open_nexus: Final = open_nexus
+        self._outbox: Final = Outbox(send)
+        self._send: Final = self._outbox.put
+        self._clock: Final = clock
+        self._ended: Final = threading.Event()
+        self._luns: Final = {
+            lun.wwid: LunWatch(lun.wwid, lun.name, settings.storage, settings.timing, self._send, known.get(lun.wwid))
+            for lun in luns.luns
+        }
+        self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
+        self._has_listed = False
+        self._conditions: Final = ConditionWatch(2 * settings.timing.list_interval_s, look, clock)
+        own = settings.storage.own_key
+        if own is None:
+            raise UsageError("key: this node has no reservation key")
+        storage, timing, reset = settings.storage, settings.timing, settings.on_target_reset
+        self._keeper: Final = Keeper(storage, own, timing, reset, self._kept, is_active, open_nexus, self._send, clock)
+
+    def run(self) -> None:
+        """Until the process ends: send ends it when the parent is gone."""
+        timing = self._settings.timing
+        self.list()
+        start_thread(partial(self._keeper.run, self._ended), "keeper")
+        start_thread(partial(self._conditions.run, self._ended), "conditions")
+        list_at_s = self._clock() + timing.list_interval_s
+        while not self._ended.is_set():
+            now = self._clock()
+            self._send(Alive(now))
+            self.tell_overdue(now)
+            self._outbox.flush()
+            until_s = now + timing.alive_interval_s
+            changed = self._events.wait(timing.alive_interval_s)
+            if changed or self._clock() >= list_at_s:
+                self.list()
+                list_at_s = self._clock() + timing.list_interval_s
+            self._ended.wait(min(until_s - self._clock(), 0.1) if changed else 0)
+
+    def end(self) -> None:
+        """Ends all threads that can end."""
+        self._ended.set()
+        for path in self._all_paths():
+            path.end(self._clock())
+
+    def tell_overdue(self, now: float) -> None:
+        """Reports what should have been answered by now."""
+        for path in self._all_paths():
+            path.tell_overdue(now)
+        for lun in self._luns.values():
+            lun.tell_silence(now)
+
+    def list(self) -> None:
+        """Compares the kernel's paths with those watched. A disk that has another's name now is another path.
+
+        All is told again each time, so that a policy that begins anew need not wait for a change.
+        """
+        found = self._list_paths()
+        now = self._clock()
+        new: list[PathWatch] = []
+        for wwid, watched in self._paths.items():
+            there = dict(list(found.get(wwid, {}).items())[:PATHS_MOST])
+            kept = {name: path for name, path in watched.items() if there.get(name) == path.path}
+            for name, path in watched.items():
+                if name not in kept:
+                    path.end(now)
+            for name in there.keys() - kept.keys():
+                kept[name] = self._watch(wwid, there[name])
+                new.append(kept[name])
+            self._paths[wwid] = kept
+        self._send_list(now, tuple(self._listed(wwid) for wwid in self._luns))
+        self._conditions.names = tuple(path.path.name for path in self._all_paths())
+        for path in self._all_paths():
+            path.repeat()
+        for path in new:
+            start_thread(path.run, path.path.name)
+
+    def _send_list(self, now: float, luns: tuple[ListedLun, ...]) -> None:
+        """In parts that fit into a message each."""
+        first, self._has_listed = not self._has_listed, True
+        part: tuple[ListedLun, ...] = ()
+        size = 0
+        for number, lun in enumerate(luns, 1):
+            part = (*part, lun)
+            size += 1 + len(lun.paths)
+            if size >= LISTED_MOST or number == len(luns):
+                self._send(LunsListed(now, part, first, more=number < len(luns)))
+                part, size = (), 0
+
+    def _watch(self, wwid: str, path: KernelPath) -> PathWatch:
+        storage, timing = self._settings.storage, self._settings.timing
+        return PathWatch(
+            path, self._luns[wwid], self._probe, self._open_nexus, storage, timing, self._send, self._clock
+        )
+
+    def _listed(self, wwid: str) -> ListedLun:
+        paths = (self._paths[wwid][name] for name in sorted(self._paths[wwid], key=lambda name: (len(name), name)))
+        refused, read_only = self._conditions.latest
+        listed = tuple(ListedPath(path.path.name, path.path.address, refused.get(path.path.name, "")) for path in paths)
+        closed = {read_only.get(path.path, "") for path in listed}  # one that takes writes is enough
+        return ListedLun(wwid, self._luns[wwid].name, listed, min(closed, default=""))
+
+    def _kept(self) -> tuple[KeptLun, ...]:
+        return tuple(KeptLun(lun, tuple(self._paths[wwid].values())) for wwid, lun in self._luns.items())
+
+    def _all_paths(self) -> tuple[PathWatch, ...]:
+        return tuple(path for paths in self._paths.values() for path in paths.values())

@@ -1,0 +1,176 @@
+"""Keeps this node registered: at the start, and again after a target has lost everything. Never once it was fenced.
+
+Single paths that come (back) register themselves (path_watch); this is about LUNs as a whole, with the marker that says
+for this boot where we have been registered.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from fencer.errors import FenceError, StorageError
+from fencer.model import Deadline, ReservationKey
+from fencer.observations import LunFailed, LunRegistered, Observation
+from fencer.sidecar.observer.lun_watch import LunWatch, Send
+from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch
+from fencer.sidecar.reports import Registered, RegistrationFailed
+from fencer.sidecar.settings import SidecarTiming, TargetReset
+from fencer.state.snapshot import RegistrationState
+from fencer.storage.nexus import Nexus
+from fencer.storage.procedure import Opened
+from fencer.storage.reservations import LogicalUnit
+from fencer.storage.restoring import restore
+from fencer.storage.settings import StorageSettings
+from fencer.storage.unfencing import unfence
+
+UNFENCE_S = 10.0
+UNFENCE_EACH_S = 0.5
+"""How long registering all LUNs may take, and how much longer for each: nothing is armed before, so nothing waits."""
+
+
+class KeptLun(NamedTuple):
+    """A LUN and the paths that it has now."""
+
+    watch: LunWatch
+    paths: tuple[PathWatch, ...]
+
+    @property
+    def good(self) -> tuple[PathWatch, ...]:
+        """Those that answered their last probe."""
+        return tuple(path for path in self.paths if path.good)
+
+
+class Keeper:
+    """luns: what there is now. is_active: whether this node does its work on a LUN.
+
+    After a target has lost everything the node that does the work registers at once, and the others later: who finds
+    somebody else registered cannot know whether it was fenced meanwhile, and must fence itself.
+    """
+
+    def __init__(
+        self,
+        storage: StorageSettings,
+        own: ReservationKey,
+        timing: SidecarTiming,
+        on_target_reset: TargetReset,
+        luns: Callable[[], tuple[KeptLun, ...]],
+        is_active: Callable[[str], bool],
+        open_nexus: OpenNexus,
+        send: Send,
+        clock: Callable[[], float],
+    ) -> None:
+        self._storage: Final = storage
+        self._own: Final = own
+        self._timing: Final = timing
+        self._on_target_reset: Final = on_target_reset
+        self._luns: Final = luns
+        self._is_active: Final = is_active
+        self._open_nexus: Final = open_nexus
+        self._send: Final = send
+        self._clock: Final = clock
+        self._complaints: Final[dict[str, str]] = {}
+
+    def run(self, ended: threading.Event) -> None:
+        """Takes turns until ended."""
+        while not ended.wait(min(1.0, self._timing.check_interval_s)):
+            self.turn()
+
+    def turn(self) -> None:
+        """Registers what is to be registered now. Never raises."""
+        luns = self._luns()
+        if any(lun.watch.fenced for lun in luns):
+            return
+        now = self._clock()
+        if not any(self._is_due(lun, now) for lun in luns):
+            return
+        try:
+            dropped = [lun for lun in luns if lun.watch.dropped_at is not None and lun.good]
+            for lun in dropped:
+                self._restore(lun)
+            if not dropped:
+                self._register(luns)
+        except FenceError as error:
+            self._complain("", str(error))
+        except Exception as error:  # noqa: BLE001 - this thread must go on: nobody else registers
+            self._complain("", f"unexpected {type(error).__name__}: {error}")
+
+    def _is_due(self, lun: KeptLun, now: float) -> bool:
+        watch = lun.watch
+        if watch.unfenced or not lun.good or any(path.good is None for path in lun.paths):
+            return False  # done, or impossible, or the first probes are still under way
+        if watch.standing is not RegistrationState.TARGET_FORGOT:
+            return True
+        if self._on_target_reset is TargetReset.SELF_FENCE or watch.forgot_since_s is None:
+            return False
+        head_start_s = 0.0 if self._is_active(watch.wwid) else 2 * self._timing.check_interval_s
+        return now >= watch.forgot_since_s + head_start_s
+
+    def _register(self, luns: tuple[KeptLun, ...]) -> None:
+        """All LUNs that answer together: fenced on one is fenced."""
+        by_name = {lun.watch.wwid: lun for lun in luns}
+        used: dict[str, list[tuple[PathWatch, int]]] = {}
+        opened: list[LogicalUnit] = []
+        for lun in luns:
+            nexuses: list[Nexus] = []
+            for path in lun.good:
+                epoch = path.epoch
+                try:
+                    nexuses.append(self._open_nexus(path.path.node))
+                except StorageError:
+                    continue  # its next probe will say so
+                used.setdefault(lun.watch.wwid, []).append((path, epoch))
+            if nexuses:
+                opened.append(LogicalUnit(lun.watch.wwid, lun.watch.wwid, nexuses))
+        done: list[LunRegistered] = []
+
+        def hear(*several: Observation) -> None:
+            for what in several:
+                if isinstance(what, LunRegistered):
+                    done.append(what)
+                elif isinstance(what, LunFailed):
+                    self._complain(what.lun, what.reason)
+
+        deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
+        try:
+            unfence(Opened(tuple(opened)), self._storage, self._own, hear, deadline)
+        finally:
+            for unit in opened:
+                unit.close()
+        for registered in done:
+            wwid = registered.lun
+            lun, again = by_name[wwid], by_name[wwid].watch.unfenced
+            lun.watch.note_unfenced()
+            self._complaints.pop(wwid, None)
+            for path, epoch in used[wwid]:
+                if path.path.node not in registered.missing:
+                    path.note_registered(epoch)
+            if not again:
+                self._send(Registered(wwid, "", self._clock(), "this node keeps its key on the LUN"))
+
+    def _restore(self, lun: KeptLun) -> None:
+        """Raises FenceError."""
+        generation, used = lun.watch.dropped_at, tuple((path, path.epoch) for path in lun.good)
+        if generation is None:
+            return
+        nexuses: list[Nexus] = []
+        try:
+            for path, _ in used:
+                nexuses.append(self._open_nexus(path.path.node))
+            unit = LogicalUnit(lun.watch.wwid, lun.watch.name, nexuses)
+            deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S, self._clock)
+            restore(unit, self._storage, self._own, generation, deadline)
+        finally:
+            for nexus in nexuses:
+                nexus.close()
+        lun.watch.note_unfenced()
+        self._complaints.pop("", None)
+        for path, epoch in used:
+            path.note_registered(epoch)
+        why = "the target had dropped this node's registration, and nobody had touched any since"
+        self._send(Registered(lun.watch.wwid, "", self._clock(), why))
+
+    def _complain(self, wwid: str, reason: str) -> None:
+        """Once for each reason: it is tried again and again."""
+        if self._complaints.get(wwid) != reason:
+            self._complaints[wwid] = reason
+            self._send(RegistrationFailed(wwid, "", self._clock(), reason))

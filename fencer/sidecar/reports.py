@@ -1,0 +1,146 @@
+"""What the observers report to the policy. Types only.
+
+Every time is CLOCK_MONOTONIC, in seconds, of the moment when the look *began*: an answer that took long is as old as
+its question. Silence is no sighting: what is not heard of again grows stale, and stale is lost.
+"""
+
+from fencer._typing import NamedTuple
+from fencer.model import ReservationKey, ReservationType
+from fencer.state.snapshot import RegistrationState
+
+LISTED = (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED, RegistrationState.CONFLICT)
+"""Our key is on the LUN."""
+
+
+class ListedPath(NamedTuple):
+    """path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``.
+
+    refused: why the kernel sends no data this way although it answers ("the multipath map has failed it"), "" else.
+    """
+
+    path: str
+    address: str
+    refused: str = ""
+
+
+LISTED_MOST = 256
+"""LUNs and paths together that go into one LunsListed, or one LUN more with all its paths."""
+
+LUNS_MOST, PATHS_MOST = 256, 256
+"""LUNs that one sidecar watches, and paths of one LUN: what the kernel has beyond is not watched. Each path is a thread
+or more."""
+
+
+class ListedLun(NamedTuple):
+    """lun: WWID. name: what an operator calls it. read_only: what of it the kernel takes no writes for, "" else."""
+
+    lun: str
+    name: str
+    paths: tuple[ListedPath, ...]
+    read_only: str = ""
+
+
+class LunsListed(NamedTuple):
+    """All LUNs that are watched, and the paths that the kernel has for them now. A path that is not in it is no more.
+
+    first: of this observing process. It has registered nothing yet, and has not seen what came and went before it. What
+    it watches is fixed for its life. So a LUN that is not in its first list is required no more: the metadata of the
+    volume group do not name it (fencer.sidecar.lun_list). One that only vanished is in the list, without a path.
+    more: the rest of this list follows in the next one.
+    """
+
+    at_s: float
+    luns: tuple[ListedLun, ...]
+    first: bool = False
+    more: bool = False
+
+
+class PathSeen(NamedTuple):
+    """One path answered its probe, or failed it. lun: WWID. path: kernel name (``sdb``). took_s: of the probe."""
+
+    lun: str
+    path: str
+    at_s: float
+    ok: bool
+    reason: str = ""
+    took_s: float = 0.0
+
+
+class PathGone(NamedTuple):
+    """The kernel removed the path."""
+
+    lun: str
+    path: str
+    at_s: float
+
+
+class PathRegistered(NamedTuple):
+    """Our key is on this path (nexus), found so or put there. Until then a path does not count.
+
+    A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus. So does a LunsListed with
+    another address for it, and one that is first unless this is said again in time.
+    """
+
+    lun: str
+    path: str
+    at_s: float
+
+
+KEYS_MOST = 64
+"""A target may list 8,191 keys in one answer (allocation length FFFFh). A cluster has a few on each path."""
+
+
+class LunSeen(NamedTuple):
+    """One consistent reading of a LUN's registrations.
+
+    keys: each once, KEYS_MOST at most, our own among them if it is listed; more_keys: how many there are besides.
+    holder: None for all-registrants types. nexuses: how many each of keys is registered on, in the same order.
+    """
+
+    lun: str
+    at_s: float
+    standing: RegistrationState
+    generation: int
+    keys: tuple[ReservationKey, ...]
+    holder: ReservationKey | None
+    type: ReservationType | None
+    nexuses: tuple[int, ...] = ()
+    more_keys: int = 0
+
+
+class LunSilent(NamedTuple):
+    """No path gave its registrations: says nothing of our standing, and is never taken for a preemption."""
+
+    lun: str
+    at_s: float
+    reason: str
+
+
+class Registered(NamedTuple):
+    """We registered our key, for the journal. why: one phrase (``at start``, ``the path came back``). path: "" for all
+    paths of the LUN."""
+
+    lun: str
+    path: str
+    at_s: float
+    why: str
+
+
+class RegistrationFailed(NamedTuple):
+    """Our key could not be registered, for the journal. path: "" for the LUN as a whole."""
+
+    lun: str
+    path: str
+    at_s: float
+    reason: str
+
+
+class Alive(NamedTuple):
+    """The observing process works, whatever its LUNs do."""
+
+    at_s: float
+
+
+Sighting = (
+    LunsListed | PathSeen | PathGone | PathRegistered | LunSeen | LunSilent | Registered | RegistrationFailed | Alive
+)

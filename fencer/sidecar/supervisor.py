@@ -1,0 +1,496 @@
+"""A small process that starts the others and starts them again: the feeder itself never forks once it feeds.
+
+A fork of the feeder would share all its memory copy on write and make its next writes wait for pages; an exec would
+wait for the very disk that may be gone. The attendant has loaded what its children need, so that a new observer needs
+no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeline).
+"""
+
+import contextlib
+import gc
+import os
+import select
+import time
+from _pickle import dumps  # as in fencer.worker
+from _socket import AF_UNIX, SO_SNDBUF, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair  # as in fencer.worker
+from collections.abc import Callable
+
+from fencer._typing import NamedTuple
+from fencer.errors import FenceError, UsageError
+from fencer.sidecar.lun_list import LunList, agree
+from fencer.sidecar.messages import (
+    Began,
+    Begin,
+    BeginRefused,
+    BlockChanged,
+    ChildEnded,
+    Config,
+    ConfigRefused,
+    Configured,
+    Generations,
+    ListChecked,
+    LunsFound,
+    Observe,
+    Observing,
+    ReadConfig,
+    Unregister,
+    Unregistered,
+)
+from fencer.worker import MESSAGE_BYTES, Channel, Crashed, Job, Worker
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+STEADY_S = 30.0
+"""A child that has run for so long is started again without a pause, whatever was before."""
+
+OBSERVER, SCRIBE = "observer", "scribe"
+
+BUFFER_BYTES = 1 << 20
+
+REAP_S = 1.0
+
+LIST_S, LIST_LEAST_S, LIST_AGAIN_S = 60.0, 15.0, 5.0
+"""How often the LUNs are listed; the shortest time between two lists when devices change; and after one that failed
+while no LUN is known."""
+
+LISTER_S = 20.0
+"""How long one list may take."""
+
+STAGING_S = 15.0
+"""How long a new observer may take to begin, beside the old one."""
+
+
+class Jobs(NamedTuple):
+    """What the children do. Each runs in a process of its own.
+
+    configure: reads the file and sends Configured. list_luns: asks LVM and sysfs; raises FenceError. observe: sends
+    sightings on its second argument, and calls the third when block devices have changed. write: reads messages from
+    its second argument. unregister: takes the key off, or raises.
+    """
+
+    configure: Callable[[str, Channel], None]
+    list_luns: Callable[[Config], LunList]
+    observe: Callable[[Observe, Channel, Callable[[], None]], None]
+    write: Callable[[Begin, Channel], None]
+    unregister: Callable[[Unregister], None]
+
+
+class _Child:
+    """One of the two that always run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.worker: Worker | None = None
+        self.started_s = 0.0
+        self.start_at_s: float | None = None
+        self.pause_s = FIRST_PAUSE_S
+        self.reason = ""
+
+    def start_later(self) -> None:
+        """After a pause that doubles each time."""
+        self.start_at_s = time.monotonic() + self.pause_s
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+
+
+class _Staged:
+    """A new observer that begins beside the old one. by_reload: the feeder waits for the answer."""
+
+    def __init__(self, worker: Worker, begin: Begin, luns: LunList, by_reload: bool) -> None:
+        self.worker = worker
+        self.begin = begin
+        self.luns = luns
+        self.by_reload = by_reload
+        self.until_s = time.monotonic() + STAGING_S
+        self.reason = ""
+
+
+class Attendant:
+    """Runs in its own process. feeder: the channel to it; observer_end, scribe_end: the children's ends to it.
+
+    It keeps the list of the LUNs. LVM is asked by a child of its own, so that a disk that hangs, whichever, delays
+    neither an observer nor its successor.
+    """
+
+    def __init__(self, feeder: Channel, ends: dict[str, socket], jobs: Jobs) -> None:
+        self._feeder = feeder
+        self._ends = ends
+        self._jobs = jobs
+        self._begin: Begin | None = None
+        self._luns: LunList | None = None
+        self._generations: tuple[tuple[str, int], ...] = ()
+        self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
+        self._staged: _Staged | None = None
+        self._lister: Worker | None = None
+        self._list_at_s: float | None = None
+        self._listed_at_s = 0.0
+        self._errands: list[Worker] = []
+        self._ended: list[int] = []
+
+    def run(self) -> None:
+        """Until the feeder is gone."""
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        watched: list[Channel | Worker] = [self._feeder, *self._workers()]
+        ready, _, _ = select.select(watched, [], [], self._wait_s())
+        for one in ready:
+            if one is self._feeder:
+                order = self._feeder.receive()
+                if order is None:
+                    return False
+                self._obey(order)
+            elif isinstance(one, Worker) and one in self._workers():
+                self._hear(one)
+        self._start_due()
+        self._ended = [pid for pid in self._ended if not _reaped(pid)]
+        return True
+
+    def _close(self, worker: Worker) -> None:
+        worker.close()
+        self._ended.append(worker.pid)
+
+    def _workers(self) -> tuple[Worker, ...]:
+        running = [child.worker for child in self._children.values()] + [self._lister]
+        running.append(self._staged.worker if self._staged is not None else None)
+        return (*(worker for worker in running if worker is not None), *self._errands)
+
+    def _wait_s(self) -> float | None:
+        times = [child.start_at_s for child in self._children.values() if child.start_at_s is not None]
+        times += [time.monotonic() + REAP_S] if self._ended else []
+        times += [self._list_at_s] if self._list_at_s is not None else []
+        times += [self._staged.until_s] if self._staged is not None else []
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _obey(self, order: object) -> None:
+        match order:
+            case ReadConfig(path):
+                self._errand(lambda channel: self._jobs.configure(path, channel), ConfigRefused)
+            case Begin():
+                self._take(order)
+            case Generations(of_luns):
+                self._generations = of_luns
+            case Unregister():
+                observer = self._children[OBSERVER]
+                observer.start_at_s = self._list_at_s = None  # it would register again
+                self._drop_staged("this sidecar is stopping")
+                if observer.worker is not None:
+                    self._close(observer.worker)
+                    observer.worker = None
+                self._errand(lambda channel: _unregister(self._jobs, order, channel), Unregistered)
+
+    def _take(self, begin: Begin) -> None:
+        """At the start, or at a reload: a new observer has to begin well before the old one ends."""
+        if self._begin is None:
+            self._begin, self._generations = begin, begin.generations
+            self._children[SCRIBE].start_at_s = self._list_at_s = time.monotonic()
+        elif _observes_alike(self._begin.config, begin.config) or self._luns is None:
+            self._begin = begin
+            self._feeder.send(Began(begin.config))
+        else:
+            self._stage(begin, self._luns, by_reload=True)
+
+    def _errand(self, job: Job, refusal: Callable[[str], ConfigRefused | Unregistered]) -> None:
+        try:
+            self._errands.append(Worker.spawn(job, self._workers()))
+        except OSError as error:
+            self._feeder.send(refusal(_no_process(error)))
+
+    def _hear(self, worker: Worker) -> None:
+        message = worker.receive()
+        if isinstance(message, BlockChanged):
+            self._list_soon()
+        elif worker is self._lister:
+            self._hear_lister(worker, message)
+        elif self._staged is not None and worker is self._staged.worker:
+            self._hear_staged(self._staged, message)
+        elif worker in self._errands:
+            self._hear_errand(worker, message)
+        else:
+            self._hear_child(next(each for each in self._children.values() if each.worker is worker), message)
+
+    def _hear_errand(self, worker: Worker, message: object) -> None:
+        match message:
+            case Configured() | ConfigRefused() | Unregistered():
+                self._feeder.send(message)
+            case Crashed(reason):
+                # Whoever asked finds out which of the two it was.
+                self._feeder.send(ConfigRefused(reason))
+                self._feeder.send(Unregistered(reason))
+            case None:
+                self._close(worker)
+                self._errands.remove(worker)
+
+    def _hear_child(self, child: _Child, message: object) -> None:
+        if isinstance(message, Crashed):
+            child.reason = message.reason
+            if message.misuse:
+                self._feeder.send(ChildEnded(child.name, message.reason, misuse=True))
+        elif message is None and child.worker is not None:
+            self._close(child.worker)
+            child.worker = None
+            self._feeder.send(ChildEnded(child.name, child.reason or "it was killed", misuse=False))
+            child.reason = ""
+            if time.monotonic() - child.started_s > STEADY_S:
+                child.pause_s = FIRST_PAUSE_S
+            child.start_later()
+
+    # --- the list of the LUNs ---------------------------------------------------------------------------------------
+
+    def _list_soon(self) -> None:
+        """Also in a storm of events there is LIST_LEAST_S between two lists."""
+        if self._list_at_s is not None and self._lister is None:
+            self._list_at_s = min(self._list_at_s, max(time.monotonic(), self._listed_at_s + LIST_LEAST_S))
+
+    def _list(self, begin: Begin) -> None:
+        """list_at_s: from here on, by when the answer has to be there."""
+        self._listed_at_s = now = time.monotonic()
+        self._list_at_s = now + LISTER_S
+        try:
+            self._lister = Worker.spawn(lambda channel: _list_luns(self._jobs, begin.config, channel), self._workers())
+        except OSError as error:
+            self._cannot_list(_no_process(error))
+
+    def _hear_lister(self, worker: Worker, message: object) -> None:
+        match message:
+            case LunsFound(found):
+                self._end_lister(worker)
+                self._compare(found)
+            case Crashed(reason):
+                self._end_lister(worker)
+                self._cannot_list(reason)
+            case None:
+                self._end_lister(worker)
+                self._cannot_list("the process that lists them was killed")
+
+    def _end_lister(self, worker: Worker) -> None:
+        self._close(worker)
+        self._lister = None
+        self._list_at_s = time.monotonic() + LIST_S
+
+    def _cannot_list(self, reason: str) -> None:
+        """What is known stays known."""
+        self._list_at_s = time.monotonic() + (LIST_AGAIN_S if self._luns is None else LIST_LEAST_S)
+        self._feeder.send(ListChecked((f"LUNs: they cannot be listed: {reason[:_REASON_CHARS]}",)))
+
+    def _compare(self, found: LunList) -> None:
+        if self._luns is None:
+            self._luns = found
+            self._children[OBSERVER].start_at_s = time.monotonic()
+            self._feeder.send(ListChecked(()))
+            if not found.group:  # nothing but a restart changes what ``devices`` names
+                self._list_at_s = None
+            return
+        watched, reasons = agree(self._luns, found)
+        if {lun.wwid for lun in watched.luns} == {lun.wwid for lun in self._luns.luns}:
+            self._luns = watched
+        elif self._begin is not None and (self._staged is None or not self._staged.by_reload):
+            reasons = ("LUNs: the volume group has changed: the new list is being taken up", *reasons)
+            self._stage(self._begin, watched, by_reload=False)
+            self._list_at_s = time.monotonic() + LIST_LEAST_S
+        self._feeder.send(ListChecked(reasons))
+
+    # --- a new observer beside the old one --------------------------------------------------------------------------
+
+    def _stage(self, begin: Begin, luns: LunList, *, by_reload: bool) -> None:
+        self._drop_staged("another reload came meanwhile")
+        try:
+            worker = Worker.spawn(self._observing(begin, luns), self._workers())
+        except OSError as error:
+            self._refuse(by_reload, _no_process(error))
+        else:
+            self._staged = _Staged(worker, begin, luns, by_reload)
+
+    def _hear_staged(self, staged: _Staged, message: object) -> None:
+        match message:
+            case Crashed(reason):
+                staged.reason = reason
+            case None:
+                self._drop_staged(f"the new observer: {staged.reason or 'it was killed'}")
+            case Observing():
+                observer, self._staged = self._children[OBSERVER], None
+                if observer.worker is not None:
+                    self._close(observer.worker)
+                observer.worker, observer.start_at_s, observer.started_s = staged.worker, None, time.monotonic()
+                observer.pause_s, observer.reason = FIRST_PAUSE_S, ""
+                self._begin, self._luns = staged.begin, staged.luns
+                if staged.by_reload:
+                    self._feeder.send(Began(staged.begin.config))
+                else:
+                    self._list_soon()  # what is still to be said about them
+
+    def _drop_staged(self, reason: str) -> None:
+        staged, self._staged = self._staged, None
+        if staged is not None:
+            self._close(staged.worker)
+            self._refuse(staged.by_reload, reason)
+
+    def _refuse(self, by_reload: bool, reason: str) -> None:
+        """Everything stays as it was. The list is compared again at the next time."""
+        reason = reason[:_REASON_CHARS]
+        self._feeder.send(BeginRefused(reason) if by_reload else ListChecked((f"LUNs: the new list: {reason}",)))
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        """What cannot be started now is started later: were this process to end, so would the feeder."""
+        now = time.monotonic()
+        if self._staged is not None and now >= self._staged.until_s:
+            self._drop_staged(f"the new observer has not begun within {STAGING_S:g} s")
+        if self._list_at_s is not None and now >= self._list_at_s:
+            if self._lister is not None:
+                self._end_lister(self._lister)
+                self._cannot_list(f"no answer within {LISTER_S:g} s")
+            elif self._begin is not None:
+                self._list(self._begin)
+        for child in self._children.values():
+            if child.start_at_s is not None and child.start_at_s <= now:
+                try:
+                    child.worker = Worker.spawn(self._job(child.name), self._workers())
+                except OSError as error:
+                    self._feeder.send(ChildEnded(child.name, _no_process(error), misuse=False))
+                    child.start_later()
+                else:
+                    child.start_at_s, child.started_s = None, now
+
+    def _job(self, name: str) -> Job:
+        begin, luns = self._begin, self._luns
+        if begin is None:
+            raise RuntimeError("nothing to begin with")
+        if name == OBSERVER:
+            if luns is None:
+                raise RuntimeError("nothing to observe")
+            return self._observing(begin, luns)
+
+        def work(_attendant: Channel) -> None:
+            self._keep_end(SCRIBE)
+            set_oom_score(SCRIBE_OOM_SCORE)
+            self._jobs.write(begin, Channel(self._ends[SCRIBE]))
+
+        return work
+
+    def _observing(self, begin: Begin, luns: LunList) -> Job:
+        order = Observe(begin.config.observer, luns, self._generations)
+
+        def work(attendant: Channel) -> None:
+            self._keep_end(OBSERVER)
+            channel = _FirstWord(self._ends[OBSERVER], attendant)
+            self._jobs.observe(order, channel, lambda: attendant.send(BlockChanged()))
+
+        return work
+
+    def _keep_end(self, name: str) -> None:
+        for other, end in self._ends.items():
+            if other != name:
+                end.close()
+
+
+_REASON_CHARS = 1000
+
+
+class _FirstWord(Channel):
+    """An observer's channel to the feeder. The attendant is told once that the observer has begun."""
+
+    def __init__(self, sock: socket, attendant: Channel) -> None:
+        super().__init__(sock)
+        self._attendant: Channel | None = attendant
+
+    def send(self, message: object) -> None:
+        super().send(message)
+        attendant, self._attendant = self._attendant, None
+        if attendant is not None:
+            attendant.send(Observing())
+
+
+def _list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
+    """Raises FenceError. The names of paths are of use only where the kernel's sysfs shows no WWID."""
+    found = LunsFound(jobs.list_luns(config))
+    if len(dumps(found)) > MESSAGE_BYTES:
+        found = LunsFound(found.luns._replace(luns=tuple(lun._replace(paths=()) for lun in found.luns.luns)))
+    if len(dumps(found)) > MESSAGE_BYTES:
+        raise UsageError("vg: it has more physical volumes than one sidecar watches: give devices instead")
+    channel.send(found)
+
+
+def _observes_alike(old: Config, new: Config) -> bool:
+    """Whether the observer that runs need not be replaced: it knows neither the grace nor how long to settle."""
+
+    def seen_by_observers(config: Config) -> tuple[object, ...]:
+        observer = config.observer
+        return observer._replace(timing=observer.timing._replace(grace_s=0.0, settle_s=0.0))
+
+    return seen_by_observers(old) == seen_by_observers(new)
+
+
+def _no_process(error: OSError) -> str:
+    return f"no process could be started for it: {error.strerror}"
+
+
+def _reaped(pid: int) -> bool:
+    """One in state D is left to the kernel; looked at again at the next turn."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+SCRIBE_OOM_SCORE = -500
+"""The scribe may go when memory does: nothing but publishing depends on it."""
+
+
+def set_oom_score(score: int) -> None:
+    """Best effort: without the privilege it stays as it is."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(score).encode())
+        finally:
+            os.close(descriptor)
+
+
+def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
+    try:
+        jobs.unregister(order)
+    except FenceError as error:
+        channel.send(Unregistered(str(error)))
+    else:
+        channel.send(Unregistered(""))
+
+
+class Links:
+    """The feeder's ends: seqpacket sockets to the attendant, the observer and the scribe."""
+
+    def __init__(self, attendant: Worker, observer: socket, scribe: socket) -> None:
+        self.attendant = attendant
+        self.observer = observer
+        self.scribe = scribe
+
+
+def start(make_jobs: Callable[[], Jobs]) -> Links:
+    """Forks the attendant. Call it while this process is small.
+
+    make_jobs runs in the attendant, and loads there all that the jobs need.
+    """
+    observer, observer_end = _pair()
+    scribe, scribe_end = _pair()
+
+    def attend(channel: Channel) -> None:
+        observer.close()
+        scribe.close()
+        os.setsid()  # a Ctrl-C in the foreground is for the feeder
+        jobs = make_jobs()
+        gc.collect()
+        gc.freeze()  # a child's collector leaves alone what it shares with us
+        Attendant(channel, {OBSERVER: observer_end, SCRIBE: scribe_end}, jobs).run()
+
+    worker = Worker.spawn(attend)
+    observer_end.close()
+    scribe_end.close()
+    for sock in (observer, scribe):
+        sock.setblocking(False)
+    return Links(worker, observer, scribe)
+
+
+def _pair() -> tuple[socket, socket]:
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    for sock in (ours, theirs):
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES)
+    return ours, theirs

@@ -1,0 +1,1 @@
+"""What one program publishes for another to read: snapshot, last self-fence, and how small files are written."""

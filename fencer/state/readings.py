@@ -1,0 +1,132 @@
+"""What was read of the snapshot and of the journal, and how far to believe it. Types and judgement; pure."""
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+from fencer.journal.event import Event, StepTotal, Total
+from fencer.state.snapshot import LunSnapshot, Snapshot
+
+MISSED_INTERVALS = 3
+FRESH_LEAST_S = 5.0
+"""However short the interval is: a busy machine is not a dead sidecar."""
+
+
+FRESH_MOST_S = 900.0
+"""However long it is."""
+
+
+class Now(NamedTuple):
+    """One moment by both clocks. unix_s: for people. monotonic_s: CLOCK_MONOTONIC, for ages."""
+
+    unix_s: float
+    monotonic_s: float
+
+
+class SnapshotStatus(StrEnum):
+    """How far the snapshot can be believed."""
+
+    FRESH = "fresh"
+    STALE = "stale"  # of this boot, but the sidecar has stopped renewing it
+    MISSING = "missing"
+    UNREADABLE = "unreadable"  # the file is there, its bytes are not for us
+    MALFORMED = "malformed"  # torn, or not what a sidecar writes
+    UNKNOWN_SCHEMA = "unknown_schema"  # of another version
+    OTHER_BOOT = "other_boot"  # the sidecar has not run in this boot
+
+
+class SnapshotReading(NamedTuple):
+    """snapshot: None unless the file was understood. age_s: None unless it is of this boot. problem: words, or ""."""
+
+    status: SnapshotStatus
+    snapshot: Snapshot | None = None
+    age_s: float | None = None
+    problem: str = ""
+
+    @property
+    def fresh(self) -> Snapshot | None:
+        """The snapshot, if it says how things are now."""
+        return self.snapshot if self.status is SnapshotStatus.FRESH else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is there that could not be read. Nothing there at all is an answer."""
+        return self.status in (SnapshotStatus.UNREADABLE, SnapshotStatus.MALFORMED, SnapshotStatus.UNKNOWN_SCHEMA)
+
+
+class JournalStatus(StrEnum):
+    """How far the journal can be believed."""
+
+    READABLE = "readable"
+    MISSING = "missing"  # nothing has been recorded yet
+    UNREADABLE = "unreadable"
+    UNKNOWN_SCHEMA = "unknown_schema"
+
+
+class JournalReading(NamedTuple):
+    """totals, steps: everything ever counted. story: the latest events that people want to see (no monitors), the
+    newest first; told: how many such events there ever were. fences, monitors: of each target what was recorded last,
+    whatever the clock said. problem: words."""
+
+    status: JournalStatus
+    totals: tuple[Total, ...] = ()
+    steps: tuple[StepTotal, ...] = ()
+    story: tuple[Event, ...] = ()
+    told: int = 0
+    fences: tuple[Event, ...] = ()
+    monitors: tuple[Event, ...] = ()
+    problem: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is there that could not be read. No journal is an empty one."""
+        return self.status in (JournalStatus.UNREADABLE, JournalStatus.UNKNOWN_SCHEMA)
+
+
+class Readings(NamedTuple):
+    """All that one answer is made of, at one moment. paths_accepted_unix_s: when an operator last said that all paths
+    are there, 0.0 if never."""
+
+    now: Now
+    boot_id: str
+    snapshot: SnapshotReading
+    journal: JournalReading
+    paths_accepted_unix_s: float = 0.0
+
+
+Source = Callable[[], Readings]
+"""Reads both; never raises, and touches no device."""
+
+
+def judge_snapshot(snapshot: Snapshot, boot_id: str, now: Now) -> SnapshotReading:
+    """Whether this one is of now. A clock that was set does not matter; a time to come is not believed."""
+    if snapshot.boot_id != boot_id:
+        return SnapshotReading(SnapshotStatus.OTHER_BOOT, snapshot, None, "it was written before this boot")
+    times = (snapshot.written_monotonic_s, snapshot.written_unix_s, snapshot.interval_s, snapshot.check_interval_s)
+    if not all(map(math.isfinite, times)):  # NaN compares false with every limit
+        return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "its times are no numbers")
+    age_s = now.monotonic_s - snapshot.written_monotonic_s
+    if age_s < -1.0:
+        return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "it was written in the future of this boot")
+    age_s = max(0.0, age_s)
+    if age_s > fresh_for_s(snapshot.interval_s):
+        return SnapshotReading(SnapshotStatus.STALE, snapshot, age_s, f"it was written {age_s:.0f} s ago")
+    return SnapshotReading(SnapshotStatus.FRESH, snapshot, age_s)
+
+
+def readable_now(lun: LunSnapshot, snapshot: Snapshot) -> bool:
+    """Whether the LUN's keys, holder and type were read, and lately, when the snapshot was written."""
+    if lun.error or lun.read_monotonic_s <= 0:
+        return False
+    return snapshot.written_monotonic_s - lun.read_monotonic_s <= fresh_for_s(snapshot.check_interval_s)
+
+
+def fresh_for_s(interval_s: float) -> float:
+    """How old something may be that is renewed every interval_s."""
+    return min(max(FRESH_LEAST_S, MISSED_INTERVALS * interval_s), FRESH_MOST_S)
+
+
+def unix_s(snapshot: Snapshot, monotonic_s: float) -> float:
+    """A monotonic time of the snapshot as Unix time, by the pair of clocks it was written with."""
+    return snapshot.written_unix_s - (snapshot.written_monotonic_s - monotonic_s)

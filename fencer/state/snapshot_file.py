@@ -1,0 +1,21 @@
+"""Where the snapshot stands, and how it is read and written."""
+
+from pathlib import Path
+
+from fencer.atomic_file import replace_file
+from fencer.regular_file import read_regular_file
+from fencer.state.json_records import from_json, to_json
+from fencer.state.snapshot import SCHEMA, SNAPSHOT_NAME, Snapshot
+
+_LONGEST_BYTES = 4 << 20
+
+
+def write_snapshot(directory: str, snapshot: Snapshot) -> None:
+    """Replaces it; anybody may read it. Raises OSError."""
+    replace_file(Path(directory) / SNAPSHOT_NAME, to_json(snapshot, SCHEMA), 0o644, durable=False)
+
+
+def read_snapshot(directory: str) -> Snapshot:
+    """Raises OSError (FileNotFoundError: the sidecar never ran in this boot), ValueError for what is no snapshot."""
+    content = read_regular_file(f"{directory}/{SNAPSHOT_NAME}", _LONGEST_BYTES)
+    return from_json(Snapshot, content, SCHEMA)

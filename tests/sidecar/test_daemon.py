@@ -1,0 +1,579 @@
+"""The whole sidecar as processes: what it arms, feeds, says and does in each case. See tests/sidecar/sidecar.py."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fencer.errors import UsageError
+from fencer.sidecar import control
+from fencer.state.last_self_fence import read_last
+from fencer.state.snapshot import PolicyState, Snapshot
+from fencer.state.snapshot_file import read_snapshot
+
+QUICK = """
+devices = ["/dev/sdb"]
+watchdog_timeout_s = 2
+probe_interval_s = 0.1
+probe_deadline_s = 0.4
+check_interval_s = 0.1
+answer_deadline_s = 0.4
+grace_s = 1
+settle_s = 0.2
+"""
+PATIENCE_S = 20.0
+
+
+def wait_for(what: Callable[[], bool], why: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end, why
+        time.sleep(0.02)
+
+
+class Sidecar:
+    """One run after another in the same directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state, self.record = directory / "run", directory / "lib"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.configure("")
+        self.scene("registered")
+
+    def configure(self, more: str) -> None:
+        dirs = f'state_dir = "{self.state}"\nrecord_dir = "{self.record}"\n'
+        (self.directory / "watchdogd.toml").write_text(QUICK + dirs + more)
+
+    def scene(self, name: str) -> None:
+        (self.directory / "scene.new").write_text(name)
+        (self.directory / "scene.new").replace(self.directory / "scene")
+
+    def start(self, *words: str, notify: str = "") -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.sidecar.sidecar", str(self.directory), *words]
+        environment = {**os.environ, "NOTIFY_SOCKET": notify}
+        environment.pop("JOURNAL_STREAM", None)
+        process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
+        self.processes.append(process)
+        return process
+
+    def acts(self, word: str = "") -> list[str]:
+        path = self.directory / "acts"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line.startswith(word)]
+
+    def log(self) -> str:
+        path = self.directory / "log"
+        return path.read_text() if path.exists() else ""
+
+    def journal(self) -> str:
+        path = self.directory / "journal"
+        return path.read_text() if path.exists() else ""
+
+    def snapshot(self) -> Snapshot | None:
+        try:
+            return read_snapshot(str(self.state))
+        except FileNotFoundError:
+            return None
+
+    def until(self, state: PolicyState) -> Snapshot:
+        def there() -> bool:
+            snapshot = self.snapshot()
+            return snapshot is not None and snapshot.state is state
+
+        wait_for(there, f"the state never was {state}")
+        snapshot = self.snapshot()
+        assert snapshot is not None
+        return snapshot
+
+    def until_fed(self, times: int = 2) -> None:
+        wait_for(lambda: len(self.acts("keepalive")) >= times, "nothing was fed")
+
+    def memory(self, *, short: bool) -> None:
+        path = self.directory / "no-memory"
+        if short:
+            path.touch()
+        else:
+            path.unlink()
+
+    def stop(self) -> int:
+        self.processes[-1].send_signal(signal.SIGTERM)
+        return self.processes[-1].wait(PATIENCE_S)
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path)
+    yield sidecar
+    for process in sidecar.processes:
+        process.kill()
+        process.wait()
+
+
+def test_it_arms_after_the_first_look_and_feeds(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed(3)
+    snapshot = sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.acts("arm") == ["arm"]
+    assert snapshot.watchdog.armed and snapshot.watchdog.timeout_s == 2
+    assert snapshot.luns[0].standing == "registered"
+    assert snapshot.luns[0].keys[0].node == "serv-0001"
+    assert snapshot.luns[0].paths[0].up and snapshot.luns[0].paths[0].registered
+    assert snapshot.luns[0].type == "write exclusive registrants only"
+    assert snapshot.registrations == 1
+    assert "registration register success" in sidecar.journal()
+
+
+def test_nothing_is_armed_while_the_storage_is_away(sidecar: Sidecar) -> None:
+    sidecar.scene("lost")
+    sidecar.start()
+    sidecar.until(PolicyState.STARTING)
+    time.sleep(1.5)  # longer than the grace
+    assert sidecar.acts() == []
+    sidecar.scene("registered")
+    sidecar.until_fed()
+
+
+def test_an_orderly_stop_disarms(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    assert sidecar.stop() == 0
+    assert sidecar.acts()[-2:] == ["disarm", "ended 0 "]
+    snapshot = sidecar.until(PolicyState.STOPPED)
+    assert not snapshot.watchdog.armed
+
+
+def test_a_stop_with_nowayout_says_that_the_node_will_be_reset(sidecar: Sidecar) -> None:
+    sidecar.start("nowayout")
+    sidecar.until_fed()
+    assert sidecar.stop() == 0
+    assert "resets this node in 2 s unless" in sidecar.acts()[-1]
+    assert sidecar.until(PolicyState.STOPPED).watchdog.armed
+
+
+def test_a_stop_removes_the_key_first_where_that_is_asked(sidecar: Sidecar) -> None:
+    sidecar.configure("unregister_on_stop = true\n")
+    sidecar.start()
+    sidecar.until_fed()
+    assert sidecar.stop() == 0
+    assert [act for act in sidecar.acts() if not act.startswith("keepalive")] == [
+        "arm",
+        "unregister 0xabc1",
+        "disarm",
+        "ended 0 ",
+    ]
+
+
+def test_a_stop_says_why_the_key_stays(sidecar: Sidecar) -> None:
+    sidecar.configure("unregister_on_stop = true\n")
+    (sidecar.directory / "holder").touch()
+    sidecar.start()
+    sidecar.until_fed()
+    assert sidecar.stop() == 0
+    assert sidecar.acts()[-1] == "ended 0 the key was not removed: sdb: this node holds the reservation"
+    assert "not reloaded" not in sidecar.log()
+
+
+def test_a_preemption_resets_at_once_and_the_reason_is_kept(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("preempted")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    fed = len(sidecar.acts("keepalive"))
+    record = read_last(str(sidecar.record))
+    assert record is not None and record.reason.startswith("preempted: sdb: our key was preempted")
+    assert record.boot_id == "this-boot"
+    assert any(act.startswith("say self-fence: preempted") for act in sidecar.acts())
+    assert "self-fence reset unknown preempted" in sidecar.journal()
+    time.sleep(1.0)
+    assert len(sidecar.acts("keepalive")) == fed
+    assert "disarm" not in sidecar.acts()
+
+
+def test_lost_storage_resets_after_the_grace_not_before(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("lost")
+    lost = time.monotonic()
+    degraded = sidecar.until(PolicyState.DEGRADED)
+    assert degraded.grace_remaining_s is not None
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    assert time.monotonic() - lost >= 1.0
+    record = read_last(str(sidecar.record))
+    assert record is not None and record.reason.startswith("paths-lost")
+
+
+def test_a_flap_shorter_than_the_grace_resets_nothing(sidecar: Sidecar) -> None:
+    sidecar.configure("")
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("lost")
+    time.sleep(0.4)
+    sidecar.scene("registered")
+    sidecar.until(PolicyState.KEEPALIVE)
+    time.sleep(1.2)
+    assert sidecar.acts("reset") == []
+
+
+def test_in_watchdog_mode_it_only_stops_feeding(sidecar: Sidecar) -> None:
+    sidecar.configure('self_fence = "watchdog"\n')
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("preempted")
+    sidecar.until(PolicyState.SELF_FENCE)
+    fed = len(sidecar.acts("keepalive"))
+    process.send_signal(signal.SIGTERM)  # a stop now would feed it once more
+    time.sleep(1.5)
+    assert process.poll() is None
+    assert len(sidecar.acts("keepalive")) == fed
+    assert not {"disarm", "reset"} & set(sidecar.acts())
+
+
+def test_a_node_that_was_preempted_in_this_boot_is_not_served(sidecar: Sidecar) -> None:
+    sidecar.scene("preempted")
+    assert sidecar.start().wait(PATIENCE_S) == 3
+    (end,) = sidecar.acts()
+    assert "another node fenced this one" in end and "reboot this node" in end
+
+
+def test_a_device_that_cannot_be_a_watchdog_ends_it(sidecar: Sidecar) -> None:
+    assert sidecar.start("taken").wait(PATIENCE_S) == 1
+    assert "only alarms" in sidecar.acts()[-1]
+
+
+def test_a_device_that_takes_no_keepalive_is_told_and_tried_again_at_leisure(sidecar: Sidecar) -> None:
+    sidecar.start("takes2")
+    snapshot = sidecar.until(PolicyState.DEGRADED)
+    assert snapshot.reasons == ("/dev/watchdog9: keepalive: No such device",)
+    before = len(sidecar.acts("refused"))
+    time.sleep(1.5)
+    assert 2 <= len(sidecar.acts("refused")) - before <= 7
+    assert sidecar.log().count("ERROR: /dev/watchdog9: keepalive") == 1
+
+
+def test_a_device_that_does_not_take_its_first_keepalive_is_not_left_running(sidecar: Sidecar) -> None:
+    assert sidecar.start("takes0").wait(PATIENCE_S) == 1
+    assert sidecar.acts() == ["arm", "refused", "disarm", "ended 1 /dev/watchdog9: keepalive: No such device"]
+
+
+def test_a_killed_observer_is_started_again_and_counted(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("die")
+    wait_for(lambda: "told to die" in sidecar.log(), "its end was not told")
+    sidecar.scene("registered")
+    wait_for(lambda: (sidecar.snapshot() or sidecar.until(PolicyState.KEEPALIVE)).observer_restarts > 0, "not counted")
+    sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.acts("reset") == []
+
+
+def test_an_observer_that_says_nothing_is_a_loss(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("silent")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    record = read_last(str(sidecar.record))
+    assert record is not None and record.reason.startswith(("observers-silent", "paths-lost"))
+
+
+def test_a_killed_scribe_is_started_again(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    before = int((sidecar.directory / "scribes").read_text().split()[-1])
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: int((sidecar.directory / "scribes").read_text().split()[-1]) != before, "no new scribe")
+    (sidecar.state / "watchdogd.json").unlink()
+    sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.acts("reset") == []
+
+
+def test_a_child_that_cannot_be_started_is_started_later(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.memory(short=True)
+    before = int((sidecar.directory / "scribes").read_text().split()[-1])
+    os.kill(before, signal.SIGKILL)
+    time.sleep(0.5)  # some tries
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+    sidecar.memory(short=False)
+    wait_for(lambda: int((sidecar.directory / "scribes").read_text().split()[-1]) != before, "no new scribe")
+    assert sidecar.acts("reset") == []
+
+
+def test_an_observer_that_cannot_be_started_is_told_and_started_later(sidecar: Sidecar) -> None:
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 30"))
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.memory(short=True)
+    sidecar.scene("die")
+    wait_for(lambda: "observer: no process could be started for it: Cannot allocate" in sidecar.log(), "not told")
+    sidecar.scene("registered")
+    sidecar.memory(short=False)
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+    sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.acts("reset") == []
+
+
+def test_a_reload_without_memory_is_refused_and_nothing_ends(sidecar: Sidecar) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.memory(short=True)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "not reloaded: no process could be started for it" in sidecar.log(), "no sentence")
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+
+
+def test_a_stop_without_memory_says_that_the_key_stays(sidecar: Sidecar) -> None:
+    sidecar.configure("unregister_on_stop = true\n")
+    sidecar.start()
+    sidecar.until_fed()
+    sidecar.memory(short=True)
+    assert sidecar.stop() == 0
+    assert "ended 0 the key was not removed: no process could be started for it: Cannot" in sidecar.acts()[-1]
+
+
+def test_a_stopped_scribe_delays_neither_feeding_nor_reset(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    scribe = int((sidecar.directory / "scribes").read_text().split()[-1])
+    os.kill(scribe, signal.SIGSTOP)
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 3)
+    sidecar.scene("preempted")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+
+
+def killed(sidecar: Sidecar) -> None:
+    """It has fed, was killed, and the watchdog ticks."""
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.until(PolicyState.KEEPALIVE)
+    process.kill()
+    process.wait()
+
+
+def test_killed_and_started_again_it_looks_before_it_feeds(sidecar: Sidecar) -> None:
+    killed(sidecar)
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.scene("preempted")  # meanwhile
+    sidecar.start()
+    wait_for(lambda: "reset" in sidecar.acts(), "the ticking watchdog's node was fenced: reset it")
+    assert len(sidecar.acts("keepalive")) == fed
+
+
+def test_a_stop_before_the_first_look_leaves_a_ticking_watchdog_and_says_so(sidecar: Sidecar) -> None:
+    killed(sidecar)
+    sidecar.scene("lost")
+    sidecar.start()
+    assert sidecar.until(PolicyState.STARTING).watchdog.armed
+    assert sidecar.stop() == 0
+    assert "/dev/watchdog9, left running by a predecessor, is running still" in sidecar.acts()[-1]
+    assert "disarm" not in sidecar.acts()
+    assert sidecar.until(PolicyState.STOPPED).watchdog.armed
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.scene("preempted")
+    sidecar.start()
+    wait_for(lambda: "reset" in sidecar.acts(), "the next one, too, finds it ticking")
+    assert len(sidecar.acts("keepalive")) == fed
+
+
+def test_killed_before_its_first_look_it_leaves_a_ticking_watchdog_to_the_next(sidecar: Sidecar) -> None:
+    killed(sidecar)
+    sidecar.scene("lost")
+    process = sidecar.start()
+    sidecar.until(PolicyState.STARTING)
+    process.kill()
+    process.wait()
+    sidecar.scene("preempted")
+    sidecar.start()
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+
+
+def test_killed_and_started_again_it_goes_on(sidecar: Sidecar) -> None:
+    killed(sidecar)
+    sidecar.start()
+    wait_for(lambda: len(sidecar.acts("arm")) == 2, "not armed again")
+    assert sidecar.acts("reset") == []
+
+
+def test_a_pause_outlasts_a_loss_and_ends_by_itself(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    assert "a preemption does" in control.ask(str(sidecar.state), control.Pause(3.0))
+    assert sidecar.until(PolicyState.PAUSED).paused_until_unix_s is not None
+    sidecar.scene("lost")
+    time.sleep(1.8)  # longer than the grace
+    assert sidecar.acts("reset") == []
+    wait_for(lambda: "reset" in sidecar.acts(), "the pause never ended")
+    assert "pause pause success" in sidecar.journal()
+
+
+def test_a_pause_ends_when_it_is_told_to(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    control.ask(str(sidecar.state), control.Pause(600.0))
+    sidecar.scene("lost")
+    assert control.ask(str(sidecar.state), control.Resume()) == "resumed"
+    wait_for(lambda: "reset" in sidecar.acts(), "it is paused for ever")
+
+
+def test_a_preemption_counts_in_a_pause(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    control.ask(str(sidecar.state), control.Pause(600.0))
+    sidecar.scene("preempted")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+
+
+def test_a_pause_survives_a_kill(sidecar: Sidecar) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    control.ask(str(sidecar.state), control.Pause(600.0))
+    sidecar.until(PolicyState.PAUSED)
+    process.kill()
+    process.wait()
+    sidecar.scene("lost")
+    sidecar.start()
+    wait_for(lambda: len(sidecar.acts("arm")) == 2, "not armed again")
+    assert sidecar.until(PolicyState.PAUSED).paused_until_unix_s is not None
+
+
+def test_a_pause_survives_a_restart_and_ends_at_its_time(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until_fed()
+    control.ask(str(sidecar.state), control.Pause(6.0))
+    until_s = sidecar.until(PolicyState.PAUSED).paused_until_monotonic_s
+    assert sidecar.stop() == 0
+    sidecar.start()
+    wait_for(lambda: len(sidecar.acts("arm")) == 2, "not armed again")
+    assert sidecar.until(PolicyState.PAUSED).paused_until_monotonic_s == until_s
+    sidecar.scene("lost")
+    wait_for(lambda: "reset" in sidecar.acts(), "it never ended")
+    assert until_s is not None and time.monotonic() >= until_s
+
+
+def test_nobody_pauses_what_is_not_armed(sidecar: Sidecar) -> None:
+    sidecar.scene("lost")
+    sidecar.start()
+    sidecar.until(PolicyState.STARTING)
+    with pytest.raises(UsageError, match="not now: the state is starting"):
+        control.ask(str(sidecar.state), control.Pause(60.0))
+
+
+def test_a_reload_takes_what_it_may(sidecar: Sidecar) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    text = (sidecar.directory / "watchdogd.toml").read_text().replace("grace_s = 1", "grace_s = 33")
+    (sidecar.directory / "watchdogd.toml").write_text(text)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded: grace_s" in sidecar.log(), "not reloaded")
+    wait_for(lambda: sidecar.until(PolicyState.KEEPALIVE).grace_s == 33, "not published")
+    assert sidecar.acts("arm") == ["arm"]
+
+
+@pytest.mark.parametrize("scene", ["preempted", "lost"])
+def test_a_reload_does_not_undo_a_self_fence(sidecar: Sidecar, scene: str) -> None:
+    sidecar.configure('self_fence = "watchdog"\n')
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene(scene)
+    sidecar.until(PolicyState.SELF_FENCE)
+    if scene == "lost":
+        sidecar.scene("registered")
+    fed = len(sidecar.acts("keepalive"))
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 33"))
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "not reloaded: this node is fencing itself" in sidecar.log(), "no sentence")
+    time.sleep(1.0)  # longer than a keepalive's interval
+    assert len(sidecar.acts("keepalive")) == fed
+    assert sidecar.until(PolicyState.SELF_FENCE).grace_s == 1
+
+
+def test_nothing_is_fed_after_a_self_fence_whatever_the_policy_says(sidecar: Sidecar) -> None:
+    sidecar.start("fickle")
+    sidecar.until_fed()
+    sidecar.scene("preempted")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    fed = len(sidecar.acts("keepalive"))
+    time.sleep(1.0)  # longer than a keepalive's interval
+    assert len(sidecar.acts("keepalive")) == fed
+
+
+def test_a_reload_does_not_begin_the_grace_anew(sidecar: Sidecar) -> None:
+    sidecar.configure("")
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("grace_s = 1", "grace_s = 4"))
+    process = sidecar.start()
+    sidecar.until_fed()
+    sidecar.scene("lost")
+    sidecar.until(PolicyState.DEGRADED)
+    lost = time.monotonic()
+    time.sleep(2.0)
+    path.write_text(path.read_text().replace("grace_s = 4", "grace_s = 33"))
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded: grace_s" in sidecar.log(), "not reloaded")
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    assert time.monotonic() - lost < 5.5
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("watchdog_timeout_s = 9\n", "not reloaded: watchdog_timeout_s changes by a restart only"),
+        ("watchdog_timeout_s = true\n", "not reloaded:"),
+        ('watchdog_timeout_s = 2\nself_fence = "watchdog"\n', "not reloaded: self_fence changes by a restart only"),
+    ],
+)
+def test_a_reload_refuses_the_rest_and_keeps_running(sidecar: Sidecar, line: str, sentence: str) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace("watchdog_timeout_s = 2\n", line))
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: sentence in sidecar.log(), "no sentence")
+    fed = len(sidecar.acts("keepalive"))
+    sidecar.until_fed(fed + 2)
+    assert sidecar.until(PolicyState.KEEPALIVE).watchdog.timeout_s == 2
+
+
+def test_no_child_outlives_the_feeder(sidecar: Sidecar) -> None:
+    process = sidecar.start()
+    sidecar.until_fed()
+    scribe = int((sidecar.directory / "scribes").read_text().split()[-1])
+    process.kill()
+    process.wait()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{scribe}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+        except FileNotFoundError:
+            return True
+
+    wait_for(gone, "the scribe lives on")
+
+
+def test_systemd_is_told(sidecar: Sidecar, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        sidecar.scene("lost")
+        sidecar.start(notify=str(tmp_path / "notify"))
+        assert manager.recv(4096).startswith(b"STATUS=starting")
+        sidecar.scene("registered")
+        told = b""
+        while b"READY=1" not in told:
+            told = manager.recv(4096)
+        sidecar.processes[-1].send_signal(signal.SIGTERM)
+        while b"STOPPING=1" not in told:
+            told = manager.recv(4096)

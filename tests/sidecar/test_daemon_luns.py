@@ -1,0 +1,223 @@
+"""The whole sidecar while its list of LUNs, its configuration and its observers change: storage is well all the time,
+so nothing may reset the node; and when it is lost, nothing may keep it from being reset."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fencer.state.last_self_fence import read_last
+from fencer.state.snapshot import PolicyState
+from tests.sidecar.test_daemon import PATIENCE_S, Sidecar, wait_for
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path)
+    yield sidecar
+    for process in sidecar.processes:
+        process.kill()
+        process.wait()
+
+
+def names(sidecar: Sidecar, text: str) -> None:
+    """What the volume group's metadata name from now on."""
+    (sidecar.directory / "list.new").write_text(text)
+    (sidecar.directory / "list.new").replace(sidecar.directory / "list")
+
+
+def luns(sidecar: Sidecar) -> list[str]:
+    snapshot = sidecar.snapshot()
+    return [lun.name for lun in snapshot.luns] if snapshot is not None else []
+
+
+def until_luns(sidecar: Sidecar, *wanted: str) -> None:
+    wait_for(lambda: luns(sidecar) == list(wanted), f"{wanted} are not watched")
+
+
+def edit(sidecar: Sidecar, old: str, new: str) -> None:
+    path = sidecar.directory / "watchdogd.toml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def end_observer(sidecar: Sidecar) -> None:
+    before = (sidecar.directory / "observer").read_text()
+    os.kill(int(before), signal.SIGKILL)
+    wait_for(lambda: (sidecar.directory / "observer").read_text() not in ("", before), "no new observer")
+
+
+def well(sidecar: Sidecar, seconds: float = 2.5) -> None:
+    """Longer than the grace, and fed all the time."""
+    fed = len(sidecar.acts("keepalive"))
+    time.sleep(seconds)
+    assert sidecar.acts("reset") == []
+    assert len(sidecar.acts("keepalive")) > fed
+
+
+TROUBLES = ["fail physical volume U-sdc is missing on this node", "hang", "2 sdb sdc"]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("event", ["reload", "reload of what an observer knows", "observer killed"])
+@pytest.mark.parametrize("require", ["all", "any"])
+def test_what_lvm_says_or_does_not_say_resets_nobody(sidecar: Sidecar, trouble: str, event: str, require: str) -> None:
+    sidecar.configure(f'require = "{require}"\n')
+    names(sidecar, "2 sdb sdc")
+    process = sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    if require == "any":
+        sidecar.scene("lost sdc")
+    names(sidecar, trouble)
+    match event:
+        case "reload":
+            edit(sidecar, "grace_s = 1", "grace_s = 1.5")
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: "reloaded: grace_s" in sidecar.log(), "not reloaded")
+        case "observer killed":
+            end_observer(sidecar)
+        case _:
+            edit(sidecar, "check_interval_s = 0.1", "check_interval_s = 0.2")
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: "reloaded: check_interval_s" in sidecar.log(), "not reloaded")
+    well(sidecar)
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.scene("lost")
+    wait_for(lambda: "reset" in sidecar.acts(), "lost for good, and no reset")
+
+
+def test_a_list_that_fails_is_a_reason_and_passes(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    names(sidecar, "fail physical volume U-sdc is missing on this node")
+    snapshot = sidecar.until(PolicyState.DEGRADED)
+    assert snapshot.reasons == ("LUNs: they cannot be listed: vg: physical volume U-sdc is missing on this node",)
+    wait_for(lambda: "U-sdc is missing" in (sidecar.snapshot() or snapshot).luns_unsettled, "no metric")
+    names(sidecar, "1 sdb")
+    assert sidecar.until(PolicyState.KEEPALIVE).luns_unsettled == ""
+
+
+@pytest.mark.parametrize("also", ["", "observer killed"])
+def test_vgreduce(sidecar: Sidecar, also: str) -> None:
+    names(sidecar, "4 sdb sdc")
+    sidecar.start()
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.until(PolicyState.KEEPALIVE)
+    names(sidecar, "5 sdb")
+    until_luns(sidecar, "sdb")
+    if also:
+        end_observer(sidecar)
+    sidecar.scene("lost sdc")  # it is unmapped
+    well(sidecar)
+    assert sidecar.until(PolicyState.KEEPALIVE).reasons == ()
+    sidecar.scene("lost sdb")
+    wait_for(lambda: "reset" in sidecar.acts(), "the other one is required still")
+
+
+def test_a_lun_that_only_vanished_stays_required(sidecar: Sidecar) -> None:
+    names(sidecar, "4 sdb sdc")
+    sidecar.start()
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.until(PolicyState.KEEPALIVE)
+    names(sidecar, "4 sdb")
+    wait_for(lambda: "sdc: not found below" in sidecar.log(), "not told")
+    well(sidecar)
+    sidecar.scene("lost sdc")
+    wait_for(lambda: "reset" in sidecar.acts(), "it was required")
+
+
+def test_vgextend_registers_and_then_requires(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.scene("lost sdc")
+    names(sidecar, "2 sdb sdc")
+    until_luns(sidecar, "sdb", "sdc")
+    wait_for(lambda: "new, and not required before it is well" in sidecar.log(), "not told")
+    snapshot = sidecar.until(PolicyState.DEGRADED)
+    assert "sdc: new, not registered yet" in snapshot.luns_unsettled
+    well(sidecar)
+    sidecar.scene("registered")
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.scene("lost sdc")
+    wait_for(lambda: "reset" in sidecar.acts(), "it is required now")
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("no libudev", "not reloaded: the new observer: no libudev; everything goes on as before"),
+        ("hang", "not reloaded: the new observer has not begun within 1.5 s"),
+    ],
+)
+def test_a_reload_whose_observer_does_not_begin_is_refused(sidecar: Sidecar, how: str, sentence: str) -> None:
+    process = sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    (sidecar.directory / "begin").write_text(how)
+    edit(sidecar, "check_interval_s = 0.1", "check_interval_s = 0.2")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: sentence in sidecar.log(), "no sentence")
+    well(sidecar)
+    snapshot = sidecar.until(PolicyState.KEEPALIVE)
+    assert (snapshot.check_interval_s, snapshot.observer_restarts) == (0.1, 0)
+
+
+def test_the_record_names_why_nobody_observes(sidecar: Sidecar) -> None:
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    (sidecar.directory / "begin").write_text("no libudev")
+    os.kill(int((sidecar.directory / "observer").read_text()), signal.SIGKILL)
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    record = read_last(str(sidecar.record))
+    assert record is not None
+    assert "it ended: no libudev" in record.reason
+
+
+def test_nothing_is_watched_before_the_luns_are_known_and_why_is_told(sidecar: Sidecar) -> None:
+    names(sidecar, "fail pvs: no answer within 10 s")
+    sidecar.start()
+    snapshot = sidecar.until(PolicyState.STARTING)
+    wait_for(lambda: any("pvs: no answer" in one for one in (sidecar.snapshot() or snapshot).reasons), "not told")
+    names(sidecar, "1 sdb")
+    sidecar.until_fed()
+
+
+# --- one instance, and what a stop leaves ---------------------------------------------------------------------------
+
+
+def test_a_second_one_is_refused_and_touches_nothing(sidecar: Sidecar) -> None:
+    first = sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    assert sidecar.start().wait(PATIENCE_S) == 1
+    assert f"runs already, as process {first.pid}" in sidecar.acts("ended")[0]
+    snapshot = sidecar.until(PolicyState.KEEPALIVE)
+    assert snapshot.pid == first.pid
+    assert len(sidecar.acts("arm")) == 1
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(PATIENCE_S) == 0
+    sidecar.start()
+    wait_for(lambda: len(sidecar.acts("arm")) == 2, "the lock outlived its process")
+
+
+def test_a_stop_during_a_loss_says_that_nobody_guards_this_node(sidecar: Sidecar) -> None:
+    edit(sidecar, "grace_s = 1", "grace_s = 60")
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    sidecar.scene("lost")
+    sidecar.until(PolicyState.DEGRADED)
+    assert sidecar.stop() == 0
+    assert "THIS NODE IS UNGUARDED NOW: stopped while sdb: no path left" in sidecar.acts("ended")[0]
+    assert "ERROR: THIS NODE IS UNGUARDED NOW" in sidecar.log()
+
+
+def test_a_target_that_lists_all_the_keys_that_it_can_is_published(sidecar: Sidecar) -> None:
+    (sidecar.directory / "keys").write_text("8190")
+    names(sidecar, "1 sdb sdc sdd")
+    sidecar.start()
+    snapshot = sidecar.until(PolicyState.KEEPALIVE)
+    assert [(len(lun.keys), lun.more_keys) for lun in snapshot.luns] == [(64, 8191 - 64)] * 3
+    time.sleep(2.5)
+    fresh = sidecar.until(PolicyState.KEEPALIVE)
+    assert time.monotonic() - fresh.written_monotonic_s < 2.0
+    assert len((sidecar.directory / "scribes").read_text().split()) == 1

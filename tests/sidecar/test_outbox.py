@@ -1,0 +1,111 @@
+"""What the observing process sends at once, and what waits for company."""
+
+import threading
+
+import pytest
+
+from fencer.model import ReservationKey, ReservationType
+from fencer.sidecar.batching import MOST, QUICK_S, Outbox
+from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Sighting
+from fencer.state.snapshot import RegistrationState
+
+A, B = ReservationKey(0xA), ReservationKey(0xB)
+TYPE = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+
+
+def path_seen(at_s: float = 1.0, *, ok: bool = True, took_s: float = 0.001, path: str = "sda") -> PathSeen:
+    return PathSeen("lun", path, at_s, ok, "" if ok else "EIO", took_s)
+
+
+def lun_seen(
+    at_s: float = 1.0, standing: RegistrationState = RegistrationState.REGISTERED, generation: int = 7
+) -> LunSeen:
+    return LunSeen("lun", at_s, standing, generation, (A, B), A, TYPE)
+
+
+class Sent:
+    """An outbox that has seen the path and the LUN well once."""
+
+    def __init__(self) -> None:
+        self.messages: list[list[Sighting]] = []
+        self.outbox = Outbox(self.messages.append)
+        self.outbox.put(path_seen())
+        self.outbox.put(lun_seen())
+        self.messages.clear()
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return Sent()
+
+
+@pytest.mark.parametrize("news", [path_seen(2.0), lun_seen(2.0), Alive(2.0), PathRegistered("lun", "sda", 2.0)])
+def test_what_is_as_it_was_waits(sent: Sent, news: Sighting) -> None:
+    sent.outbox.put(news)
+    assert sent.messages == []
+    sent.outbox.flush()
+    assert sent.messages == [[news]]
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        path_seen(2.0, ok=False),
+        path_seen(2.0, took_s=QUICK_S + 0.01),
+        path_seen(2.0, path="sdb"),
+        lun_seen(2.0, RegistrationState.PREEMPTED),
+        lun_seen(2.0, generation=8),
+        PathGone("lun", "sda", 2.0),
+        Registered("lun", "", 2.0, "at start"),
+    ],
+)
+def test_news_goes_at_once_behind_what_waits(sent: Sent, news: Sighting) -> None:
+    sent.outbox.put(Alive(1.5))
+    sent.outbox.put(news)
+    assert sent.messages == [[Alive(1.5), news]]
+
+
+def test_what_is_bad_is_told_each_time(sent: Sent) -> None:
+    for at_s in (2.0, 3.0):
+        sent.outbox.put(path_seen(at_s, ok=False))
+        sent.outbox.put(lun_seen(at_s, RegistrationState.CONFLICT))
+    assert len(sent.messages) == 4
+
+
+def test_a_path_that_is_back_is_news_once(sent: Sent) -> None:
+    sent.outbox.put(path_seen(2.0, ok=False))
+    sent.outbox.put(path_seen(3.0))
+    sent.outbox.put(path_seen(4.0))
+    assert [message[-1].at_s for message in sent.messages] == [2.0, 3.0]
+
+
+def test_nothing_is_no_message(sent: Sent) -> None:
+    sent.outbox.flush()
+    assert sent.messages == []
+
+
+def test_a_message_has_an_end(sent: Sent) -> None:
+    for number in range(2 * MOST):
+        sent.outbox.put(Alive(float(number)))
+    assert [len(message) for message in sent.messages] == [MOST, MOST]
+
+
+def test_threads_lose_nothing_and_keep_their_order() -> None:
+    messages: list[list[Sighting]] = []
+    outbox = Outbox(messages.append)
+
+    def tell(path: str) -> None:
+        for number in range(500):
+            outbox.put(path_seen(float(number), path=path))
+            if number % 7 == 0:
+                outbox.flush()
+
+    threads = [threading.Thread(target=tell, args=(path,)) for path in ("sda", "sdb", "sdc", "sdd")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    outbox.flush()
+    seen = [one for message in messages for one in message if isinstance(one, PathSeen)]
+    for path in ("sda", "sdb", "sdc", "sdd"):
+        assert [one.at_s for one in seen if one.path == path] == [float(number) for number in range(500)]

@@ -1,0 +1,52 @@
+"""Random days of a node's life: no self-fence while storage is well, none missed when it is not.
+
+`make days` plays 10,000.
+"""
+
+import os
+
+import pytest
+
+from fencer.sidecar.lun_state import LunStates
+from fencer.sidecar.policy import Policy
+from tests.sidecar.simulated_day import Happening, judge, play, random_day, shrink
+
+DAYS = int(os.environ.get("DAYS", "300"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_random_day(seed: int) -> None:
+    assert judge(seed) == ""
+
+
+@pytest.mark.slow
+def test_random_days() -> None:
+    assert [fault for fault in map(judge, range(10, DAYS)) if fault] == []
+
+
+LOST = Happening("lost", 500.0, 1e9, 0, hangs=False)
+TAKE_OVER = Happening("take-over", 900.0, 30.0, 1, hangs=False)
+
+
+def test_a_policy_without_grace_is_found_and_the_day_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "_grace", lambda _self, _now, met: None if met else 0.0)
+    day = [*(one for one in random_day(3) if one.kind in ("reload", "pvs")), TAKE_OVER]
+    assert play(day).startswith("false")
+    assert shrink(day) == [TAKE_OVER]
+
+
+def test_a_policy_that_never_fences_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "_grace", lambda _self, _now, _met: None)
+    assert play([LOST]).startswith("missed")
+
+
+def test_a_policy_that_requires_a_lun_that_left_the_group_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep(self: LunStates, listed: object) -> None:
+        before = dict(self._luns)
+        original(self, listed)  # type: ignore[arg-type]
+        self._luns = {**before, **self._luns}
+
+    original = LunStates._list
+    monkeypatch.setattr(LunStates, "_list", keep)
+    day = [Happening("extend", 100.0, 1.0, 0, hangs=False), Happening("reduce", 400.0, 0.0, 0, hangs=False)]
+    assert play(day).startswith("false")
