@@ -92,6 +92,12 @@ class ReservationType(IntEnum):
     WRITE_EXCLUSIVE_ALL_REGISTRANTS = 7
     EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
 
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """By the short name that options and settings take. Raises KeyError for any other."""
+        numbers = {"WERO": 5, "WE": 1, "EARO": 6, "EA": 3, "WEAR": 7, "EAAR": 8}
+        return cls(numbers[name])
+
 
 class ReservationKey(int):
     """A reservation key: an unsigned 64-bit number, never zero (SPC-4 5.13.6)."""
@@ -122,6 +128,20 @@ class ReservationKey(int):
         if not digits or not all(c in "0123456789abcdef" for c in digits):
             raise UsageError("key: not a reservation key: give 1 to 16 hexadecimal digits")
         return cls(int(digits, 16))
+
+
+class OtherKeys(NamedTuple):
+    """Which keys may be on a LUN besides this node's: those of the cluster's other nodes, the target among them.
+
+    unnamed_most: so many more, of nodes whose keys are given on those nodes and not known here.
+    """
+
+    known: tuple[ReservationKey, ...]
+    unnamed_most: int = 0
+
+    def may_be(self, key: ReservationKey) -> bool:
+        """Whether key may be one of these."""
+        return key in self.known or self.unnamed_most > 0
 
 
 class PowerState(StrEnum):

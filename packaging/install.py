@@ -57,7 +57,7 @@ def install(root: Path, private: str, sites: list[str], sbin: str, units: str, i
     tree = Tree(root)
     for module in sorted((SOURCE / "fencer").rglob("*.py")):
         tree.copy(str(module.relative_to(SOURCE)), f"{private}/{module.relative_to(SOURCE)}")
-    tree.copy("docs/runbook.md", f"{private}/fencer/status_page/runbook.md")  # the exporter shows it at /runbook
+    tree.copy("docs/runbook.md", f"{private}/fencer/exporter/page/runbook.md")  # the exporter shows it at /runbook
     for source, name in PROGRAMS.items():
         text = launcher((SOURCE / source).read_text(encoding="utf-8"), interpreter, [private, *sites])
         tree.text(f"{sbin}/{name}", text, 0o755)

@@ -29,7 +29,7 @@ POWER_WORKER = """
 import os, sys
 sys.path[:] = {path!r}
 os.sched_getaffinity = lambda _process: set(range({processors}))
-from fencer.cli.power_job import power_job
+from fencer.agent.power_worker import power_job
 
 class Parent:
     def receive(self):

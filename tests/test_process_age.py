@@ -11,7 +11,7 @@ from fencer.agent.process_age import process_age_s
 
 ASK = """
 import sys, time
-from fencer.cli.process_age import process_age_s
+from fencer.agent.process_age import process_age_s
 time.sleep(float(sys.argv[1]))
 print(process_age_s())
 """

@@ -83,7 +83,7 @@ def boot_id() -> str:
 def runbook() -> str:
     """The text of docs/runbook.md as it was installed, or as it stands in the checkout; "" where there is none."""
     package = Path(__file__).parents[1]
-    for path in (package / "status_page" / "runbook.md", package.parent / "docs" / "runbook.md"):
+    for path in (package / "exporter" / "page" / "runbook.md", package.parent / "docs" / "runbook.md"):
         try:
             return path.read_text(encoding="utf-8")
         except OSError:

@@ -2,15 +2,19 @@
 
 import os
 
-from fencer.agent.storage_request import build_storage
+from fencer.cluster import key_owners
+from fencer.cluster.key_owners import GivenKeys
 from fencer.cluster.keys import NoKey
 from fencer.cluster.membership import Membership, read_membership
 from fencer.errors import UsageError
-from fencer.model import Action
+from fencer.model import KeyScheme, ReservationKey, ReservationType
+from fencer.regular_file import require_private_directory
 from fencer.sidecar.config import located, read_settings
 from fencer.sidecar.messages import Config
 from fencer.sidecar.settings import ObserverSettings, Settings
 from fencer.state.snapshot import NodeSnapshot
+from fencer.storage.marker import registered_key
+from fencer.storage.settings import StorageSettings
 
 
 def read_config(path: str) -> Config:
@@ -26,22 +30,10 @@ def derive(settings: Settings) -> Config:
     """Raises UsageError when the cluster's files make no sense, or do not tell this node's key."""
     membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
     membership.require()
-    options = {
-        "devices": ",".join(settings.devices),
-        "vg": settings.vg,
-        "local_key": settings.local_key,
-        "key_value": settings.key_value,
-        "reservation_type": settings.reservation_type,
-        "aptpl": "1" if settings.aptpl else "0",
-        "arbitration": "required",
-        "state_dir": settings.state_dir,
-    }
     try:
-        storage = build_storage(options, Action.ON, None, True, membership)
+        storage = _storage(settings, membership)
     except NoKey as error:
         raise UsageError(_in_its_own_words(error, membership)) from error
-    if storage.own_key is None:
-        raise UsageError("local_key: this node's key is not known: give local_key")
     local = membership.local
     node = local.name if local is not None else settings.local_node or os.uname().nodename
     nodes = tuple(NodeSnapshot(name, str(key)) for name, key in storage.cluster_keys)
@@ -49,6 +41,29 @@ def derive(settings: Settings) -> Config:
         nodes = (*(each for each in nodes if each.name != node), NodeSnapshot(node, str(storage.own_key)))
     observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
     return Config(settings, node, str(storage.own_key), nodes, observer)
+
+
+def _storage(settings: Settings, membership: Membership) -> StorageSettings:
+    """The shared LUNs and whose keys are on them. Raises NoKey where this node's key is not known."""
+    local_key = key_owners.parse_key("local_key", settings.local_key) if settings.local_key else None
+    given = GivenKeys(KeyScheme(settings.key_value), local_key)
+    keys = key_owners.node_keys(membership, given, own_suffices=True)
+    require_private_directory("state_dir", settings.state_dir)
+    registered = registered_key(settings.state_dir) if local_key is None else None
+    own: ReservationKey | None = key_owners.own_key(membership, given, keys, registered)
+    if own is None:
+        raise key_owners.no_own_key(membership)
+    return StorageSettings(
+        devices=tuple(settings.devices),
+        volume_group=None if settings.devices else settings.vg or None,
+        own_key=own,
+        target_key=None,
+        cluster_keys=tuple(keys.items()),
+        reservation_type=ReservationType.named(settings.reservation_type),
+        aptpl=settings.aptpl,
+        state_dir=settings.state_dir,
+        others=key_owners.other_keys(membership, given, keys, own, None),
+    )
 
 
 def _in_its_own_words(error: NoKey, membership: Membership) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Callable
 
 from fencer._typing import NamedTuple
 from fencer.errors import NotRegistered, StorageError
-from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.storage.nexus import Outcome
 from fencer.storage.reservations import LogicalUnit, Look, Removal, Turns, register_under_guard, remove_key, weakest
-from fencer.storage.settings import OtherKeys
 
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""

@@ -93,6 +93,12 @@ def read_marker(
     return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
 
 
+def registered_key(state_dir: str) -> ReservationKey | None:
+    """What this node registered in this boot; None where it has not, or where the marker does not tell."""
+    found = read_marker(state_dir)
+    return found.key if isinstance(found, Marker) else None
+
+
 def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH) -> None:
     """Notes it atomically: whoever reads sees the old marker or the new one, whole, also after a kill.
 

@@ -5,11 +5,10 @@ from enum import Enum, auto
 
 from fencer._typing import NamedTuple
 from fencer.errors import StillUnderWay, StorageError, TransportError
-from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
-from fencer.storage.settings import OtherKeys
 
 ATTEMPTS_MOST = 6
 

@@ -1,21 +1,7 @@
 """Which LUNs are shared, and whose reservation keys are on them."""
 
 from fencer._typing import NamedTuple
-from fencer.model import ArbitrationMode, ReservationKey, ReservationType
-
-
-class OtherKeys(NamedTuple):
-    """Which keys may be on a LUN besides this node's: those of the cluster's other nodes, the target among them.
-
-    unnamed_most: so many more, of nodes whose keys are given by hand and not known here.
-    """
-
-    known: tuple[ReservationKey, ...]
-    unnamed_most: int = 0
-
-    def may_be(self, key: ReservationKey) -> bool:
-        """Whether key may be one of these."""
-        return key in self.known or self.unnamed_most > 0
+from fencer.model import ArbitrationMode, OtherKeys, ReservationKey, ReservationType
 
 
 class StorageSettings(NamedTuple):

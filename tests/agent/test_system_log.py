@@ -47,7 +47,7 @@ def test_a_line_says_who_what_and_how_grave(daemon: LogDaemon, severity: Severit
 
 AS_GLIBC = """
 import syslog
-from fencer.cli.system_log import Severity, SystemLog
+from fencer.syslog import Severity, SystemLog
 syslog.openlog("fence_halvm", syslog.LOG_PID, syslog.LOG_DAEMON)
 for _ in range(4):
     syslog.syslog(syslog.LOG_WARNING, "chassis power is off…")

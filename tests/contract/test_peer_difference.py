@@ -96,6 +96,13 @@ def known(line):
     return row is None or name in NAMES or name in SPELLED
 
 
+def blanks_at_a_flag(line):
+    """Whether a flag's value has white space at an end: an explained difference, the peer drops such a line."""
+    name, _, text = line.strip().partition("=")
+    row = BY_NAME.get(name.replace("-", "_"))
+    return row is not None and row.kind is ValueKind.BOOLEAN and text != text.strip()
+
+
 def canonical(values):
     return {BY_NAME[name.replace("-", "_")].name: text for name, text in values.items()}
 
@@ -132,7 +139,7 @@ def explained(name, text):
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_stdin_is_read_as_the_peer_reads_it(peer, text):
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    assume(all(known(line) for line in lines))
+    assume(all(known(line) and not blanks_at_a_flag(line) for line in lines))
     theirs = peer(stdin=text)
     assert "refused" not in theirs
     try:

@@ -239,7 +239,7 @@ def test_a_locked_journal_is_said_so(path: str) -> None:
 
 KILLED = """
 import os, signal, sys
-from fencer.cli.witness import Witness
+from fencer.journal.writer_process import Witness
 from tests.journal.events import FENCE
 Witness.start().begun(sys.argv[1], FENCE)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -66,7 +66,9 @@ PLANS = {
         (f"{_STORAGE}unfencing.py", f"{_STORAGE}unfence_end.py", f"{_STORAGE}paths_down.py"),
     ),
     "marker": Plan("fencer/storage/marker.py", (f"{_STORAGE}marker.py", f"{_STORAGE}unfencing.py")),
-    "verdict": Plan("fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")),
+    "verdict": Plan(
+        "fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")
+    ),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
     "fence": Plan("fencer/agent/run.py", ("tests/test_look_before_go.py", "tests/test_fence_run.py")),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),

@@ -106,7 +106,7 @@ def test_where_the_kernel_shows_no_wwid_the_first_lookup_is_believed(sysfs: Path
 
 IN_A_NETWORK_OF_ITS_OWN = """
 import resource, socket, struct
-from fencer.watchdog.paths import BlockEvents
+from fencer.sidecar.observer.kernel_paths import BlockEvents
 
 events = BlockEvents()
 kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)  # NETLINK_KOBJECT_UEVENT

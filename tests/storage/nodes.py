@@ -1,10 +1,9 @@
 """Nodes on FakeTargets, without the repetition."""
 
-from fencer.model import Deadline, ReservationKey, ReservationType
+from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.storage.arbitration import Contest
 from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
-from fencer.storage.settings import OtherKeys
 from fencer.storage.transport import ScsiTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fencer.errors import TransportError
-from fencer.model import ReservationKey
+from fencer.model import OtherKeys, ReservationKey
 from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.initiator_ports import ports_of, registered_on
@@ -11,7 +11,6 @@ from fencer.storage.isolation import isolate
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import FullStatus, Registration
 from fencer.storage.reservations import LogicalUnit, guard_key
-from fencer.storage.settings import OtherKeys
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fencer.model import ArbitrationMode, ReservationKey
+from fencer.model import ArbitrationMode, OtherKeys, ReservationKey
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -18,7 +18,7 @@ from fencer.storage.isolation import isolate
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
 from fencer.storage.reservations import guard_key
-from fencer.storage.settings import OtherKeys, StorageSettings
+from fencer.storage.settings import StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, C, contest, deadline, lun, registered
 
