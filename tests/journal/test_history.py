@@ -12,7 +12,7 @@ from fencer.agent.metadata import metadata_xml
 from fencer.journal.event import FenceOutcome
 from fencer.journal.file import Journal
 from tests.agent.halvm import AGENT, ENVIRONMENT, Call
-from tests.agent.halvm import FenceOutcome as Ended
+from tests.agent.halvm import Outcome as Ended
 from tests.journal.events import FAILED, FENCE, MONITOR
 
 

@@ -36,7 +36,7 @@ def sidecar_on(tmp_path: Path):
         toml.write_text(f'vg = "shared_vg"\nstate_dir = "{tmp_path}/run"\n{more}')
         with (
             patch.object(membership.read_membership, "__defaults__", (str(path),)),
-            patch.object(membership, "DEFAULT_CLUSTER_CONF", "/nonexistent"),
+            patch.object(membership, "CLUSTER_CONF", "/nonexistent"),
             patch.object(membership, "_host_names", lambda: (host,)),
         ):
             return read_config(str(toml))

@@ -486,7 +486,10 @@ def test_a_pause_of_the_whole_machine_is_no_loss(paused_s: float):
 
 def test_no_decision_rests_on_the_wall_clock():
     """It may be set at any time. Where it is read at all, it is for people: records, log lines, metrics."""
-    deciding = ("policy", "known", "settings", "feeding", "observers", "path_watch", "lun_watch", "keeping", "outbox")
+    deciding = (
+        "policy", "lun_state", "settings", "keepalive", "batching", "observer/observing", "observer/path_watch",
+        "observer/lun_watch", "observer/registrar",
+    )  # fmt: skip
     for name in deciding:
         text = (Path(policy.__file__).parent / f"{name}.py").read_text()
         assert "time.time(" not in text and "datetime" not in text, name

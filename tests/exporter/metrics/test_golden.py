@@ -24,7 +24,7 @@ from tests import scenes
 from tests.exporter.metrics.promtool import promtool
 
 GOLDEN = Path(__file__).parent / "golden"
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 class _Whole(Collector):

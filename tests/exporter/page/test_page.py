@@ -18,7 +18,7 @@ from fencer.state.readings import JournalReading, JournalStatus, SnapshotReading
 from fencer.state.snapshot import KeySnapshot, PolicyState
 from tests import scenes
 
-RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
+RUNBOOK = Path(__file__).parents[3] / "docs/runbook.md"
 HOSTILE = "<script>alert(1)</script>\"'&</table><img src=x onerror=alert(1)>"
 
 
