@@ -89,7 +89,7 @@ race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and m
 MONITORS ?= 1000
 .PHONY: monitors
 monitors: venv  ## MONITORS monitors one after the other, none of which may lose what a worker said last
-	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/test_many_monitors.py
+	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/agent/test_many_monitors.py
 
 EXAMPLES ?= 2000
 .PHONY: interleavings

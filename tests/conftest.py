@@ -19,18 +19,18 @@ settings.load_profile("unhurried")
 
 LONG_SUITES = (
     "agent/test_deadlines.py",
+    "agent/test_history.py",
     "agent/test_parity.py",
     "agent_storage",
     "alerts",
+    "decisions/test_duel.py",
     "exporter/test_hostile",
     "exporter/test_service.py",
     "exporter/test_web_config.py",
-    "journal/test_history.py",
     "journal/test_journal_readers.py",
     "journal/test_journal_trouble.py",
-    "journal/test_witness",
-    "decisions/test_duel.py",
-    "watchdog/test_daemon.py",
+    "journal/test_writer_process",
+    "sidecar/test_daemon.py",
 )
 """What costs most processor time, whole: marked slow, so that make test-fast stays below a minute."""
 

@@ -70,7 +70,7 @@ PLANS = {
         "fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")
     ),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
-    "fence": Plan("fencer/agent/run.py", ("tests/test_look_before_go.py", "tests/test_fence_run.py")),
+    "fence": Plan("fencer/agent/run.py", ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py")),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
 }  # fmt: skip
 

@@ -144,7 +144,7 @@ def test_a_burst_of_events_that_overflows_says_to_look_again() -> None:
     """A network namespace of its own: no uevent leaves it, none comes in."""
     require_program("unshare", "util-linux")
     command = ("unshare", "--net", sys.executable, "-c", IN_A_NETWORK_OF_ITS_OWN)
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60)
     seen = [
         "one: True False",
         "too many: True False",
