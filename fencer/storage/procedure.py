@@ -154,7 +154,7 @@ def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str
     return RaceResult(ArbitrationResult.UNREACHABLE, reason, registered=registered)
 
 
-def unfence(
+def register_all(
     opened: Opened,
     settings: StorageSettings,
     own: ReservationKey,

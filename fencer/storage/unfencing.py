@@ -68,7 +68,7 @@ def _unfence(
             emit(*before_the_end)
 
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
-    procedure.unfence(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
+    procedure.register_all(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
     registered = tuple(lun for lun in readable.luns if lun.name in done)
     if trusted or len(registered) == opened.count:
         after, _ = _generations(registered, deadline)

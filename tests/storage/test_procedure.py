@@ -180,7 +180,7 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
         return Past(History.REGISTERED, 1, A) if wwid == shared[1].wwid else Past(History.NEVER)
 
     opened = Opened(tuple(lun(t, "a") for t in shared))
-    procedure.unfence(opened, settings_for(), A, past_of, telling(seen), deadline())
+    procedure.register_all(opened, settings_for(), A, past_of, telling(seen), deadline())
     assert not any(isinstance(what, LunRegistered) for what in seen)
     assert all(t.log == [] for t in shared)
 
