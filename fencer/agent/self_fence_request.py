@@ -11,13 +11,12 @@ from collections.abc import Mapping
 
 from fencer.errors import UsageError
 from fencer.regular_file import require_private_directory
+from fencer.state.liveness import Liveness, liveness
 from fencer.state.snapshot import PolicyState, Snapshot
 
 STORAGE_S = 10.0
 """What arbitration and isolation are given before the wait begins."""
 
-STALE_INTERVALS = 5
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SINCE = "proof=self needs halvm-watchdogd armed on each node, so on this one, too"
 
 
@@ -40,6 +39,7 @@ def bound_s(full: Mapping[str, str], deadline_s: float) -> float:
 
 def check_sidecar(state_dir: str, bound: float) -> None:
     """Raises UsageError when this node's own sidecar gives reason to doubt the bound. Reads one small file."""
+    from fencer.state.boot_id import read_boot_id
     from fencer.state.snapshot_file import read_snapshot  # with json
 
     require_private_directory("state_dir", state_dir)
@@ -49,18 +49,17 @@ def check_sidecar(state_dir: str, bound: float) -> None:
         raise UsageError(f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"proof: {state_dir}: {error}: {_SINCE}: see its log") from error
-    with open(_BOOT_ID, encoding="ascii") as file:
-        boot_id = file.read().strip()
-    if reason := doubt(snapshot, bound, boot_id, time.monotonic()):
+    if reason := doubt(snapshot, bound, read_boot_id(), time.monotonic()):
         raise UsageError(reason)
 
 
 def doubt(snapshot: Snapshot, bound: float, boot_id: str, now_s: float) -> str | None:
     """What our own sidecar's snapshot says against the operator's bound; None for nothing. Pure."""
-    if snapshot.boot_id != boot_id:
+    found = liveness(snapshot, boot_id, now_s)
+    if found is Liveness.OTHER_BOOT:
         return f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it"
-    age_s = now_s - snapshot.written_monotonic_s
-    if not 0 <= age_s < STALE_INTERVALS * snapshot.interval_s or snapshot.state is PolicyState.STOPPED:
+    if found is not Liveness.ALIVE:
+        age_s = now_s - snapshot.written_monotonic_s
         return f"proof: halvm-watchdogd does not run, its last word is {age_s:.0f} s old: {_SINCE}: start it"
     if snapshot.state is PolicyState.SELF_FENCE:
         return "proof: halvm-watchdogd is resetting this node: leave the fencing to another one"

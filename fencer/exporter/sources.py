@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from fencer.journal.event import Event, EventKind, Total
 from fencer.journal.file import Journal, JournalError
 from fencer.journal.reading import JournalSnapshot, Position, TotalRow
+from fencer.state.boot_id import read_boot_id
 from fencer.state.json_records import from_json
 from fencer.state.readings import (
     JournalReading,
@@ -34,7 +35,6 @@ _JOURNAL_BUSY_S: Final = 0.2
 _JOURNAL_PATIENCE_S: Final = 1.0
 PATHS_ACCEPTED: Final = "paths-accepted"
 """An empty file beside the journal. Its time says when an operator last took the paths that there were for all."""
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class _Mark(NamedTuple):
@@ -58,9 +58,9 @@ class Sources:
 
     def read(self) -> Readings:
         """Never raises."""
-        now = self._clock()
         boot = boot_id()
-        snapshot = self._snapshot.read(boot, now)
+        snapshot = self._snapshot.read(boot, self._clock)
+        now = self._clock()
         journal = self._journal.read(now)
         self._tell("snapshot", snapshot.problem if snapshot.failed else "")
         self._tell("journal", journal.problem if journal.failed else "")
@@ -75,7 +75,7 @@ class Sources:
 def boot_id() -> str:
     """Of the running kernel; "" where it cannot be read, which no snapshot carries."""
     try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        return read_boot_id()
     except (OSError, ValueError):
         return ""
 
@@ -97,9 +97,9 @@ class _SnapshotFile:
         self._mark: _Mark | None = None
         self._snapshot: Snapshot | None = None
 
-    def read(self, boot: str, now: Now) -> SnapshotReading:
+    def read(self, boot: str, clock: Callable[[], Now]) -> SnapshotReading:
         try:
-            snapshot = self._parsed(now)
+            snapshot = self._parsed(clock())
         except FileNotFoundError:
             return SnapshotReading(SnapshotStatus.MISSING, problem=f"{self._path}: there is none")
         except OSError as error:
@@ -111,7 +111,7 @@ class _SnapshotFile:
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             problem = f"{self._path}: not a snapshot: {error}"
             return SnapshotReading(SnapshotStatus.MALFORMED, problem=problem)
-        return judge_snapshot(snapshot, boot, now)
+        return judge_snapshot(snapshot, boot, clock())  # read again: the file may be newer than the first look
 
     def _parsed(self, now: Now) -> Snapshot:
         found = Path(self._path).stat()

@@ -17,16 +17,16 @@ from fencer.sidecar.config import BY_NAME, located, read_settings
 from fencer.sidecar.configuration import read_config
 from fencer.sidecar.messages import Config
 from fencer.sidecar.settings import DEFAULT_PATH, Settings, bound_s
+from fencer.state.boot_id import read_boot_id
 from fencer.state.last_self_fence import read_last
+from fencer.state.liveness import Liveness, liveness
 from fencer.state.snapshot import PolicyState, Snapshot
 from fencer.state.snapshot_file import read_snapshot
 from fencer.storage.lun import Lun
 from fencer.storage.settings import StorageSettings
 
 PROGRAM = "halvm-watchdogd"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-STALE_INTERVALS = 5
 
 
 def speak(argv: Sequence[str]) -> int:
@@ -257,23 +257,19 @@ def _status(state_dir: str) -> int:
         raise UsageError("it has not run since this node booted: systemctl start halvm-watchdogd") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{state_dir}: {error}: see what the sidecar's log says") from error
-    age_s = time.monotonic() - snapshot.written_monotonic_s
-    live = _is_live(snapshot, age_s)
-    _say("\n".join(_describe(snapshot, age_s, live)))
-    if not live or snapshot.state in ("self-fence", "stopped"):
+    now_s = time.monotonic()
+    found = liveness(snapshot, read_boot_id(), now_s)
+    current = found in (Liveness.ALIVE, Liveness.STOPPED)
+    _say("\n".join(_describe(snapshot, now_s - snapshot.written_monotonic_s, current)))
+    if found is not Liveness.ALIVE or snapshot.state is PolicyState.SELF_FENCE:
         return 1
     return 2 if snapshot.state in ("degraded", "starting") else 0
 
 
-def _is_live(snapshot: Snapshot, age_s: float) -> bool:
-    boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-    return snapshot.boot_id == boot_id and age_s < STALE_INTERVALS * snapshot.interval_s
-
-
-def _describe(snapshot: Snapshot, age_s: float, live: bool) -> list[str]:
+def _describe(snapshot: Snapshot, age_s: float, current: bool) -> list[str]:
     watchdog = snapshot.watchdog
     lines = [f"{snapshot.node} (key {snapshot.key}): {snapshot.state}"]
-    if not live:
+    if not current:
         lines.append(f"NOT RUNNING: this is {age_s:.0f} s old, or of an earlier boot")
     lines += [f"  {reason}" for reason in snapshot.reasons]
     if snapshot.grace_remaining_s is not None:
@@ -310,7 +306,7 @@ def _last(record_dir: str) -> int:
         _say("no self-fence is on record")
     else:
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record.at_unix_s))
-        same = record.boot_id == _BOOT_ID.read_text(encoding="ascii").strip()
+        same = record.boot_id == read_boot_id()
         _say(f"{when}: {record.node} fenced itself: {record.reason}")
         if same:
             _say("it was in this very boot: the reset has not come yet")

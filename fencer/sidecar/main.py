@@ -18,8 +18,8 @@ from fencer.sidecar.sd_notify import ServiceManager
 from fencer.sidecar.self_fence import NoReset, Reset
 from fencer.sidecar.settings import DEFAULT_PATH, SelfFenceBy, Settings
 from fencer.sidecar.watchdog_device import NoWatchdog, Watchdog
+from fencer.state.boot_id import read_boot_id
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 CONFIGURE_S = 30.0
 
 
@@ -58,7 +58,7 @@ def _config_of_a_run(argv: Sequence[str]) -> str | None:
 
 def run(path: str) -> Ended:
     """Feeds until an orderly stop, or for ever."""
-    boot_id = _boot_id()
+    boot_id = read_boot_id()
     signals = Signals()
     log = os.dup(2)
     pid = os.getpid()
@@ -117,11 +117,6 @@ def _armer(settings: Settings) -> Callable[[], Watchdog]:
     if settings.watchdog == watchdog_device.NONE:
         return NoWatchdog
     return lambda: linux_watchdog.open_best(settings.watchdog, settings.watchdog_timeout_s, settings.shutdown_timeout_s)
-
-
-def _boot_id() -> str:
-    with open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
 
 
 def _configure(links: supervisor.Links, path: str, signals: Signals) -> Configured | None:

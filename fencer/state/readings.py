@@ -1,20 +1,12 @@
 """What was read of the snapshot and of the journal, and how far to believe it. Types and judgement; pure."""
 
-import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from fencer.journal.event import Event, StepTotal, Total
+from fencer.state.liveness import Liveness, fresh_for_s, liveness
 from fencer.state.snapshot import LunSnapshot, Snapshot
-
-MISSED_INTERVALS = 3
-FRESH_LEAST_S = 5.0
-"""However short the interval is: a busy machine is not a dead sidecar."""
-
-
-FRESH_MOST_S = 900.0
-"""However long it is."""
 
 
 class Now(NamedTuple):
@@ -100,19 +92,21 @@ Source = Callable[[], Readings]
 
 
 def judge_snapshot(snapshot: Snapshot, boot_id: str, now: Now) -> SnapshotReading:
-    """Whether this one is of now. A clock that was set does not matter; a time to come is not believed."""
-    if snapshot.boot_id != boot_id:
-        return SnapshotReading(SnapshotStatus.OTHER_BOOT, snapshot, None, "it was written before this boot")
-    times = (snapshot.written_monotonic_s, snapshot.written_unix_s, snapshot.interval_s, snapshot.check_interval_s)
-    if not all(map(math.isfinite, times)):  # NaN compares false with every limit
-        return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "its times are no numbers")
+    """How far to believe a snapshot. now: taken after it was read."""
     age_s = now.monotonic_s - snapshot.written_monotonic_s
-    if age_s < -1.0:
-        return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "it was written in the future of this boot")
-    age_s = max(0.0, age_s)
-    if age_s > fresh_for_s(snapshot.interval_s):
-        return SnapshotReading(SnapshotStatus.STALE, snapshot, age_s, f"it was written {age_s:.0f} s ago")
-    return SnapshotReading(SnapshotStatus.FRESH, snapshot, age_s)
+    match liveness(snapshot, boot_id, now.monotonic_s):
+        case Liveness.ALIVE | Liveness.STOPPED:
+            return SnapshotReading(SnapshotStatus.FRESH, snapshot, age_s)
+        case Liveness.STALE:
+            return SnapshotReading(SnapshotStatus.STALE, snapshot, age_s, f"it was written {age_s:.0f} s ago")
+        case Liveness.OTHER_BOOT:
+            return SnapshotReading(SnapshotStatus.OTHER_BOOT, snapshot, None, "it was written before this boot")
+        case Liveness.NO_NUMBERS:
+            return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "its times are no numbers")
+        case Liveness.FUTURE:
+            return SnapshotReading(SnapshotStatus.MALFORMED, None, None, "it was written in the future of this boot")
+        case unknown:
+            assert_never(unknown)
 
 
 def readable_now(lun: LunSnapshot, snapshot: Snapshot) -> bool:
@@ -120,11 +114,6 @@ def readable_now(lun: LunSnapshot, snapshot: Snapshot) -> bool:
     if lun.error or lun.read_monotonic_s <= 0:
         return False
     return snapshot.written_monotonic_s - lun.read_monotonic_s <= fresh_for_s(snapshot.check_interval_s)
-
-
-def fresh_for_s(interval_s: float) -> float:
-    """How old something may be that is renewed every interval_s."""
-    return min(max(FRESH_LEAST_S, MISSED_INTERVALS * interval_s), FRESH_MOST_S)
 
 
 def unix_s(snapshot: Snapshot, monotonic_s: float) -> float:

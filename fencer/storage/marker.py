@@ -16,9 +16,9 @@ from fencer._typing import NamedTuple
 from fencer.errors import UsageError
 from fencer.model import ReservationKey
 from fencer.regular_file import read_regular_file
+from fencer.state.boot_id import BOOT_ID_PATH, read_boot_id
 
 MARKER_NAME = "registered.json"
-BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 _LONGEST_BYTES = 1 << 20
 
 
@@ -87,7 +87,7 @@ def read_marker(
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         return UnreadableMarker(f"{path}: {type(error).__name__}")
     try:
-        boot_id = _boot_id(boot_id_path)
+        boot_id = read_boot_id(boot_id_path)
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{boot_id_path}: {error}")
     return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
@@ -114,7 +114,7 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathL
     temporary = directory / f".{MARKER_NAME}.{os.getpid()}"
     try:
         rows = [mark._asdict() for mark in marker.luns]
-        document = {"boot_id": _boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
+        document = {"boot_id": read_boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
         content = json.dumps(document).encode() + b"\n"
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         # What a killed process of the same id left behind, or somebody's symbolic link.
@@ -139,14 +139,6 @@ def _is_mark(mark: LunMark) -> bool:
         and not isinstance(mark.generation, bool)
         and isinstance(mark.registered, bool)
     )
-
-
-def _boot_id(path: str | os.PathLike[str]) -> str:
-    with open(path, encoding="ascii") as file:
-        boot_id = file.read().strip()
-    if not boot_id:
-        raise ValueError("empty boot id")
-    return boot_id
 
 
 def _write_new_file(path: str | os.PathLike[str], content: bytes) -> None:

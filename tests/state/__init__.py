@@ -1,0 +1,1 @@
+"""What one program publishes for another: when it counts, how it is written and read."""
