@@ -1,3 +1,3 @@
-"""fence-halvm: fence a node of a shared-disk cluster through its BMC and its SCSI-3 reservation, on proof."""
+"""fence-halvm: fences a node of a shared-disk cluster by BMC power and SCSI-3 reservations, and verifies the result."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Writes small files so that a reader sees the old one or the new one, whole."""
+"""Replaces small files atomically: a reader sees either the old content or the new content, complete."""
 
 import contextlib
 import os
@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int, *, durable: bool) -> None:
-    """Makes the directory (0755) where needed. durable: it survives a reset that follows at once. Raises OSError."""
+    """Replaces the file at path by content. Creates the directory (0755) if needed. Raises OSError.
+
+    mode: permissions of the file. durable: fsync the file and its directory, so that the content survives a reset.
+    """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):

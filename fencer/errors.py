@@ -1,21 +1,21 @@
-"""What can go wrong, as far as a caller acts differently on it.
+"""The errors of this project. A class exists only where a caller acts differently on it.
 
     FenceError
-    ├── UsageError            what was asked makes no sense: nothing was sent, exit 1
-    ├── PowerError            something about the BMC
-    │   ├── BmcRefused        it said no to who asks, and again: asking once more is pointless
+    ├── UsageError            bad input: nothing was sent, exit 1
+    ├── PowerError            a BMC operation failed
+    │   ├── BmcRefused        the BMC refused the credentials or the session twice: a retry is pointless
     │   └── BmcUnreachable    no usable answer: another attempt may help
-    │       └── CommandRefused    the BMC answered a command with a completion code that may pass
-    ├── WatchdogError         the watchdog device does not do what it is told
-    │   └── WatchdogNotYet    it is missing, or another process has it: later it may be there
-    └── StorageError          something about a LUN
-        ├── StorageRefused    this path or target never will: asking again is pointless
-        ├── PathsDiffer       one LUN, and its paths show different registrations
+    │       └── CommandRefused    completion code other than success: another attempt may help
+    ├── WatchdogError         a watchdog operation failed
+    │   └── WatchdogNotYet    the device is missing or in use: a later attempt may help
+    └── StorageError          a LUN operation failed
+        ├── StorageRefused    this path or target cannot execute the command: a retry is pointless
+        ├── PathsDiffer       the paths of one LUN show different registrations
         ├── TransportError    no SCSI status came back: whether the command was executed is unknown
-        │   └── StillUnderWay it may be executed yet, at any time
-        ├── CommandFailed     a status and sense that no retry mends
-        │   └── NotRegistered a read refused by RESERVATION CONFLICT: this node lost its registration, or never had one
-        └── MalformedAnswer   the target's bytes do not decode
+        │   └── StillUnderWay the command hangs: it may still be executed at any time
+        ├── CommandFailed     a status and sense that no retry changes
+        │   └── NotRegistered RESERVATION CONFLICT on a read: this node is not registered
+        └── MalformedAnswer   the target's bytes cannot be decoded
 
 Every message says subject, operation, cause: ``/dev/sdb: PREEMPT AND ABORT: reservation conflict``.
 A message never contains a password.
@@ -31,13 +31,13 @@ class UsageError(FenceError):
 
 
 class PowerError(FenceError):
-    """The BMC did not do what was asked."""
+    """A BMC operation failed."""
 
 
 class BmcRefused(PowerError):
-    """The BMC said no: wrong user, password, Kg, cipher suite or privilege, or it is not the node's BMC.
+    """The BMC refused: wrong user, password, Kg, cipher suite or privilege, or it is not the node's BMC.
 
-    remedy: what to do about it, where that is more than to correct what was refused.
+    remedy: what the operator has to do; "" where correcting the refused value is enough.
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
@@ -54,13 +54,13 @@ class CommandRefused(BmcUnreachable):
 
 
 class WatchdogError(FenceError):
-    """The watchdog device does not do what it is told. The message says what to change."""
+    """A watchdog operation failed. The message says what to change."""
 
 
 class WatchdogNotYet(WatchdogError):
-    """The watchdog device is missing, or another process has it: asking again later may help.
+    """The watchdog device is missing, or another process uses it. A later attempt may succeed.
 
-    restart: only a new process of the service may open it (systemd's DeviceAllow is evaluated at the start).
+    restart: only a restarted service may open it, because systemd evaluates DeviceAllow at the start of the service.
     """
 
     def __init__(self, message: str, *, restart: bool = False) -> None:
@@ -69,15 +69,18 @@ class WatchdogNotYet(WatchdogError):
 
 
 class StorageError(FenceError):
-    """A LUN did not do what was asked."""
+    """A LUN operation failed."""
 
 
 class StorageRefused(StorageError):
-    """The command was not executed and never will be: not permitted, no SCSI device, no persistent reservations."""
+    """The command was not executed, and a retry is pointless.
+
+    Causes: no permission, no SCSI device, no persistent reservations.
+    """
 
 
 class PathsDiffer(StorageError):
-    """One LUN whose paths show different registrations: each gateway or controller keeps a state of its own."""
+    """The paths of one LUN show different registrations: each gateway or controller keeps its own state."""
 
 
 class TransportError(StorageError):
@@ -85,19 +88,19 @@ class TransportError(StorageError):
 
 
 class StillUnderWay(TransportError):
-    """The command hangs. It may be executed yet, long after its caller has given it up."""
+    """The command hangs. It may still be executed, long after its caller has given up."""
 
 
 class CommandFailed(StorageError):
-    """The target answered with a status and sense that no retry mends."""
+    """The target answered with a status and sense that no retry changes."""
 
 
 class NotRegistered(CommandFailed):
     """The target answered PERSISTENT RESERVE IN with RESERVATION CONFLICT: this nexus has no registration.
 
-    SPC-4 lets everybody read (5.13.3). A target that does not, answers so to those that are not registered.
+    SPC-4 5.13.3 allows this command to every initiator. Some targets refuse it to initiators that are not registered.
     """
 
 
 class MalformedAnswer(StorageError):
-    """The target's data do not decode."""
+    """The target's data cannot be decoded."""

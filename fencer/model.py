@@ -1,4 +1,4 @@
-"""The words of the domain: actions, proofs, keys, settings, time. Types only; nothing here does I/O."""
+"""Types of the domain: actions, proofs, keys, BMC settings, deadlines. Nothing here does I/O."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from fencer.errors import UsageError
 
 
 class Action(StrEnum):
-    """What a caller can ask of the agent (FenceAgentAPI names)."""
+    """Actions of the agent, by their FenceAgentAPI names."""
 
     OFF = "off"
     ON = "on"
@@ -26,11 +26,11 @@ class Action(StrEnum):
 
 
 class Proof(StrEnum):
-    """What was observed that makes it certain that the node writes no more."""
+    """Kinds of proof that the node can no longer write."""
 
     POWER = "power"
     STORAGE = "storage"
-    SELF = "self"  # its watchdog must have fired: an assumption, so only ever beside STORAGE
+    SELF = "self"  # its watchdog must have fired: an assumption, so it counts only together with STORAGE
 
 
 class ProofPolicy(StrEnum):
@@ -40,14 +40,14 @@ class ProofPolicy(StrEnum):
     STORAGE = "storage"
     ANY = "any"
     ALL = "all"
-    SELF = "self"  # storage, and off or reset: seen off, or given the time in which its sidecar resets it
+    SELF = "self"  # STORAGE, and either POWER or that the self-fence bound has passed
 
 
 class Side(StrEnum):
-    """Which half of a call: what it failed at, for instance."""
+    """The two sides of a call; a verdict names the sides that failed."""
 
     POWER = "power"  # the BMC
-    STORAGE = "storage"  # the shared LUNs, the fence race on them included
+    STORAGE = "storage"  # the shared LUNs, including the fence race on them
 
 
 class ArbitrationMode(StrEnum):
@@ -94,7 +94,7 @@ class ReservationType(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """By the short name that options and settings take. Raises KeyError for any other."""
+        """The type with this short name, as options and settings write it. Raises KeyError for any other name."""
         numbers = {"WERO": 5, "WE": 1, "EARO": 6, "EA": 3, "WEAR": 7, "EAAR": 8}
         return cls(numbers[name])
 
@@ -131,9 +131,9 @@ class ReservationKey(int):
 
 
 class OtherKeys(NamedTuple):
-    """Which keys may be on a LUN besides this node's: those of the cluster's other nodes, the target among them.
+    """The keys that the other nodes of the cluster may have on a LUN, including the target's.
 
-    unnamed_most: so many more, of nodes whose keys are given on those nodes and not known here.
+    unnamed_most: how many more keys there may be, of nodes whose keys are configured only on those nodes.
     """
 
     known: tuple[ReservationKey, ...]
@@ -162,7 +162,7 @@ class ChassisCommand(IntEnum):
 
 
 class Secret:
-    """Bytes that are never shown."""
+    """Secret bytes, such as a password. The representation never shows them."""
 
     __slots__ = ("reveal",)
 
@@ -174,10 +174,10 @@ class Secret:
 
 
 class KnownBmc(NamedTuple):
-    """What this host knows of who a node's BMC is (fencer.power.identity).
+    """What this host knows about the identity of a node's BMC (see fencer.power.identity).
 
-    guid: the 16 bytes that it has to show; None: never seen yet. remedy: how to accept another one. others: the GUIDs
-    that other nodes' BMCs have shown here, each with its node.
+    guid: the 16 bytes that the BMC has to show; None where no BMC of this node has been seen yet.
+    remedy: how the operator accepts another BMC. others: the GUIDs of other nodes' BMCs, each with its node.
     """
 
     guid: bytes | None
@@ -186,10 +186,10 @@ class KnownBmc(NamedTuple):
 
 
 class BmcSettings(NamedTuple):
-    """How to reach and enter one BMC.
+    """How to reach one BMC and log in to it.
 
     cipher: 3 or 17, or None to propose 17 and fall back to 3. bridge_address: IPMB slave address behind the BMC.
-    known: None where any BMC that has the password will do.
+    known: None where any BMC that knows the password is accepted.
     """
 
     address: str
@@ -207,7 +207,7 @@ class BmcSettings(NamedTuple):
 
 
 class Deadline(NamedTuple):
-    """A point in monotonic time after which nobody waits any more. Unit: seconds."""
+    """A point in monotonic time at which waiting ends. Unit: seconds."""
 
     at: float
     clock: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""What was seen while a plan ran. Workers report these; the verdict is made of nothing else."""
+"""Observations: the messages in which workers report what they saw. The verdict depends on nothing else."""
 
 from enum import StrEnum
 
@@ -7,12 +7,14 @@ from fencer.model import ChassisCommand, PowerState
 
 
 class SessionOpened(NamedTuple):
-    """The BMC let us in."""
+    """The BMC opened a session."""
 
 
 class BmcIdentified(NamedTuple):
-    """Who has let us in: the GUID that it authenticated, and by which cipher suite. fell_back: another one was asked
-    for first."""
+    """The identity of the BMC that opened the session.
+
+    guid: 16 bytes, authenticated by the login. suite: cipher suite. fell_back: another suite was tried first.
+    """
 
     guid: bytes
     suite: int
@@ -26,18 +28,24 @@ class ChassisCommanded(NamedTuple):
 
 
 class ChassisFoundOff(NamedTuple):
-    """Before a fence sent anything the BMC reported off: no proof yet, since a BMC that starts says so, too."""
+    """The BMC reported off before the fence sent a command. No proof yet: a starting BMC may report off, too."""
 
 
 class ChassisObserved(NamedTuple):
-    """The BMC reported this power state. In a fence off is reported once it is certain, so it is the proof by power."""
+    """The BMC reported this power state.
+
+    In a fence, OFF is sent only once it is certain. So it is the proof by power.
+    """
 
     state: PowerState
 
 
 class PowerFailed(NamedTuple):
-    """This attempt at the BMC ended. final: another attempt is pointless (the BMC refused). remedy: what to do about
-    it; "" where that follows from final."""
+    """This attempt at the BMC failed.
+
+    final: another attempt is pointless, because the BMC refused. remedy: what the operator has to do; "" for the usual
+    remedy of a refusal or of a missing answer.
+    """
 
     reason: str
     final: bool
@@ -49,23 +57,24 @@ class PowerDone(NamedTuple):
 
 
 class LunsIdentified(NamedTuple):
-    """The LUNs that were asked for are shared disks, each named once. Nothing has been changed yet."""
+    """All LUNs are identified: they are shared disks, and each is named once. Nothing has been changed yet."""
 
     names: tuple[str, ...]
 
 
 class ArbitrationResult(StrEnum):
-    """How a fence race ended for us."""
+    """How a fence race ended for this node."""
 
     WON = "won"
-    LOST = "lost"  # our key is gone, or the target gave the race to somebody else
+    LOST = "lost"  # this node's key is gone, or another node won the race
     UNREACHABLE = "unreachable"  # no LUN to arbitrate on
 
 
 class Arbitrated(NamedTuple):
-    """The arbitration LUN has spoken.
+    """The fence race has ended.
 
-    registered: of a race that could not be decided: this node was seen registered at its end, so it was not fenced.
+    lun: the arbitration LUN. registered: at the end of a race that could not be decided, this node was seen registered,
+    so it was not fenced.
     """
 
     result: ArbitrationResult
@@ -75,11 +84,11 @@ class Arbitrated(NamedTuple):
 
 
 class LunIsolated(NamedTuple):
-    """Read back from one LUN: the target's key is absent, a reservation is held by a registered survivor.
+    """One LUN was read back: the target's key is absent, and a registered survivor holds a reservation.
 
-    aborted: the key was removed by PREEMPT AND ABORT (False: by a plain PREEMPT, or by a command that was not answered:
-    queued commands may still land).
-    already: nothing had to be written; the LUN was found like this.
+    aborted: the key was removed by PREEMPT AND ABORT. False: by a plain PREEMPT, or by a command that was not answered;
+    commands that the target had queued may still be executed.
+    already: the LUN was found in this state; nothing was written.
     """
 
     lun: str
@@ -90,7 +99,7 @@ class LunIsolated(NamedTuple):
 class LunRegistered(NamedTuple):
     """This node's key is registered on every path of this LUN that answers, and a reservation is held.
 
-    paths: how many they are, at least one. missing: the names of those that did not answer.
+    paths: how many paths answered, at least one. missing: the names of the paths that did not answer.
     """
 
     lun: str
@@ -99,8 +108,10 @@ class LunRegistered(NamedTuple):
 
 
 class LunState(NamedTuple):
-    """Read from one LUN without changing it: whether the target's key is registered, and whether a write-excluding
-    reservation is held by a registered survivor."""
+    """One LUN was read without changing it.
+
+    registered: the key in question is registered. protected: a registered survivor holds a write-excluding reservation.
+    """
 
     lun: str
     registered: bool
@@ -108,16 +119,16 @@ class LunState(NamedTuple):
 
 
 class LunFailed(NamedTuple):
-    """This LUN could not be brought to, or shown in, the wanted state."""
+    """This LUN could not be brought to the wanted state, or could not be shown to be in it."""
 
     lun: str
     reason: str
 
 
 class Noted(NamedTuple):
-    """Something an operator should read; changes no verdict.
+    """A note for the operator. It does not change the verdict.
 
-    lasting: only other hardware changes it, so it is no warning at each call.
+    lasting: only other hardware changes the cause, so it is not a warning at each call.
     """
 
     text: str
@@ -125,13 +136,13 @@ class Noted(NamedTuple):
 
 
 class StorageDone(NamedTuple):
-    """The storage procedure has looked at every LUN. luns: how many there are."""
+    """The storage procedure has handled every LUN. luns: how many there are."""
 
     luns: int
 
 
 class StorageFailed(NamedTuple):
-    """The storage procedure could not run to its end."""
+    """The storage procedure was ended by an error."""
 
     reason: str
 

@@ -1,11 +1,10 @@
-"""The one rule for opening a file that somebody else may have put there.
+"""Opens files that another user may have put there: regular files only, without waiting, with a bounded size.
 
-Only a regular file is opened, never one that a stranger's symbolic link points to, and nothing is waited for: a FIFO
-has no reader or writer, a device may start at the open (a watchdog does). What is read is bounded. A name is looked at
-before it is opened, and again once it is open, since it may have changed in between.
+A FIFO would wait for its other end, and a device may start when it is opened (a watchdog does). So the file is checked
+before it is opened, and again once it is open, because it may have been replaced in between.
 
-Symbolic links: a configuration file may be one that root or this user has made (many tools manage /etc so); what we
-write, and what only we write, never is.
+Symbolic links: a configuration file may be a link that root or this user has made, since many tools manage /etc that
+way. A file that this project writes is never a link.
 """
 
 import os
@@ -14,13 +13,13 @@ import stat
 from fencer.errors import UsageError
 
 CONFIGURATION_BYTES = 1 << 20
-"""Of a configuration file at most. cluster.conf and corosync.conf of the largest cluster take a tenth of it."""
+"""Largest size of a configuration file. The cluster.conf of the largest cluster has a tenth of it."""
 
 
 def read_regular_file(path: str, most_bytes: int = CONFIGURATION_BYTES, *, link: bool = False) -> bytes:
-    """The whole content. link: the name may be a symbolic link of root's or of this user's.
+    """Returns the whole content of a file. link: path may be a symbolic link that root or this user owns.
 
-    Raises OSError, and ValueError for what is no regular file, is longer than most_bytes, or is not a name at all.
+    Raises OSError. Raises ValueError where path is no regular file, no valid name, or longer than most_bytes.
     """
     descriptor = _open(path, os.O_RDONLY, link=link)
     with open(descriptor, "rb") as file:
@@ -31,10 +30,10 @@ def read_regular_file(path: str, most_bytes: int = CONFIGURATION_BYTES, *, link:
 
 
 def open_for_append(path: str) -> int:
-    """A descriptor that writes at the end; the file is made (0600) where there is none.
+    """Returns a descriptor that appends to the file. Creates the file (0600) if it does not exist.
 
-    Raises OSError, and ValueError for what is no regular file or has a second name: that may be a file of root's, put
-    here by who may write to the directory.
+    Raises OSError. Raises ValueError where path is no regular file or has a second name: a user who may write to the
+    directory could have linked a file of root's there.
     """
     try:
         descriptor = _open(path, os.O_WRONLY | os.O_APPEND)
@@ -48,15 +47,15 @@ def open_for_append(path: str) -> int:
 
 
 def is_private(directory: str) -> bool:
-    """Whether only root and this user can move away or replace what is in it. Raises OSError."""
+    """Whether only root and this user can rename or replace the files in directory. Raises OSError."""
     found = os.stat(directory)
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
 
 def require_private_directory(subject: str, path: str) -> None:
-    """A directory that is not there will be made by us.
+    """Raises UsageError where other users may write to the directory. subject: how the message begins.
 
-    Raises UsageError where others may write to it; subject: what its sentence begins with.
+    A directory that does not exist is accepted: this project creates it.
     """
     try:
         private = is_private(path)

@@ -1,7 +1,7 @@
-"""The system log, as far as it can be told without waiting.
+"""Writes to the system log without waiting.
 
-syslog(3) waits for as long as the log daemon does not read: its socket queues few lines, of all programs together. A
-daemon that hangs with the disk it writes to must not hold a fence, so a line that is not taken at once is dropped.
+syslog(3) waits as long as the log daemon does not read: its socket queues only a few lines of all programs together.
+A log daemon that hangs on its disk must not delay a fence. So a line that cannot be sent at once is dropped.
 """
 
 import contextlib
@@ -26,14 +26,17 @@ class Severity(IntEnum):
 
 
 class SystemLog:
-    """Opens a socket for each line: no child inherits one, and a daemon that was started again is found."""
+    """Sends lines to the log daemon.
+
+    It opens a socket for each line. So no child inherits the socket, and a restarted daemon gets the next line.
+    """
 
     def __init__(self, path: str = SOCKET) -> None:
         self._path = path
 
     def write(self, severity: Severity, text: str) -> None:
-        """One line, as syslog(3) words it. Never raises: what nobody takes is lost here."""
-        at = time.strftime("%b %e %H:%M:%S")  # in English: nobody calls setlocale
+        """Sends one line in the format of syslog(3). Never raises: a line that is not accepted is dropped."""
+        at = time.strftime("%b %e %H:%M:%S")  # in English, because the program does not call setlocale
         line = f"<{FACILITY_DAEMON << 3 | severity}>{at} {NAME}[{os.getpid()}]: {text}"
         with (
             contextlib.suppress(OSError),

@@ -1,12 +1,13 @@
-"""An expendable child process: it talks to hardware, its parent holds the deadline.
+"""Expendable child processes: the child talks to hardware, the parent holds the deadline.
 
-A BMC library can loop, and a SCSI command can sit in the kernel where no signal reaches it (state D). So whatever may
-hang runs in a child that the parent can abandon at any time: it is killed, never waited for. The child holds none of
-the parent's standard streams, so that a caller that reads them to their end is not kept waiting by an abandoned child.
+A BMC library can loop, and a SCSI command can hang in the kernel where no signal reaches it (state D). So everything
+that may hang runs in a child. The parent can abandon a child at any time: it kills the child and does not wait for it.
+The child has none of the parent's standard streams, so an abandoned child does not delay a caller that reads them to
+their end.
 
-Messages are pickled objects, one per datagram of a SOCK_SEQPACKET pair: a killed child never leaves half a message.
-What pickle and socket themselves are made of is imported here: their Python halves load regular expressions and
-selectors, which nobody needs, at every start.
+Messages are pickled objects, one per datagram of a SOCK_SEQPACKET pair. So a killed child never leaves half a message.
+This module imports the C halves of pickle and socket: their Python halves would load regular expressions and selectors
+at every start, and neither is needed.
 """
 
 import fcntl
@@ -22,14 +23,14 @@ from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
 
 MESSAGE_BYTES = 128 * 1024
-"""Of one message at most; a socket takes 208 KiB by default."""
+"""Largest size of one message. A socket takes 208 KiB by default."""
 
 
 def next_message(sock: socket, most_bytes: int = MESSAGE_BYTES) -> bytes:
-    """The next datagram; b"" when the other end is closed and everything it had sent is read. Raises OSError.
+    """The next datagram; b"" when the other end is closed and everything it sent has been read. Raises OSError.
 
-    An end that closes with a datagram unread makes Linux report ECONNRESET once, before what is queued for us
-    (unix(7); __skb_try_recv_datagram looks at the socket's error first). So the end is not believed the first time.
+    When the other end closes with a datagram unread, Linux reports ECONNRESET once, before the datagrams that are still
+    queued here (unix(7); __skb_try_recv_datagram checks the socket's error first). So the first ECONNRESET is ignored.
     """
     try:
         return sock.recv(most_bytes)
@@ -38,17 +39,17 @@ def next_message(sock: socket, most_bytes: int = MESSAGE_BYTES) -> bytes:
 
 
 FORK_PATIENCE_S = 2.0
-"""How long a fence asks again for a process where there is none (fork(2): EAGAIN, ENOMEM)."""
+"""How long a failed fork(2) is retried (EAGAIN, ENOMEM)."""
 FORK_PAUSE_S = 0.05
 
 REASON_CHARS = 4000
-"""Of an error's text at most, which may quote what a device, a file or a program said."""
+"""Longest error text in a message. The text may quote a device, a file or a program."""
 
 
 class Crashed(NamedTuple):
-    """The child's job ended by an exception it did not expect. Never success, whatever it reported before.
+    """The child's job raised an exception. This is never a success, whatever the child reported before.
 
-    misuse: what was asked made no sense; reason is the sentence for whoever asked.
+    misuse: it was a UsageError; reason is the sentence for the caller.
     """
 
     reason: str
@@ -56,7 +57,7 @@ class Crashed(NamedTuple):
 
 
 class Channel:
-    """The child's end."""
+    """The child's end of the socket pair."""
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock
@@ -65,7 +66,7 @@ class Channel:
         return self._sock.fileno()
 
     def send(self, message: object) -> None:
-        """Reports to the parent. When the parent is gone the child ends: nobody would act on what it does."""
+        """Sends a message to the parent. When the parent is gone, the child exits."""
         try:
             self._sock.send(dumps(message))
         except OSError:
@@ -86,17 +87,18 @@ Job = Callable[[Channel], None]
 
 
 class Lifeline:
-    """A pipe that only the parent keeps open: when the parent ends, however it ends, the child gets SIGIO and ends.
+    """Ends the child when its parent ends, by a pipe whose write end only the parent keeps open.
 
-    It does what PR_SET_PDEATHSIG does, without ctypes, and without that call's race at fork. One for each child: whom
-    SIGIO goes to belongs to the open pipe, so two children cannot share one.
+    When the parent ends for any reason, the child gets SIGIO and ends. This replaces PR_SET_PDEATHSIG: it needs no
+    ctypes and has no race at fork. Each child needs its own pipe, because the receiver of SIGIO is a property of the
+    pipe.
     """
 
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
 
     def hold(self) -> None:
-        """In the child, first thing."""
+        """Arms the pipe. The child calls it first."""
         os.close(self._write_end)
         signal.signal(signal.SIGIO, signal.SIG_DFL)
         fcntl.fcntl(self._read_end, fcntl.F_SETOWN, os.getpid())
@@ -108,11 +110,11 @@ class Lifeline:
             pass
 
     def keep(self) -> None:
-        """In the parent, after the fork."""
+        """Closes the read end. The parent calls it after the fork."""
         os.close(self._read_end)
 
     def let_go(self) -> None:
-        """In the parent, and in other children: this process no longer keeps the child alive."""
+        """Closes the write end: this process no longer keeps the child alive. For the parent and for other children."""
         os.close(self._write_end)
 
 
@@ -127,10 +129,10 @@ class Worker:
 
     @classmethod
     def spawn(cls, job: Job, siblings: tuple["Worker", ...] = ()) -> "Worker":
-        """Forks a child that runs job and exits.
+        """Forks a child that runs job and exits. Raises OSError where memory, processes or descriptors run out.
 
-        siblings: workers of this parent; the child must not keep their sockets and lifelines open, or their end, or
-        the parent's, would go unnoticed. Raises OSError where there is no memory, process or descriptor for one.
+        siblings: the other workers of this parent. The child closes their sockets and lifelines: while it kept them
+        open, the end of a sibling or of the parent would not be noticed.
         """
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         try:
@@ -152,7 +154,7 @@ class Worker:
                 sibling._lifeline.let_go()
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us, too: the parent decides, and we log out
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, too, but the parent ends it
             _drop_standard_streams()
             status = _run(job, Channel(theirs))
         finally:
@@ -162,26 +164,26 @@ class Worker:
         return self._sock.fileno()
 
     def send(self, message: object) -> None:
-        """Sends to the child. A child that is gone is noticed by receive, not here."""
+        """Sends a message to the child. It does not report a child that is gone: receive does."""
         try:
             self._sock.send(dumps(message), MSG_DONTWAIT)
         except OSError:
             return
 
     def receive(self) -> object:
-        """The next message (call when readable); None when the child has ended and has nothing more to say."""
+        """The next message; None when the child has ended and all its messages are read. Call it when readable."""
         try:
             data = next_message(self._sock)
         except OSError:
             return None
         try:
             message: object = loads(data) if data else None
-        except Exception as error:  # noqa: BLE001 - unpickling raises whatever it likes
+        except Exception as error:  # noqa: BLE001 - unpickling may raise any exception
             return Crashed(f"unreadable message from a worker: {type(error).__name__}")
         return message
 
     def end_within(self, seconds: float) -> None:
-        """Asks the child to end (SIGTERM) and gives it a moment to clean up. Its last messages are dropped."""
+        """Sends SIGTERM and waits up to seconds for the child to clean up. Drops its last messages."""
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -192,7 +194,7 @@ class Worker:
                 return
 
     def kill(self) -> None:
-        """Ends the child without waiting for it: one in state D is left to the kernel."""
+        """Kills the child without waiting for it. A child in state D is left to the kernel."""
         if self._reaped:
             return
         try:
@@ -202,15 +204,17 @@ class Worker:
             self._reaped = True
 
     def close(self) -> None:
-        """Kills the child and frees this end."""
+        """Kills the child and closes this end."""
         self.kill()
         self._sock.close()
         self._lifeline.let_go()
 
 
 class Workers:
-    """Children that wait for an order. They can be started before it is known what they will be asked: loading their
-    libraries then overlaps with the reading of options."""
+    """The power worker and the storage worker of one call.
+
+    They can be forked before their order is known. Then they load their libraries while the parent reads options.
+    """
 
     def __init__(self, power_job: Job, storage_job: Job) -> None:
         self._jobs = (power_job, storage_job)
@@ -218,31 +222,31 @@ class Workers:
         self.storage: Worker | None = None
 
     def need_power(self) -> Worker:
-        """The power worker, forked unless one is waiting."""
+        """The power worker; forks one unless there is one."""
         if self.power is None:
             self.power = _spawn(self._jobs[0], self._alive())
         return self.power
 
     def need_storage(self) -> Worker:
-        """The storage worker, forked unless one is waiting."""
+        """The storage worker; forks one unless there is one."""
         if self.storage is None:
             self.storage = _spawn(self._jobs[1], self._alive())
         return self.storage
 
     def drop_power(self) -> None:
-        """Abandons the power worker."""
+        """Kills the power worker, if there is one."""
         if self.power is not None:
             self.power.close()
             self.power = None
 
     def drop_storage(self) -> None:
-        """Abandons the storage worker."""
+        """Kills the storage worker, if there is one."""
         if self.storage is not None:
             self.storage.close()
             self.storage = None
 
     def drop(self) -> None:
-        """Abandons both."""
+        """Kills both workers."""
         self.drop_power()
         self.drop_storage()
 
@@ -251,9 +255,9 @@ class Workers:
 
 
 def _spawn(job: Job, siblings: tuple[Worker, ...]) -> Worker:
-    """As Worker.spawn, tried again for FORK_PATIENCE_S where there is no process, memory or descriptor at the moment.
+    """Calls Worker.spawn, and retries for FORK_PATIENCE_S while processes, memory or descriptors run out.
 
-    Raises OSError when there is none then, either.
+    Raises OSError of the last attempt.
     """
     until = time.monotonic() + FORK_PATIENCE_S
     while True:
@@ -266,7 +270,7 @@ def _spawn(job: Job, siblings: tuple[Worker, ...]) -> Worker:
 
 
 def _fork() -> tuple[Lifeline, int]:
-    """The child's lifeline, and what fork(2) returned. Raises OSError, and leaves nothing open then."""
+    """Returns the child's lifeline and the result of fork(2). Raises OSError; then it leaves nothing open."""
     lifeline = Lifeline()
     try:
         return lifeline, os.fork()
@@ -288,7 +292,7 @@ def _run(job: Job, channel: Channel) -> int:
     except FenceError as error:
         channel.send(Crashed(str(error)[:REASON_CHARS], misuse=isinstance(error, UsageError)))
         return 1
-    except BaseException as error:  # noqa: BLE001 - the only place where a child's surprise can be told to its parent
+    except BaseException as error:  # noqa: BLE001 - the only place that can report an unexpected error to the parent
         channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"[:REASON_CHARS]))
         return 1
     return 0
