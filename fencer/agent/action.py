@@ -22,7 +22,7 @@ from fencer.worker import Workers
 
 if TYPE_CHECKING:
     from fencer.agent.known_bmcs import KnownBmcs
-    from fencer.journal.writer_process import Witness
+    from fencer.journal.writer_process import JournalWriter
 
 
 class _Interrupt:
@@ -68,7 +68,7 @@ class _Ending(NamedTuple):
 
 
 class Performer:
-    """One call's surroundings. workers: children that may already be warming up. witness: writes the journal.
+    """Carries out one call. workers: children that may already be warming up. writer: writes the journal.
 
     age_s: how long ago the call began; the deadline counts from there.
     """
@@ -79,14 +79,14 @@ class Performer:
         workers: Workers,
         report: Report,
         environ: Mapping[str, str],
-        witness: "Witness | None" = None,
+        writer: "JournalWriter | None" = None,
         age_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._given = given
         self._workers = workers
         self._report = report
         self._environ = environ
-        self._witness = witness
+        self._writer = writer
         self._age_s = age_s
         self._interrupt = _Interrupt()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
@@ -186,7 +186,7 @@ class Performer:
         local = membership.local
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
-        record = Record(plan, actor, full["journal"], self._witness if recorded else None)
+        record = Record(plan, actor, full["journal"], self._writer if recorded else None)
         return self._run(plan, record, known)
 
     def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:

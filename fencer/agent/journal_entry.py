@@ -34,7 +34,7 @@ from fencer.storage.goal import StorageGoal
 from fencer.syslog import NAME
 
 if TYPE_CHECKING:
-    from fencer.journal.writer_process import Witness
+    from fencer.journal.writer_process import JournalWriter
 
 _BMC = (StepName.SESSION, StepName.COMMAND, StepName.CHASSIS)
 _ACTIONS = {Action.OFF, Action.REBOOT, Action.DIAG, Action.ON, Action.MONITOR}
@@ -46,13 +46,13 @@ def is_recorded(action: Action) -> bool:
 
 
 class Record:
-    """One run. Durations are monotonic; only the beginning is a time of day. witness: None where nothing is kept."""
+    """One run. Durations are monotonic; only the beginning is a time of day. writer: None where nothing is kept."""
 
-    def __init__(self, plan: Plan, actor: str, path: str, witness: "Witness | None") -> None:
+    def __init__(self, plan: Plan, actor: str, path: str, writer: "JournalWriter | None") -> None:
         self._plan = plan
         self._actor = actor
         self._path = path
-        self._witness = witness
+        self._writer = writer
         self._at_unix_s = 0.0
         self._began = 0.0
         self._steps: list[Step] = []
@@ -62,19 +62,17 @@ class Record:
         """From now on something is sent: an agent that does not live to tell leaves this."""
         self._at_unix_s = time.time()
         self._began = time.monotonic()
-        if self._witness is not None:
-            self._witness.begun(
-                self._path, self._event(FenceOutcome.UNKNOWN, "it was ended before there was a verdict")
-            )
+        if self._writer is not None:
+            self._writer.begun(self._path, self._event(FenceOutcome.UNKNOWN, "it was ended before there was a verdict"))
 
     def observe(self, several: Sequence[Stamped]) -> None:
         """The next steps."""
-        if self._witness is None:
+        if self._writer is None:
             return
         steps = [step for stamped in several if (step := self._step(stamped)) is not None]
         if steps:
             self._steps += steps
-            self._witness.saw(steps)
+            self._writer.saw(steps)
 
     def end(self, verdict: Verdict) -> str | None:
         """The verdict is out. Returns why this is not in the journal, None when it is, or is not meant to be."""
@@ -89,7 +87,7 @@ class Record:
         return self._end(self._event(FenceOutcome.UNKNOWN, f"interrupted by {signal_name}"))
 
     def _end(self, event: Event) -> str | None:
-        return self._witness.ended(event) if self._witness is not None else None
+        return self._writer.ended(event) if self._writer is not None else None
 
     def _step(self, stamped: Stamped) -> Step | None:
         """None for what needs no line of its own."""

@@ -12,7 +12,7 @@ from fencer.agent.process_age import process_age_s
 from fencer.errors import UsageError
 
 if TYPE_CHECKING:
-    from fencer.journal.writer_process import Witness
+    from fencer.journal.writer_process import JournalWriter
     from fencer.worker import Channel, Job
 
 
@@ -127,8 +127,8 @@ class Agent:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is something to end in order
         from fencer.worker import Workers  # not for metadata, which is asked for often
 
-        witness = _witness(given.values)  # before the children: it must hold nothing of theirs
-        workers = Workers(_apart(_power_job, witness), _apart(_storage_job, witness))
+        writer = _writer(given.values)  # before the children: it must hold nothing of theirs
+        workers = Workers(_apart(_power_job, writer), _apart(_storage_job, writer))
         try:
             wanted = self._will_fence(given.values)
             if wanted and given.values.get("ip"):
@@ -147,7 +147,7 @@ class Agent:
                 for_cluster=given.from_stdin,
                 environ=self._environ,
             )
-            return Performer(given, workers, report, self._environ, witness, self._age_s).perform()
+            return Performer(given, workers, report, self._environ, writer, self._age_s).perform()
         finally:
             workers.drop()
 
@@ -161,23 +161,23 @@ class Agent:
         )
 
 
-def _witness(values: Mapping[str, str]) -> "Witness | None":
-    """Who writes the journal; None where nothing will be written."""
+def _writer(values: Mapping[str, str]) -> "JournalWriter | None":
+    """Starts the journal writer process. None where nothing will be written."""
     if values.get("journal") == "none" or values.get("dry_run") == "1":
         return None
     if values.get("action", "").lower() in ("status", "validate-all", "list", "list-status"):
         return None
-    from fencer.journal.writer_process import Witness  # not for what leaves no record
+    from fencer.journal.writer_process import JournalWriter  # not for what leaves no record
 
-    return Witness.start()
+    return JournalWriter.start()
 
 
-def _apart(job: "Job", witness: "Witness | None") -> "Job":
-    """A child must not hold the witness' socket: it could outlive us in state D, and our end would go unnoticed."""
+def _apart(job: "Job", writer: "JournalWriter | None") -> "Job":
+    """A child must not hold the writer's socket: it may outlive us in state D, and the writer would not see our end."""
 
     def run(channel: "Channel") -> None:
-        if witness is not None:
-            witness.let_go()
+        if writer is not None:
+            writer.let_go()
         job(channel)
 
     return run

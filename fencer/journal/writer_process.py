@@ -46,19 +46,19 @@ class Begun(NamedTuple):
 
 
 class Saw(NamedTuple):
-    """What was observed since."""
+    """Steps observed since the last message."""
 
     steps: tuple[Step, ...]
 
 
 class RunEnded(NamedTuple):
-    """How it ended; takes the place of what was begun."""
+    """The final record; replaces the one in Begun."""
 
     event: Event
 
 
-class Witness:
-    """The agent's end."""
+class JournalWriter:
+    """The agent's end of the journal writer process."""
 
     def __init__(self, pid: int, sock: socket) -> None:
         self._pid = pid
@@ -66,7 +66,7 @@ class Witness:
         self._path = ""
 
     @classmethod
-    def start(cls) -> "Witness":
+    def start(cls) -> "JournalWriter":
         """Forks the child. It costs the agent a fork: the child loads nothing before it knows that something runs.
 
         Where there is no process or descriptor for one, the call is not recorded, and ``ended`` says so.
@@ -103,7 +103,7 @@ class Witness:
     def ended(self, event: Event) -> str | None:
         """After the verdict. Returns why it is not in the journal, one sentence; None when it is, or soon will be."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on somebody waits for it
+            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on the agent waits for it
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
             return f"journal: {self._path}: this call is not in it: its writer is gone"
         if not select.select([self._sock], [], [], ACKNOWLEDGED_S)[0]:
@@ -128,7 +128,7 @@ class Witness:
             return False
 
     def let_go(self) -> None:
-        """In this process the end of the agent will not be told by this end."""
+        """Closes this process's copy of the socket, so that the child sees the end of the agent."""
         self._sock.close()
 
     def _send(self, message: object) -> bool:
@@ -139,29 +139,29 @@ class Witness:
         return True
 
 
-class _Unstarted(Witness):
-    """Stands where no child could be started: a fence does not fail for the sake of its record."""
+class _Unstarted(JournalWriter):
+    """Takes the place of a child that could not be started: a fence does not fail because of its record."""
 
     def __init__(self, error: OSError) -> None:
         self._reason = error.strerror
         self._path = ""
 
     def saw(self, steps: Sequence[Step]) -> None:
-        """Nobody is told."""
+        """Does nothing."""
 
-    def ended(self, event: Event) -> str | None:  # noqa: ARG002 - nobody is told
+    def ended(self, event: Event) -> str | None:  # noqa: ARG002 - there is no child
         """Why it is not in the journal."""
         return f"journal: {self._path}: this call is not in it: no process for its writer: {self._reason}"
 
     def let_go(self) -> None:
         """There is nothing to let go of."""
 
-    def _send(self, message: object) -> bool:  # noqa: ARG002 - nobody is told
+    def _send(self, message: object) -> bool:  # noqa: ARG002 - there is no child
         return False
 
 
 def _stand_apart(sock: socket) -> None:
-    """Nothing of the caller's is held, and nothing that is sent to its process group ends this process."""
+    """Lets go of the caller's descriptors and directory, and leaves its process group and thus its signals."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
@@ -174,8 +174,8 @@ def _stand_apart(sock: socket) -> None:
 
 
 def _watch(sock: socket) -> None:
-    """Until the agent's end is closed."""
-    scribe: _Scribe | None = None
+    """Records what the agent sends, until the agent's end is closed."""
+    recorder: _Recorder | None = None
     begun: Begun | None = None
     began_at = 0.0
     steps: list[Step] = []
@@ -184,25 +184,25 @@ def _watch(sock: socket) -> None:
             case Begun() as begun:
                 began_at = time.monotonic()
                 steps = []
-                scribe = _Scribe(begun.path)
-                scribe.warm_up()
+                recorder = _Recorder(begun.path)
+                recorder.warm_up()
             case Saw(more):
                 steps += more
-            case RunEnded(event) if scribe is not None:
+            case RunEnded(event) if recorder is not None:
                 begun = None
-                reason = scribe.write(event)
+                reason = recorder.write(event)
                 try:
                     sock.send(dumps(reason))
                 except OSError:  # it did not wait so long
                     _log(reason)
-    if begun is not None and scribe is not None:
+    if begun is not None and recorder is not None:
         took_s = time.monotonic() - began_at
-        _log(scribe.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
-    if scribe is not None:
-        scribe.write_kept()
+        _log(recorder.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
+    if recorder is not None:
+        recorder.write_kept()
 
 
-class _Scribe:
+class _Recorder:
     """Holds the journal open. It loads SQLite, so it is made when it is known that something runs."""
 
     def __init__(self, path: str) -> None:
@@ -213,7 +213,7 @@ class _Scribe:
         self._journal = Journal(path)
 
     def warm_up(self) -> None:
-        """What can be done before there is a record. What is wrong is found again when there is one."""
+        """Opens the journal before there is a record. An error here comes again, and is reported, with the record."""
         self._guarded(self._journal.open)
 
     def write(self, event: Event) -> str | None:
@@ -221,7 +221,7 @@ class _Scribe:
         return self._guarded(lambda: self._journal.append(event))
 
     def write_kept(self) -> None:
-        """What was kept because the journal was busy: tried again for a while, since nobody waits for this process."""
+        """What was kept because the journal was busy: tried again for a while, since no process waits for this one."""
         until = time.monotonic() + KEPT_S
         done = False
 
@@ -238,7 +238,7 @@ class _Scribe:
             work()
         except FenceError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - nobody else could tell
+        except Exception as error:  # noqa: BLE001 - no other process can report it
             return f"journal: {self._path}: unexpected {type(error).__name__}: {error}"
         finally:
             signal.alarm(0)

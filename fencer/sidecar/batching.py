@@ -1,8 +1,8 @@
-"""What the observing process sends: news at once, and what is as it was together, so that it costs its readers little.
+"""Sends changes at once and batches unchanged reports, so that they cost the feeder and the publisher little.
 
-A sighting carries the time it began, and the policy judges by that. So one that comes late makes nothing good for
-longer; it might only look stale too soon. What waits is therefore what came quickly: it arrives long before the
-deadline that a slow one would have been given.
+A report carries the time at which its command began, and the policy judges by that time. So a report that arrives late
+keeps nothing good for longer, but it may look stale too soon. Therefore only quick answers wait for a batch: they still
+arrive long before the deadline of a slow one.
 """
 
 import threading
@@ -24,19 +24,19 @@ from fencer.sidecar.reports import (
 from fencer.state.snapshot import RegistrationState
 
 QUICK_S = 0.25
-"""A path that took longer to answer is told at once."""
+"""An answer that took longer is sent at once."""
 
 MOST, KEYS_A_UNIT = 64, 8
-"""Units in one message. A sighting is one, and one more for each 8 keys that it lists: so a message stays far below
-what a reader takes (fencer.worker.MESSAGE_BYTES), whatever a target lists."""
+"""Most units in one message. A report is one unit, and one more for each 8 keys in it. So a message stays far below
+fencer.worker.MESSAGE_BYTES, whatever a target lists."""
 
 REASON_CHARS = 500
 
 _Known = bool | tuple[RegistrationState, int, ReservationKey | None]
 
 
-class Outbox:
-    """Several threads send; one flushes, every Timing.alive_interval_s. Order is kept."""
+class ReportBatcher:
+    """Batches reports and keeps their order. Several threads put; one flushes, every Timing.alive_interval_s."""
 
     def __init__(self, send: Callable[[list[Sighting]], None]) -> None:
         self._send: Final = send
@@ -46,7 +46,7 @@ class Outbox:
         self._known: dict[tuple[str, str], _Known] = {}
 
     def put(self, sighting: Sighting) -> None:
-        """Sends it, behind all that waits; or keeps it, where it says only that all is as it was."""
+        """Sends a change, behind all that waits. Keeps a report without a change for the next batch."""
         sighting = bounded(sighting)
         with self._lock:
             self._waiting.append(sighting)
@@ -55,7 +55,7 @@ class Outbox:
                 self._flush()
 
     def flush(self) -> None:
-        """Sends what waits."""
+        """Sends the batch."""
         with self._lock:
             self._flush()
 
@@ -81,7 +81,7 @@ class Outbox:
 
 
 def bounded(sighting: Sighting) -> Sighting:
-    """What a target or a kernel says at length, cut. Our own key is among the first that a LunWatch tells."""
+    """The report with long texts and lists cut. A LunWatch puts our own key among the first, so it is never cut."""
     match sighting:
         case LunSeen(keys=keys) if len(keys) > KEYS_MOST:
             more = sighting.more_keys + len(keys) - KEYS_MOST

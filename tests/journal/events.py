@@ -30,7 +30,7 @@ MONITOR = FENCE._replace(kind=EventKind.MONITOR, action="monitor", took_s=0.2, p
 
 
 def start(job: Callable[[], None]) -> int:
-    """Forks a process that does job and ends as a witness does, without taking anything apart. Returns its pid."""
+    """Forks a process that does job and ends as a journal writer process does: os._exit only. Returns its pid."""
     if pid := os.fork():
         return pid
     status = 1

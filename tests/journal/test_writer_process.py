@@ -204,7 +204,7 @@ def test_no_byte_of_a_secret_is_kept(bmc: Bmc, path: str, tmp_path: Path) -> Non
 
 
 class _Kept:
-    """A witness that remembers."""
+    """A journal writer that remembers."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -17,7 +17,7 @@ import pytest
 
 from fencer.agent.main import Agent
 from fencer.journal.file import Journal
-from fencer.journal.writer_process import Witness
+from fencer.journal.writer_process import JournalWriter
 from tests.agent.halvm import AGENT, Call, at
 from tests.journal.calls import call, recorded
 from tests.journal.events import FENCE, in_a_process
@@ -207,15 +207,15 @@ def test_a_user_with_a_read_lock_keeps_nothing_from_being_recorded(bmc: Bmc, tmp
 
 
 def test_a_stopped_writer_is_not_waited_for() -> None:
-    witness = Witness.start()
-    os.kill(witness._pid, signal.SIGSTOP)
-    witness.begun("/nonexistent/journal.db", FENCE)
+    writer = JournalWriter.start()
+    os.kill(writer._pid, signal.SIGSTOP)
+    writer.begun("/nonexistent/journal.db", FENCE)
     began = time.monotonic()
-    said = witness.ended(FENCE)
+    said = writer.ended(FENCE)
     took_s = time.monotonic() - began
-    os.kill(witness._pid, signal.SIGKILL)
-    os.waitpid(witness._pid, 0)
-    witness.let_go()
+    os.kill(writer._pid, signal.SIGKILL)
+    os.waitpid(writer._pid, 0)
+    writer.let_go()
     assert said == "journal: /nonexistent/journal.db: not written within 30 ms; it may still be"
     assert 0.03 <= took_s < 1.0
 
@@ -225,13 +225,13 @@ def test_a_locked_journal_is_said_so(path: str) -> None:
     with ExitStack() as stack:
         _locked(path, stack)
         for _ in range(50):
-            witness = Witness.start()
-            witness.begun(path, FENCE)
+            writer = JournalWriter.start()
+            writer.begun(path, FENCE)
             time.sleep(0.3)
-            said = witness.ended(FENCE)
-            witness.let_go()
-            os.kill(witness._pid, signal.SIGKILL)
-            os.waitpid(witness._pid, 0)
+            said = writer.ended(FENCE)
+            writer.let_go()
+            os.kill(writer._pid, signal.SIGKILL)
+            os.waitpid(writer._pid, 0)
             if said is not None:
                 break
     assert said == f"journal: {path}: not written within 30 ms; it may still be"
@@ -239,9 +239,9 @@ def test_a_locked_journal_is_said_so(path: str) -> None:
 
 KILLED = """
 import os, signal, sys
-from fencer.journal.writer_process import Witness
+from fencer.journal.writer_process import JournalWriter
 from tests.journal.events import FENCE
-Witness.start().begun(sys.argv[1], FENCE)
+JournalWriter.start().begun(sys.argv[1], FENCE)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -259,40 +259,40 @@ def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: P
 
 
 def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
-    witness = Witness.start()
-    os.kill(witness._pid, signal.SIGKILL)
-    os.waitpid(witness._pid, 0)
-    witness.begun("/nonexistent/journal.db", FENCE)
-    assert witness.ended(FENCE) == "journal: /nonexistent/journal.db: this call is not in it: its writer is gone"
-    witness.let_go()
+    writer = JournalWriter.start()
+    os.kill(writer._pid, signal.SIGKILL)
+    os.waitpid(writer._pid, 0)
+    writer.begun("/nonexistent/journal.db", FENCE)
+    assert writer.ended(FENCE) == "journal: /nonexistent/journal.db: this call is not in it: its writer is gone"
+    writer.let_go()
 
 
 def test_the_writer_holds_nothing_of_its_caller(tmp_path: Path) -> None:
     read, write = os.pipe()
-    witness = Witness.start()
-    witness.begun(str(tmp_path / "journal.db"), FENCE)
-    descriptors = Path(f"/proc/{witness._pid}/fd")
-    assert witness.ended(FENCE) is None or recorded(str(tmp_path / "journal.db"))
+    writer = JournalWriter.start()
+    writer.begun(str(tmp_path / "journal.db"), FENCE)
+    descriptors = Path(f"/proc/{writer._pid}/fd")
+    assert writer.ended(FENCE) is None or recorded(str(tmp_path / "journal.db"))
     kept = set()
     for each in descriptors.iterdir():
         with contextlib.suppress(FileNotFoundError):  # SQLite opens and closes while we look; what was inherited stays
             kept.add(str(each.readlink()))
     assert str(Path(f"/proc/self/fd/{write}").readlink()) not in kept
-    assert os.getsid(witness._pid) == witness._pid
-    assert str(Path(f"/proc/{witness._pid}/cwd").readlink()) == "/"
+    assert os.getsid(writer._pid) == writer._pid
+    assert str(Path(f"/proc/{writer._pid}/cwd").readlink()) == "/"
     for fd in ("0", "1", "2"):
         assert str((descriptors / fd).readlink()) == "/dev/null"
-    witness.let_go()
-    assert os.waitstatus_to_exitcode(os.waitpid(witness._pid, 0)[1]) == 0, "it ends when the agent does"
+    writer.let_go()
+    assert os.waitstatus_to_exitcode(os.waitpid(writer._pid, 0)[1]) == 0, "it ends when the agent does"
     os.close(read)
     os.close(write)
 
 
 def test_a_record_too_long_for_a_message_is_sent_with_fewer_steps(tmp_path: Path) -> None:
-    witness = Witness.start()
-    witness.begun(str(tmp_path / "journal.db"), FENCE)
-    witness.ended(FENCE._replace(steps=FENCE.steps * 2000 + (FENCE.steps[0]._replace(text="ü" * 300_000),)))
+    writer = JournalWriter.start()
+    writer.begun(str(tmp_path / "journal.db"), FENCE)
+    writer.ended(FENCE._replace(steps=FENCE.steps * 2000 + (FENCE.steps[0]._replace(text="ü" * 300_000),)))
     (event,) = recorded(str(tmp_path / "journal.db"))
     assert 0 < len(event.steps) <= 400
-    witness.let_go()
-    os.waitpid(witness._pid, 0)
+    writer.let_go()
+    os.waitpid(writer._pid, 0)

@@ -22,7 +22,7 @@ from fencer.errors import StorageError, UsageError, WatchdogError, WatchdogNotYe
 from fencer.journal.event import Event
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar import supervisor
-from fencer.sidecar.batching import Outbox
+from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.config import read_settings
 from fencer.sidecar.control import ControlSocket
 from fencer.sidecar.environment import Signals, Surroundings
@@ -134,12 +134,12 @@ def find(directory: Path) -> LunList:
 
 def observe(directory: Path, channel: Channel) -> None:
     """Plays the scene, which another process may change at any time: of all LUNs, or of one ("lost sdc")."""
-    outbox = Outbox(channel.send)
+    batcher = ReportBatcher(channel.send)
     (directory / "observer").write_text(str(os.getpid()))
 
     def tell(sighting: Sighting) -> None:
-        outbox.put(sighting)
-        outbox.flush()
+        batcher.put(sighting)
+        batcher.flush()
 
     if (directory / "begin").exists():
         how = (directory / "begin").read_text()

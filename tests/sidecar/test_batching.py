@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from fencer.model import ReservationKey, ReservationType
-from fencer.sidecar.batching import MOST, QUICK_S, Outbox
+from fencer.sidecar.batching import MOST, QUICK_S, ReportBatcher
 from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Sighting
 from fencer.state.snapshot import RegistrationState
 
@@ -24,13 +24,13 @@ def lun_seen(
 
 
 class Sent:
-    """An outbox that has seen the path and the LUN well once."""
+    """An batcher that has seen the path and the LUN well once."""
 
     def __init__(self) -> None:
         self.messages: list[list[Sighting]] = []
-        self.outbox = Outbox(self.messages.append)
-        self.outbox.put(path_seen())
-        self.outbox.put(lun_seen())
+        self.batcher = ReportBatcher(self.messages.append)
+        self.batcher.put(path_seen())
+        self.batcher.put(lun_seen())
         self.messages.clear()
 
 
@@ -41,9 +41,9 @@ def sent() -> Sent:
 
 @pytest.mark.parametrize("news", [path_seen(2.0), lun_seen(2.0), Alive(2.0), PathRegistered("lun", "sda", 2.0)])
 def test_what_is_as_it_was_waits(sent: Sent, news: Sighting) -> None:
-    sent.outbox.put(news)
+    sent.batcher.put(news)
     assert sent.messages == []
-    sent.outbox.flush()
+    sent.batcher.flush()
     assert sent.messages == [[news]]
 
 
@@ -60,52 +60,52 @@ def test_what_is_as_it_was_waits(sent: Sent, news: Sighting) -> None:
     ],
 )
 def test_news_goes_at_once_behind_what_waits(sent: Sent, news: Sighting) -> None:
-    sent.outbox.put(Alive(1.5))
-    sent.outbox.put(news)
+    sent.batcher.put(Alive(1.5))
+    sent.batcher.put(news)
     assert sent.messages == [[Alive(1.5), news]]
 
 
 def test_what_is_bad_is_told_each_time(sent: Sent) -> None:
     for at_s in (2.0, 3.0):
-        sent.outbox.put(path_seen(at_s, ok=False))
-        sent.outbox.put(lun_seen(at_s, RegistrationState.CONFLICT))
+        sent.batcher.put(path_seen(at_s, ok=False))
+        sent.batcher.put(lun_seen(at_s, RegistrationState.CONFLICT))
     assert len(sent.messages) == 4
 
 
 def test_a_path_that_is_back_is_news_once(sent: Sent) -> None:
-    sent.outbox.put(path_seen(2.0, ok=False))
-    sent.outbox.put(path_seen(3.0))
-    sent.outbox.put(path_seen(4.0))
+    sent.batcher.put(path_seen(2.0, ok=False))
+    sent.batcher.put(path_seen(3.0))
+    sent.batcher.put(path_seen(4.0))
     assert [message[-1].at_s for message in sent.messages] == [2.0, 3.0]
 
 
 def test_nothing_is_no_message(sent: Sent) -> None:
-    sent.outbox.flush()
+    sent.batcher.flush()
     assert sent.messages == []
 
 
 def test_a_message_has_an_end(sent: Sent) -> None:
     for number in range(2 * MOST):
-        sent.outbox.put(Alive(float(number)))
+        sent.batcher.put(Alive(float(number)))
     assert [len(message) for message in sent.messages] == [MOST, MOST]
 
 
 def test_threads_lose_nothing_and_keep_their_order() -> None:
     messages: list[list[Sighting]] = []
-    outbox = Outbox(messages.append)
+    batcher = ReportBatcher(messages.append)
 
     def tell(path: str) -> None:
         for number in range(500):
-            outbox.put(path_seen(float(number), path=path))
+            batcher.put(path_seen(float(number), path=path))
             if number % 7 == 0:
-                outbox.flush()
+                batcher.flush()
 
     threads = [threading.Thread(target=tell, args=(path,)) for path in ("sda", "sdb", "sdc", "sdd")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    outbox.flush()
+    batcher.flush()
     seen = [one for message in messages for one in message if isinstance(one, PathSeen)]
     for path in ("sda", "sdb", "sdc", "sdd"):
         assert [one.at_s for one in seen if one.path == path] == [float(number) for number in range(500)]

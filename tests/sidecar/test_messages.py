@@ -7,7 +7,7 @@ import pytest
 
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import ReservationKey, ReservationType
-from fencer.sidecar.batching import MOST, REASON_CHARS, Outbox, bounded
+from fencer.sidecar.batching import MOST, REASON_CHARS, ReportBatcher, bounded
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.observing import Observation
@@ -65,22 +65,22 @@ LONGEST: list[Sighting] = [
 @pytest.mark.parametrize("sighting", LONGEST, ids=lambda each: type(each).__name__)
 def test_as_many_as_fit_go_into_a_message(sighting: Sighting) -> None:
     sent: list[list[Sighting]] = []
-    outbox = Outbox(sent.append)
+    batcher = ReportBatcher(sent.append)
     for n in range(3 * MOST):
-        outbox.put(sighting._replace(lun=f"{WWID}{n}") if hasattr(sighting, "lun") else sighting)
-        outbox.put(Alive(1e6))
-    outbox.flush()
+        batcher.put(sighting._replace(lun=f"{WWID}{n}") if hasattr(sighting, "lun") else sighting)
+        batcher.put(Alive(1e6))
+    batcher.flush()
     assert max(len(dumps(message)) for message in sent) <= MESSAGE_BYTES / 2
     assert sum(len(message) for message in sent) == 6 * MOST
 
 
 def test_the_same_luns_again_and_again_go_together_and_fit() -> None:
     sent: list[list[Sighting]] = []
-    outbox = Outbox(sent.append)
+    batcher = ReportBatcher(sent.append)
     for _ in range(2):
         for n in range(LUNS_MOST):
-            outbox.put(seen(f"naa.{n}"))
-    outbox.flush()
+            batcher.put(seen(f"naa.{n}"))
+    batcher.flush()
     assert max(len(dumps(message)) for message in sent) <= MESSAGE_BYTES / 2
 
 
@@ -117,7 +117,7 @@ def test_a_list_is_sent_in_parts_that_fit_and_taken_as_one() -> None:
     )
     listed = tuple(ListedLun(lun.wwid, lun.name, paths[: PATHS_MOST // 8], "sdb") for lun in luns.luns)
     observation._send_list(1.0, (*listed[:-1], listed[-1]._replace(paths=paths)))
-    observation._outbox.flush()
+    observation._batcher.flush()
     assert max(len(dumps(message)) for message in sent) <= MESSAGE_BYTES
     parts = [one for message in sent for one in message if isinstance(one, LunsListed)]
     assert [one.more for one in parts] == [True] * (len(parts) - 1) + [False]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from fencer.errors import FenceError, UsageError
-from fencer.sidecar.batching import Outbox
+from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Observe
 from fencer.sidecar.observer.kernel_paths import BlockEvents, KernelPath, PathLister, load_udev
@@ -181,8 +181,8 @@ class Observation:
         self._events: Final = events
         self._probe: Final = probe
         self._open_nexus: Final = open_nexus
-        self._outbox: Final = Outbox(send)
-        self._send: Final = self._outbox.put
+        self._batcher: Final = ReportBatcher(send)
+        self._send: Final = self._batcher.put
         self._clock: Final = clock
         self._ended: Final = threading.Event()
         self._luns: Final = {
@@ -209,7 +209,7 @@ class Observation:
             now = self._clock()
             self._send(Alive(now))
             self.tell_overdue(now)
-            self._outbox.flush()
+            self._batcher.flush()
             until_s = now + timing.alive_interval_s
             changed = self._events.wait(timing.alive_interval_s)
             if changed or self._clock() >= list_at_s:
