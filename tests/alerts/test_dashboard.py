@@ -128,6 +128,31 @@ def test_every_panel_lets_one_choose_the_node() -> None:
             assert expression.count("{") == expression.count('{cluster=~"$cluster", instance=~"$instance"'), name
 
 
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_a_nodes_timestamp_that_is_shown_as_a_time_is_corrected_by_its_clock(name: str) -> None:
+    expression = EXPRESSIONS[name]
+    shown_as_time = "time()" in expression or "* 1000" in expression
+    stamps = len(re.findall(r"halvm_\w+_timestamp_seconds", expression))
+    assert not shown_as_time or expression.count("- timestamp(halvm_exporter_clock_seconds{") == stamps > 0
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "halvm_watchdog_software",
+        "halvm_watchdog_timeout_seconds",
+        "halvm_watchdog_asked_timeout_seconds",
+        "halvm_sidecar_luns_unsettled",
+        "halvm_sidecar_observer_restarts_total",
+        "halvm_exporter_web_config_current",
+        "halvm_exporter_clock_seconds",
+    ],
+)
+def test_what_an_alert_watches_has_a_panel(metric: str) -> None:
+    panels = [expression for name, expression in EXPRESSIONS.items() if not name.startswith("annotation")]
+    assert any(f"{metric}{{" in expression for expression in panels)
+
+
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS.keys())
 def test_every_expression_names_what_exists(expression: str) -> None:
     assert complaints(expression, {}, VARIABLES) == []
