@@ -1,1 +1,1 @@
-"""The fence agent: options → plan → execute → verdict → report."""
+"""The fence agent, in the order of a call: options, request, plan, run, verdict, report."""

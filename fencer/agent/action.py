@@ -1,4 +1,4 @@
-"""Performs one action, from option text to exit status."""
+"""Performs one action: from checked option text to the exit status."""
 
 import signal
 import time
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class _Interrupt:
-    """SIGTERM and SIGINT only set a flag: the run ends in order, logs out, and says so.
+    """Turns SIGTERM and SIGINT into a flag, so that the run ends in order and logs out of the BMC.
 
-    The flag stays set: whoever says stop between two methods means both.
+    The flag stays set: a signal between two fence methods stops both.
     """
 
     def __init__(self) -> None:
         self.signal = 0
 
     def listen(self) -> None:
-        """From now on; until then a signal ends the call at once."""
+        """Installs the handler. Before that a signal ends the call at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
@@ -53,7 +53,7 @@ _UNSHOWN = (
 
 
 class _Unusable(UsageError):
-    """The LUNs that were asked for make no sense. final: see _Ending."""
+    """The storage worker refused the LUNs as bad input. final: see _Ending."""
 
     def __init__(self, sentence: str, *, final: bool) -> None:
         super().__init__(sentence)
@@ -61,16 +61,17 @@ class _Unusable(UsageError):
 
 
 class _Ending(NamedTuple):
-    """How the run for one device ended. final: nothing else that cluster.conf names may be tried."""
+    """How the run for one fence device ended. final: no other method of cluster.conf may be tried."""
 
     exit_status: int
     final: bool = False
 
 
 class Performer:
-    """Carries out one call. workers: children that may already be warming up. writer: writes the journal.
+    """Performs the action of one call.
 
-    age_s: how long ago the call began; the deadline counts from there.
+    workers: may be forked already and load their libraries. journal_writer: the journal writer process; None: no
+    record. age_s: returns how long ago the call began, in seconds; the deadline counts from there.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class Performer:
         workers: Workers,
         report: Report,
         environ: Mapping[str, str],
-        writer: "JournalWriter | None" = None,
+        journal_writer: "JournalWriter | None" = None,
         age_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._given = given
         self._workers = workers
         self._report = report
         self._environ = environ
-        self._writer = writer
+        self._journal_writer = journal_writer
         self._age_s = age_s
         self._interrupt = _Interrupt()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
@@ -104,7 +105,7 @@ class Performer:
         values, report = self._given.values, self._report
         membership = read_membership(values.get("cluster_conf"), values.get("local_node"))
         if self._caller is Caller.PERSON and values.get("cluster_conf"):
-            membership.require()  # who typed its name can correct it
+            membership.require()  # a person who typed the name can correct it
         listing = values.get("action", "").lower() in (Action.LIST, Action.LIST_STATUS)
         methods: tuple[tuple[Mapping[str, str], ...], ...] = ()
         if self._caller is Caller.PERSON and membership.cluster is not None and not listing:
@@ -112,7 +113,7 @@ class Performer:
 
             if cluster_defaults.applies(values):
                 found = cluster_defaults.resolve(values, membership, membership.cluster, self._given.stray_words)
-                report.notice(found.introduction)  # before anything else: who, and why that one
+                report.notice(found.introduction)  # first of all: which node, and why that one
                 methods = found.methods
         for warning in self._given.warnings:
             report.warning(warning)
@@ -123,7 +124,7 @@ class Performer:
         return self._try_methods(methods, membership) if methods else self._one(values, membership).exit_status
 
     def _warn_of_cluster(self, membership: Membership) -> None:
-        """What in cluster.conf would make a fence fail or hit the wrong node, whoever is asked about."""
+        """Warns of everything in cluster.conf that would make a fence fail or hit the wrong node, for all nodes."""
         if membership.cluster is not None:
             from fencer.cluster.cluster_conf import problems
 
@@ -131,10 +132,10 @@ class Performer:
                 self._report.warning(f"{membership.source}: {problem}")
 
     def _try_methods(self, methods: tuple[tuple[Mapping[str, str], ...], ...], membership: Membership) -> int:
-        """As fenced does: the methods in order, until all devices of one have succeeded.
+        """Tries the methods in order, as fenced does, until all devices of one method have succeeded.
 
-        But fenced cannot tell failures apart. Here a node that was fenced itself, or cannot show that it was not, does
-        not shoot the winner by another method, and a person who says stop means all of them.
+        Two failures end the call, which fenced cannot tell from others: this node was fenced, or cannot show that it
+        was not, so it must not shoot the winner by another method; a person sent a signal, which stops all methods.
         """
         ending = _Ending(EXIT_FAILURE)
         for number, devices in enumerate(methods, 1):
@@ -186,12 +187,15 @@ class Performer:
         local = membership.local
         actor = local.name if local is not None else membership.host_names[0]
         recorded = full["journal"] != "none" and is_recorded(action)
-        record = Record(plan, actor, full["journal"], self._writer if recorded else None)
+        record = Record(plan, actor, full["journal"], self._journal_writer if recorded else None)
         return self._run(plan, record, known)
 
     def _check_times(self, full: Mapping[str, str], values: Mapping[str, str]) -> None:
-        """Raises UsageError where Pacemaker, who validates on stdin, would end a fence too early, and nothing says that
-        it was told not to: its own limits are not passed on to us."""
+        """Raises UsageError where Pacemaker would end a fence too early.
+
+        Pacemaker validates on stdin and does not pass its own limits on. So a deadline that the operator gave counts as
+        the statement that those limits were raised; then it is a warning.
+        """
         from fencer.agent.time_limits import objection
 
         reason = objection(full, values) if self._caller is Caller.CLUSTER else None
@@ -203,7 +207,7 @@ class Performer:
     def _run(self, plan: Plan, record: Record, known: "KnownBmcs | None") -> _Ending:
         request, report, interrupt = plan.request, self._report, self._interrupt
         interrupt.listen()
-        spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: of several methods, the first one pays for loading
+        spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: loading counts against the first method only
         if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
             report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
             _sleep_until(time.monotonic() + request.timing.delay_s, interrupt)
@@ -217,7 +221,7 @@ class Performer:
             record.observe(several)
 
         def told_to_stop() -> bool:
-            """Asked in each turn of the run: half a second apart at most."""
+            """Whether to stop. The run calls it at least every half second."""
             report.waiting(plan, run.facts, deadline.remaining_s)
             return interrupt()
 
@@ -247,10 +251,10 @@ class Performer:
             self._report.warning(text)
 
     def _list(self, values: Mapping[str, str], membership: Membership) -> int:
-        """The nodes this device can fence, a line each: Pacemaker takes every word of ``list`` for a node's name.
+        """Prints the nodes that this device can fence, one a line. Pacemaker takes every word of ``list`` for a name.
 
-        Of several nodes none keeps the others from being listed: each may take its share of the one deadline, and one
-        that cannot be asked is UNKNOWN.
+        Each of several nodes gets an equal share of the deadline. A node whose state cannot be read is UNKNOWN, and the
+        others are listed all the same.
         """
         full = with_defaults(values, self._environ)
         name = target_name(full, membership)
@@ -277,7 +281,7 @@ class Performer:
         return EXIT_OK
 
     def _state(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:
-        """ON, OFF or UNKNOWN; the latter also when its share has passed."""
+        """ON, OFF or UNKNOWN. UNKNOWN also when share has passed."""
         values = {**values, "action": Action.STATUS.value}
         if self._caller is Caller.PERSON and membership.cluster is not None:
             from fencer.agent import cluster_defaults  # only where there is a cluster.conf
@@ -292,8 +296,7 @@ class Performer:
 
 
 def time_left_s(deadline_s: float, spent_s: float) -> float:
-    """What a caller who gives deadline_s has left after spent_s: at least half, since a slow start is no reason not to
-    fence. Pure."""
+    """How much of deadline_s is left after spent_s: at least half, because a slow start must not prevent a fence."""
     return deadline_s - min(spent_s, deadline_s / 2)
 
 

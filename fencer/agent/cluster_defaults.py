@@ -1,6 +1,6 @@
-"""A person typed ``fence_halvm -o reboot``: who is meant, and how cluster.conf says that node is fenced.
+"""Fills in from cluster.conf what a person did not type: which node is meant, and how it is fenced.
 
-Callers on stdin never come here: they say everything themselves.
+Only for command lines such as ``fence_halvm -o reboot``. A caller on stdin gives all options itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,14 @@ AGENT = "fence_halvm"
 
 _LUNS = ("devices", "vg")
 _ADDRESS = ("action", "plug", "node")
-"""What was typed to say what to do with whom; it is resolved here."""
+"""Options that name the action and the node. This module resolves them."""
 
 
-class ByHand(NamedTuple):
-    """introduction: who is about to be fenced and why that one.
+class ClusterDefaults(NamedTuple):
+    """The resolved call.
 
-    methods: tried in order; each is the option text of its steps, which all must succeed.
+    introduction: the sentence that says which node is about to be fenced, and why that one.
+    methods: tried in order. Each is the option text of its steps; all steps must succeed.
     """
 
     introduction: str
@@ -32,25 +33,28 @@ class ByHand(NamedTuple):
 
 
 def applies(values: Mapping[str, str]) -> bool:
-    """True when no BMC is typed, and a node or no LUN: then cluster.conf must know the rest.
+    """Whether to resolve the call by cluster.conf: no BMC was typed, and a node was typed or no LUN was.
 
-    LUNs without a node are asked about, or their key is typed, which may be anybody's: no node is guessed beside them.
+    Where LUNs were typed without a node, no node is guessed: the call is about those LUNs, or about a key that was
+    typed.
     """
     if values.get("ip") or values.get("port_as_ip") == "1":
         return False
     return bool(_named(values)) or not _names_luns(values)
 
 
-def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster, stray_words: int = 0) -> ByHand:
-    """values: what was typed; it wins over cluster.conf. stray_words: how many typed words belong to no option.
+def resolve(
+    values: Mapping[str, str], membership: Membership, cluster: Cluster, stray_words: int = 0
+) -> ClusterDefaults:
+    """Returns the node and its fence methods. Raises UsageError where it would have to guess.
 
-    LUNs that were typed suffice where the file does not say how the node is fenced by us. Raises UsageError rather than
-    guess.
+    values: what was typed; it wins over cluster.conf. stray_words: how many typed words belong to no option.
+    Where the file gives the node no fence device of this agent, LUNs that were typed are enough.
     """
     named = target_name(values, membership) if _named(values) else None
     if _named(values) and named is None:
         raise UsageError(f"node: {membership.source} has no one node with id {values['node']}: give -n NODE")
-    if not named and ("nodename" in values or "plug" in values):  # an unset variable of a shell, say
+    if not named and ("nodename" in values or "plug" in values):  # for instance an unset shell variable
         raise UsageError("plug: the name given is empty: give -n NODE, or no -n for the other one of two nodes")
     action = Action(values.get("action", "reboot").lower())
     local = membership.local
@@ -59,14 +63,15 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
     if named:
         identity = membership.find(named)
         if identity is None and _names_luns(values):
-            return ByHand(f"about to {in_words(action, named)}: it was named; {here}; {alone}", ((values,),))
+            introduction = f"about to {in_words(action, named)}: it was named; {here}; {alone}"
+            return ClusterDefaults(introduction, ((values,),))
         if identity is None:
             raise UsageError(
                 f"plug: {membership.source} has no node {named}: give one of "
                 + ", ".join(node.name for node in cluster.nodes)
             )
         node, why = cluster.nodes[identity.position], "it was named"
-    elif stray_words:  # one of them may be the name of a node, and not of the one that would be guessed
+    elif stray_words:  # one of them may be the name of another node than the one that would be guessed
         raise UsageError(
             f"plug: no node is named, but {stray_words} argument(s) belong to no option, so which node is meant cannot "
             "be told: give -n NODE"
@@ -89,26 +94,27 @@ def resolve(values: Mapping[str, str], membership: Membership, cluster: Cluster,
     except UsageError:
         if not _names_luns(values):
             raise
-        return ByHand(f"{introduction}; {alone}", (({**values, "nodename": node.name},),))
+        return ClusterDefaults(f"{introduction}; {alone}", (({**values, "nodename": node.name},),))
     methods = tuple(
         _steps(action, [_option_text(cluster, node, device, values) for device in devices]) for devices in lists
     )
-    return ByHand(introduction, methods)
+    return ClusterDefaults(introduction, methods)
 
 
 def _steps(action: Action, devices: Sequence[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
-    """What a method's devices are to do, in order, when a person asks for this action.
+    """The steps of one method, in order, when a person asks for this action.
 
     devices: option text with the action that cluster.conf gives each, if any. A method may spell a reboot as off, off,
-    on, on: both power supplies of a node are off before either is on. Then a reboot does what is written, as fenced
-    does. Otherwise each device does what was typed, once; of a method that spells a reboot, those of off, or of on.
+    on, on: both power supplies of a node are off before either is on. Then a reboot follows the method as written, as
+    fenced does, and off or on uses only the devices with that action. Otherwise each device performs the typed action
+    once.
     """
-    told = [_told(device) for device in devices]
-    spelled = {Action.OFF, Action.ON} <= set(told)
+    configured = [_configured_action(device) for device in devices]
+    spelled = {Action.OFF, Action.ON} <= set(configured)
     steps: list[Mapping[str, str]] = []
-    for device, said in zip(devices, told, strict=True):
-        todo = said if spelled and action is Action.REBOOT and said is not None else action
-        if spelled and action in (Action.OFF, Action.ON) and said in (Action.OFF, Action.ON) and said is not action:
+    for device, own in zip(devices, configured, strict=True):
+        todo = own if spelled and action is Action.REBOOT and own is not None else action
+        if spelled and action in (Action.OFF, Action.ON) and own in (Action.OFF, Action.ON) and own is not action:
             continue
         step = {**device, "action": todo.value}
         if step not in steps:
@@ -116,8 +122,8 @@ def _steps(action: Action, devices: Sequence[Mapping[str, str]]) -> tuple[Mappin
     return tuple(steps)
 
 
-def _told(device: Mapping[str, str]) -> Action | None:
-    """The action that cluster.conf gives a device of a method, as far as it is one of a fence."""
+def _configured_action(device: Mapping[str, str]) -> Action | None:
+    """The action that cluster.conf gives this device; None where it gives none, or none of a fence."""
     word = device.get("action", "").lower()
     return Action(word) if word in (Action.OFF, Action.ON, Action.REBOOT, Action.DIAG) else None
 
@@ -131,7 +137,7 @@ def _names_luns(values: Mapping[str, str]) -> bool:
 
 
 def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tuple[DeviceRef, ...]]:
-    """The devices of each method, in order. Raises UsageError when there is no method that is ours alone."""
+    """The devices of each method, in order. Raises UsageError where no method uses this agent alone."""
     candidates = [method.devices for method in node.fence_methods if method.devices]
     if unfence and node.unfence:
         candidates.insert(0, node.unfence)
@@ -152,8 +158,10 @@ def _device_lists(cluster: Cluster, node: ClusterNode, unfence: bool) -> list[tu
 def _option_text(
     cluster: Cluster, node: ClusterNode, device: DeviceRef, values: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """One device's options, with the action that the file gives it, not the one that was typed. LUNs that were typed
-    stand for all of the file's: devices would win over vg."""
+    """One device's options, with the action of the file instead of the typed one.
+
+    LUNs that were typed replace both devices and vg of the file, because devices wins over vg.
+    """
     lines = "\n".join(f"{name}={value}" for name, value in merged_attributes(cluster, node, device).items())
     written = parse_stdin(lines, names_action=False).values
     if _names_luns(values):

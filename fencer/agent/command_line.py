@@ -1,6 +1,7 @@
-"""A command line as GNU getopt_long reads it: bundled letters, unambiguous prefixes of long options, ``--``.
+"""Parses a command line as GNU getopt_long does: bundled letters, unambiguous prefixes of long options, ``--``.
 
-The standard library's getopt says the same in the same words, but loads gettext and regular expressions at each start.
+It accepts the same and words its errors the same as the standard library's getopt. That one loads gettext and regular
+expressions at each start.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from fencer.errors import UsageError
 
 
 def read_command_line(argv: Sequence[str]) -> tuple[list[tuple[Option, str]], list[str]]:
-    """Options with their text ("" for a flag) in the order given, and the words that belong to none.
+    """Returns the options with their text ("" for a flag) in the order given, and the words that belong to no option.
 
-    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag; the caller makes the
-    sentence printable.
+    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag. The sentence may hold
+    unprintable text of the caller; parse_argv makes it printable.
     """
     given: list[tuple[Option, str]] = []
     rest: list[str] = []
@@ -36,7 +37,7 @@ def _long(word: str, words: list[str]) -> tuple[Option, str]:
     name, equals, text = word.partition("=")
     rows = [row for row in OPTIONS if row.long == name] or [row for row in OPTIONS if row.long.startswith(name)]
     if not rows:
-        glued = next((row.long for row in OPTIONS if name.startswith(row.long)), "")  # to its value, it seems
+        glued = next((row.long for row in OPTIONS if name.startswith(row.long)), "")  # the value follows without "="
         raise UsageError(f"option --{f'{glued}...' if glued else name} not recognized")
     if len(rows) > 1:
         raise UsageError(f"option --{name} not a unique prefix")

@@ -1,4 +1,4 @@
-"""``fence_halvm -o history``: the journal, newest first, for an engineer (a table) or a program (JSON lines)."""
+"""Prints the journal, newest first, as a table or as JSON lines: ``fence_halvm -o history``."""
 
 import json
 import time
@@ -14,11 +14,14 @@ from fencer.journal.file import Journal, JournalError
 _HEAD = ("when", "who", "whom", "action", "outcome", "proved by", "took", "error")
 _LEAST = (23, 9, 9, 7, 7, 13, 7, 0)
 PATIENCE_S = 1.0
-"""How long it asks again while writers come and go."""
+"""How long a read is repeated while writers come and go."""
 
 
 def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> int:
-    """values: option text, checked. Returns the exit status. Raises UsageError: there is nothing to read, and why."""
+    """Prints the events. Returns the exit status. Raises UsageError where the journal cannot be read.
+
+    values: checked option text.
+    """
     path = values.get("journal") or BY_NAME["journal"].default or ""
     if path == "none":
         raise UsageError("journal: none: there is no history without a journal: give the path of one")
@@ -35,7 +38,7 @@ def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> 
         stdout.flush()
     except JournalError as error:
         raise UsageError(str(error)) from error
-    except BrokenPipeError:  # head has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         return 1
     except OSError as error:
         raise UsageError(f"standard output: {error.strerror}: give one that can be written") from error
@@ -51,17 +54,17 @@ def _json_lines(events: Iterator[Event]) -> Iterator[str]:
 
 
 def _table(events: Iterator[Event], *, steps: bool) -> Iterator[str]:
-    """Columns are as wide as they usually have to be, so that the first line need not wait for the last."""
-    said = False
+    """Yields the lines of the table. Column widths are fixed, so that the first line need not wait for the last."""
+    any_event = False
     for event in events:
-        if not said:
+        if not any_event:
             yield _row(_HEAD)
-            said = True
+            any_event = True
         yield _row(_cells(event))
         if steps:
             for step in event.steps:
                 yield f"    {step.at_s:8.3f} s  (+{step.took_s:.3f})  {step.text}"
-    if not said:
+    if not any_event:
         yield "The journal holds nothing of that."
 
 

@@ -1,4 +1,4 @@
-"""What the journal is told about one run: the observations in an operator's words, the verdict, and times."""
+"""Builds the journal entry of one run: its steps as text, its verdict, and its times."""
 
 import time
 from collections.abc import Sequence
@@ -41,12 +41,15 @@ _ACTIONS = {Action.OFF, Action.REBOOT, Action.DIAG, Action.ON, Action.MONITOR}
 
 
 def is_recorded(action: Action) -> bool:
-    """What only looks without saying whether a fence would work leaves no record."""
+    """Whether a run of this action leaves a record. An action that only reads leaves none, except monitor."""
     return action in _ACTIONS
 
 
 class Record:
-    """One run. Durations are monotonic; only the beginning is a time of day. writer: None where nothing is kept."""
+    """The journal entry of one run, sent to the journal writer process as it grows.
+
+    Durations are monotonic; only the beginning is a time of day. writer: None where no record is kept.
+    """
 
     def __init__(self, plan: Plan, actor: str, path: str, writer: "JournalWriter | None") -> None:
         self._plan = plan
@@ -59,14 +62,14 @@ class Record:
         self._ready_at_s = {True: 0.0, False: 0.0}  # BMC: when its last step was seen; LUNs: when all could go on
 
     def begin(self) -> None:
-        """From now on something is sent: an agent that does not live to tell leaves this."""
+        """Records the run with outcome unknown. This entry stays where the agent is killed before its verdict."""
         self._at_unix_s = time.time()
         self._began = time.monotonic()
         if self._writer is not None:
             self._writer.begun(self._path, self._event(FenceOutcome.UNKNOWN, "it was ended before there was a verdict"))
 
     def observe(self, several: Sequence[Stamped]) -> None:
-        """The next steps."""
+        """Records the next steps."""
         if self._writer is None:
             return
         steps = [step for stamped in several if (step := self._step(stamped)) is not None]
@@ -75,7 +78,7 @@ class Record:
             self._writer.saw(steps)
 
     def end(self, verdict: Verdict) -> str | None:
-        """The verdict is out. Returns why this is not in the journal, None when it is, or is not meant to be."""
+        """Records the verdict. Returns why that failed; None where it is recorded or no record is kept."""
         outcome = FenceOutcome.SUCCESS if verdict.success else FenceOutcome.FAILURE
         more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
         error = "" if verdict.success else (verdict.reasons or ("no reason was found",))[0] + more
@@ -83,14 +86,14 @@ class Record:
         return self._end(event._replace(proofs=verdict.proofs, weak=verdict.weak, failed=verdict.failed))
 
     def interrupted(self, signal_name: str) -> str | None:
-        """It was told to stop. Returns as end does."""
+        """Records that a signal ended the run. Returns the same as end."""
         return self._end(self._event(FenceOutcome.UNKNOWN, f"interrupted by {signal_name}"))
 
     def _end(self, event: Event) -> str | None:
         return self._writer.ended(event) if self._writer is not None else None
 
     def _step(self, stamped: Stamped) -> Step | None:
-        """None for what needs no line of its own."""
+        """The step of an observation; None for an observation that needs no line."""
         what = stamped.what
         text = what.text if isinstance(what, Noted) else describe(what, self._plan)
         if not text:

@@ -1,8 +1,8 @@
-"""Remembers which BMC is a node's, so that another one with the same password is noticed (fencer.power.identity).
+"""Stores the GUID of each node's BMC, so that another BMC with the same password is refused (fencer.power.identity).
 
-``monitor`` and ``on`` learn it, and a fence that saw the chassis go from on to off. A file for each BMC of a node: one
-with two power supplies may have two. It must survive a reboot of this host. Where it cannot be kept or read, a fence
-goes on without: a full disk must not keep a node from being fenced.
+``monitor`` and ``on`` learn the GUID; so does a fence that saw the chassis go from on to off. There is one file for
+each BMC of a node, since a node with two power supplies may have two BMCs. The files survive a reboot of this host. A
+fence goes on where they cannot be read or written: a full disk must not prevent a fence.
 """
 
 import os
@@ -17,7 +17,7 @@ from fencer.power.identity import BmcIdentity, IdentityKind, parse_guid, parse_i
 from fencer.regular_file import is_private, read_regular_file
 
 PERSISTENT_DIRECTORY = "/var/lib/fence-halvm"
-"""Of these files, unless state_dir is given: its default does not survive a reboot."""
+"""Directory of these files unless state_dir is given. The default of state_dir does not survive a reboot."""
 ANY_BMC = "none"
 _PREFIX = "bmc-"
 _BY_LOOKING, _BY_FENCE = "monitor", "fence"
@@ -27,8 +27,11 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 class _Learnt(NamedTuple):
-    """One file. node: "" where none was named. where: address and port. bridge: "0x00" where none is. looked: somebody
-    asked whether all is well; a fence does not, so what it met says nothing about the BMCs of other nodes."""
+    """The content of one file.
+
+    node: "" where no node was named. where: address and port. bridge: "0x00" where there is none.
+    looked: monitor or on learnt it. What a fence learnt is not compared with the BMCs of other nodes.
+    """
 
     node: str
     where: str
@@ -38,13 +41,13 @@ class _Learnt(NamedTuple):
 
 
 class KnownBmcs:
-    """The BMCs that this host has learnt, for one request.
+    """The BMC identities that this host has stored, as one request needs them.
 
-    doubt: why they cannot be relied on; None where they can.
+    doubt: why they are not used; None where they are.
     """
 
     def __init__(self, request: Request, full: Mapping[str, str]) -> None:
-        """Raises UsageError for a bmc_guid that is none."""
+        """full: option text with defaults."""
         self.doubt: str | None = None
         self._directory = _directory(full["state_dir"])
         self._given = full.get("bmc_guid", "").strip()
@@ -52,7 +55,7 @@ class KnownBmcs:
         self._node = request.target or ""
 
     def settled(self) -> BmcSettings | None:
-        """The settings, with what is known of the BMC."""
+        """The BMC settings of the request, with what is known of the BMC. Raises UsageError for an invalid bmc_guid."""
         if self._bmc is None or self._given.lower() == ANY_BMC:
             return self._bmc
         if self._given:
@@ -75,7 +78,7 @@ class KnownBmcs:
         return self._bmc._replace(known=KnownBmc(own, remedy, tuple(others)))
 
     def learn(self, guid: bytes, *, looked: bool = True) -> str | None:
-        """Keeps it, where it is not known yet. looked: not in a fence. Why it cannot, or None."""
+        """Stores the GUID unless it is stored already. Returns why that failed, or None. looked: see _Learnt."""
         if self._bmc is None or self._given or not tells_apart(guid):
             return None
         path = self._path(self._bmc)
@@ -88,7 +91,7 @@ class KnownBmcs:
             return None
         from pathlib import Path
 
-        from fencer.atomic_file import replace_file  # a fence writes none
+        from fencer.atomic_file import replace_file  # not needed on the hot path of a fence
 
         try:
             replace_file(Path(path), _content(learnt), 0o600, durable=True)
@@ -98,7 +101,7 @@ class KnownBmcs:
         return None
 
     def learn_unwaited(self, guid: bytes) -> None:
-        """The same in a child that nobody waits for: a disk that hangs must not hold up the end of a fence."""
+        """Stores the GUID in a child process, without waiting: a disk that hangs must not delay the end of a fence."""
         try:
             if os.fork():
                 return
@@ -108,7 +111,7 @@ class KnownBmcs:
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
-            os.closerange(3, 256)  # the caller's, and what tells other children that we are gone
+            os.closerange(3, 256)  # the caller's files, and the sockets that show other children our end
             self.learn(guid, looked=False)
         finally:
             os._exit(0)
@@ -119,7 +122,7 @@ class KnownBmcs:
         return os.path.join(self._directory, _PREFIX + name)
 
     def _read(self) -> list[_Learnt]:
-        """All that can be read. Others than root must not say which BMC is whose."""
+        """All files that can be read; none where users other than root may write to the directory."""
         try:
             if not is_private(self._directory):
                 self.doubt = (
@@ -175,7 +178,7 @@ def _content(learnt: _Learnt) -> bytes:
 
 
 def _parse(content: bytes) -> _Learnt:
-    """Raises ValueError."""
+    """Raises ValueError where content is not that of such a file."""
     fields = dict(line.partition(" ")[::2] for line in content.decode("utf-8", "surrogateescape").split("\n"))
     identity = parse_identity(fields.get("identity", ""))
     if identity is None or not {"node", "where", "bridge", "by"} <= set(fields):

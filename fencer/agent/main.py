@@ -1,4 +1,4 @@
-"""The agent: options → plan → execute → verdict → report."""
+"""Entry point of ``fence_halvm``: reads argv or stdin, answers what needs no fence, else performs the action."""
 
 import os
 import resource
@@ -26,7 +26,10 @@ def main() -> int:
 
 
 def _open_closed_streams() -> None:
-    """A caller may have closed them. Left so, the first sockets would become "standard output" for the children."""
+    """Opens /dev/null where the caller has closed a standard stream.
+
+    Otherwise the first socket would get that descriptor and would become a child's standard output.
+    """
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
@@ -38,7 +41,7 @@ def _open_closed_streams() -> None:
 
 
 def _give_up_unwritten(stream: TextIO) -> None:
-    """Python ends with status 120 when it cannot write what is left: an output that is full must not turn a verdict."""
+    """Drops output that cannot be written. Otherwise Python would end with status 120 instead of the verdict's."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -48,7 +51,7 @@ def _give_up_unwritten(stream: TextIO) -> None:
 
 
 class Agent:
-    """One call. The imports that fencing needs are made when it is known that there is something to fence."""
+    """One call. It imports the modules that fencing needs only when the action needs them."""
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Agent:
         environ: Mapping[str, str],
         age_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """age_s: how long ago the call began, when asked."""
+        """age_s: returns how long ago the call began, in seconds."""
         self._argv = argv
         self._stdin = stdin
         self._stdout = stdout
@@ -68,7 +71,7 @@ class Agent:
         self._age_s = age_s
 
     def run(self) -> int:
-        """Never raises: whatever happens ends in a sentence and an exit status."""
+        """Returns the exit status. Never raises: every error becomes one sentence and an exit status."""
         try:
             given = parse_argv(self._argv) if self._argv else parse_stdin(read_stdin(self._stdin))
             check(given.values)
@@ -80,7 +83,7 @@ class Agent:
             return self._fail(str(error))
         except KeyboardInterrupt:
             return self._fail("interrupted before anything was sent")
-        except Exception as error:  # noqa: BLE001 - a fault of ours: no traceback at 3 a.m., and never success
+        except Exception as error:  # noqa: BLE001 - a bug of ours: one sentence instead of a traceback, never success
             return self._fail(f"unexpected {type(error).__name__}: {error}: the outcome is unknown; please report this")
 
     def _print(self, text: str) -> int:
@@ -99,16 +102,16 @@ class Agent:
         return print_history(given.values, self._stdout, given.verbosity)
 
     def _fail(self, sentence: str) -> int:
-        from fencer.agent.report import Report  # bounds and cleans the line, and tells the system log
+        from fencer.agent.report import Report  # shortens and cleans the line, and writes it to the system log
 
         Report(self._stdout, self._stderr, environ=self._environ).error(sentence)
         return 1
 
     def _documentation(self, given: OptionInput) -> str | None:
-        """What is answered without touching anything; None when there is something to do."""
+        """The text of help, version or metadata; None for any other action."""
         values = given.values
         if values.get("help") == "1":
-            from fencer.agent.manual import help_text  # each call needs one of these at most
+            from fencer.agent.manual import help_text  # a call needs at most one of these
 
             return help_text()
         if values.get("version") == "1":
@@ -124,20 +127,20 @@ class Agent:
     def _act(self, given: OptionInput) -> int:
         # A core dump of this process or its children would hold the password.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until there is something to end in order
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run has a handler of its own
         from fencer.worker import Workers  # not for metadata, which is asked for often
 
-        writer = _writer(given.values)  # before the children: it must hold nothing of theirs
-        workers = Workers(_apart(_power_job, writer), _apart(_storage_job, writer))
+        journal_writer = _journal_writer(given.values)  # before the workers: it must hold none of their sockets
+        workers = Workers(_apart(_power_job, journal_writer), _apart(_storage_job, journal_writer))
         try:
             wanted = self._will_fence(given.values)
             if wanted and given.values.get("ip"):
-                workers.need_power()  # it loads pyghmi while we read the options
+                workers.need_power()  # it loads pyghmi while this process reads the options
             from fencer.agent.action import Performer
             from fencer.agent.report import Report
 
             if wanted and (given.values.get("devices") or given.values.get("vg")):
-                workers.need_storage()  # after the imports: it needs most of them, too, and inherits them
+                workers.need_storage()  # after the imports: it inherits them, and needs most of them
             quiet = given.values.get("quiet") == "1"
             report = Report(
                 self._stdout,
@@ -147,13 +150,13 @@ class Agent:
                 for_cluster=given.from_stdin,
                 environ=self._environ,
             )
-            return Performer(given, workers, report, self._environ, writer, self._age_s).perform()
+            return Performer(given, workers, report, self._environ, journal_writer, self._age_s).perform()
         finally:
             workers.drop()
 
     @staticmethod
     def _will_fence(values: Mapping[str, str]) -> bool:
-        """Whether children will be wanted, as far as that can be told before the options are read."""
+        """Whether the call will probably need workers. Exact values are known only once the options are read."""
         return values.get("dry_run") != "1" and values.get("action", "").lower() not in (
             "validate-all",
             "list",
@@ -161,23 +164,27 @@ class Agent:
         )
 
 
-def _writer(values: Mapping[str, str]) -> "JournalWriter | None":
-    """Starts the journal writer process. None where nothing will be written."""
+def _journal_writer(values: Mapping[str, str]) -> "JournalWriter | None":
+    """Starts the journal writer process; None where the call leaves no record."""
     if values.get("journal") == "none" or values.get("dry_run") == "1":
         return None
     if values.get("action", "").lower() in ("status", "validate-all", "list", "list-status"):
         return None
-    from fencer.journal.writer_process import JournalWriter  # not for what leaves no record
+    from fencer.journal.writer_process import JournalWriter  # only for calls that leave a record
 
     return JournalWriter.start()
 
 
-def _apart(job: "Job", writer: "JournalWriter | None") -> "Job":
-    """A child must not hold the writer's socket: it may outlive us in state D, and the writer would not see our end."""
+def _apart(job: "Job", journal_writer: "JournalWriter | None") -> "Job":
+    """Returns the job of a worker that first closes its copy of the journal writer's socket.
+
+    A worker may outlive this process in state D. While it kept the socket open, the writer would not notice the end of
+    this process.
+    """
 
     def run(channel: "Channel") -> None:
-        if writer is not None:
-            writer.let_go()
+        if journal_writer is not None:
+            journal_writer.let_go()
         job(channel)
 
     return run

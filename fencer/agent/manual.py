@@ -1,4 +1,4 @@
-"""What people read about the agent: ``--help``, the man page (roff), the option tables (markdown), all from the table.
+"""Generates ``--help``, the man page (roff) and the option tables (markdown) from the table of options.
 
 ``python -m fencer.agent.manual help|man|markdown`` prints one of them, for packaging and for docs/options.md.
 """
@@ -55,12 +55,12 @@ def man_page(version: str = __version__) -> str:
 
 
 def options_markdown() -> str:
-    """docs/options.md: every option, those that are ours first."""
+    """The text of docs/options.md: every option, those of this agent alone first."""
     return "".join(f"{line}\n" for line in _markdown())
 
 
 def options_table(effect: Effect, *origins: Origin) -> str:
-    """A markdown table of the options with that effect that came from one of ``origins`` (none given: from any)."""
+    """A markdown table of the options with this effect and one of these origins (none given: any origin)."""
     rows = [row for row in _sorted() if row.effect is effect and (not origins or row.origin in origins)]
     head = ("| option | on the command line | takes | default | meaning |", "| --- | --- | --- | --- | --- |")
     return "".join(f"{line}\n" for line in (*head, *map(_markdown_row, rows)))
@@ -149,7 +149,7 @@ def _roff_example(command: str) -> str:
 
 
 def _roff(text: str) -> str:
-    """Plain text as roff shows it: no escapes, ASCII hyphens and quotes, no line taken for a request."""
+    """Escapes plain text for roff: no escapes, ASCII hyphens and quotes, no line that is taken for a request."""
     plain = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     return f"\\&{plain}" if plain.startswith(".") else plain
 
@@ -182,7 +182,7 @@ def _markdown_row(row: Option) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints what ``argv`` names. Returns the exit status; raises UsageError for anything else."""
+    """Prints the text that argv names. Returns the exit status. Raises UsageError for an unknown name."""
     makers = {"help": help_text, "man": man_page, "markdown": options_markdown}
     if len(argv) != 1 or argv[0] not in makers:
         raise UsageError(f"fencer.agent.manual: give one of {', '.join(makers)}")

@@ -1,8 +1,8 @@
-"""What the agent tells cluster managers about itself: FenceAgentAPI metadata, XML, made from the table of options.
+"""Generates the agent's metadata (XML of FenceAgentAPI) from the table of options.
 
-Pacemaker and pcs read it: the names of the actions decide what is asked of us (no ``reboot`` in it: Pacemaker would
-call ``off``; ``list`` in it: Pacemaker would ask one node's BMC for every node's name), ``on_target`` that ``on`` runs
-on the node itself (unfencing), ``plug`` which parameter names the victim.
+Pacemaker and pcs read it. The list of actions decides which actions they call: without ``reboot`` Pacemaker would call
+``off``; with ``list`` it would ask the BMC of one node for the names of all nodes. ``on_target`` makes ``on`` run on
+the node itself (unfencing). ``plug`` is the parameter that names the target.
 """
 
 from collections.abc import Iterator
@@ -36,13 +36,13 @@ def metadata_xml() -> str:
 
 
 def parameters() -> list[tuple[str, Option]]:
-    """Every advertised parameter name, old ones included, with its row, as fence-agents sorts them."""
+    """Every advertised parameter name with its row, including deprecated names, in the order of fence-agents."""
     named = [(name, row) for row in OPTIONS if row.in_metadata for name in (row.name, *row.old_names)]
     return sorted(named, key=lambda item: (item[1].order, item[0]))
 
 
 def advertised_actions() -> tuple[str, ...]:
-    """The actions that cluster managers may plan with."""
+    """The actions in the metadata."""
     return tuple(action for action in ACTIONS if action not in UNADVERTISED_ACTIONS)
 
 

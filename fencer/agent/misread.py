@@ -1,8 +1,8 @@
-"""Whether input that names no action looks as if it was meant to name one.
+"""Detects input without an action that was probably meant to name one.
 
 The default action is reboot. An en dash for a hyphen, a missing ``-o``, a byte order mark or blanks around ``=`` would
-turn ``status`` into it. Each function is pure and returns one sentence with the remedy, or None where nothing is odd.
-A sentence shows no value and no left-over word: either may be a password.
+turn ``status`` into ``reboot``. Each function is pure. It returns one sentence with the remedy, or None where the input
+looks right. The sentence shows no value and no left-over word, since either may be a password.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from fencer._typing import Final
 from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, Option
 
 _LONG_ENOUGH: Final = 5
-"""Names of so many letters are looked for anywhere in a word. Shorter ones are part of too many: ip of description."""
+"""Shortest name that is searched for anywhere in a word. Shorter names are part of many words: ip of description."""
 
 _ADDRESSEES: Final = ("ip", "plug", "nodename")
 _NAMES: Final = frozenset(BY_NAME)
@@ -19,7 +19,7 @@ _LONG_NAMES: Final = tuple(name for name in BY_NAME if len(name) >= _LONG_ENOUGH
 
 
 def misread_words(argv: Sequence[str], given: Iterable[tuple[Option, str]], left_over: Sequence[str]) -> str | None:
-    """What is odd about a command line. given, left_over: as read_command_line returns them for argv."""
+    """Why a command line looks misread, or None. given, left_over: as read_command_line returns them for argv."""
     if any(_begins_with_foreign_dash(word) for word in left_over):
         return "Command line: a word begins with a dash that is not a plain hyphen: type it anew with '-'"
     given = tuple(given)
@@ -41,9 +41,9 @@ def misread_words(argv: Sequence[str], given: Iterable[tuple[Option, str]], left
 
 
 def misread_line(name: str) -> str | None:
-    """What is odd about a line of stdin that is no option.
+    """Why a line of stdin that names no option looks misread, or None.
 
-    name: what stands before ``=``, or the whole line where there is none.
+    name: the text before ``=``, or the whole line where it has no ``=``.
     """
     word = _plain(name)
     if (
@@ -61,12 +61,12 @@ def misread_line(name: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Small letters, digits and ``_``; anything else is a blank."""
+    """Folds the name to small letters, digits and ``_``. Any other character becomes a blank."""
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else " " for c in name.casefold().replace("-", "_"))
 
 
 def _begins_with_foreign_dash(word: str) -> bool:
-    """Hyphens and dashes of Unicode (category Pd) and the minus sign; not the plain hyphen."""
+    """Whether word begins with a dash of Unicode (category Pd) or the minus sign, other than the plain hyphen."""
     first = word[:1]
     if not first or first.isascii():
         return False
@@ -76,7 +76,7 @@ def _begins_with_foreign_dash(word: str) -> bool:
 
 
 def _spells_option(word: str) -> bool:
-    """Whether getopt's bundle of letters is rather the name of a long option, or begins with the action's."""
+    """Whether getopt's bundle of letters is the name of a long option, or begins with a name of the action."""
     name = word.partition("=")[0]
     return word.startswith(BY_NAME["action"].names) or any(
         name == row.long or name.replace("-", "_") in row.names for row in OPTIONS

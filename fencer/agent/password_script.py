@@ -1,7 +1,8 @@
-"""Asks option password_script for the password, as fence-agents' library does: what ``sh -c`` makes of the text.
+"""Runs the command of option password_script and returns the password it prints.
 
-A script without ``#!``, a pipeline, ``~`` and arguments work; the exit status of one that printed a password does not
-matter (a last test that fails is usual). No message shows the text: it may hold a secret itself.
+As in fence-agents' library, the command runs by ``sh -c``: a script without ``#!``, a pipeline, ``~`` and arguments
+work. Where a password was printed, the exit status is ignored: many scripts end with a test that fails. No message
+shows the command, since it may contain a secret.
 """
 
 import os
@@ -14,20 +15,21 @@ from contextlib import suppress
 from fencer.errors import UsageError
 
 OUTPUT_BYTES = 4096
-"""What is read of its output at most; a password has 20 bytes (IPMI 2.0 22.30)."""
+"""Longest output that is read. A password has at most 20 bytes (IPMI 2.0 22.30)."""
 
 _SHELL = "/bin/sh"
 _REMEDY = "give a command that prints the password"
 _LOOK_AGAIN_S = 0.05
 _CLOSED_S = 0.005
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
-"""Exit status of a shell (POSIX.1-2017, 2.8.2)."""
+"""Exit statuses of a shell (POSIX.1-2017, 2.8.2)."""
 
 
 def ask(script: str, patience_s: float) -> bytes:
-    """What it prints, without white space at the end. Raises UsageError.
+    """Returns the output, without white space at its end. Raises UsageError.
 
-    At the end of patience_s it is killed with all that it started, and not waited for: one in state D does not die.
+    After patience_s the command is killed with its process group. It is not waited for: a process in state D does not
+    die.
     """
     if not script.strip():
         raise UsageError(f"password_script: empty: {_REMEDY}")
@@ -56,7 +58,7 @@ def ask(script: str, patience_s: float) -> bytes:
 
 
 def doubt(script: str) -> str | None:
-    """Why what is asked may be somebody else's: a sentence, or None. Looks at a program that is named by its path."""
+    """A warning where others than root may change the program, or None. Checks only a program named by its path."""
     words = script.split()
     if not words or not words[0].startswith("/"):
         return None
@@ -70,7 +72,7 @@ def doubt(script: str) -> str | None:
 
 
 def _start(script: str, output: int) -> int:
-    """By posix_spawn, whose child runs a shell at once: a program on a file system that hangs holds up only that."""
+    """Starts the shell by posix_spawn. Where the program is on a file system that hangs, only the shell hangs."""
     return os.posix_spawn(
         _SHELL,
         ("sh", "-c", script),
@@ -86,17 +88,17 @@ def _start(script: str, output: int) -> int:
 
 
 def _read(pid: int, read_end: int, until: float) -> tuple[bytes, int | None]:
-    """Output, and exit status; None where it had not ended in time. What is left of its group is killed either way."""
+    """Returns the output and the exit status; None where the command did not end in time. Kills the process group."""
     os.set_blocking(read_end, False)
     output, status = b"", None
     while status is None and len(output) <= OUTPUT_BYTES and (left_s := until - time.monotonic()) > 0:
         if select.select([read_end], [], [], min(_LOOK_AGAIN_S, left_s))[0]:
             data = os.read(read_end, OUTPUT_BYTES)
             output += data
-            if not data:  # it has closed its output, and still runs
+            if not data:  # the command has closed its output and still runs
                 time.sleep(min(_CLOSED_S, left_s))
         status = _status(pid)
-    if status is not None:  # a child of its may keep the pipe open: only what is there by now
+    if status is not None:  # a child of the command may keep the pipe open: read only what is there now
         with suppress(BlockingIOError):
             while len(output) <= OUTPUT_BYTES and (data := os.read(read_end, OUTPUT_BYTES)):
                 output += data
@@ -108,7 +110,10 @@ def _read(pid: int, read_end: int, until: float) -> tuple[bytes, int | None]:
 
 
 def _status(pid: int) -> int | None:
-    """Exit status, negative for a signal; None while it runs. It stays a zombie, so that its group is nobody else's."""
+    """The exit status, negative for a signal; None while the command runs.
+
+    The process stays a zombie, so that its process group id is not reused.
+    """
     try:
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""From a request to what will be done, in which order, and what will prove it. Pure."""
+"""Plans a request: which worker does what, in which order, and what proves success. Pure."""
 
 from fencer._typing import NamedTuple
 from fencer.agent.request import Caller, Request
@@ -9,7 +9,7 @@ from fencer.storage.settings import StorageSettings
 
 
 class Plan(NamedTuple):
-    """What the workers are for. gated: power waits until arbitration is won."""
+    """What each worker has to do; None where it has nothing to do."""
 
     request: Request
     power: PowerGoal | None
@@ -17,6 +17,7 @@ class Plan(NamedTuple):
 
     @property
     def gated(self) -> bool:
+        """True where power waits until arbitration is won."""
         return (
             self.storage is StorageGoal.FENCE
             and self.request.storage is not None
@@ -25,14 +26,14 @@ class Plan(NamedTuple):
 
     @property
     def needs_proof(self) -> bool:
-        """True where success means that the target writes no more: to a person ``diag`` does not say so."""
+        """True where success means that the target can no longer write; ``diag`` means so to cluster managers only."""
         if self.request.action is Action.DIAG:
             return self.request.caller is Caller.CLUSTER
         return self.request.action in (Action.OFF, Action.REBOOT)
 
     @property
     def awaits_self_fence(self) -> bool:
-        """True where the target's sidecar may stand in for an observed off."""
+        """True where the target's self-fence bound may replace an observed off."""
         return (
             self.request.action in (Action.OFF, Action.REBOOT)
             and self.request.policy is ProofPolicy.SELF
@@ -41,19 +42,21 @@ class Plan(NamedTuple):
 
     @property
     def may_repair(self) -> bool:
-        """Whether a fence may register a nexus of this node again: where every fence of the cluster switches its target
-        off, a node that registered itself a moment too late writes nothing (docs/decisions/0002). A cluster that fences
-        by ``diag`` switches nobody off."""
+        """Whether a fence may register an I_T nexus of this node again (docs/decisions/0002).
+
+        It may where every fence of the cluster switches its target off: then a node that registered itself too late
+        cannot write. ``diag`` switches no node off.
+        """
         return self.request.action is not Action.DIAG and self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
 
     @property
     def needs_power(self) -> bool:
-        """Whether no fence succeeds without a proof by power. With SELF, time may stand in for it."""
+        """True where no fence succeeds without a proof by power. With SELF, the self-fence bound may replace it."""
         return self.request.storage is None or self.request.policy in (ProofPolicy.POWER, ProofPolicy.ALL)
 
     @property
     def needs_storage(self) -> bool:
-        """Whether no fence succeeds without a proof by storage."""
+        """True where no fence succeeds without a proof by storage."""
         return self.request.bmc is None or self.request.policy in (
             ProofPolicy.STORAGE,
             ProofPolicy.ALL,
@@ -61,7 +64,7 @@ class Plan(NamedTuple):
         )
 
     def steps(self) -> tuple[str, ...]:
-        """The plan in an operator's words, for --dry-run."""
+        """The steps of the plan as text for the operator, for --dry-run."""
         request = self.request
         timing = request.timing
         steps: list[str] = []
@@ -85,7 +88,7 @@ class Plan(NamedTuple):
         return tuple(steps)
 
     def _diag_success(self) -> str:
-        """What makes a ``diag`` a success (docs/decisions/0005)."""
+        """The step that says what makes ``diag`` a success (docs/decisions/0005)."""
         if not self.needs_proof:
             return "succeed once the BMC has taken the interrupt, which is no fence"
         if self.storage is None:
@@ -94,7 +97,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(request: Request) -> Plan:
-    """Which worker does what for this request."""
+    """The plan for this request."""
     power: PowerGoal | None = None
     storage: StorageGoal | None = None
     match request.action:
@@ -121,8 +124,11 @@ def make_plan(request: Request) -> Plan:
 
 
 def _is_first_sight(request: Request) -> bool:
-    """Whether nothing tells the node's BMC from another one with the same password. Where LUNs are given, storage and
-    the race stand beside power; where no node is named, its BMC is all that is meant."""
+    """Whether the node's BMC cannot be told from another BMC with the same password.
+
+    False where LUNs are given, since storage and the race protect as well. False where no node is named, since then the
+    request means the BMC itself.
+    """
     known = request.bmc.known if request.bmc is not None else None
     return known is not None and known.guid is None and request.storage is None and request.target is not None
 

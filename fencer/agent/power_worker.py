@@ -1,4 +1,4 @@
-"""What the power worker runs, in an expendable child."""
+"""The job of the power worker: runs the power procedure on the BMC, in an expendable child."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from fencer.worker import Channel
 
 
 class _Told(BaseException):
-    """SIGTERM from the parent. Not an Exception: pyghmi swallows those."""
+    """SIGTERM from the parent. It is no Exception, because pyghmi catches every Exception."""
 
 
 def power_job(channel: Channel) -> None:
-    """Does what it is ordered to.
+    """Waits for its order, then runs the power procedure.
 
-    Meanwhile, as long as the parent reads its options, it loads pyghmi; but not where there is one processor: storage
-    makes the node safe first, so it is not kept waiting there.
+    It loads pyghmi while the parent reads options. On a machine with one processor it loads pyghmi later: there it
+    would delay the storage worker, which makes the node safe first.
     """
     if len(os.sched_getaffinity(0)) > 1:
         import fencer.power.ipmi_session  # noqa: F401 - 40 ms of pyghmi, in the child only

@@ -1,13 +1,13 @@
-"""How long ago this process was started, as the kernel counts it."""
+"""Reads the age of this process from the kernel."""
 
 import os
 import time
 
 
 def process_age_s() -> float:
-    """Seconds since the caller started us: loading Python and ourselves included. 0.0 where /proc does not say.
+    """Seconds since this process was started, including the loading of Python. 0.0 where /proc cannot be read.
 
-    Source: proc(5), field 22 of /proc/self/stat: clock ticks since boot, suspended time included.
+    Source: proc(5), field 22 of /proc/self/stat: clock ticks since boot, including suspended time.
     """
     try:
         descriptor = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)

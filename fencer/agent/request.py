@@ -1,4 +1,4 @@
-"""What was asked, fully typed: built once from option text, never changed after."""
+"""The request of one call: typed and immutable. It is built once from option text."""
 
 import math
 from enum import Enum, auto
@@ -13,21 +13,21 @@ from fencer.model import (
 from fencer.storage.settings import StorageSettings
 
 AGAINST_OTHERS = (Action.OFF, Action.REBOOT, Action.DIAG)
-"""What a node does to another one, never to itself."""
+"""Actions that a node performs on another node, never on itself."""
 
 
 class Caller(Enum):
-    """Who asks: a cluster manager writes to stdin, a person types argv."""
+    """Who calls: a cluster manager writes to stdin, a person types argv."""
 
     CLUSTER = auto()
     PERSON = auto()
 
 
 class Timing(NamedTuple):
-    """All in seconds. deadline_s bounds everything after delay_s.
+    """Time limits of a call, in seconds. deadline_s bounds everything after delay_s.
 
-    login_timeout_s: how long a BMC that opens no session is waited for when storage has settled the verdict.
-    login_limit_s: after that an attempt at the BMC is begun anew; only where the operator gave it.
+    login_timeout_s: how long to wait for a session once storage has settled the verdict.
+    login_limit_s: longest attempt to log in; then a new attempt begins. Infinite unless the operator gave it.
     """
 
     delay_s: float = 0.0
@@ -44,8 +44,8 @@ class Timing(NamedTuple):
 class Request(NamedTuple):
     """One call of the agent.
 
-    self_fence_bound_s: with ProofPolicy.SELF, within which the target's sidecar resets it once its key is gone.
-    doubts: what the caller should be warned of; a sentence each.
+    self_fence_bound_s: with ProofPolicy.SELF, the longest time in which the target's sidecar resets the target once its
+    key is gone. doubts: warnings for the caller, one sentence each.
     """
 
     action: Action
@@ -63,5 +63,5 @@ class Request(NamedTuple):
 
     @property
     def who(self) -> str:
-        """The target in an operator's words."""
+        """The target as messages name it."""
         return self.target or (f"the node behind {self.bmc}" if self.bmc else "the node")
