@@ -1,4 +1,4 @@
-"""Which addresses are this host's own, and which names /etc/hosts has for an address. No name server is asked."""
+"""This host's own addresses, and the names that /etc/hosts has for an address. Asks no name server."""
 
 import contextlib
 from _socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, inet_ntop, inet_pton, socket  # as in fencer.worker
@@ -9,7 +9,7 @@ from fencer.regular_file import read_regular_file
 HOSTS_FILE = "/etc/hosts"
 _SYSCTL = "/proc/sys/net"
 _DISCARD = 9
-"""Any port will do: nothing is sent."""
+"""Any port: nothing is sent to it."""
 
 
 def packed(address: str) -> bytes | None:

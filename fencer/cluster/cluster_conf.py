@@ -86,7 +86,7 @@ def read_cluster(path: str = "/etc/cluster/cluster.conf") -> Cluster:
 def parse_cluster(content: str | bytes, source: str = "cluster.conf") -> Cluster:
     """Raises UsageError, naming ``source`` and where possible the line, when the content is not a cluster.conf.
 
-    What is well-formed but wrong (a device that does not exist) parses; ``problems`` tells.
+    A file that is well-formed but wrong (a device that does not exist) parses; ``problems`` reports it.
     """
     root = _parse_xml(content, source)
     if root.tag != "cluster":
@@ -290,7 +290,7 @@ def _fencing_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
 
 
 def _harmless_method_problems(cluster: Cluster, node: ClusterNode, method: FenceMethod, where: str) -> Iterable[str]:
-    """fenced takes exit status 0 for a fence, whatever the device was asked for."""
+    """Methods that fence no node: fenced takes exit status 0 for a fence, whatever the device was asked for."""
     fences = not method.devices
     for ref in method.devices:
         attributes = _merged_or_none(cluster, node, ref) or {}
@@ -303,7 +303,8 @@ def _harmless_method_problems(cluster: Cluster, node: ClusterNode, method: Fence
 
 
 def _unarbitrated_problems(cluster: Cluster, node: ClusterNode) -> Iterable[str]:
-    """fenced takes a lost race for any other failure and goes on to the next method, but not to the next device."""
+    """Methods by which a node that lost the race would fence. fenced takes a lost race for any failure: it goes on to
+    the next method, but not to the next device."""
     raced = False
     for method in node.fence_methods:
         known = [

@@ -14,7 +14,7 @@ from fencer.model import KeyScheme, OtherKeys, ReservationKey
 
 
 class GivenKeys(NamedTuple):
-    """What the operator says of keys.
+    """Keys as the operator gives them.
 
     scheme: how keys are derived. local: this node's key. target: the key of the node that the call is about.
     """

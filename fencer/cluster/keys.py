@@ -1,6 +1,4 @@
-"""From a node of the cluster to its reservation key. Pure; the schemes and why they are as they are:
-docs/decisions/0001-reservation-keys.md.
-"""
+"""Derives a node's reservation key. Pure. The schemes and their reasons: docs/decisions/0001-reservation-keys.md."""
 
 from collections.abc import Mapping
 
@@ -19,7 +17,7 @@ class NoKey(UsageError):
 
 
 class NodeIdentity(NamedTuple):
-    """What the cluster's configuration says a node is, whichever file it stands in.
+    """A node as the cluster's configuration describes it, in whichever file.
 
     node_id: 1 to 2^32 - 1, or 0 when the configuration gives none.
     position: 0-based place in the list of nodes (``nodelist.node.N`` of corosync-cmapctl).

@@ -1,4 +1,4 @@
-"""Which cluster this node is in, as far as the configuration files say: for key derivation and for calls by hand."""
+"""This node's cluster by the configuration files: for key derivation and for calls by hand."""
 
 import os
 
@@ -15,10 +15,10 @@ COROSYNC_CONF = "/etc/corosync/corosync.conf"
 
 
 class Membership(NamedTuple):
-    """Which nodes there are, and which of them this one is.
+    """The cluster's nodes, and which of them this one is.
 
     name and nodes are empty when no configuration file was found, or none that makes sense: then ``problem`` is the
-    sentence that says so. It stops only who needs what the file would have said. cluster: only under cman.
+    sentence that says so. Only a caller that needs the file fails for it. cluster: only under cman.
     by_address: the place in nodes of the one whose address this host has; asked only where no name tells.
     aliases: further names of nodes, by /etc/hosts, and their places in nodes; only where names do not suffice.
     """
@@ -76,8 +76,8 @@ class Membership(NamedTuple):
 def read_membership(cluster_conf: str | None, local_node: str | None, corosync_conf: str = COROSYNC_CONF) -> Membership:
     """Reads cluster.conf, else corosync.conf. cluster_conf None: the default place, which may be missing.
 
-    A file that makes no sense, or one that was asked for and is missing, is told by ``Membership.problem``. Raises
-    UsageError when the file does not know local_node.
+    ``Membership.problem`` says that a file makes no sense, or that a given one is missing. Raises UsageError when the
+    file does not know local_node.
     """
     host_names = (local_node,) if local_node else _host_names()
     path = cluster_conf or CLUSTER_CONF

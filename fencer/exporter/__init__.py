@@ -1,1 +1,1 @@
-"""halvm-exporter's own adapters: files in, HTTP out."""
+"""halvm-exporter: reads snapshot and journal, serves metrics and a status page over HTTP."""

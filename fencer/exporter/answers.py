@@ -1,4 +1,4 @@
-"""What is answered to a request: /metrics, the status page at /, /runbook, /-/healthy, /-/ready."""
+"""Answers a request: /metrics, the status page at /, /runbook, /-/healthy, /-/ready."""
 
 import asyncio
 import gzip
@@ -22,8 +22,8 @@ from fencer.exporter.web_config import WebConfig
 from fencer.state.readings import Source
 
 REUSE_S: Final = 0.25
-"""Who asks within this time after another gets the same answer: a crowd costs the node no more than four answers a
-second. A scraper comes every few seconds and never sees an answer that was made for another."""
+"""A request within this time after another gets the same answer, so that a crowd costs the node at most four answers a
+second. A scraper asks every few seconds and always gets a new answer."""
 _REUSED_MOST: Final = 8
 _PATHS: Final = ("/", "/metrics", RUNBOOK_PATH, "/-/healthy", "/-/ready")
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -67,7 +67,7 @@ class Answers:
                 challenge = ("WWW-Authenticate", 'Basic realm="halvm-exporter", charset="UTF-8"')
                 return self._with_headers(_said(HTTPStatus.UNAUTHORIZED, challenge))
             return self._with_headers(self._answer(request))
-        except UsageError:  # the web configuration is wrong, and has been told
+        except UsageError:  # the web configuration is wrong, and the log says so
             return _said(HTTPStatus.SERVICE_UNAVAILABLE)
         except Exception as error:  # noqa: BLE001 - one request shall not cost the others theirs
             self._said(f"{request.path!r}: unexpected {type(error).__name__}: {error}; please report this")
@@ -142,7 +142,7 @@ def _compressed(answer: Answer) -> Answer:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """RFC 9110 12.5.3: named, and not with a weight of 0."""
+    """Whether the encoding is accepted: named, and not with a weight of 0 (RFC 9110 12.5.3)."""
     for each in accepted.lower().split(","):
         coding, _, weight = each.replace(" ", "").partition(";q=")
         if coding in ("gzip", "x-gzip", "*"):

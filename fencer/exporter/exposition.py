@@ -1,4 +1,4 @@
-"""The text of /metrics: byte for byte what prometheus-client makes of all families, of which it makes only what is new.
+"""Makes the text of /metrics: byte for byte that of prometheus-client, which encodes only the lines that have changed.
 
 Of the 6,000 lines that a large cluster shows, some 900 change between two scrapes, most of them by their value alone.
 Such a line keeps its beginning, as prometheus-client wrote it, and gets prometheus-client's wording of the value.
@@ -30,14 +30,14 @@ class _Encoded(NamedTuple):
 
 
 class Exposition:
-    """In one format. encode: prometheus-client's, of a whole registry."""
+    """The text in one format. encode: prometheus-client's, of a whole registry."""
 
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
         self._before: dict[str, _Encoded] = {}
 
     def text(self, families: Iterable[Family], others: Iterable[ClientFamily]) -> bytes:
-        """As encode of all of them. others: those that prometheus-client encodes each time."""
+        """The text of all of them, as encode makes it. others: families that prometheus-client encodes each time."""
         before, self._before = self._before, {}
         texts = []
         for family in families:
@@ -51,7 +51,7 @@ class Exposition:
         return b"".join(texts)
 
     def _encoded(self, family: Family, before: _Encoded) -> _Encoded:
-        """before: the same metric's, of which is kept what is the same."""
+        """The lines of a family. before: the same metric's; its unchanged lines are kept."""
         head, lines, starts, new = before.head, dict[Labels, str](), dict[Labels, str](), list[Labels]()
         for labels, value in family.series.items():
             line = before.lines.get(labels, "")
@@ -63,7 +63,7 @@ class Exposition:
                     new.append(labels)
                 else:
                     line = f"{start}{_worded(value)}\n"
-            lines[labels] = line  # what is new has its place
+            lines[labels] = line  # a new line has its place
         if new or not head:
             made = self._made(family, new)
             if made is None:
@@ -74,7 +74,7 @@ class Exposition:
         return _Encoded(family, head, lines, starts, "".join((head, *lines.values())).encode())
 
     def _made(self, family: Family, new: list[Labels]) -> _Encoded | None:
-        """Of these series alone. None: they cannot be told apart, the family is to be encoded as a whole."""
+        """The lines of these series alone. None: they cannot be told apart, so encode the family as a whole."""
         client = family.of_client(new)
         text = self._of_client(client)
         every = text.splitlines(keepends=True)

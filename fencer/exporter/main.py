@@ -1,4 +1,4 @@
-"""halvm-exporter: snapshot and journal → /metrics and a status page."""
+"""The program halvm-exporter: snapshot and journal → /metrics and a status page."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "halvm-exporter"
 DEFAULT_ADDRESS: Final = ":10623"
-"""Prometheus' list of default ports gives 9100 to 9999 to others, all of it; 623 is IPMI's port."""
+"""Default port. Prometheus' list of default ports has no free one from 9100 to 9999; 623 is IPMI's."""
 DEFAULT_SNAPSHOT: Final = "/run/fence-halvm/watchdogd.json"
 DEFAULT_JOURNAL: Final = "/var/lib/fence-halvm/journal.db"
 _BACKLOG: Final = 128
@@ -47,7 +47,7 @@ def _fail(sentence: str) -> int:
 
 
 def _say(stream: TextIO, text: str) -> None:
-    """One line. Nobody reading must not stop the exporter."""
+    """Writes one line to the log. A log that is not read must not stop the exporter."""
     line = "".join(c if c.isprintable() else "?" for c in text)
     try:
         stream.write(f"{NAME}: {line}\n")
@@ -131,7 +131,7 @@ def run(argv: Sequence[str], stderr: TextIO) -> int:
     for each in sockets:
         said(f"listening on {_shown(each)}" + (" with TLS" if config.settings().tls is not None else ""))
     gc.collect()
-    gc.freeze()  # what is there now stays: no collection during a scrape need look at it
+    gc.freeze()  # present objects stay: the collector need not look at them during a scrape
     asyncio.run(_serve(server, sockets))
     return 0
 

@@ -19,11 +19,11 @@ CONNECTIONS_MOST: Final = 128
 HEADER_BYTES_MOST: Final = 16 << 10
 BODY_BYTES_MOST: Final = 64 << 10
 REQUEST_S: Final = 10.0
-"""For a TLS handshake; from the first byte of a request to its last."""
+"""Deadline of a TLS handshake, and of a request from its first byte to its last."""
 IDLE_S: Final = 75.0
-"""Between two requests: longer than the scrape interval that most have, a minute."""
+"""Deadline between two requests: longer than the usual scrape interval of a minute."""
 ANSWER_S: Final = 10.0
-"""For the client to take the whole answer."""
+"""Deadline for the client to take the whole answer."""
 LINGER_S: Final = 5.0
 STOP_S: Final = 3.0
 _CHUNK_BYTES: Final = 64 << 10
@@ -48,7 +48,7 @@ class HttpRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What goes back."""
+    """An HTTP response."""
 
     status: HTTPStatus
     content_type: str
@@ -113,7 +113,7 @@ class Server:
             task.add_done_callback(lambda done: self._connections.pop(done, None))
 
     async def _converse(self, connection: socket.socket, peer: str) -> None:
-        """One connection to its end. Whatever the client does is its own loss."""
+        """Serves one connection to its end. No error of the client gets out of it."""
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(REQUEST_S):
@@ -123,7 +123,7 @@ class Server:
             pass
         finally:
             if writer is not None:
-                writer.transport.abort()  # what was answered has been drained
+                writer.transport.abort()  # the answer has been drained
             else:
                 connection.close()
 
@@ -156,7 +156,7 @@ class Server:
                 await _linger(reader, writer)
                 return
             parser.start_next_cycle()
-            await asyncio.sleep(0)  # who sends many requests at once waits for the others between two
+            await asyncio.sleep(0)  # a client that sends many requests at once lets the others in between
             wait_s = IDLE_S
 
     def _mark(self, *, busy: bool) -> None:
@@ -215,7 +215,7 @@ async def _next_request(
 
 
 async def _drained(writer: asyncio.StreamWriter) -> None:
-    """Until the kernel has all of it."""
+    """Waits until the kernel has all of it."""
     transport = writer.transport
     transport.set_write_buffer_limits(high=0)
     await writer.drain()
@@ -223,7 +223,7 @@ async def _drained(writer: asyncio.StreamWriter) -> None:
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says that we are done and lets the client close: closing upon unread bytes would take the answer from it."""
+    """Sends FIN and lets the client close: a close with unread bytes resets the connection, and the answer is lost."""
     with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
         if writer.can_write_eof():
             writer.write_eof()

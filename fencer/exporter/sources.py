@@ -30,15 +30,15 @@ SNAPSHOT_BYTES_MOST: Final = 4 << 20
 STORY_LENGTH: Final = 50
 STORY: Final = tuple(kind for kind in EventKind if kind not in (EventKind.MONITOR, EventKind.REGISTRATION))
 SETTLED_NS: Final = 100_000_000
-"""A file changed less long ago may change again without its time showing it: it is read again."""
+"""A file that changed within this time is read again: it may change once more with the same modification time."""
 _JOURNAL_BUSY_S: Final = 0.2
 _JOURNAL_PATIENCE_S: Final = 1.0
 PATHS_ACCEPTED: Final = "paths-accepted"
-"""An empty file beside the journal. Its time says when an operator last took the paths that there were for all."""
+"""An empty file beside the journal. Its time is that at which an operator last accepted the paths as complete."""
 
 
 class _Mark(NamedTuple):
-    """By which a change of a file is seen."""
+    """Identifies a version of a file."""
 
     inode: int
     size: int
@@ -46,7 +46,7 @@ class _Mark(NamedTuple):
 
 
 class Sources:
-    """Both files. clock: both clocks at one moment; said: takes a sentence each time something gets wrong or right."""
+    """Both files. clock: both clocks at one moment; said: takes a sentence for the log on each change."""
 
     def __init__(self, snapshot: Path, journal: Path, clock: Callable[[], Now], said: Callable[[str], None]) -> None:
         self._snapshot = _SnapshotFile(snapshot)
@@ -73,7 +73,7 @@ class Sources:
 
 
 def boot_id() -> str:
-    """Of the running kernel; "" where it cannot be read, which no snapshot carries."""
+    """The running kernel's; "" where it cannot be read. No snapshot counts as of the boot ""."""
     try:
         return read_boot_id()
     except (OSError, ValueError):
@@ -135,7 +135,7 @@ class _UnknownSchema(Exception):
 
 
 def _content(path: Path) -> bytes:
-    """Of a regular file that is not too long. Raises OSError, ValueError. Waits for nobody: it may be a FIFO."""
+    """The content of a regular file that is not too long. Raises OSError, ValueError. Never blocks, also on a FIFO."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -150,7 +150,7 @@ def _content(path: Path) -> bytes:
 
 
 def _schema_of(content: bytes) -> int | None:
-    """What a snapshot of whatever version says it is; None for what is none."""
+    """The schema that a snapshot of any version states; None for any other content."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -164,7 +164,7 @@ def _settled(mark: _Mark, now: Now) -> bool:
 
 
 class _Looked(NamedTuple):
-    """What was found, and at which position; last: the event there, by which the journal is known again."""
+    """A reading and its position. last: the event there, which identifies the journal."""
 
     position: Position
     last: Event | None
@@ -175,7 +175,7 @@ class _Looked(NamedTuple):
 
 
 class _JournalFile:
-    """Reads what was appended since; all of it only once, or when the journal is another one."""
+    """Reads the journal: all of it once, then what was appended, and all of it again when it is another journal."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -200,7 +200,7 @@ class _JournalFile:
         return self._looked.reading
 
     def _look(self, journal: JournalSnapshot) -> _Looked:
-        """May be asked again: it changes nothing here."""
+        """Changes nothing here, so that it may be repeated."""
         position = journal.position()
         before = self._looked if self._looked is not None and _continues(journal, position, self._looked) else None
         if before is not None and position == before.position:
@@ -232,20 +232,20 @@ class _JournalFile:
 def _latest(
     journal: JournalSnapshot, kind: EventKind, totals: tuple[Total, ...], known: dict[str, Event], after_id: int
 ) -> dict[str, Event]:
-    """The latest of each target that ever had one; of one whose events of the kind were all dropped, what was seen
-    last. known: what was seen up to after_id."""
+    """The latest event of each target that ever had one. Where the journal has dropped all of them, the one read last.
+    known: the events read up to after_id."""
     targets = {total.target for total in totals if total.kind is kind}
     if after_id > 0:
         seen = {target: event for target, event in known.items() if target in targets}
         return seen | {event.target: event for event in journal.latest(kind, after_id)}
-    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(kind,))  # mostly, all are among these
+    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(kind,))  # usually all are among these
     found = {event.target: event for _, event in reversed(recent) if event.target in targets}
     return found if len(found) == len(targets) else {event.target: event for event in journal.latest(kind)}
 
 
 def _continues(journal: JournalSnapshot, position: Position, before: _Looked) -> bool:
-    """Whether the journal is the one that was read before, with nothing but new events: not one moved in its place, nor
-    an older copy of it put back."""
+    """Whether the journal is the one that was read before, with only new events: neither another one in its
+    place, nor an older copy of it."""
     return (
         position.journal == before.position.journal
         and position.last_id >= before.position.last_id

@@ -1,6 +1,6 @@
-"""Reads a small YAML file strictly: mappings of mappings and lines of text, each name once, nothing that is guessed.
+"""Reads a small YAML file strictly: mappings of mappings and lines of text, each name once, no implicit types.
 
-Text stays text: a name like ``1234`` or ``on`` is that name, whatever YAML would make of it. Refused, with the line: a
+Text stays text: a name like ``1234`` or ``on`` stays that name. Refused, with the line: a
 name that is given twice, anchors, aliases, merges (``<<``), tags, directives, a second document, names without text.
 """
 
@@ -38,7 +38,7 @@ class Text(NamedTuple):
 
 
 class Items(NamedTuple):
-    """A list. No setting takes one, so that its items are not kept."""
+    """A list. No setting takes one, so its items are not kept."""
 
     line: int
 
@@ -56,7 +56,7 @@ Node = Text | Items | Section
 
 def read(content: bytes) -> Node | None:
     """The one document of the file; None where there is nothing in it but blanks and comments. Raises YamlProblem."""
-    import yaml  # only for those who have such a file
+    import yaml  # loaded only where there is such a file
 
     try:
         text = content.decode("utf-8-sig")

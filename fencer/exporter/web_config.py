@@ -1,8 +1,8 @@
-"""--web.config.file while the exporter runs: TLS and basic auth, read again when a file of it has changed.
+"""Applies --web.config.file: TLS and basic auth, read again when one of its files has changed.
 
-At start, a file that is wrong is refused. Later the configuration that held goes on holding while the new one is wrong,
-and while it asks for less than before (a file that is half written does that): opening what was closed takes a restart.
-Where nothing was closed, a wrong file refuses everybody: its writer may have meant to close something.
+At start, a wrong file is refused. Later the earlier configuration stays in force while the new one is wrong, or asks
+for less than before (as a half-written file may): opening what was closed takes a restart. Where nothing was closed, a
+wrong file refuses every request: its author may have meant to close something.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from fencer.regular_file import read_regular_file
 KNOWN_MOST: Final = 64
 _AGAIN_S: Final = 1.0
 _SETTLED_NS: Final = 100_000_000
-"""A file changed less long ago may change again without its time showing it."""
+"""A file that changed within this time may change once more with the same modification time."""
 _PASSWORD_BYTES: Final = 72
-"""bcrypt looks at no more."""
+"""bcrypt ignores the bytes beyond."""
 _ALPHABET: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _DIGEST_CHARACTERS: Final = 31
 
 
 class _Lane(IntEnum):
-    """Who waits for whom while passwords are checked: one of each lane at a time, and no lane waits for another."""
+    """The queues for password checks: one check of each lane at a time, and no lane waits for another."""
 
     SAME_PASSWORD = 0
-    """This name and password were let in before; the file was changed since."""
+    """This name and password were accepted before; the file was changed since."""
     SAME_ADDRESS = 1
-    """Somebody at this address was let in before: its password was changed."""
+    """A client at this address was accepted before; its password was changed since."""
     STRANGER = 2
 
 
 class WebConfig:
-    """The settings that hold now. Raises UsageError when it is made of a file that is wrong.
+    """The settings in force. Its constructor raises UsageError for a wrong file.
 
-    said: takes a sentence when the file becomes wrong or right."""
+    said: takes a sentence for the log when the file becomes wrong or right."""
 
     def __init__(self, path: Path | None, said: Callable[[str], None]) -> None:
         self._path = path
@@ -57,7 +57,7 @@ class WebConfig:
         self._refusing = False
         self._again_at = 0.0
         self._secret = secrets.token_bytes(32)
-        self._nobody = b""
+        self._dummy_hash = b""
         self._proved = _Recent()
         self._passwords = _Recent()
         self._addresses = _Recent()
@@ -68,11 +68,11 @@ class WebConfig:
 
     @property
     def current(self) -> bool:
-        """Whether what holds is what the file says now."""
+        """Whether the settings in force are those of the present file."""
         return self._problem is None
 
     def settings(self) -> WebSettings:
-        """Raises UsageError while everybody is refused."""
+        """Raises UsageError while every request is refused."""
         again = self._problem is not None and time.monotonic() >= self._again_at  # a file it names may have come
         if self._path is not None and (again or self._changed()):
             self._reload(self._path)
@@ -81,7 +81,7 @@ class WebConfig:
         return self._settings
 
     def context(self) -> ssl.SSLContext | None:
-        """For the next connection. Raises OSError while everybody is refused."""
+        """The TLS context of the next connection. Raises OSError while every request is refused."""
         try:
             self.settings()
         except UsageError as error:
@@ -89,7 +89,7 @@ class WebConfig:
         return self._context
 
     async def admits(self, authorization: str, peer: str) -> bool:
-        """Whether this Authorization header opens the door. Raises UsageError while everybody is refused."""
+        """Whether this Authorization header is accepted. Raises UsageError while every request is refused."""
         users = self.settings().users
         if not users:
             return True
@@ -101,7 +101,7 @@ class WebConfig:
         except (Base64Error, UnicodeEncodeError):
             return False
         user = name.decode("utf-8", "replace")
-        hashed = users.get(user, self._nobody)
+        hashed = users.get(user, self._dummy_hash)
         proof, same = self._digest(hashed, name, password), self._digest(b"", name, password)
         if proof in self._proved:
             return True
@@ -120,8 +120,8 @@ class WebConfig:
         return _Lane.SAME_ADDRESS if peer.encode() in self._addresses else _Lane.STRANGER
 
     def _digest(self, *parts: bytes) -> bytes:
-        """By a secret of this process: no password is kept. What was proved stays so through a reload that leaves the
-        user's hash alone."""
+        """A digest with a secret of this process, so that no password is kept. It stays valid through a reload that
+        keeps the user's hash."""
         return hmac.digest(self._secret, b"\0".join(parts), hashlib.sha256)
 
     # --- the files ------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class WebConfig:
         self._take(settings, context)
 
     def _read(self, path: Path) -> WebSettings:
-        """A mark is taken before its file is read: a change meanwhile is seen the next time. Raises UsageError."""
+        """Reads the files. A mark is taken before its file is read, so a later change is seen. Raises UsageError."""
         self._marks = {str(path): _mark(str(path))}
         settings = parse(_content(path), path)
         self._marks |= {file: _mark(file) for file in _files(settings)}
@@ -160,7 +160,7 @@ class WebConfig:
         self._settings, self._context = settings, context
         if settings.users:
             costs = max(hashed[4:6] for hashed in settings.users.values())
-            self._nobody = _unknowable(costs)
+            self._dummy_hash = _unknowable(costs)
 
     def _changed(self) -> bool:
         now_ns = time.time_ns()
@@ -168,7 +168,7 @@ class WebConfig:
 
 
 class _Recent:
-    """The latest KNOWN_MOST of something."""
+    """A set that keeps its latest KNOWN_MOST members."""
 
     def __init__(self) -> None:
         self._of: dict[bytes, None] = {}

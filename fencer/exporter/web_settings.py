@@ -1,8 +1,7 @@
-"""What a web configuration says: the format that Prometheus' exporters share (exporter-toolkit). Pure but for the files
-that it names.
+"""Parses a web configuration, in the format of Prometheus' exporter-toolkit. Pure but for the files that it names.
 
 Whatever ``promtool check web-config`` refuses is refused here. So is a section that is there and empty:
-exporter-toolkit takes an empty ``basic_auth_users:`` to mean that everybody may read.
+exporter-toolkit takes an empty ``basic_auth_users:`` as "no password".
 """
 
 import re
@@ -72,11 +71,11 @@ class WebSettings(NamedTuple):
 
     @property
     def closed(self) -> bool:
-        """Whether it keeps strangers out."""
+        """Whether it demands a password or a client certificate."""
         return bool(self.users) or (self.tls is not None and self.tls.client is ssl.CERT_REQUIRED)
 
     def opens(self, before: "WebSettings") -> str:
-        """What this one no longer asks for, and the one before did; "" when nothing."""
+        """What the earlier one asked for and this one does not; "" for nothing."""
         lost = [
             name
             for name, was, now in (
@@ -106,7 +105,7 @@ class _File:
 
 
 def parse(content: bytes, path: Path) -> WebSettings:
-    """Raises UsageError for whatever is not understood: a setting that protects must not be passed over."""
+    """Parses the file. Raises UsageError for any unknown setting: one that protects must not be ignored."""
     file = _File(path)
     try:
         root = read(content)
@@ -127,7 +126,7 @@ def parse(content: bytes, path: Path) -> WebSettings:
 
 
 def _optional(top: Section, name: str, file: _File) -> Section | None:
-    """None where it is left out. One that is there and empty is refused: nobody writes it to open the door."""
+    """A section; None where it is left out. An empty one is refused: it was hardly written to open the exporter."""
     node = top.values.get(name)
     if node is None:
         return None
@@ -233,7 +232,7 @@ def _given(section: Section, name: str) -> bool:
 
 
 def _truth(section: Section, name: str, setting: str, file: _File) -> None:
-    """Refuses what is neither yes nor no."""
+    """A boolean. Refuses any other value."""
     if not _given(section, name):
         return
     node = section.values[name]
@@ -294,7 +293,7 @@ _TLS_REMEDIES = {
     "CA_KEY_TOO_SMALL": "have it signed by an authority with a longer key",
     "CA_MD_TOO_WEAK": "have it signed with SHA-256 or better",
 }
-"""By OpenSSL's reason."""
+"""A sentence for OpenSSL's reason."""
 
 
 def _unusable(name: str, files: str, error: Exception, path: Path) -> UsageError:

@@ -1,15 +1,15 @@
-"""The journal: who fenced whom, when, what proved it. SQLite.
+"""The journal: who fenced whom, when, and what proved it. An SQLite database.
 
-Agents and the sidecar append, each from a process that nobody waits for; ``fence_halvm -o history`` and the exporter
-read. Who reads needs no right to write: neither the file nor its directory (docs/journal.md). But
-whoever reads can also lock, so only root and the group of the directory may.
+Agents and the sidecar append, each from a process of its own that delays no fence. ``fence_halvm -o history`` and the
+exporter read. A reader needs no right to write, neither to the file nor to its directory (docs/journal.md). But a
+reader can also lock the file, so only root and the group of the directory may read it.
 
-- WAL, ``synchronous=FULL``: a record that ``append`` returned from is on the disk, and a crash at any instant leaves
-  the journal whole. An event is rare; one sync each is what a self-fence, written just before a reset, needs.
+- WAL, ``synchronous=FULL``: when ``append`` returns, the record is on the disk. A crash at any instant leaves the
+  journal whole. Events are rare, and a self-fence, written just before a reset, needs the sync.
 - The file appears whole: it is made under another name and linked into place.
 - Its size is bounded for each kind of event, so that monitors, one a minute, never push a fence out. The totals are
   kept in the same transaction: they do not go back when events are dropped.
 
-schema: the tables. writing, reading: events into them and out of them. cleaning: what may stand in a file that
-somebody else has made. file: the file, and what can be wrong with it.
+schema: the tables. writing, reading: events into them and out of them. cleaning: checks of a file that another program
+may have made. file: opens the file and reports its errors.
 """

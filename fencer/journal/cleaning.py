@@ -1,4 +1,4 @@
-"""What is read of a journal, whatever made the file: types, bounds, and text that a terminal does not obey. Pure.
+"""Checks what is read from a journal, whatever made the file: types, bounds, no control characters in texts. Pure.
 
 Each function raises ValueError for what no fence-halvm writes.
 """
@@ -19,7 +19,7 @@ _BUCKETS_MOST: Final = 100
 
 
 def one_line(text: str) -> str:
-    """Printable, and not too long."""
+    """Text that is printable and not too long."""
     shown = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return shown if len(shown) <= TEXT_CHARACTERS else shown[: TEXT_CHARACTERS - 1] + "…"
 
@@ -47,7 +47,7 @@ def sum_of(value: object) -> float:
 
 
 def count_of(value: object) -> int:
-    """0 or more."""
+    """An integer of 0 or more."""
     if not isinstance(value, int) or not 0 <= value < _MOST:
         raise ValueError("not a count")
     return value

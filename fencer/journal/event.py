@@ -1,4 +1,4 @@
-"""What the journal records and what others read from it. Types only; fencer.journal writes and reads them."""
+"""The events and totals that the journal holds. Types only."""
 
 from enum import StrEnum
 
@@ -20,7 +20,7 @@ class EventKind(StrEnum):
 
 
 class FenceOutcome(StrEnum):
-    """How it ended."""
+    """How an event ended."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -28,7 +28,7 @@ class FenceOutcome(StrEnum):
 
 
 class StepName(StrEnum):
-    """What a step was, in few words: a label value of metrics."""
+    """What a step was. Values are label values of metrics."""
 
     SESSION = "session"  # the BMC let us in
     COMMAND = "command"  # the BMC accepted a chassis command
@@ -84,7 +84,7 @@ class Event(NamedTuple):
 
 
 class Total(NamedTuple):
-    """All events ever of one kind, target, action, outcome and proof, also those that the journal has dropped since.
+    """A total over all events of one kind, target, action, outcome and proof, with those that the journal has dropped.
 
     events and sum_s never go back. buckets: how many took at most BUCKETS_S[i], cumulative. last_unix_s: the end of the
     one that was recorded last. An older fence-halvm wrote the latest by the clock.

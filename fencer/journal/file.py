@@ -1,4 +1,4 @@
-"""The file: made whole, held open for writing, opened anew for each reading; and in words what is wrong with it."""
+"""The journal's file: made whole, held open for writing, opened anew for each reading. Its errors become sentences."""
 
 import contextlib
 import os
@@ -19,12 +19,12 @@ from fencer.regular_file import is_private
 
 DEFAULT_PATH: Final = "/var/lib/fence-halvm/journal.db"
 BUSY_S: Final = 0.2
-"""How long append waits for other writers; what is not recorded by then is kept, and recorded with the next event."""
+"""How long append waits for other writers. After it the event is kept, and recorded with the next one."""
 READER_PATIENCE_S: Final = 0.1
-"""How long a reader that states nothing else asks again while a writer comes or goes."""
+"""Default time for which a reader asks again while a writer opens or closes the journal."""
 
 READING_S: Final = 20.0
-"""How long one question may take, whatever is in the file."""
+"""Deadline of one query, whatever is in the file."""
 
 _MODE: Final = 0o640
 _PAGE: Final = 500
@@ -37,11 +37,11 @@ R = TypeVar("R")
 
 
 class JournalError(FenceError):
-    """The journal cannot be written or read: path, cause, what to do. Nothing else is the worse for it."""
+    """The journal cannot be written or read: path, cause, remedy. No fence fails because of it."""
 
 
 class JournalBusy(JournalError):
-    """Somebody held the journal for too long. The event is kept on the disk beside it, and recorded later."""
+    """Another process held the journal for too long. The event is kept in a file beside it, and recorded later."""
 
 
 class _Locked(JournalError):
@@ -49,7 +49,7 @@ class _Locked(JournalError):
 
 
 class _InFlux(JournalError):
-    """A writer came or went, or so it looks: asking again may help a reader."""
+    """A writer seems to have opened or closed the journal: asking again may help a reader."""
 
 
 class Journal:
@@ -62,7 +62,7 @@ class Journal:
         busy_s: float = BUSY_S,
         patience_s: float = READER_PATIENCE_S,
     ) -> None:
-        """patience_s: how long a reading begins again as a whole while a writer comes or goes under it."""
+        """patience_s: how long a reading is repeated while a writer opens or closes the journal during it."""
         self.path = os.path.abspath(path)
         self._bounds = bounds or Bounds()
         self._busy_s = busy_s
@@ -74,8 +74,8 @@ class Journal:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, event: Event) -> None:
-        """Returns when it is on the disk, with what was kept before. Raises JournalBusy when it was kept instead, and
-        JournalError; what was there before is whole then, too."""
+        """Returns when the event, and what was kept before, is on the disk. Raises JournalBusy when it was kept
+        instead, and JournalError. What the journal held before is whole in every case."""
         try:
             self._record(event)
         except _Locked as error:
@@ -109,12 +109,12 @@ class Journal:
             remove(taken)
 
     def open(self) -> None:
-        """What append does first, so that it has less to do. Raises JournalError."""
+        """Does the first part of append in advance. Raises JournalError."""
         with self._writing():
             pass
 
     def close(self) -> None:
-        """The next append opens it again. A process that ends without a call of this does no harm."""
+        """Closes the file; the next append opens it again. A process may end without calling this."""
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
@@ -124,7 +124,7 @@ class Journal:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         try:
             if self._db is not None and self._inode() != self._opened:
-                self.close()  # somebody moved it away
+                self.close()  # the file was moved away
             if self._db is None:
                 self._db = self._open_for_writing()
                 self._opened = self._inode()
@@ -144,7 +144,7 @@ class Journal:
         if not os.path.isdir(directory):
             if os.path.lexists(directory):
                 raise JournalError(f"journal: {directory}: not a directory: give another path")
-            os.mkdir(directory, 0o755)  # one level only: more is a typing error
+            os.mkdir(directory, 0o755)  # one level only: a longer missing path is a typing error
             os.chmod(directory, 0o755)  # noqa: S103 - whatever the umask: readers are unprivileged
         self._require_private(directory)
         if not self._exists():
@@ -162,14 +162,14 @@ class Journal:
         return db
 
     def _require_private(self, directory: str) -> None:
-        """Whoever may write to the directory could put a link there and have root write elsewhere."""
+        """Checks the directory: a user who may write to it could put a link there and have root write elsewhere."""
         if not is_private(directory):
             raise JournalError(
                 f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
             )
 
     def _restrict(self, directory: str) -> None:
-        """Whoever can read the files can lock them, and keep the writers out for good.
+        """Sets the modes. A user who can read the files can lock them, and keep the writers out for good.
 
         So only root and the group of the directory can. SQLite makes log and index as the file is.
         """
@@ -181,7 +181,7 @@ class Journal:
                     _give_to(name, found, group)
 
     def _create(self, directory: str) -> None:
-        """Made under another name, whole, then linked: nobody ever sees half a journal, and of two makers one wins."""
+        """Makes the journal whole under another name, then links it: no reader sees half of it, one maker wins."""
         temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
@@ -204,9 +204,9 @@ class Journal:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def ask(self, question: Callable[[JournalSnapshot], R]) -> R:
-        """The answer to question, of one moment. It may be put several times: an answer under which a writer came or
-        went is not believed. Keep it short: the log of changes cannot be emptied meanwhile. Raises JournalError, also
-        when there is no journal yet."""
+        """Answers question from one moment of the journal. It may be asked several times: an answer during which a
+        writer opened or closed the journal is dropped. Keep it short: the write-ahead log cannot be emptied meanwhile.
+        Raises JournalError, also when there is no journal yet."""
         until = time.monotonic() + self._patience_s
         while True:
             try:
@@ -218,19 +218,19 @@ class Journal:
             time.sleep(_AGAIN_S)
 
     def read(self) -> contextlib.AbstractContextManager[JournalSnapshot]:
-        """One moment, all of whose answers agree, for whoever begins again by himself. As ask."""
+        """One moment of the journal, for several queries that agree. The caller repeats it where ask would. As ask."""
         return self._read(time.monotonic() + self._patience_s)
 
     def totals(self) -> tuple[Total, ...]:
-        """Everything ever counted. Raises JournalError."""
+        """All totals. Raises JournalError."""
         return self.ask(JournalSnapshot.totals)
 
     def step_totals(self) -> tuple[StepTotal, ...]:
-        """Every step ever counted. Raises JournalError."""
+        """All totals of steps. Raises JournalError."""
         return self.ask(JournalSnapshot.step_totals)
 
     def position(self) -> Position:
-        """Equal to an earlier one: nothing has happened since. Raises JournalError."""
+        """A token that changes with every change of the journal. Raises JournalError."""
         return self.ask(JournalSnapshot.position)
 
     def events(
@@ -285,7 +285,7 @@ class Journal:
                 yield JournalSnapshot(db, version)
             finally:
                 db.close()
-                if self._mark() != before:  # whatever was read, or found wrong with it, means nothing
+                if self._mark() != before:  # both a result and an error mean nothing then
                     raise _InFlux(f"journal: {self.path}: changed while it was read: try again")
         except sqlite3.OperationalError as error:
             raise self._unusable(error) from error
@@ -295,11 +295,11 @@ class Journal:
             raise self._unusable(error) from error
 
     def _open_for_reading(self, until: float) -> tuple[sqlite3.Connection, int]:
-        """In a transaction, with its schema.
+        """A connection in a read transaction, and the schema.
 
-        The last writer that closed it has emptied the log and taken it away. SQLite would then want to make one, which
-        a reader may not. Without a log the file alone is the journal. While a writer comes or goes there is a moment
-        when SQLite finds neither the one nor the other ("attempt to write a readonly database"): it is asked again.
+        The last writer that closes the journal empties and removes the write-ahead log. SQLite would then make one,
+        which a reader may not; without a log the file alone is the journal. While a writer opens or closes it there is
+        a moment when SQLite finds neither ("attempt to write a readonly database"): then it is tried again.
         """
         while True:
             alone = not os.path.exists(f"{self.path}-wal")
@@ -400,5 +400,5 @@ def _give_to(path: str, found: os.stat_result, group: int) -> None:
     if found.st_gid != group:
         with contextlib.suppress(PermissionError):  # a user's own journal in a group's directory
             os.chown(path, -1, group)
-    if stat.S_IMODE(found.st_mode) != _MODE:  # whatever the umask
+    if stat.S_IMODE(found.st_mode) != _MODE:  # independent of the umask
         os.chmod(path, _MODE)

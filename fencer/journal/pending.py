@@ -1,8 +1,8 @@
-"""Events that could not be recorded because the journal was busy: a small file each, until the next one that is
-recorded takes them along.
+"""Keeps events that could not be recorded because the journal was busy, in a small file each. The next recording takes
+them along.
 
-Whoever imports them looks whether the journal has them already, so a crash between its COMMIT and the removal of a file
-records nothing twice.
+An import first checks whether the journal has the event already, so a crash between its COMMIT and the removal of a
+file records nothing twice.
 """
 
 import json
@@ -22,12 +22,12 @@ from fencer.regular_file import read_regular_file
 
 KEPT_MOST: Final = 1000
 TAKEN_MOST: Final = 100
-"""At one time: whoever takes them along has an event of his own to record."""
+"""Most events imported at a time: the process that imports them has an event of its own to record."""
 _LONGEST_BYTES: Final = 1 << 20
 
 
 def keep(directory: str, event: Event) -> None:
-    """On the disk when it returns. Raises OSError, and FenceError where too many wait already."""
+    """Keeps an event; it is on the disk on return. Raises OSError, and FenceError where too many wait already."""
     if len(_names(directory)) >= KEPT_MOST:
         raise FenceError(f"{directory}: {KEPT_MOST} events wait there already")
     document = event._asdict() | {"steps": [[s.at_s, s.text, s.name, s.took_s] for s in event.steps]}
@@ -36,12 +36,12 @@ def keep(directory: str, event: Event) -> None:
 
 
 def waiting(directory: str) -> Iterator[tuple[str, Event | None]]:
-    """Paths and events, the oldest first; None for a file that nobody can read an event from."""
+    """Paths and events, the oldest first; None for a file that holds no readable event."""
     for name in _names(directory)[:TAKEN_MOST]:
         path = os.path.join(directory, name)
         try:
             yield path, _event(json.loads(read_regular_file(path, _LONGEST_BYTES)))
-        except FileNotFoundError:  # somebody else has taken it along
+        except FileNotFoundError:  # another process has imported it
             continue
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             yield path, None
@@ -57,7 +57,7 @@ def is_recorded(db: sqlite3.Connection, event: Event) -> bool:
 
 
 def remove(paths: list[str]) -> None:
-    """What has been recorded."""
+    """Removes the files of events that have been recorded."""
     for path in paths:
         with suppress(OSError):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""What the tables say, at one moment. Pure SELECT."""
+"""Queries of the journal at one moment. SELECT only."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ NONE_KNOWN: Final[Mapping[TotalRow, Total]] = MappingProxyType({})
 
 
 class Position(NamedTuple):
-    """How far somebody has read. journal: which one, since a file can be moved away. last_id: 0 before the first."""
+    """How far a reader has read. journal: its identity, since a file can be moved away. last_id: 0 before the first."""
 
     journal: str
     last_id: int
@@ -30,25 +30,25 @@ class JournalSnapshot:
         self._columns = f"{_COLUMNS}, {'failed' if version >= 3 else _NONE}"
 
     def position(self) -> Position:
-        """Equal to an earlier one: nothing has happened since."""
+        """A token that changes with every change."""
         journal, last_id = self._db.execute(
             "SELECT journal, (SELECT coalesce(max(id), 0) FROM events) FROM identity"
         ).fetchone()
         return Position(journal, last_id)
 
     def totals(self) -> tuple[Total, ...]:
-        """Everything ever counted."""
+        """All totals."""
         return tuple(self.totals_by_row().values())
 
     def totals_by_row(self, known: Mapping[TotalRow, Total] = NONE_KNOWN) -> dict[TotalRow, Total]:
-        """As totals. known: of an earlier reading, whose rows need not be parsed again; few are new each time."""
+        """All totals by row. known: of an earlier reading, whose unchanged rows need not be parsed again."""
         rows: Iterable[TotalRow] = self._db.execute(
             "SELECT kind, target, action, outcome, proof, events, sum_s, buckets, last_unix_s FROM totals"
         )
         return {row: known.get(row) or _total(row) for row in rows}
 
     def step_totals(self) -> tuple[StepTotal, ...]:
-        """Every step ever counted; none where nobody has written since schema 1."""
+        """All totals of steps; none where the journal is still of schema 1."""
         if self._version < 2:
             return ()
         return tuple(map(_step_total, self._db.execute("SELECT kind, name, steps, sum_s, buckets FROM step_totals")))
@@ -65,12 +65,12 @@ class JournalSnapshot:
         return tuple(_event(row[1:]) for row in rows)
 
     def event(self, event_id: int) -> Event | None:
-        """None: there never was one, or it has been dropped."""
+        """The event of that id. None: there never was one, or it has been dropped."""
         row = self._db.execute(f"SELECT {self._columns} FROM events WHERE id = ?", (event_id,)).fetchone()  # noqa: S608 - a constant
         return _event(row[1:]) if row is not None else None
 
     def since(self, position: Position | None, limit: int = 1000) -> tuple[Event, ...]:
-        """What was appended after position, oldest first; where that is more than limit, the latest of it."""
+        """The events appended after position, oldest first; at most the latest limit of them."""
         after = position.last_id if position is not None and position.journal == self.position().journal else 0
         return tuple(event for _, event in reversed(self.page(limit=limit, after_id=after)))
 
@@ -87,8 +87,8 @@ class JournalSnapshot:
         routine: bool = True,
         newest_first: bool = True,
     ) -> list[tuple[int, Event]]:
-        """Events with their ids, ids between the two given. node: who acted or was acted on. routine: monitors that
-        found nothing wrong, too."""
+        """Events with their ids, ids between the two given. node: the actor or the target. routine: with monitors that
+        found nothing wrong."""
         conditions, values = ["1" if routine else "NOT (kind = 'monitor' AND outcome = 'success')"], list[object]()
         for condition, value in (
             ("id < ?", before_id),

@@ -1,4 +1,4 @@
-"""The journal's tables, how older ones become ours, and how a connection behaves."""
+"""The journal's tables, the migrations of older schemas, and the settings of a connection."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ _VERSION_3: Final = ("""ALTER TABLE events ADD COLUMN failed TEXT NOT NULL DEFAU
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """For writing."""
+    """Sets up a connection for writing."""
     db.execute("PRAGMA synchronous = FULL")
     # A short log is soon read by the next process that opens it, and by readers that may not share its index.
     db.execute("PRAGMA wal_autocheckpoint = 250")
@@ -50,7 +50,8 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def trust_nothing(db: sqlite3.Connection, until: float) -> None:
-    """For reading a file that somebody else may have made. until: monotonic; what runs then is interrupted."""
+    """Sets up a connection for reading a file that another program may have made. until: monotonic; a query that still
+    runs then is interrupted."""
     db.execute("PRAGMA trusted_schema = OFF")
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_BYTES)
     db.text_factory = _text
@@ -75,7 +76,7 @@ def _text(content: bytes) -> str:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is executed within, or nothing."""
+    """A transaction: all that is executed within, or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -87,7 +88,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """From any older schema to ours; 0: an empty file."""
+    """Migrates any older schema to ours; 0: an empty file."""
     if version < 1:
         for statement in _VERSION_1:
             db.execute(statement)

@@ -1,4 +1,4 @@
-"""One event into the tables: the event itself, the totals that it adds to, and what has to go for it."""
+"""Writes one event into the tables: the event itself, the totals it adds to, and what is dropped for it."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from fencer.journal.event import BUCKETS_S, Event, EventKind, StepName
 ROWS: Final = 100_000
 BYTES: Final = 64 << 20
 TARGETS: Final = 1000
-"""Different totals that are kept; what comes after counts for the target OTHER."""
+"""Most rows of totals; events beyond them count for the target OTHER."""
 OTHER: Final = "(other)"
 
 _SHARES: Final = {
@@ -33,7 +33,7 @@ class Bounds(NamedTuple):
 
 
 def insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
-    """Within a transaction."""
+    """Writes one event. Call it within a transaction."""
     event = _clean(event)
     steps = json.dumps([[round(s.at_s, 6), s.text, s.name, round(s.took_s, 6)] for s in event.steps])
     size = len(steps) + len(event.error) + 200
@@ -119,7 +119,7 @@ def _prune(db: sqlite3.Connection, kind: EventKind, bounds: Bounds) -> None:
 
 
 def _clean(event: Event) -> Event:
-    """Bounded, on one line, and text that a database takes: a caller's bytes need not be UTF-8."""
+    """The text bounded, on one line, and valid UTF-8: a caller's bytes need not be."""
     steps = tuple(step._replace(text=one_line(step.text)) for step in event.steps[:STEPS_MOST])
     return event._replace(
         program=one_line(event.program),

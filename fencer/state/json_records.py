@@ -1,4 +1,4 @@
-"""NamedTuples as JSON and back, checked against their annotations: for files that another process reads."""
+"""Converts NamedTuples to JSON and back, checked against their annotations: for files that another process reads."""
 # ruff: noqa: ANN401 - annotations are looked at when it runs; mypy cannot follow
 
 import functools
@@ -15,12 +15,12 @@ _PLAIN = frozenset((bool, float, int, str))
 
 
 def to_json(record: tuple[Any, ...], schema: int) -> bytes:
-    """One line. ``schema`` says by which rules to read it."""
+    """The record as one line. schema: the version that from_json demands."""
     return json.dumps({"schema": schema, **_plain(record)}, separators=(",", ":")).encode() + b"\n"
 
 
 def from_json(kind: type[R], content: bytes, schema: int) -> R:
-    """Raises ValueError for anything that is not such a record. Fields that we do not know are a newer writer's."""
+    """The record. Raises ValueError for anything else. Unknown fields, of a newer writer, are ignored."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Wrong(ValueError):
-    """names: of the fields that lead there, the innermost first."""
+    """A wrong value. names: of the fields that lead to it, the innermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class _Wrong(ValueError):
 
 @functools.cache
 def _reader(kind: Any) -> _Reader:
-    """Made once a type: a snapshot of 64 LUNs has 1,500 records, and is read again at each scrape."""
+    """The reader of a type, made once: a snapshot of 64 LUNs has 1,500 records, and is read again at each scrape."""
     if isinstance(kind, UnionType):
         return _optional(_reader(next(each for each in get_args(kind) if each is not NoneType)))
     if get_origin(kind) is tuple:

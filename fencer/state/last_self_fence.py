@@ -1,4 +1,4 @@
-"""Why this node last fenced itself: written before the reset, read after it (``halvm-watchdogd last``)."""
+"""The record of this node's last self-fence: written before the reset, read after it (``halvm-watchdogd last``)."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ _LONGEST_BYTES = 64 << 10
 
 
 def write_last(directory: str, record: SelfFence) -> None:
-    """On stable storage when it returns. Raises OSError."""
+    """Writes the record; it is on stable storage on return. Raises OSError."""
     replace_file(Path(directory) / LAST_NAME, to_json(record, SCHEMA), 0o644, durable=True)
 
 
 def read_last(directory: str) -> SelfFence | None:
-    """None when there is none. Raises OSError or ValueError for one that cannot be read."""
+    """The record; None when there is none. Raises OSError or ValueError for one that cannot be read."""
     try:
         content = read_regular_file(f"{directory}/{LAST_NAME}", _LONGEST_BYTES)
     except FileNotFoundError:

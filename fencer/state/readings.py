@@ -1,4 +1,4 @@
-"""What was read of the snapshot and of the journal, and how far to believe it. Types and judgement; pure."""
+"""Readings of the snapshot and of the journal, and how far to believe them. Pure."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -22,14 +22,15 @@ class SnapshotStatus(StrEnum):
     FRESH = "fresh"
     STALE = "stale"  # of this boot, but the sidecar has stopped renewing it
     MISSING = "missing"
-    UNREADABLE = "unreadable"  # the file is there, its bytes are not for us
+    UNREADABLE = "unreadable"  # the file is there, but we may not read it
     MALFORMED = "malformed"  # torn, or not what a sidecar writes
     UNKNOWN_SCHEMA = "unknown_schema"  # of another version
     OTHER_BOOT = "other_boot"  # the sidecar has not run in this boot
 
 
 class SnapshotReading(NamedTuple):
-    """snapshot: None unless the file was understood. age_s: None unless it is of this boot. problem: words, or ""."""
+    """A snapshot as read. snapshot: None unless it parsed. age_s: None unless it is of this boot. problem: a sentence,
+    or ""."""
 
     status: SnapshotStatus
     snapshot: Snapshot | None = None
@@ -43,7 +44,7 @@ class SnapshotReading(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether something is there that could not be read. Nothing there at all is an answer."""
+        """Whether there is a file that could not be read. A missing file is no failure."""
         return self.status in (SnapshotStatus.UNREADABLE, SnapshotStatus.MALFORMED, SnapshotStatus.UNKNOWN_SCHEMA)
 
 
@@ -57,9 +58,9 @@ class JournalStatus(StrEnum):
 
 
 class JournalReading(NamedTuple):
-    """totals, steps: everything ever counted. story: the latest events that people want to see (no monitors), the
-    newest first; told: how many such events there ever were. fences, monitors: of each target what was recorded last,
-    whatever the clock said. problem: words."""
+    """A journal as read. totals, steps: since the journal began. story: the latest events without monitors, the newest
+    first; told: how many such events there ever were. fences, monitors: of each target the one recorded last, whatever
+    its time. problem: a sentence, or ""."""
 
     status: JournalStatus
     totals: tuple[Total, ...] = ()
@@ -72,13 +73,13 @@ class JournalReading(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether something is there that could not be read. No journal is an empty one."""
+        """Whether there is a journal that could not be read. A missing journal counts as an empty one."""
         return self.status in (JournalStatus.UNREADABLE, JournalStatus.UNKNOWN_SCHEMA)
 
 
 class Readings(NamedTuple):
-    """All that one answer is made of, at one moment. paths_accepted_unix_s: when an operator last said that all paths
-    are there, 0.0 if never."""
+    """All that one answer is made from, at one moment. paths_accepted_unix_s: when an operator last accepted the
+    present paths as complete, 0.0 if never."""
 
     now: Now
     boot_id: str
@@ -88,7 +89,7 @@ class Readings(NamedTuple):
 
 
 Source = Callable[[], Readings]
-"""Reads both; never raises, and touches no device."""
+"""Reads both. Never raises, and touches no device."""
 
 
 def judge_snapshot(snapshot: Snapshot, boot_id: str, now: Now) -> SnapshotReading:

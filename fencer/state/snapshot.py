@@ -13,14 +13,14 @@ SNAPSHOT_NAME = "watchdogd.json"
 
 
 class RegistrationState(StrEnum):
-    """This node's standing at one LUN, read by PERSISTENT RESERVE IN."""
+    """This node's registration state at one LUN, from PERSISTENT RESERVE IN."""
 
     REGISTERED = "registered"  # our key is listed, a write-excluding reservation is held
-    UNPROTECTED = "unprotected"  # our key is listed, nobody holds a reservation
+    UNPROTECTED = "unprotected"  # our key is listed, no reservation is held
     CONFLICT = "conflict"  # our key is listed, but the reservation held lets only its holder write, and that is not us
     DROPPED = "dropped"  # registered in this boot, gone, and nothing else has changed: the target lost our registration
-    PREEMPTED = "preempted"  # registered in this boot, and gone: somebody fenced us
-    TARGET_FORGOT = "target-forgot"  # nobody's key is left and the generation restarted: the target lost everything
+    PREEMPTED = "preempted"  # registered in this boot, and gone: another node fenced us
+    TARGET_FORGOT = "target-forgot"  # no key is left and the generation restarted: the target lost everything
     SHUT_OUT = "shut-out"  # the target lost everything, others registered since: whether they fenced us is unknowable
     NEVER = "never"  # not registered in this boot
     UNKNOWN = "unknown"  # our key is absent, and the record of this boot is unreadable
@@ -50,7 +50,7 @@ class PathSnapshot(NamedTuple):
 
 
 class KeySnapshot(NamedTuple):
-    """A key at a LUN. node: whose it is by the cluster configuration, "" if nobody's. nexuses: how many."""
+    """A key at a LUN. node: its owner by the cluster configuration, "" if none. nexuses: how many."""
 
     key: str
     node: str
@@ -58,7 +58,7 @@ class KeySnapshot(NamedTuple):
 
 
 class LunSnapshot(NamedTuple):
-    """standing: a Standing, or "" as long as nothing is known. type: SPC name in words, "" when nobody holds one.
+    """standing: a RegistrationState, or "" while unknown. type: the reservation's SPC name, "" when none is held.
 
     holder: the key, "" when none or when all registrants hold it. error: why it could not be read, "" else. more_keys:
     how many are listed besides keys. read_only: what of it the kernel takes no writes for, "" else.
@@ -106,8 +106,10 @@ class NodeSnapshot(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything at one moment. grace_remaining_s: None unless grace runs. bound_s: the longest time from the loss of
-    all paths to the reset, as published. last_self_fence_*: of an earlier boot; "" and 0.0 when there is none.
+    """The sidecar's state at one moment, as it publishes it.
+
+    grace_remaining_s: None unless grace runs. bound_s: the longest time from the loss of all paths to the reset.
+    last_self_fence_*: of an earlier boot; "" and 0.0 when there is none.
 
     luns_unsettled: why the list of LUNs may not be the right one, "" when it is. not_granted: what the kernel refused
     the sidecar, one phrase each (``lock memory: Cannot allocate memory``, ``real-time priority: …``)."""

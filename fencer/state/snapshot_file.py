@@ -1,4 +1,4 @@
-"""Where the snapshot stands, and how it is read and written."""
+"""Reads and writes the snapshot's file."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ _LONGEST_BYTES = 4 << 20
 
 
 def write_snapshot(directory: str, snapshot: Snapshot) -> None:
-    """Replaces it; anybody may read it. Raises OSError."""
+    """Replaces the snapshot; every user may read it. Raises OSError."""
     replace_file(Path(directory) / SNAPSHOT_NAME, to_json(snapshot, SCHEMA), 0o644, durable=False)
 
 
 def read_snapshot(directory: str) -> Snapshot:
-    """Raises OSError (FileNotFoundError: the sidecar never ran in this boot), ValueError for what is no snapshot."""
+    """The snapshot. Raises OSError (FileNotFoundError: the sidecar never ran in this boot), ValueError."""
     content = read_regular_file(f"{directory}/{SNAPSHOT_NAME}", _LONGEST_BYTES)
     return from_json(Snapshot, content, SCHEMA)

@@ -1,1 +1,1 @@
-"""Snapshot and journal as Prometheus metric families. Pure: reads no file, no clock, no device."""
+"""Makes Prometheus metric families from snapshot and journal. Pure: reads no file, no clock, no device."""

@@ -1,4 +1,4 @@
-"""All families of a scrape: reads once, then asks every subsystem, each timed and none able to spoil the others."""
+"""Makes all families of a scrape: reads once, then calls every subsystem, each timed and guarded from the others."""
 
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -12,9 +12,9 @@ P = TypeVar("P")
 
 
 class Subsystem(Generic[P]):
-    """One collector: a pure function of a part of what was read, so that of the same part the same comes.
+    """One collector: a pure function of a part of the readings.
 
-    reads_journal: whose trouble is its trouble, the journal's or the snapshot's.
+    reads_journal: whether it fails with the journal; else it fails with the snapshot.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Subsystem(Generic[P]):
         self._collect = collect
 
     def collect(self, readings: Readings, before: Families | None) -> Families:
-        """before: of the last scrape. Raises whatever comes of a reading that is not what it should be."""
+        """The families. before: of the last scrape. Raises any exception for a reading with wrong contents."""
         families = Families(before)
         self._collect(self.part(readings), families)
         return families
@@ -60,8 +60,8 @@ READING: Final = "read"
 
 
 class HalvmCollector:
-    """Everything of this node. clock: for durations only. config_current: whether the web configuration that holds is
-    the one that its file has."""
+    """All metrics of this node. clock: for durations only. config_current: whether the web configuration in force is
+    that of its file."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class HalvmCollector:
         self._last: dict[str, _Collected] = {}
 
     def gather(self) -> Iterator[Family]:
-        """One scrape. A family that is as it was in the last one is the same object."""
+        """One scrape. An unchanged family is the same object as in the last one."""
         began = self._clock()
         readings = self._read()
         own = Families()
@@ -106,12 +106,12 @@ class HalvmCollector:
         try:
             families = subsystem.collect(readings, before.families if before is not None else None)
             return _Collected(part, families, list(families.ready(self._known)))
-        except (ValueError, TypeError, ArithmeticError, LookupError):  # what was read is not what it should be
+        except (ValueError, TypeError, ArithmeticError, LookupError):  # a reading with wrong contents
             return _Collected(part, None, [])
 
 
 class _Collected(NamedTuple):
-    """What a subsystem made of part. families: None if it failed."""
+    """A subsystem's families from part. families: None if it failed."""
 
     part: object
     families: Families | None

@@ -1,4 +1,4 @@
-"""Rows of the table with values, and what prometheus-client makes of them."""
+"""Metric families: rows of the table with values, and their form in prometheus-client."""
 
 import itertools
 import operator
@@ -29,14 +29,14 @@ class Histogram(NamedTuple):
 
 
 class Family:
-    """A row and its series. Never changed once somebody has seen it: the same object says the same."""
+    """A row and its series. Immutable once it is handed out: the same object has the same content."""
 
     def __init__(self, metric: Metric, series: Mapping[Labels, float | Histogram]) -> None:
         self.metric = metric
         self.series = series
 
     def of_client(self, only: Iterable[Labels] | None = None) -> ClientFamily:
-        """As prometheus-client has it. only: some of its series."""
+        """The family in prometheus-client's form. only: some of its series."""
         name, text, labels = self.metric.name, self.metric.help, self.metric.labels
         series = self.series if only is None else {each: self.series[each] for each in only}
         if self.metric.kind is MetricKind.HISTOGRAM:
@@ -112,7 +112,7 @@ class Families:
         return row.series
 
     def ready(self, known: "SeenLabels") -> Iterator[Family]:
-        """What is as it was in the last scrape is the same object as then: whoever encodes it need not do so again."""
+        """The families. An unchanged one is the same object as in the last scrape, so that it is not encoded again."""
         for row in self._rows.values():
             yield known.family(row)
         for histograms in self._histograms.values():
@@ -164,7 +164,7 @@ def _shown(row: _Row[V]) -> dict[Labels, V]:
 
 
 def label_value(text: str) -> str:
-    """As it may stand in an exposition: on one line, and no longer than somebody wants to read."""
+    """A label's value as it may stand in an exposition: on one line, and bounded."""
     if len(text) > LABEL_CHARACTERS:
         text = text[: LABEL_CHARACTERS - 1] + "…"
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -16,7 +16,7 @@ OTHER: Final = "(other)"
 
 
 class _Newest(NamedTuple):
-    """The one of a target's events that was recorded last, whatever the clock said."""
+    """The event of a target that was recorded last, whatever its time."""
 
     ended_unix_s: float
     success: bool
@@ -80,7 +80,7 @@ def _add_last(
     OTHER: the times are all there is then.
 
     An earlier success with a later time was recorded while the clock was ahead. Shown as it is, it would hide the
-    failure after it from HalvmFenceFailed, which compares the two. Nobody knows when it was, so it is not shown: cut
+    failure after it from HalvmFenceFailed, which compares the two. Its true time is unknown, so it is not shown: cut
     down to the failure's time it would say that the target has just been fenced.
     """
     success = total.outcome is FenceOutcome.SUCCESS
@@ -97,7 +97,7 @@ def _add_last(
 
 
 def bmc_reachable(event: Event) -> bool | None:
-    """Whether the BMC let us in. None: that monitor asked none, or an older fence-halvm recorded it."""
+    """Whether the login to the BMC succeeded. None: that monitor asked none, or an older fence-halvm recorded it."""
     if any(step.name in (StepName.SESSION, StepName.CHASSIS) for step in event.steps):
         return True
     return False if Side.POWER in event.failed else None

@@ -1,4 +1,4 @@
-"""Every metric: one row a metric feeds the collectors, docs/metrics.md and the tests.
+"""The table of all metrics: each row defines one for the collectors, docs/metrics.md and the tests.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters, ``_seconds`` for durations,
 ``_timestamp_seconds`` for Unix times, ``_info`` for a constant 1 whose labels are the message. Points in time are

@@ -1,1 +1,1 @@
-"""The page at /: what is wrong in words, LUNs by nodes, paths, watchdog, fences. Pure: readings in, text out."""
+"""Makes the page at /: findings, LUNs by nodes, paths, watchdog, fences. Pure: readings in, text out."""

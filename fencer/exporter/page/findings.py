@@ -1,4 +1,4 @@
-"""What is wrong on this node, in words, worst first. Unknown is never said to be well."""
+"""Finds what is wrong on this node, worst first. An unknown state is never shown as good."""
 
 from collections.abc import Iterator
 from enum import IntEnum
@@ -11,7 +11,7 @@ from fencer.state.readings import JournalReading, Readings, SnapshotReading, Sna
 from fencer.state.snapshot import LunSnapshot, PolicyState, RegistrationState, Snapshot
 
 RECENT_S: Final = 3600.0
-"""So long after a fence or a self-fence not all is well, even if everything is as it should be again."""
+"""How long a fence or a self-fence stays a finding after everything works again."""
 REPEATED_S: Final = 86400.0
 REPEATED_TIMES: Final = 3
 OLD_FENCE_S: Final = 7 * 86400.0
@@ -19,7 +19,7 @@ OLD_MONITOR_S: Final = 86400.0
 
 
 class FindingSeverity(IntEnum):
-    """How urgently somebody should look."""
+    """How urgent a finding is."""
 
     BAD = 0
     WARNING = 1
@@ -35,13 +35,13 @@ class Finding(NamedTuple):
 
 
 def find(readings: Readings) -> list[Finding]:
-    """Everything that is not as it should be."""
+    """All findings."""
     found = [*_of_snapshot(readings), *_of_journal(readings)]
     return sorted(found, key=lambda finding: finding.severity)
 
 
 def nothing_there(readings: Readings) -> bool:
-    """Neither a sidecar nor an agent has ever written anything here."""
+    """Whether neither a sidecar nor an agent has ever written here."""
     return (
         readings.snapshot.status is SnapshotStatus.MISSING
         and not readings.journal.failed
@@ -113,7 +113,7 @@ def _of_state(snapshot: Snapshot, readings: Readings) -> Iterator[Finding]:
 
 
 def _degraded(snapshot: Snapshot, now: float) -> Iterator[Finding]:
-    """The reset that comes, if it does, is told with the LUNs that are lost, as one finding."""
+    """The state of the policy. A coming reset is one finding with the LUNs that are lost."""
     rest, lost = _untold(snapshot), _lost(snapshot)
     if snapshot.grace_remaining_s is not None and lost:
         text = " ".join(sentence for sentence, _ in _losses(lost))
@@ -135,7 +135,7 @@ def _reset_comes(snapshot: Snapshot, now: float) -> str:
 
 
 def _untold(snapshot: Snapshot) -> list[str]:
-    """The reasons that no other finding tells already. For showing only: that of a LUN begins with the LUN's name."""
+    """The reasons that no other finding has. For display only: the reason of a LUN begins with its name."""
     told = tuple(f"{lun.name}: " for lun in snapshot.luns if lun.name and _has_finding(lun, snapshot))
     return [
         reason for reason in snapshot.reasons if not reason.startswith(told) and reason not in snapshot.luns_unsettled
@@ -301,7 +301,7 @@ def _of_paths(snapshot: Snapshot) -> Iterator[Finding]:
             text = f"{words.names([p.name for p in down])} to {_name(lun)} {are} down{why}{last}."
             yield Finding(severity, text, "HalvmLastPath" if last else "HalvmPathLost")
         bare = [path.name for path in up if not path.registered]
-        if bare and lun.standing not in _STANDINGS:  # which tells it of the whole LUN
+        if bare and lun.standing not in _STANDINGS:  # which covers the whole LUN
             text = f"{words.names(bare)} to {_name(lun)}: up, but this node's key is not on it; not counted."
             yield Finding(FindingSeverity.WARNING, text, "HalvmPathLost")
 
@@ -344,7 +344,7 @@ def _of_journal(readings: Readings) -> Iterator[Finding]:
 
 
 def _of_the_last_hour(readings: Readings, told: set[str]) -> Iterator[Finding]:
-    """Fences and self-fences, also where all is as it should be again. told: targets whose last fence was told."""
+    """Fences and self-fences, also where all is as it should be again. told: targets whose last fence has a finding."""
     journal, now = readings.journal, readings.now.unix_s
     for event in last_fences(journal):
         if now - event.at_unix_s - event.took_s < RECENT_S and event.target not in told:
@@ -384,7 +384,7 @@ def _of_repeated(journal: JournalReading, now: float) -> Iterator[Finding]:
 
 
 def last_fences(journal: JournalReading) -> list[Event]:
-    """Of each target the latest fence that is told."""
+    """Of each target the latest fence in the story."""
     latest: dict[str, Event] = {}
     for event in journal.story:
         if event.kind is EventKind.FENCE:

@@ -1,4 +1,4 @@
-"""HTML made of elements: whatever is not an element is text, and is escaped. There is no other way to make markup."""
+"""Makes HTML from elements: anything that is not an element is text, and is escaped. Nothing else makes markup."""
 
 import html
 from collections.abc import Iterable

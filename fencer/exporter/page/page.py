@@ -1,5 +1,5 @@
-"""The whole page. It answers, from the top: is anything wrong, who may write where, over which paths, what feeds the
-watchdog, would the next fence work, who fenced whom and what proved it."""
+"""Makes the whole page. From the top: what is wrong, who may write where, over which paths, what feeds the watchdog,
+whether the next fence would work, who fenced whom and what proved it."""
 
 import base64
 import hashlib
@@ -62,7 +62,7 @@ def document(title: str, *body: Markup, reload_s: int | None = None) -> str:
 
 
 def _shown(readings: Readings) -> Snapshot | None:
-    """A stale snapshot is shown, and said to be: at night it is the best there is. One of another boot is not."""
+    """The snapshot to show. A stale one is shown and marked as stale. One of another boot is not shown."""
     stands = readings.snapshot.status in (SnapshotStatus.FRESH, SnapshotStatus.STALE)
     return readings.snapshot.snapshot if stands else None
 

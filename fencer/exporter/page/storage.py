@@ -1,4 +1,4 @@
-"""The shared LUNs: who may write where, and over which paths."""
+"""Shows the shared LUNs: who may write where, and over which paths."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -46,7 +46,7 @@ def _folded(snapshot: Snapshot, table: Callable[[Sequence[LunSnapshot]], Markup]
 
 
 def _in_order(lun: LunSnapshot, snapshot: Snapshot) -> bool:
-    """Every node is registered and nobody else, a reservation is held, every path is up and registered."""
+    """Whether exactly the nodes are registered, a reservation is held, and every path is up and registered."""
     return (
         readable_now(lun, snapshot)
         and lun.standing == RegistrationState.REGISTERED

@@ -1,4 +1,4 @@
-"""What the journal tells: would the next fence work, and who fenced whom and what proved it."""
+"""Shows the journal: whether the next fence would work, and who fenced whom and what proved it."""
 
 from typing import Final
 

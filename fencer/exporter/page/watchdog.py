@@ -1,4 +1,4 @@
-"""What feeds the watchdog, and what would end that."""
+"""Shows the watchdog, and what would stop its feeding."""
 
 from typing import Final
 
@@ -68,7 +68,7 @@ def _device(snapshot: Snapshot) -> Markup:
 
 
 def _bound(snapshot: Snapshot) -> Markup:
-    """No bound is shown that does not hold now."""
+    """The bound, where it holds now."""
     if snapshot.state is PolicyState.PAUSED:
         return joined((mark("no reset", "warn"), " while self-fencing is paused"))
     if snapshot.state not in _RESETS or (snapshot.watchdog.device and not snapshot.watchdog.armed):

@@ -1,4 +1,4 @@
-"""Times, counts and lists as people read them."""
+"""Formats times, counts and lists for people."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def moment(unix_s: float, now_unix_s: float) -> str:
 
 
 def ago(unix_s: float, now_unix_s: float) -> str:
-    """``3 min ago``; a time to come is said so."""
+    """``3 min ago``; ``in 3 min`` for a time to come."""
     if unix_s > now_unix_s + 1:
         return f"in {duration(unix_s - now_unix_s)}"
     return f"{duration(now_unix_s - unix_s)} ago"
