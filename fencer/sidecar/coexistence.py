@@ -1,4 +1,4 @@
-"""What else on this machine touches the watchdog or the reservations: docs/coexistence.md as a look at the files.
+"""Finds what else on this machine uses the watchdog or the reservations (docs/coexistence.md), by its files.
 
 For ``halvm-watchdogd --check-config``. root: where the machine's files are, for tests. Only text files are opened.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Weight(Enum):
-    """CONFLICT: one of the two must be changed. NOTE: works, if what is said is known."""
+    """CONFLICT: one of the two must be changed. NOTE: works; the operator should know of it."""
 
     CONFLICT = "conflict"
     NOTE = "note"

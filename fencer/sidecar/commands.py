@@ -1,4 +1,4 @@
-"""What an operator types: --check-config, status, last, pause, resume. None of it opens a shared disk or a watchdog."""
+"""The operator's commands: --check-config, status, last, pause, resume. None opens a shared disk or a watchdog."""
 
 import argparse
 import contextlib
@@ -30,7 +30,7 @@ _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def speak(argv: Sequence[str]) -> int:
-    """Obeys, and returns the exit status. Raises FenceError with the sentence to show."""
+    """Carries out a command and returns the exit status. Raises FenceError with the sentence to show."""
     given = _parser().parse_args(argv, argparse.Namespace(config=DEFAULT_PATH))
     if given.word == "run" and not given.check_config:
         raise UsageError("run takes --config=FILE only, and after the word")
@@ -67,10 +67,10 @@ class Directories(NamedTuple):
 
 
 def directories(path: str) -> Directories:
-    """From a configuration file that need not be right: the sidecar runs by the one that it read, and whoever cannot
-    pause it because of a slip in a file cannot work on the storage.
+    """The directories by a configuration file, which may be wrong: the running sidecar uses the one that it read, and a
+    slip in the file must not keep an operator from pausing it.
 
-    What the file does not say plainly is the default.
+    Takes the default for each line that it cannot read.
     """
     try:
         settings = read_settings(path)
@@ -186,7 +186,7 @@ def _luns(config: Config) -> str:
 
 @functools.cache
 def _shared(storage: StorageSettings) -> tuple[Lun, ...]:
-    """Both the LUNs and their timeouts are told; LVM is asked once."""
+    """The LUNs, looked up once for both the list and the timeouts."""
     from fencer.sidecar.observer.observing import find_shared  # only --check-config looks
 
     return find_shared(storage)
@@ -212,7 +212,7 @@ def _watchdog(config: Config) -> str:
 
 
 def _why_busy(path: str, settings: Settings) -> str:
-    """Who else has it open; "" when only the running sidecar has."""
+    """Which other processes have it open; "" when only the running sidecar has."""
     try:
         ours = read_snapshot(settings.state_dir).pid
     except (OSError, ValueError):
@@ -237,7 +237,7 @@ def _described(candidate: watchdog_device.Candidate, settings: Settings) -> str:
 
 
 def _advice(config: Config) -> list[str]:
-    """What is not wrong but may not fit: how long devices hold commands; what else uses watchdog or reservations."""
+    """Advice on what may not fit: how long devices hold commands; what else uses watchdog or reservations."""
     from fencer.sidecar import coexistence, device_timeouts  # only --check-config looks
 
     found: list[str] = []

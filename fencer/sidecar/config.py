@@ -1,6 +1,6 @@
-"""watchdogd.toml: one table of settings, and the typed result of reading a file against it. Pure but for ``read``.
+"""Reads watchdogd.toml by one table of settings into typed settings. Pure but for ``read``.
 
-The same table makes the documentation. Every complaint names file, line, setting and remedy; all are made at once.
+The same table makes the documentation. Every complaint names file, line, setting and remedy; one reading makes all.
 """
 
 import re
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """What a good value is."""
+        """The remedy: what a valid value is."""
         if self.choices:
             return "give " + _or([f'"{choice}"' for choice in self.choices])
         if self.kind is bool:
@@ -215,7 +215,7 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
 
 
 def _relations(settings: Settings) -> list[tuple[str, str]]:
-    """What is wrong between settings, or within a text: which one to complain of, and the complaint."""
+    """Errors between settings, or within a text: the setting to name, and the complaint."""
     found: list[tuple[str, str]] = []
     if not settings.vg and not settings.devices:
         found.append(("vg", 'nothing says which LUNs are shared: give vg = "shared_vg", or devices = ["/dev/sdb"]'))
@@ -255,7 +255,7 @@ def _relations(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _typed(setting: Setting, value: object) -> object:
-    """The value as its type; None when it will not do."""
+    """The value as its type; None when it is invalid."""
     match value:
         case bool():
             return value if setting.kind is bool else None
@@ -288,7 +288,7 @@ def _unknown(name: str, found: object, text: str, source: str) -> str:
 
 
 def _where(name: str, text: str, source: str) -> str:
-    """tomllib tells no lines, so the first line that begins with the name, or with a table of that name, is meant."""
+    """The first line that begins with the name, or with a table of that name: tomllib reports no lines."""
     pattern = re.compile(rf"\s*(\[+\s*)?[\"']?{re.escape(name)}[\"']?\s*[=.\]]")
     for number, line in enumerate(text.split("\n"), start=1):
         if pattern.match(line):
@@ -315,7 +315,7 @@ def _toml_remedy(line: str) -> str:
 
 
 def located(complaint: str, source: str) -> str:
-    """What was found wrong only later, with the file in front, and the line where it begins with a setting."""
+    """An error found after the reading, with the file in front, and the line where it begins with a setting."""
     name, _, what = complaint.partition(": ")
     if name not in BY_NAME:
         return f"{source}: {complaint}"

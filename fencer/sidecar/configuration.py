@@ -1,4 +1,4 @@
-"""What follows from watchdogd.toml and the cluster's files: this node and its key, everybody's keys, the LUNs."""
+"""Derives from watchdogd.toml and the cluster's files: this node and its key, all nodes' keys, the LUNs."""
 
 import os
 

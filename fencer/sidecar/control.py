@@ -1,4 +1,4 @@
-"""A word from the operator: pause and resume, by one datagram each way on a socket that only root may write to."""
+"""The control socket for pause and resume: one datagram each way, on a socket that only root may write to."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _DONE, _REFUSED = "done", "refused"
 
 
 class Pause(NamedTuple):
-    """Nobody is fenced for losing storage for so long; a preemption still counts."""
+    """No loss of storage resets this node for so long; a preemption still does."""
 
     for_s: float
 
@@ -25,7 +25,7 @@ class Resume(NamedTuple):
 
 
 class Question(NamedTuple):
-    """asker: where the answer goes."""
+    """An order as received. asker: the address for the answer."""
 
     order: Pause | Resume
     asker: bytes | str
@@ -60,7 +60,7 @@ class ControlSocket:
         return Question(order, asker) if asker else None
 
     def answer(self, question: Question, text: str, *, done: bool = True) -> None:
-        """An asker who has gone is not waited for."""
+        """Sends the answer. Does not wait for an asker that has gone."""
         with contextlib.suppress(OSError):
             self._socket.sendto(f"{_DONE if done else _REFUSED} {text}".encode(), question.asker)
 
@@ -78,14 +78,14 @@ def parse(data: bytes) -> Pause | Resume:
 
 
 def ask(directory: str, order: Pause | Resume) -> str:
-    """Tells the running sidecar and returns its answer. Raises UsageError with what to do when that fails."""
+    """Sends an order to the running sidecar and returns its answer. Raises UsageError, with the remedy."""
     path = f"{directory}/{SOCKET_NAME}"
     word = "resume" if isinstance(order, Resume) else f"pause {order.for_s}"
     sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
     try:
         sock.settimeout(_ANSWER_S)
         sock.bind("")  # a name of the kernel's choice, so that there is somewhere to answer to
-        sock.connect(path)  # from here on the kernel hands us the sidecar's datagrams alone, nobody else's
+        sock.connect(path)  # from here on the kernel delivers only the sidecar's datagrams
         sock.send(word.encode())
         done, _, text = sock.recv(_BYTES).decode("utf-8", "replace").partition(" ")
     except PermissionError as error:

@@ -1,4 +1,4 @@
-"""How long the kernel and multipathd hold a command of each path, and what of it does not go with the sidecar's grace.
+"""Compares how long the kernel and multipathd hold a command of each path with the sidecar's grace.
 
 For ``halvm-watchdogd --check-config``. Read from sysfs and from multipathd; nothing is opened or changed.
 Source: kernel Documentation/scsi/scsi_fc_transport.rst, open-iscsi README (recovery_tmo), multipath.conf(5).

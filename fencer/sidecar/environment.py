@@ -1,4 +1,4 @@
-"""What the feeder is given, and how it ends: everything of its machine that a test puts something else for."""
+"""The feeder's environment: its injected adapters, its signals, and how it ends."""
 
 import signal
 import time
@@ -33,7 +33,7 @@ class Resetting(Protocol):
     """What resets this machine: fencer.sidecar.self_fence.Reset."""
 
     def say(self, text: str) -> None:
-        """To wherever an operator may look afterwards."""
+        """Writes the sentence to where an operator may look afterwards."""
 
     def now(self) -> None:
         """Returns only when it failed."""
@@ -85,7 +85,7 @@ class Signals:
         return self._read_end.fileno()
 
     def drain(self) -> None:
-        """What woke us has done its work."""
+        """Empties the pipe that woke the feeder."""
         try:
             self._read_end.recv(4096)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""One sidecar a node: a lock that is held from before anything is touched until the process ends."""
+"""Allows one sidecar a node: a lock, taken before anything is touched and held until the process ends."""
 
 import errno
 import fcntl
@@ -11,12 +11,12 @@ _BYTES = 64
 
 
 class Instance:
-    """Holds the lock. The kernel gives it back with the process, however that ends."""
+    """The lock. The kernel releases it when the process ends, in whatever way."""
 
     def __init__(self, state_dir: str) -> None:
         """Raises UsageError when another process holds it, or when it cannot be made.
 
-        It is taken by the feeding process after its children were forked, so that none of them holds it on.
+        The feeder takes it after its children were forked, so that no child keeps it.
         """
         path = f"{state_dir}/{LOCK_NAME}"
         try:
@@ -41,5 +41,5 @@ class Instance:
             raise UsageError(f"state_dir: {path}: {error.strerror}: give another") from error
 
     def end(self) -> None:
-        """Gives the lock back a moment before the process ends."""
+        """Releases the lock just before the process ends."""
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""Feeding one watchdog in time, and knowing how well that went. The clock is the caller's; nothing here waits."""
+"""Feeds one watchdog in time and measures the gaps. The clock is the caller's; nothing here waits."""
 
 from fencer.errors import WatchdogError
 from fencer.sidecar.policy import Decision, with_reasons
@@ -11,13 +11,13 @@ FEEDS = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.PAUSED)
 
 FEEDINGS_A_TIMEOUT = 3
 LONGEST_INTERVAL_S = 10.0
-"""Also of a timeout of minutes, so that a gap is seen soon."""
+"""The longest interval, also of a timeout of minutes, so that a gap shows soon."""
 
 LATE_FACTOR = 1.5
 """A gap this much longer than the interval counts as late."""
 
 RETRY_S = SidecarTiming().decide_interval_s
-"""Until the next attempt when the device did not take a keepalive: as often as is decided."""
+"""Time to the next attempt after the device refused a keepalive: the longest time between two decisions."""
 
 
 class Feeding:
@@ -37,7 +37,7 @@ class Feeding:
         self.problem = ""
         try:
             self.feed(now_s)
-        except WatchdogError as error:  # whoever asked ends, and nobody would feed what goes on ticking
+        except WatchdogError as error:  # the program ends then, and a device that goes on ticking would reset the node
             match watchdog.disarm():
                 case True:
                     raise
@@ -53,7 +53,7 @@ class Feeding:
 
     @property
     def due_s(self) -> float:
-        """When to feed next."""
+        """When the next keepalive is due."""
         return self._due_s
 
     def feed(self, now_s: float) -> None:
@@ -71,11 +71,11 @@ class Feeding:
         self._last_s = now_s
 
     def judged(self, decision: Decision) -> Decision:
-        """The decision, with the problem as one more reason where it goes on feeding: nothing else may be lost."""
+        """The decision, with the problem as one more reason where feeding goes on."""
         return with_reasons(decision, (self.problem,) if self.problem and decision.state in FEEDS else ())
 
     def snapshot(self) -> WatchdogSnapshot:
-        """For readers."""
+        """The watchdog's part of the snapshot."""
         support = self._watchdog.support
         return WatchdogSnapshot(
             device=support.device,
@@ -94,4 +94,4 @@ class Feeding:
 
 
 NOT_ARMED = WatchdogSnapshot("", "", False, False, 0.0, 0.0, 0, 0.0, 0.0, 0)
-"""Before the first feeding."""
+"""The watchdog's part of the snapshot before it is armed."""

@@ -1,4 +1,4 @@
-"""The watchdog by Linux's ioctls, and what sysfs knows of it without opening it (opening may arm it).
+"""Drives a watchdog by Linux's ioctls, and reads sysfs without opening it (opening may arm it).
 
 Source: linux/watchdog.h, Documentation/watchdog/watchdog-api.rst, Documentation/ABI/testing/sysfs-class-watchdog.
 """
@@ -123,7 +123,7 @@ def is_there(device: str) -> bool:
 
 
 def no_device(configured: str) -> str:
-    """What to say when there is none."""
+    """The sentence for a missing device."""
     if configured == AUTO:
         return "watchdog: this machine has no watchdog device: load the driver of its hardware watchdog, or softdog"
     return f"watchdog: there is no {configured}: load its driver, or give another device"

@@ -1,4 +1,4 @@
-"""Which LUNs are watched: what the volume group's metadata names, and what a later list may change of it. Pure."""
+"""Decides which LUNs are watched: those that the volume group's metadata names, and what a later list changes. Pure."""
 
 from fencer._typing import NamedTuple
 
@@ -35,10 +35,10 @@ class Agreement(NamedTuple):
 
 
 def agree(watched: LunList, found: LunList) -> Agreement:
-    """What follows from a new list, which is complete: no physical volume is missing.
+    """The LUNs to watch after a new list, which is complete: no physical volume is missing.
 
-    Only newer metadata change anything. A LUN whose physical volumes they name no more is watched no more; one that
-    only vanished is watched on. A new LUN is watched as soon as it is named.
+    Only newer metadata change anything. A LUN whose physical volumes they no longer name is no longer watched; one
+    that only vanished still is. A new LUN is watched as soon as it is named.
     """
     if found.group != watched.group:
         return Agreement(watched, ("LUNs: the volume group has been made anew: restart halvm-watchdogd",))

@@ -1,4 +1,4 @@
-"""What the kernel thinks of paths that a read does not show: read-only, or failed by their multipath map.
+"""Reads from the kernel what a read of a path does not show: read-only, or failed by its multipath map.
 
 Source: linux/dm-ioctl.h (DM_TABLE_STATUS), drivers/md/dm-mpath.c (multipath_status), sysfs-block (ro).
 """
@@ -57,7 +57,7 @@ def map_status(number: str, control: str = CONTROL) -> bytes:
 
 
 def look(names: Iterable[str], sys_block: str = SYS_BLOCK, status: Callable[[str], bytes] = map_status) -> Conditions:
-    """Of these disks (``sdb``). What cannot be read says nothing."""
+    """The conditions of these disks (``sdb``). What cannot be read counts as unremarkable."""
     found = Conditions({}, {})
     failed: dict[str, frozenset[str]] = {}
     for name in names:
@@ -83,7 +83,7 @@ def _failed(number: str, status: Callable[[str], bytes]) -> frozenset[str]:
 
 
 class ConditionWatch:
-    """Looks again and again, in a thread of its own: the device mapper may hang, and then nothing is said."""
+    """Reads them periodically in a thread of its own: the device mapper may hang, and then there is no answer."""
 
     def __init__(
         self, interval_s: float, look: Callable[[Iterable[str]], Conditions] = look,
@@ -97,12 +97,12 @@ class ConditionWatch:
 
     @property
     def latest(self) -> Conditions:
-        """The latest, while it is not old."""
+        """The latest conditions; none when they are old."""
         began_s, found = self._latest
         return found if self._clock() - began_s < 3 * self._interval_s else Conditions({}, {})
 
     def run(self, ended: threading.Event) -> None:
-        """Until ended."""
+        """Reads until ended."""
         while True:
             began_s = self._clock()
             self._latest = began_s, self._look(self.names)

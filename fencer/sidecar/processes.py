@@ -84,10 +84,10 @@ def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel]
 
 
 def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline], Opened] = open_luns) -> None:
-    """Takes this node's key off every path of every LUN, and says in the marker that this was our own doing.
+    """Takes this node's key off every path of every LUN, and notes in the marker that this node did it.
 
     Where this node holds a reservation the key stays, on all LUNs: a holder that unregisters releases it (SPC-4
-    5.13.11), and whoever was proved fenced behind it writes again. Between the look and the REGISTER only a fence by
+    5.13.11), and a node that was fenced behind it could write again. Between the look and the REGISTER only a fence by
     this node itself makes it the holder. Of an all-registrants type every registrant is taken for the last one: two
     that stop together would each see the other.
 

@@ -1,4 +1,4 @@
-"""Makes this process one that a busy machine does not delay: memory locked, real-time, spared by the OOM killer."""
+"""Keeps a busy machine from delaying this process: memory locked, real-time priority, spared by the OOM killer."""
 
 import contextlib
 import ctypes
@@ -11,11 +11,11 @@ from fencer.sidecar.supervisor import set_oom_score
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _OOM_NEVER = -1000
 _PRIORITY = 1
-"""The lowest of the real-time ones: above all that is not real-time, below whatever an administrator made so."""
+"""The lowest real-time priority: above everything else, below an administrator's own real-time processes."""
 
 
 def become_realtime() -> tuple[str, ...]:
-    """Says what could not be done, one phrase each; the sidecar runs all the same, as it must on a desk."""
+    """Returns what could not be done, one phrase each. The sidecar runs all the same, say without privileges."""
     set_oom_score(_OOM_NEVER)
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("lock memory", _lock_memory),

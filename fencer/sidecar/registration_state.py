@@ -1,4 +1,4 @@
-"""From one reading of a LUN's registrations to this node's standing there. Pure."""
+"""Decides this node's registration state at a LUN from one reading of its registrations. Pure."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ _HOLDER_ONLY = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCES
 
 
 class Reading(NamedTuple):
-    """Both answers carry this PR generation. keys: as the target lists them, a key once for each nexus it is on."""
+    """READ KEYS and READ RESERVATION of one PR generation. keys: in the target's order, a key once for each of its nexuses."""
 
     generation: int
     keys: tuple[ReservationKey, ...]
@@ -24,10 +24,10 @@ class Reading(NamedTuple):
 
 
 def judge(reading: Reading, past: Past, own: ReservationKey, type_: ReservationType) -> RegistrationState:
-    """This node's standing. past: of this LUN in this boot. type_: the reservation that we are configured for.
+    """This node's registration state. past: of this LUN in this boot. type_: the configured type of reservation.
 
     A PREEMPT moves the generation, and so does the look of an agent that finds our key absent (storage.isolation). So a
-    key that is gone while the generation is as we last read it with the key was taken by nobody: the target dropped it
+    key that is gone while the generation is as we last read it with the key was not preempted: the target dropped it
     with the session (LIO without cache_dynamic_acls). docs/decisions/0008-self-fence-bound.md says what this rests on.
 
     When the target has lost everything and others are registered again, they may have fenced us since: the agent finds

@@ -1,4 +1,4 @@
-"""Tells systemd how we are: sd_notify(3), one datagram to $NOTIFY_SOCKET, never waited for."""
+"""Sends the state to systemd by sd_notify(3): one datagram to $NOTIFY_SOCKET, without waiting."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ READY_VARIABLE = "HALVM_WATCHDOGD_READY"
 
 
 class ServiceManager:
-    """The one who started us; tells nobody when nobody asked to be told (in the foreground).
+    """The service manager. Sends nothing without $NOTIFY_SOCKET (in the foreground).
 
-    waits_for_arming: ready is only what is armed (``HALVM_WATCHDOGD_READY=armed``, for what must not run unguarded).
+    waits_for_arming: ready only when armed (``HALVM_WATCHDOGD_READY=armed``, for services that must not run unguarded).
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -27,7 +27,7 @@ class ServiceManager:
                 self._socket = None
 
     def tell(self, *assignments: str) -> None:
-        """``READY=1``, ``STATUS=…``, ``STOPPING=1``. A stuck service manager is not our loss."""
+        """``READY=1``, ``STATUS=…``, ``STOPPING=1``. A stuck service manager does not block."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.send("\n".join(assignments).encode())

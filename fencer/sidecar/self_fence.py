@@ -1,7 +1,7 @@
-"""Resets this machine, hard and at once: no sync, no unmount, no driver asked, the watchdog left ticking.
+"""Resets this machine at once: no sync, no unmount, no driver's shutdown; the watchdog stays armed.
 
-reboot(2) calls every device's shutdown, and a disk's flushes its cache: on a lost disk that waits for the very thing
-that was lost. sysrq ``b`` asks nobody (kernel/reboot.c, emergency_restart). reboot(2) is what is left when it fails.
+reboot(2) calls every device's shutdown, and a disk's flushes its cache: on a lost disk that may wait for ever. sysrq
+``b`` calls none (kernel/reboot.c, emergency_restart). reboot(2) is tried when sysrq fails.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ _KERNEL_LOG, _CONSOLE = "/dev/kmsg", "/dev/console"
 
 
 class Reset:
-    """All descriptors and functions ready, so that the moment itself needs nothing that could be gone."""
+    """Holds all descriptors and functions ready, so that the reset needs no disk."""
 
     def __init__(self, kernel_log: str = _KERNEL_LOG, console: str = _CONSOLE) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -25,12 +25,11 @@ class Reset:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is not as it should be."""
+        """What could not be made ready."""
         return () if self._sysrq is not None else (f"{_SYSRQ} cannot be opened: reboot(2) is all there is",)
 
     def say(self, text: str) -> None:
-        """To the kernel's log, whose emergencies every console shows; to the console where there is no kernel log.
-        As far as they take it without waiting."""
+        """Writes to the kernel's log, whose emergencies every console shows, else to the console. Does not wait."""
         line = f"halvm-watchdogd: {text[:700]}"
         if not _write(self._kernel_log, f"<0>{line}\n".encode()):
             _write(self._console, f"\r\n{line}\r\n".encode())
@@ -44,13 +43,13 @@ class Reset:
 
 
 class NoReset:
-    """Where the configuration says that this program resets nothing."""
+    """Resets nothing, as the configuration says."""
 
     def say(self, text: str) -> None:
-        """The log is told."""
+        """Does nothing: the log has it."""
 
     def now(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 def _write(fd: int | None, line: bytes) -> bool:

@@ -1,5 +1,5 @@
-"""What the observers and the policy are told, and how long a loss can last: fully typed, made once from the
-configuration. docs/decisions/0008-self-fence-bound.md argues the sums."""
+"""Typed settings of observers and policy, and the longest time from a loss to the reset. Made once from the
+configuration. docs/decisions/0008-self-fence-bound.md derives the sums."""
 
 from enum import StrEnum
 
@@ -9,11 +9,11 @@ from fencer.storage.settings import StorageSettings
 DEFAULT_PATH: Final = "/etc/fence-halvm/watchdogd.toml"
 
 SLACK_S = 0.5
-"""By how much a look may begin late, on a busy machine, before it counts as missing."""
+"""How late a look may begin, on a busy machine, before it counts as missing."""
 
 
 GRACE_S = 70.0
-"""An array's controller take-over, 15 to 60 s, and to see that it is over: docs/decisions/0012-grace.md."""
+"""Long enough for an array's controller take-over, 15 to 60 s, and to see its end: docs/decisions/0012-grace.md."""
 
 
 class Requirement(StrEnum):
@@ -25,7 +25,7 @@ class Requirement(StrEnum):
 
 
 class TargetReset(StrEnum):
-    """What to do when a target has lost everybody's registration."""
+    """What to do when a target has lost all registrations."""
 
     RE_REGISTER = "re-register"
     SELF_FENCE = "self-fence"
@@ -40,7 +40,7 @@ class SelfFenceBy(StrEnum):
 
 
 class SidecarTiming(NamedTuple):
-    """All in seconds.
+    """The intervals and deadlines, in seconds.
 
     probe_*: the read of each path. check_interval_s, answer_deadline_s: the reading of each LUN's registrations.
     list_interval_s: how often the kernel's paths are listed although no uevent came. grace_s: how long the requirement
@@ -69,16 +69,16 @@ class SidecarTiming(NamedTuple):
 
     @property
     def alive_interval_s(self) -> float:
-        """How often the observing process says that it works, and that all it looks at is as it was.
+        """How often the observing process sends Alive and the batch of unchanged reports.
 
-        What came quickly waits so long for company, and is still there before path_stale_s: with
-        fencer.sidecar.batching.QUICK_S that is at most 0.75 s of the probe deadline and SLACK_S.
+        A quick report waits so long at most, and still arrives before path_stale_s: with
+        fencer.sidecar.batching.QUICK_S it takes at most 0.75 s of the probe deadline and SLACK_S.
         """
         return min(self.probe_interval_s / 2, 0.5)
 
 
 class PolicySettings(NamedTuple):
-    """What the policy decides by."""
+    """The settings of the policy."""
 
     timing: SidecarTiming = SidecarTiming()
     require: Requirement = Requirement.ALL
@@ -86,7 +86,7 @@ class PolicySettings(NamedTuple):
 
 
 class ObserverSettings(NamedTuple):
-    """What the observers look at. storage: devices or volume_group, own_key, reservation_type, aptpl, state_dir count.
+    """The observers' settings. storage: devices or volume_group, own_key, reservation_type, aptpl, state_dir count.
 
     storage.devices must name disks of this node: an iscsi:// session of our own says nothing of the node's paths.
     """
@@ -126,7 +126,7 @@ class Settings(NamedTuple):
 
     @property
     def timing(self) -> SidecarTiming:
-        """For the observers and the policy."""
+        """The intervals and deadlines."""
         return SidecarTiming(
             probe_interval_s=self.probe_interval_s,
             probe_deadline_s=self.probe_deadline_s,
@@ -138,7 +138,7 @@ class Settings(NamedTuple):
 
     @property
     def policy(self) -> PolicySettings:
-        """For the policy."""
+        """The policy's part."""
         return PolicySettings(self.timing, self.require, self.on_target_reset)
 
 
@@ -191,5 +191,5 @@ def unseen_bound_s(timing: SidecarTiming, reset_s: float) -> float:
 
 
 def bound_s(timing: SidecarTiming, reset_s: float) -> float:
-    """The longest of them: what the sidecar promises whatever happens to storage and key."""
+    """The longest of them: the bound that holds whatever happens to storage and key."""
     return max(loss_bound_s(timing, reset_s), preempt_bound_s(timing, reset_s), unseen_bound_s(timing, reset_s))

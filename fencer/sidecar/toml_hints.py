@@ -1,4 +1,4 @@
-"""What a line that is no TOML was meant to be, and the line to write instead. Pure.
+"""Guesses what a line that is no TOML was meant to be, and suggests the right one. Pure.
 
 For people who know sysconfig files, systemd units or YAML: text without quotes, typographic quotes, a colon for the
 equals sign, a semicolon for a comment, a unit behind a number.

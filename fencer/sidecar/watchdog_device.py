@@ -1,7 +1,7 @@
-"""A watchdog device: what the feeding loop asks of it, and which one of several to take.
+"""The protocol of a watchdog device, and the choice among several.
 
 Once armed it resets the machine unless it is fed in time. Nothing disarms it but an orderly stop; closing the device in
-any other way feeds it once more (Linux watchdog_release), so whoever fences itself stops feeding and keeps it open.
+any other way feeds it once more (Linux watchdog_release), so a node that fences itself stops feeding and keeps it open.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ SOFTWARE_MEANS = (
 
 
 class Support(NamedTuple):
-    """What a device says of itself. timeout_s: as read back. asked_s: as asked, 0 when nothing was.
+    """What an open device reports. timeout_s: as read back. asked_s: as asked, 0 when nothing was.
 
     nowayout, software: None when it is not known. reset_last_boot: it caused this boot (WDIOF_CARDRESET).
     complaints: what is not as it should be though it is armed: other devices passed over, another timeout than asked.
@@ -153,7 +153,7 @@ def timeout_after_stop(asked_s: int, longest_s: int, now_s: int) -> int:
 
 
 def why_not_timeout(device: str, asked_s: int, actual_s: float) -> str:
-    """Why a device that was asked for one timeout and has another is refused; "" when it has what was asked.
+    """Why a device is refused that has another timeout than it was asked for; "" when it has that one.
 
     The bound that the operator gave as self_fence_bound rests on the configured timeout.
     """
@@ -194,7 +194,7 @@ class NoWatchdog:
     support = Support("", "none", 0.0, nowayout=False, reset_last_boot=False)
 
     def keepalive(self) -> None:
-        """Nobody is waiting for it."""
+        """Does nothing: there is no device."""
 
     def disarm(self) -> bool:
         return True

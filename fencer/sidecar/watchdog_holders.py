@@ -1,4 +1,4 @@
-"""Who has a watchdog device open, and what to do about each: for the message when it is busy.
+"""Finds the processes that have a watchdog device open, and the remedy for each: for the message when it is busy.
 
 Looks into /proc only. Under the service's own restrictions other processes are not visible there; then the usual
 holders are named, and the command that tells which it is.
@@ -34,7 +34,7 @@ def who_has(device: str, proc: str = "/proc") -> str:
 
 
 def describe(found: list[tuple[int, str]]) -> str:
-    """Who they are, and the remedy for each."""
+    """The processes, and the remedy for each."""
     return "; ".join(f"{name} (pid {pid}) has it: {_remedy(name)}" for pid, name in found)
 
 

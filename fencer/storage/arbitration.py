@@ -64,7 +64,7 @@ class Contest(NamedTuple):
         """Why a key that was absent from the start says nothing of the target; None when it does.
 
         A node that registered before its configuration was changed has another key than the one that we look for, and
-        so has one whose key was typed wrongly. Without a list of nodes nobody knows whose any other key is.
+        so has one whose key was typed wrongly. Without a list of nodes the owner of any other key is unknown.
         """
         known = self.others.known if self.others is not None else ()
         strangers = look.strangers((self.own, self.target, *known))

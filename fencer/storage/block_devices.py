@@ -82,7 +82,7 @@ def is_running(node: str) -> bool:
 
 
 class UdevDevices:
-    """BlockDevices by sysfs. libudev is asked only for properties, and only when somebody reads one: loading pyudev
+    """BlockDevices by sysfs. libudev is asked only for properties, and only when one is read: loading pyudev
     costs a fence more than its lookups do. Without libudev there are no properties."""
 
     def __init__(self) -> None:

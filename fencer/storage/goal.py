@@ -1,4 +1,4 @@
-"""What a storage worker is for."""
+"""The goals of a storage worker."""
 
 from enum import Enum, auto
 

@@ -1,4 +1,4 @@
-"""Which initiator ports a node's key is registered on, and what is registered on them later. Pure.
+"""Finds the initiator ports that a node's key is registered on, and what is registered on them later. Pure.
 
 A key stands for a node only as long as the node uses no other. A path that was registered under another key (a
 ``reservation_key`` left in multipath.conf, a node that was renamed) goes on writing when the key that we know is gone.
@@ -18,7 +18,7 @@ NO_PORTS: Ports = frozenset()
 
 
 def ports_of(status: FullStatus, keys: Collection[ReservationKey], own: ReservationKey) -> Ports:
-    """The ports on which one of keys is registered. A name that is also this node's tells nobody apart: left out."""
+    """The ports on which one of keys is registered, without names that are also this node's: they tell no nodes apart."""
     ours = (_names(each) for each in status.registrations if each.key == own)
     theirs = (_names(each) for each in status.registrations if each.key in keys)
     return NO_PORTS.union(*theirs).difference(*ours)

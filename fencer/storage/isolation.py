@@ -1,4 +1,4 @@
-"""Isolating a node from one LUN, and reading back that it is isolated."""
+"""Isolates a node from one LUN, and reads back that it is isolated."""
 
 from collections.abc import Iterable
 
@@ -27,8 +27,8 @@ def isolate(
 
     The proof is the last look alone, never the outcome of a command. Never raises.
     removed: how arbitration took the key from this LUN a moment ago, if it did.
-    unopposed: arbitration was won, so that the target fences nobody here. Then the first command goes out before any
-    look: it takes nobody else's key, and is refused where ours is not registered on this nexus, or the target's not at
+    unopposed: arbitration was won, so that the target fences no node here. Then the first command goes out before any
+    look: it takes no other key, and is refused where ours is not registered on this nexus, or the target's not at
     all.
     """
     if unopposed and removed is None and lun.nexuses:

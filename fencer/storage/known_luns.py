@@ -1,4 +1,4 @@
-"""Which LUNs a volume group had when this node last registered or was last monitored well.
+"""Keeps the list of a volume group's LUNs as of this node's last registration or last good monitor.
 
 LVM reads every disk of the host, so one dead disk that has nothing to do with the group can hold it up. A fence then
 plays its race on the LUNs of this list. It proves nothing by it: the group may have got another LUN since.

@@ -50,7 +50,7 @@ class EarlierBootMarker(NamedTuple):
 class UnreadableMarker(NamedTuple):
     """There is a marker, but it cannot be read or is torn.
 
-    It is *not* "never registered": somebody wrote it, most likely in this boot, and only the key is lost. So it counts
+    It is *not* "never registered": it was written, most likely in this boot, and only the key is lost. So it counts
     as "registered in this boot, key unknown": with our key at the LUNs all is well, and without it we must assume that
     we were preempted. A wrong guess this way keeps a healthy node out until it reboots or an operator overrides it;
     the other way would let a fenced node write.
@@ -100,7 +100,7 @@ def registered_key(state_dir: str) -> ReservationKey | None:
 
 
 def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH) -> None:
-    """Notes it atomically: whoever reads sees the old marker or the new one, whole, also after a kill.
+    """Writes it atomically: a reader sees the old marker or the new one, whole, also after a kill.
 
     Creates ``state_dir`` (0755); the file is 0600. Raises UsageError when it cannot be written: without a marker a
     fenced node cannot know that it is one, so the caller must not register.
@@ -117,7 +117,7 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathL
         document = {"boot_id": read_boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
         content = json.dumps(document).encode() + b"\n"
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # What a killed process of the same id left behind, or somebody's symbolic link.
+        # What a killed process of the same id left behind, or a symbolic link.
         temporary.unlink(missing_ok=True)
         try:
             _write_new_file(temporary, content)

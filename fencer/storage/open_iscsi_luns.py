@@ -106,4 +106,4 @@ def _iscsi(entry: str, initiator: str, isid: int, deadline: Deadline) -> Logical
     wwid = nexus.wwid(deadline)
     if wwid is None:
         raise StorageError(f"{entry}: the LUN has no worldwide name (VPD page 83h), so nodes cannot agree on it")
-    return LogicalUnit(wwid, entry, (nexus,), private=True)  # nobody's data pass through our own session
+    return LogicalUnit(wwid, entry, (nexus,), private=True)  # no data pass through our own session

@@ -1,4 +1,4 @@
-"""What a storage worker does from its first look to its last, on LUNs that somebody else opened."""
+"""The actions of a storage worker, from the first look to the last, on opened LUNs."""
 
 import time
 from _thread import allocate_lock, start_new_thread
@@ -26,24 +26,24 @@ from fencer.storage.settings import StorageSettings
 T = TypeVar("T")
 
 LINGER_S = 0.05
-"""How long a LUN's end waits for those of others, to be told in one message; the last one waits for nobody."""
+"""How long the result of a LUN waits for those of others, to be sent in one message."""
 
 
 OTHERS_S = 2.0
-"""How long all LUNs are asked whether this node is registered, where none of them can arbitrate."""
+"""Timeout for finding out whether this node is registered, where no LUN can arbitrate."""
 
 
 class Emit(Protocol):
-    """Tells the parent what was observed, several observations at a time."""
+    """Sends observations to the parent, several at a time."""
 
     def __call__(self, *what: Observation) -> None: ...
 
 
 Answer = Callable[[RaceResult | None], None]
-"""Tells what a look at the arbiter says of the race; None: it is open again."""
+"""Takes the result of another look at the arbiter; None: the race is open again."""
 
 Questions = Callable[[], Answer | None]
-"""Waits until somebody wants to know whether a race that was won is won still; None when nobody will any more."""
+"""Waits for the question whether a race that was won is still won; None when none will come."""
 
 
 class Opened:
@@ -83,7 +83,7 @@ def fence(
 ) -> None:
     """Arbitrates on the first LUN, then isolates the target from all of them side by side.
 
-    asked: when the race is won, looks at the arbiter again whenever that is asked, until nobody asks any more.
+    asked: when the race is won, looks at the arbiter again at each question, until there are no more.
     """
     contest = _contest(settings, own, target, slot_s, repair)
     arbiter, end = None, RaceResult(ArbitrationResult.UNREACHABLE)
@@ -140,7 +140,7 @@ def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> RaceResu
 
 
 def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str) -> RaceResult:
-    """There is no arbiter; but whoever fences this node takes its key from every LUN, so the others show that, too."""
+    """There is no arbiter. But a fence of this node takes its key from every LUN, so the others show that, too."""
     within, registered = deadline.within(OTHERS_S), False
     for lun in opened.in_order:
         try:
@@ -304,7 +304,7 @@ Work = Callable[[LogicalUnit], tuple[Observation, ...]]
 
 
 def _each(opened: Opened, work: Work, emit: Emit) -> None:
-    """Does the work on every LUN side by side, tells each end, and StorageDone last."""
+    """Does the work on every LUN side by side, sends each result, and StorageDone last."""
     if opened.unknown:
         emit(*opened.unknown)
     _side_by_side(opened.in_order, lambda lun: _ended(lun, work), emit)
@@ -312,8 +312,8 @@ def _each(opened: Opened, work: Work, emit: Emit) -> None:
 
 
 def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
-    """What the work on one LUN ended with. Never raises: nobody would see it in a thread, and a LUN of which nothing is
-    told is not known to be well."""
+    """The result of the work on one LUN. Never raises: an exception would be lost in the thread, and a LUN without a
+    result proves nothing."""
     try:
         return work(lun)
     except StorageError as error:
@@ -325,7 +325,7 @@ def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
 def _side_by_side(
     luns: Sequence[LogicalUnit], work: Callable[[LogicalUnit], tuple[T, ...]], emit: Callable[..., None]
 ) -> None:
-    """A thread for each LUN: a dead one keeps nobody else waiting. The process as a whole is expendable.
+    """Runs a thread for each LUN, so that a dead one delays no other. The process as a whole is expendable.
 
     The threads are bare ones: threading's handshake at each start costs a fence of 64 LUNs more than its commands.
     """

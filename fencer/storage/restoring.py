@@ -1,4 +1,4 @@
-"""Puts this node's key back on a LUN whose target dropped it, if nobody has touched the registrations since."""
+"""Puts this node's key back on a LUN whose target dropped it, if no registration has changed since."""
 
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey
@@ -15,7 +15,7 @@ def restore(
 ) -> None:
     """generation: PRGENERATION as it was last read with own listed, and is now without it.
 
-    Whoever proves by storage that this node is fenced moves it, by PREEMPT or by the trace that
+    A node that proves by storage that this node is fenced moves it, by PREEMPT or by the trace that
     fencer.storage.isolation leaves. register_under_guard looks before and after its own step. Raises StorageError when
     anything has moved, or no path takes it; UsageError when the marker cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Registering this node between two writings of its marker, one process at a time: what ``on`` and the sidecar do."""
+"""Registers this node between two writings of its marker, one process at a time: for ``on`` and for the sidecar."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
 
 FIRST_LOOK_SHARE = 2 / 3
-"""Of the time until the deadline: how long the LUNs are waited for before those that answer are registered."""
+"""The share of the time until the deadline after which the LUNs that have answered are registered."""
 
 
 def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
@@ -62,7 +62,7 @@ def _unfence(
 
     def note(*several: Observation) -> None:
         done.update(what.lun for what in several if isinstance(what, LunRegistered))
-        # The parent ends us when it hears StorageDone, and the marker is not written yet.
+        # The parent ends this process on StorageDone, and the marker is not written yet.
         ends.extend(what for what in several if isinstance(what, StorageDone))
         if before_the_end := [what for what in several if not isinstance(what, StorageDone)]:
             emit(*before_the_end)
@@ -87,10 +87,10 @@ def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[
 
 @contextmanager
 def alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Keeps the others out from the first reading of the marker to its last writing.
+    """Locks out other processes from the first reading of the marker to its last writing.
 
     Two that interleave would each write the marks that they had read, and the generation that the other one caused.
-    The lock goes with its process, also when that is killed. Raises UsageError, and StorageError at the deadline.
+    The kernel releases the lock when its process ends. Raises UsageError, and StorageError at the deadline.
     """
     path = Path(state_dir) / LOCK_NAME
     try:
