@@ -11,7 +11,7 @@ _HOLDER_ONLY = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCES
 
 
 class Reading(NamedTuple):
-    """READ KEYS and READ RESERVATION of one PR generation. keys: in the target's order, a key once for each of its nexuses."""
+    """READ KEYS and READ RESERVATION of one PR generation. keys: in the target's order, once for each nexus."""
 
     generation: int
     keys: tuple[ReservationKey, ...]
