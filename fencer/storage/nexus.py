@@ -99,11 +99,13 @@ class Nexus:
         transport into one that never waits past its timeout."""
         return Nexus(bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep)
 
-    def begin(self, read: Callable[["Nexus"], _T]) -> Callable[[float], _T]:
-        """Starts to read over this path, beside the caller where it is bounded (see BoundedTransport.begin)."""
-        if self._bounded is None:
-            return lambda _most_s: read(self)
-        return self._bounded.begin(lambda: read(self))
+    def bounded(self, read: Callable[["Nexus"], _T], timeout_s: float) -> _T:
+        """Reads by several commands at one change of threads, where it is bounded (see BoundedTransport.bounded)."""
+        return read(self) if self._bounded is None else self._bounded.bounded(lambda: read(self), timeout_s)
+
+    def here(self, read: Callable[["Nexus"], _T]) -> _T:
+        """Reads in the calling thread, which hangs when the path does (see BoundedTransport.here)."""
+        return read(self) if self._bounded is None else self._bounded.here(lambda: read(self))
 
     def close(self) -> None:
         """Gives the nexus up. Registrations stay. Never raises."""

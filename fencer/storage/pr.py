@@ -242,14 +242,14 @@ def decode_full_status(data: bytes) -> FullStatus:
         transport_id = body[_STATUS_DESCRIPTOR.size : end]
         holder, all_target_ports = bool(flags & 1), bool(flags & 2)
         registrations.append(
-            Registration(
-                key=_key(value, "READ FULL STATUS"),
-                all_target_ports=all_target_ports,
-                holder=holder,
-                type=_type(scope_type, "READ FULL STATUS") if holder else None,
-                relative_target_port=None if all_target_ports else port,
-                transport_id=transport_id,
-                initiator=initiator_name(transport_id),
+            Registration(  # by position: names cost half of this function
+                _key(value, "READ FULL STATUS"),
+                all_target_ports,
+                holder,
+                _type(scope_type, "READ FULL STATUS") if holder else None,
+                None if all_target_ports else port,
+                transport_id,
+                initiator_name(transport_id),
             )
         )
         body = body[end:]
@@ -269,7 +269,9 @@ def initiator_name(transport_id: bytes) -> str | None:
         case ((0 | 1), 0x5):
             name = transport_id[4 : 4 + int.from_bytes(transport_id[2:4])].split(b"\0")[0]
             text = name.decode("utf-8", "backslashreplace")
-            return "".join(c if c.isprintable() else "?" for c in text) or None
+            if not text.isprintable():
+                text = "".join(c if c.isprintable() else "?" for c in text)
+            return text or None
         case 0, 0x6:
             return f"sas.{transport_id[4:12].hex()}"
         case _:

@@ -1,5 +1,6 @@
 """One logical unit as a whole: all its paths, and what is registered and reserved on it."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
@@ -9,12 +10,13 @@ from fencer.errors import (
     MalformedAnswer,
     NotRegistered,
     PathsDiffer,
+    StillUnderWay,
     StorageError,
     StorageRefused,
     TransportError,
 )
 from fencer.model import Deadline, ReservationKey, ReservationType
-from fencer.storage.bounded_transport import BoundedTransport
+from fencer.storage.bounded_transport import BoundedTransport, SpareThreads
 from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of, registered_on
 from fencer.storage.nexus import PASSING_S, PATH_S, Nexus, Outcome
 from fencer.storage.pr import RegisteredKeys, Registration, Reservation
@@ -34,6 +36,9 @@ LAST_ROUND_S = 0.05
 
 LOOK_S = PATH_S + PASSING_S
 """The most that a look by one of several paths may take before another one is asked."""
+
+ONE_THREAD_S = 0.05
+"""So long one thread asks the paths of a LUN one after the other; then the others have a thread each."""
 
 ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
@@ -109,8 +114,8 @@ class LogicalUnit:
     wwid: as sysfs writes it, the same on all nodes. active_here: an LVM volume group is active on it on this node
     (looked up for the LUN that arbitrates).
     private: its nexuses carry only our own commands, nobody's data.
-    bound: wraps the transport of each of several paths into one that never waits past its timeout. The only path of a
-    LUN is used as it is: there is nobody else to ask while it hangs.
+    bound: wraps the transport of each of several paths into one that never waits past its timeout; None: into a
+    BoundedTransport. The only path of a LUN is used as it is: there is nobody else to ask while it hangs.
     """
 
     def __init__(
@@ -120,13 +125,22 @@ class LogicalUnit:
         nexuses: Sequence[Nexus],
         active_here: bool = False,
         private: bool = False,
-        bound: Callable[[ScsiTransport], ScsiTransport] = BoundedTransport,
+        bound: Callable[[ScsiTransport], ScsiTransport] | None = None,
     ) -> None:
         self.wwid = wwid
         self.name = name
         self.active_here = active_here
         self.private = private
-        self._nexuses = tuple(nexuses if len(nexuses) == 1 else (nexus.as_one_of_several(bound) for nexus in nexuses))
+        self._threads: SpareThreads | None = None
+        if len(nexuses) > 1:
+            if bound is None:
+                threads = self._threads = SpareThreads()
+
+                def bound(transport: ScsiTransport) -> ScsiTransport:
+                    return BoundedTransport(transport, threads)
+
+            nexuses = [nexus.as_one_of_several(bound) for nexus in nexuses]
+        self._nexuses = tuple(nexuses)
 
     @property
     def nexuses(self) -> tuple[Nexus, ...]:
@@ -149,7 +163,7 @@ class LogicalUnit:
             failures: list[StorageError] = []
             for nexus in self.nexuses:
                 try:
-                    return nexus.begin(read)(deadline.within(LOOK_S).remaining_s)
+                    return nexus.bounded(read, deadline.within(LOOK_S).remaining_s)
                 except StorageError as error:
                     failures.append(error)
             refused = all(isinstance(failure, (StorageRefused, NotRegistered)) for failure in failures)
@@ -177,22 +191,45 @@ class LogicalUnit:
         raise PathsDiffer(f"{self.name}: its paths show different registrations ({_differing(seen)}): {ONE_STATE}")
 
     def _all_paths(self, deadline: Deadline) -> tuple[list[tuple[str, Look]], list[StorageError]]:
-        """What each path shows, by name, and why others do not answer. They are asked side by side."""
-        seen: list[tuple[str, Look]] = []
-        failures: list[StorageError] = []
-        begun: list[tuple[str, Callable[[float], Look]]] = []
-        for nexus in self.nexuses:
-            try:
-                begun.append((nexus.name, nexus.begin(lambda path: _consistent_look(path, deadline))))
-            except StorageError as error:
-                failures.append(error)
-        until = deadline.within(LOOK_S)
-        for name, end in begun:
-            try:
-                seen.append((name, end(until.remaining_s)))
-            except StorageError as error:
-                failures.append(error)
-        return seen, failures
+        """What each path shows, by name, and why others do not answer.
+
+        One thread asks them one after the other, which costs the least where all answer. From the first silence on each
+        path that was not asked yet has a thread of its own.
+        """
+        paths = self.nexuses
+        to_ask, ends = deque(paths), dict[Nexus, Look | StorageError]()
+
+        def ask() -> None:
+            while to_ask:
+                try:
+                    nexus = to_ask.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                try:
+                    ends[nexus] = nexus.here(lambda path: _consistent_look(path, deadline))
+                except StorageError as error:
+                    ends[nexus] = error
+
+        self._in_spare_threads(ask, to_ask, deadline.within(LOOK_S))
+        told = [
+            (nexus.name, ends.get(nexus) or StillUnderWay(f"{nexus.name}: no answer within {LOOK_S:.1f} s"))
+            for nexus in paths
+        ]
+        seen = [(name, end) for name, end in told if isinstance(end, Look)]
+        return seen, [end for _, end in told if isinstance(end, StorageError)]
+
+    def _in_spare_threads(self, ask: Callable[[], None], to_ask: deque[Nexus], until: Deadline) -> None:
+        """Has to_ask emptied by ask, and waits for the ends until then; what hangs is left behind."""
+        if self._threads is None:
+            return ask()
+        first = self._threads.begin(self.name, ask)
+        with suppress(StillUnderWay):
+            return first(min(ONE_THREAD_S, until.remaining_s))
+        for end in (first, *[self._threads.begin(self.name, ask) for _ in tuple(to_ask)]):
+            with suppress(StillUnderWay):
+                end(until.remaining_s)
+        to_ask.clear()
+        return None
 
     def registered_on(self, ports: Ports, deadline: Deadline) -> tuple[Registration, ...]:
         """What is registered on these initiator ports now. Raises StorageError where no path tells."""
@@ -225,6 +262,8 @@ class LogicalUnit:
         """Gives all paths up. Never raises."""
         for nexus in self._nexuses:
             nexus.close()
+        if self._threads is not None:
+            self._threads.close()
 
 
 class Looks(NamedTuple):

@@ -1,13 +1,14 @@
-"""A command that hangs holds up its path's thread, and nobody else."""
+"""A command that hangs holds up the thread that it runs in, and nobody else."""
 
 import contextlib
+import sys
 import threading
 import time
 
 import pytest
 
 from fencer.errors import StillUnderWay, TransportError
-from fencer.storage.bounded_transport import TARGET_S, BoundedTransport
+from fencer.storage.bounded_transport import TARGET_S, BoundedTransport, SpareThreads
 from fencer.storage.transport import ScsiReply, ScsiStatus
 
 LONG_S = 30.0
@@ -43,7 +44,7 @@ def inner() -> Inner:
 
 @pytest.fixture
 def bounded(inner: Inner) -> BoundedTransport:
-    return BoundedTransport(inner)
+    return BoundedTransport(inner, SpareThreads())
 
 
 def test_an_answer_and_an_error_come_through_from_one_thread(inner: Inner, bounded: BoundedTransport) -> None:
@@ -108,32 +109,81 @@ def test_closing_waits_for_no_hung_command(inner: Inner, bounded: BoundedTranspo
     assert inner.closed.wait(LONG_S)
 
 
-def test_a_job_of_several_commands_runs_as_a_whole_in_the_paths_thread(inner: Inner, bounded: BoundedTransport) -> None:
+def test_a_job_of_several_commands_runs_as_a_whole_in_one_thread(inner: Inner, bounded: BoundedTransport) -> None:
     for _ in range(2):
         inner.go.release()
 
     def job() -> list[bytes]:
         return [bounded.execute(cdb, timeout_s=LONG_S).data for cdb in (b"1", b"2")]
 
-    assert bounded.begin(job)(LONG_S) == [b"1", b"2"]
+    assert bounded.bounded(job, LONG_S) == [b"1", b"2"]
     assert len(inner.threads) == 1
+    assert threading.get_ident() not in inner.threads
 
 
-def test_two_paths_are_asked_at_once() -> None:
-    inners = Inner(), Inner()
-    ends = [BoundedTransport(one).begin(lambda one=one: one.execute(b"1", timeout_s=LONG_S)) for one in inners]
-    until = time.monotonic() + LONG_S
-    while not all(one.sent for one in inners) and time.monotonic() < until:
-        time.sleep(0.01)
-    for one in inners:
-        one.go.release()
-    assert [end(LONG_S).data for end in ends] == [b"1", b"1"]
+def test_a_job_can_be_run_in_the_calling_thread(inner: Inner, bounded: BoundedTransport) -> None:
+    inner.go.release()
+    assert bounded.here(lambda: bounded.execute(b"1", timeout_s=LONG_S)).data == b"1"
+    assert inner.threads == {threading.get_ident()}
 
 
 def test_a_job_that_hangs_refuses_the_next_one(bounded: BoundedTransport) -> None:
     never = threading.Event()
     with pytest.raises(StillUnderWay, match="no answer within"):
-        bounded.begin(never.wait)(0.05)
+        bounded.bounded(never.wait, 0.05)
     with pytest.raises(StillUnderWay, match="an earlier command hangs"):
-        bounded.begin(never.wait)
+        bounded.bounded(never.wait, LONG_S)
+    with pytest.raises(StillUnderWay, match="an earlier command hangs"):
+        bounded.here(never.wait)
     never.set()
+
+
+# --- the threads ------------------------------------------------------------------------------------------------------
+
+
+def test_paths_that_answer_share_one_thread() -> None:
+    threads, inners = SpareThreads(), (Inner(), Inner())
+    for _ in range(3):
+        for inner in inners:
+            inner.go.release()
+            BoundedTransport(inner, threads).execute(b"1", timeout_s=LONG_S)
+    assert len(inners[0].threads | inners[1].threads) == 1
+
+
+def test_behind_a_path_that_hangs_another_one_gets_another_thread() -> None:
+    threads, stuck, well = SpareThreads(), Inner(), Inner()
+    with pytest.raises(StillUnderWay):
+        BoundedTransport(stuck, threads).execute(b"1", timeout_s=0.05)
+    well.go.release()
+    assert BoundedTransport(well, threads).execute(b"2", timeout_s=LONG_S).data == b"2"
+    stuck.go.release()
+
+
+def test_an_end_can_be_waited_for_again() -> None:
+    go = threading.Event()
+    end = SpareThreads().begin("lun", lambda: go.wait(LONG_S))
+    with pytest.raises(StillUnderWay, match=r"^lun: no answer within 0\.1 s$"):
+        end(0.1)
+    go.set()
+    assert end(LONG_S)
+
+
+def test_closing_ends_the_threads_and_one_that_hangs_when_its_job_ends() -> None:
+    threads, go, found = SpareThreads(), threading.Event(), list[threading.Thread]()
+
+    def job() -> None:
+        found.append(threading.current_thread())
+        go.wait(LONG_S)
+
+    go.set()
+    threads.begin("lun", job)(LONG_S)
+    go.clear()
+    hung = [threads.begin("lun", job) for _ in range(2)]
+    threads.close()
+    go.set()
+    for end in hung:
+        end(LONG_S)
+    until = time.monotonic() + LONG_S
+    while set(sys._current_frames()) & {each.ident for each in found} and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not set(sys._current_frames()) & {each.ident for each in found}

@@ -1,6 +1,8 @@
 """A LUN asked over its paths: one that fails costs a moment, and only the deadline ends the asking."""
 
+import threading
 import time
+from collections.abc import Collection
 
 import pytest
 
@@ -19,7 +21,7 @@ from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.nexus import PATH_S, Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LONGEST_PAUSE_S, LogicalUnit
+from fencer.storage.reservations import LONGEST_PAUSE_S, LOOK_S, LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.faulty_path import Fault, FaultyPath, always, until
@@ -142,6 +144,61 @@ def test_a_path_that_hangs_in_earnest_holds_nobody() -> None:
     assert arbitrate(lun, contest(), Deadline.after(20)).result is ArbitrationResult.WON
     assert isinstance(isolate(lun, contest(), Deadline.after(20)), LunIsolated)
     assert time.monotonic() - began < 10
+
+
+class Gate:
+    """A path whose commands wait until it is opened; it notes who sent them."""
+
+    def __init__(self, inner: ScsiTransport, *, is_open: bool) -> None:
+        self.name, self.inner, self.opened = inner.name, inner, threading.Event()
+        self.threads: set[int] = set()
+        if is_open:
+            self.opened.set()
+
+    def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
+        self.threads.add(threading.get_ident())
+        self.opened.wait(60)
+        return self.inner.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def gated(target: FakeTarget, stuck: Collection[int]) -> tuple[LogicalUnit, list[Gate]]:
+    """Four paths with threads and the real clock; those numbered in stuck hang."""
+    gates = [Gate(target.nexus(f"a{number}"), is_open=number not in stuck) for number in range(4)]
+    return LogicalUnit(target.wwid, "lun", [Nexus(gate) for gate in gates]), gates
+
+
+@pytest.mark.parametrize("stuck", [(0,), (1,), (3,), (0, 1), (0, 2, 3)])
+def test_beside_paths_that_hang_every_other_one_is_read_back(stuck: tuple[int, ...]) -> None:
+    target = registered("a0", "a1", "a2", "a3", "b")
+    lun, gates = gated(target, stuck)
+    began = time.monotonic()
+    looks = lun.look_everywhere(Deadline.after(30))
+    assert time.monotonic() - began < 15
+    assert looks.paths == 4 - len(stuck)
+    assert sorted(str(failure) for failure in looks.failures) == [
+        f"{gates[number].name}: no answer within {LOOK_S:.1f} s" for number in stuck
+    ]
+    again = lun.look_everywhere(Deadline.after(30))
+    assert again.paths == 4 - len(stuck)
+    assert all("an earlier command hangs" in str(failure) for failure in again.failures)
+    for gate in gates:
+        gate.opened.set()
+    until = time.monotonic() + 30
+    while lun.look_everywhere(Deadline.after(30)).paths < 4 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert lun.look_everywhere(Deadline.after(30)).paths == 4, "a path that has come to itself counts again"
+
+
+def test_where_all_paths_answer_one_thread_asks_them_all() -> None:
+    lun, gates = gated(registered("a0", "a1", "a2", "a3", "b"), ())
+    assert lun.look_everywhere(Deadline.after(30)).paths == 4
+    first = gates[0].threads
+    assert len(first) == 1
+    assert all(gate.threads == first for gate in gates)
+    assert threading.get_ident() not in first
 
 
 # --- what all paths show ----------------------------------------------------------------------------------------------
