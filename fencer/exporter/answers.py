@@ -1,4 +1,4 @@
-"""Answers a request: /metrics, the status page at /, /runbook, /-/healthy, /-/ready."""
+"""Answers the HTTP requests: /metrics, the status page at /, /runbook, /-/healthy and /-/ready."""
 
 import asyncio
 import gzip
@@ -22,8 +22,8 @@ from fencer.exporter.web_config import WebConfig
 from fencer.state.readings import Source
 
 REUSE_S: Final = 0.25
-"""A request within this time after another gets the same answer, so that a crowd costs the node at most four answers a
-second. A scraper asks every few seconds and always gets a new answer."""
+"""How long an answer is reused, so that many clients cost the node at most four answers a second. A scraper comes every
+few seconds and always gets a new answer."""
 _REUSED_MOST: Final = 8
 _PATHS: Final = ("/", "/metrics", RUNBOOK_PATH, "/-/healthy", "/-/ready")
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -37,7 +37,10 @@ _HEADERS: Final = (
 
 
 class Answers:
-    """collector, others: what /metrics shows. read: both files, for the page. said: takes a sentence for the log."""
+    """Makes the answer to each request.
+
+    collector, others: what /metrics shows. read: reads both files, for the page. said: logs a sentence.
+    """
 
     def __init__(
         self,
@@ -67,9 +70,9 @@ class Answers:
                 challenge = ("WWW-Authenticate", 'Basic realm="halvm-exporter", charset="UTF-8"')
                 return self._with_headers(_said(HTTPStatus.UNAUTHORIZED, challenge))
             return self._with_headers(self._answer(request))
-        except UsageError:  # the web configuration is wrong, and the log says so
+        except UsageError:  # the web configuration is wrong; WebConfig has logged it
             return _said(HTTPStatus.SERVICE_UNAVAILABLE)
-        except Exception as error:  # noqa: BLE001 - one request shall not cost the others theirs
+        except Exception as error:  # noqa: BLE001 - other requests must still be answered
             self._said(f"{request.path!r}: unexpected {type(error).__name__}: {error}; please report this")
             return _said(HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -142,7 +145,7 @@ def _compressed(answer: Answer) -> Answer:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether the encoding is accepted: named, and not with a weight of 0 (RFC 9110 12.5.3)."""
+    """Whether gzip is named in Accept-Encoding, and not with a weight of 0 (RFC 9110 12.5.3)."""
     for each in accepted.lower().split(","):
         coding, _, weight = each.replace(" ", "").partition(";q=")
         if coding in ("gzip", "x-gzip", "*"):

@@ -1,4 +1,4 @@
-"""The program halvm-exporter: snapshot and journal → /metrics and a status page."""
+"""The program halvm-exporter: serves snapshot and journal as /metrics and as a status page."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "halvm-exporter"
 DEFAULT_ADDRESS: Final = ":10623"
-"""Default port. Prometheus' list of default ports has no free one from 9100 to 9999; 623 is IPMI's."""
+"""Prometheus' list of default ports has no free one in 9100 to 9999. 623 is IPMI's port."""
 DEFAULT_SNAPSHOT: Final = "/run/fence-halvm/watchdogd.json"
 DEFAULT_JOURNAL: Final = "/var/lib/fence-halvm/journal.db"
 _BACKLOG: Final = 128
@@ -37,7 +37,7 @@ def main() -> int:
         return 0
     except ModuleNotFoundError as error:
         return _fail(f"the Python module {error.name} is missing: pip install 'fence-halvm[exporter]'")
-    except Exception as error:  # noqa: BLE001 - a fault of ours: a sentence, no traceback
+    except Exception as error:  # noqa: BLE001 - a bug: print a sentence, no traceback
         return _fail(f"unexpected {type(error).__name__}: {error}; please report this")
 
 
@@ -47,7 +47,7 @@ def _fail(sentence: str) -> int:
 
 
 def _say(stream: TextIO, text: str) -> None:
-    """Writes one line to the log. A log that is not read must not stop the exporter."""
+    """Writes one line to the log. A log that cannot be written must not stop the exporter."""
     line = "".join(c if c.isprintable() else "?" for c in text)
     try:
         stream.write(f"{NAME}: {line}\n")
@@ -62,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line, named as the exporters' are."""
+    """The command line. The options are named as those of Prometheus' own exporters."""
     parser = _Parser(
         prog=NAME,
         description="Prometheus exporter and status page of fence-halvm: what the sidecar and the journal know.",
@@ -131,7 +131,7 @@ def run(argv: Sequence[str], stderr: TextIO) -> int:
     for each in sockets:
         said(f"listening on {_shown(each)}" + (" with TLS" if config.settings().tls is not None else ""))
     gc.collect()
-    gc.freeze()  # present objects stay: the collector need not look at them during a scrape
+    gc.freeze()  # these objects stay: no collection during a scrape has to visit them
     asyncio.run(_serve(server, sockets))
     return 0
 
@@ -177,14 +177,14 @@ def _listen(address: str) -> list[socket.socket]:
 
 
 def _everywhere(address: str, port: int) -> socket.socket:
-    """IPv6 and IPv4 in one; IPv4 alone where the kernel knows no IPv6."""
+    """A socket for IPv6 and IPv4; for IPv4 only where the kernel has no IPv6."""
     try:
         try:
             return _bound(socket.AF_INET6, ("::", port), both=True)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
-            return _bound(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - that is what was asked for
+            return _bound(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - all addresses is what the option says
     except OSError as error:
         raise _cannot(address, error) from error
 
@@ -216,7 +216,10 @@ def _cannot(address: str, error: OSError) -> UsageError:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """``:10623``, ``127.0.0.1:10623``, ``[::1]:10623``. host "" means everywhere. Raises UsageError."""
+    """Splits ``:10623``, ``127.0.0.1:10623`` or ``[::1]:10623`` into host and port.
+
+    host is "" for all addresses. Raises UsageError.
+    """
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) >= 1 << 16 or (":" in host and not bracketed):

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server: one thread, a bounded number of connections, a deadline for everything a client does.
+"""A small HTTP/1.1 server: one thread, a bounded number of connections, a deadline for each action of a client.
 
-h11 decides what is HTTP; this module moves bytes. When all places are taken, the connection that has gone longest
-without a complete request gives way: clients that only hold places open (or never read) cannot keep a scraper out.
+h11 parses HTTP; this module moves bytes. At CONNECTIONS_MOST connections, a new one closes the connection whose last
+complete request is longest ago. So clients that hold connections open, or never read, cannot keep a scraper out.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ CONNECTIONS_MOST: Final = 128
 HEADER_BYTES_MOST: Final = 16 << 10
 BODY_BYTES_MOST: Final = 64 << 10
 REQUEST_S: Final = 10.0
-"""Deadline of a TLS handshake, and of a request from its first byte to its last."""
+"""Deadline for a TLS handshake, and for a request from its first byte to its last."""
 IDLE_S: Final = 75.0
-"""Deadline between two requests: longer than the usual scrape interval of a minute."""
+"""Longest time between two requests on a connection. Longer than a usual scrape interval, which is up to a minute."""
 ANSWER_S: Final = 10.0
-"""Deadline for the client to take the whole answer."""
+"""Deadline for the client to read the whole answer."""
 LINGER_S: Final = 5.0
 STOP_S: Final = 3.0
 _CHUNK_BYTES: Final = 64 << 10
@@ -32,7 +32,10 @@ _ABSOLUTE: Final = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
 
 class HttpRequest(NamedTuple):
-    """target: as sent. headers: names in lower case, the last of several wins."""
+    """One request.
+
+    target: as sent. headers: names in lower case; of several with one name, the last one. peer: the client's address.
+    """
 
     method: str
     target: str
@@ -41,14 +44,14 @@ class HttpRequest(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Without the query, and without the scheme and authority of the absolute form (RFC 9112 3.2.2)."""
+        """The path of the target. Query, scheme and authority (absolute form, RFC 9112 3.2.2) are left out."""
         absolute = _ABSOLUTE.match(self.target)
         path = self.target[absolute.end() if absolute else 0 :].partition("?")[0]
         return path or "/" if absolute else path
 
 
 class Answer(NamedTuple):
-    """An HTTP response."""
+    """One answer."""
 
     status: HTTPStatus
     content_type: str
@@ -58,21 +61,21 @@ class Answer(NamedTuple):
 
 Respond = Callable[[HttpRequest], Awaitable[Answer]]
 Tls = Callable[[], ssl.SSLContext | None]
-"""The context for the next connection; None: plain HTTP. Raises OSError, ValueError: then the connection is refused."""
+"""Gives the TLS context for the next connection; None: plain HTTP. OSError, ValueError: the connection is refused."""
 
 
 class Server:
-    """serve() until stop(). respond never raises."""
+    """Serves until stop(). respond never raises."""
 
     def __init__(self, respond: Respond, tls: Tls) -> None:
         self._respond = respond
         self._tls = tls
         self._connections: dict[asyncio.Task[None], bool] = {}
-        """In the order of their last complete request; whether one is being answered."""
+        """Each connection, and whether a request of it is being answered. Longest idle first."""
         self._stopping = asyncio.Event()
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
-        """Returns after stop(), when what was asked before has been answered, or STOP_S later."""
+        """Accepts until stop(). Returns when the requests under way are answered, STOP_S after stop() at the latest."""
         accepting = [asyncio.create_task(self._accept(each)) for each in sockets]
         await self._stopping.wait()
         for task in accepting:
@@ -90,7 +93,7 @@ class Server:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def stop(self) -> None:
-        """From a signal handler of the loop."""
+        """Ends serve(). May be called from a signal handler of the event loop."""
         self._stopping.set()
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -98,7 +101,7 @@ class Server:
         while True:
             try:
                 connection, address = await loop.sock_accept(listening)
-            except OSError:  # no descriptors, or the client has gone again
+            except OSError:  # no descriptors left, or the client has closed already
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             if len(self._connections) >= CONNECTIONS_MOST:
@@ -113,7 +116,7 @@ class Server:
             task.add_done_callback(lambda done: self._connections.pop(done, None))
 
     async def _converse(self, connection: socket.socket, peer: str) -> None:
-        """Serves one connection to its end. No error of the client gets out of it."""
+        """Serves one connection until it ends. Errors of the client end this connection only."""
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(REQUEST_S):
@@ -156,11 +159,11 @@ class Server:
                 await _linger(reader, writer)
                 return
             parser.start_next_cycle()
-            await asyncio.sleep(0)  # a client that sends many requests at once lets the others in between
+            await asyncio.sleep(0)  # let other clients in between two requests of one connection
             wait_s = IDLE_S
 
     def _mark(self, *, busy: bool) -> None:
-        """Moves this connection to the end of those that give way."""
+        """Notes a complete request, or its answer. This connection is now the last to be closed for a new one."""
         task = asyncio.current_task()
         if task is not None and self._connections.pop(task, None) is not None:
             self._connections[task] = busy
@@ -190,7 +193,7 @@ class Server:
 async def _next_request(
     parser: h11.Connection, reader: asyncio.StreamReader, peer: str, wait_s: float
 ) -> HttpRequest | None:
-    """None: the client has gone. wait_s is for the first byte; from then on REQUEST_S."""
+    """Reads the next request. None: the client has closed. wait_s: for the first byte; REQUEST_S: for the rest."""
     head: h11.Request | None = None
     body_bytes = 0
     loop = asyncio.get_running_loop()
@@ -210,12 +213,12 @@ async def _next_request(
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
                 return HttpRequest(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, peer)
-            else:  # closed, or a protocol we do not switch to
+            else:  # closed, or a switch to another protocol, which is not supported
                 return None
 
 
 async def _drained(writer: asyncio.StreamWriter) -> None:
-    """Waits until the kernel has all of it."""
+    """Waits until the kernel has all written bytes."""
     transport = writer.transport
     transport.set_write_buffer_limits(high=0)
     await writer.drain()
@@ -223,7 +226,7 @@ async def _drained(writer: asyncio.StreamWriter) -> None:
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Sends FIN and lets the client close: a close with unread bytes resets the connection, and the answer is lost."""
+    """Sends FIN and waits for the client to close. A close with unread bytes sends RST, which can lose the answer."""
     with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
         if writer.can_write_eof():
             writer.write_eof()

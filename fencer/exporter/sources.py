@@ -1,6 +1,6 @@
-"""Reads the sidecar's snapshot and the journal, both of which may be missing, stale, torn, huge or made to harm.
+"""Reads the sidecar's snapshot and the journal. Both may be missing, stale, torn, huge or hostile.
 
-A file that has not changed is not read again. Nothing here opens a device or a socket.
+A file that has not changed is not read again. No device and no socket is opened.
 """
 
 import json
@@ -30,11 +30,12 @@ SNAPSHOT_BYTES_MOST: Final = 4 << 20
 STORY_LENGTH: Final = 50
 STORY: Final = tuple(kind for kind in EventKind if kind not in (EventKind.MONITOR, EventKind.REGISTRATION))
 SETTLED_NS: Final = 100_000_000
-"""A file that changed within this time is read again: it may change once more with the same modification time."""
+"""A file that changed more recently is read again: a second change may leave the same time of modification."""
 _JOURNAL_BUSY_S: Final = 0.2
 _JOURNAL_PATIENCE_S: Final = 1.0
 PATHS_ACCEPTED: Final = "paths-accepted"
-"""An empty file beside the journal. Its time is that at which an operator last accepted the paths as complete."""
+"""Name of an empty file beside the journal. Its time of modification says when an operator last forgot the paths that
+were taken away (docs/runbook.md). The file is never opened."""
 
 
 class _Mark(NamedTuple):
@@ -46,7 +47,10 @@ class _Mark(NamedTuple):
 
 
 class Sources:
-    """Both files. clock: both clocks at one moment; said: takes a sentence for the log on each change."""
+    """Reads both files.
+
+    clock: gives both clocks at one moment. said: logs a sentence when a file becomes unreadable, or readable again.
+    """
 
     def __init__(self, snapshot: Path, journal: Path, clock: Callable[[], Now], said: Callable[[str], None]) -> None:
         self._snapshot = _SnapshotFile(snapshot)
@@ -73,7 +77,7 @@ class Sources:
 
 
 def boot_id() -> str:
-    """The running kernel's; "" where it cannot be read. No snapshot counts as of the boot ""."""
+    """The boot ID of the running kernel; "" if it cannot be read. No snapshot has the boot ID ""."""
     try:
         return read_boot_id()
     except (OSError, ValueError):
@@ -81,7 +85,7 @@ def boot_id() -> str:
 
 
 def runbook() -> str:
-    """The text of docs/runbook.md as it was installed, or as it stands in the checkout; "" where there is none."""
+    """The text of docs/runbook.md, as installed or in the checkout; "" if there is none."""
     package = Path(__file__).parents[1]
     for path in (package / "exporter" / "page" / "runbook.md", package.parent / "docs" / "runbook.md"):
         try:
@@ -111,7 +115,7 @@ class _SnapshotFile:
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             problem = f"{self._path}: not a snapshot: {error}"
             return SnapshotReading(SnapshotStatus.MALFORMED, problem=problem)
-        return judge_snapshot(snapshot, boot, clock())  # read again: the file may be newer than the first look
+        return judge_snapshot(snapshot, boot, clock())  # a new time: the file may have been written after the first
 
     def _parsed(self, now: Now) -> Snapshot:
         found = Path(self._path).stat()
@@ -131,11 +135,11 @@ class _SnapshotFile:
 
 
 class _UnknownSchema(Exception):
-    """The number that the file gives."""
+    """A snapshot of another schema. The argument is its number."""
 
 
 def _content(path: Path) -> bytes:
-    """The content of a regular file that is not too long. Raises OSError, ValueError. Never blocks, also on a FIFO."""
+    """Reads a regular file of at most SNAPSHOT_BYTES_MOST. Does not block on a FIFO. Raises OSError, ValueError."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -150,7 +154,7 @@ def _content(path: Path) -> bytes:
 
 
 def _schema_of(content: bytes) -> int | None:
-    """The schema that a snapshot of any version states; None for any other content."""
+    """The schema number of a snapshot of any version; None if content is no snapshot."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -164,7 +168,7 @@ def _settled(mark: _Mark, now: Now) -> bool:
 
 
 class _Looked(NamedTuple):
-    """A reading and its position. last: the event there, which identifies the journal."""
+    """What was read of the journal up to position. last: the event there, to recognise the journal."""
 
     position: Position
     last: Event | None
@@ -175,7 +179,7 @@ class _Looked(NamedTuple):
 
 
 class _JournalFile:
-    """Reads the journal: all of it once, then what was appended, and all of it again when it is another journal."""
+    """Reads what was appended since the last time. Reads all of it at first, and when the journal was replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -200,7 +204,7 @@ class _JournalFile:
         return self._looked.reading
 
     def _look(self, journal: JournalSnapshot) -> _Looked:
-        """Changes nothing here, so that it may be repeated."""
+        """Reads the journal. Changes no state of this object, so it may be called again after an error."""
         position = journal.position()
         before = self._looked if self._looked is not None and _continues(journal, position, self._looked) else None
         if before is not None and position == before.position:
@@ -212,7 +216,7 @@ class _JournalFile:
         )
         told = sum(total.events for total in totals if total.kind in STORY)
         if before is not None and told == before.reading.told:
-            story = before.reading.story  # each event is counted as it is written
+            story = before.reading.story  # no event was added: each one is counted when it is written
         else:
             story = tuple(event for _, event in journal.page(limit=STORY_LENGTH, kinds=STORY))
             fences = _latest(journal, EventKind.FENCE, totals, fences, after_id)
@@ -232,20 +236,22 @@ class _JournalFile:
 def _latest(
     journal: JournalSnapshot, kind: EventKind, totals: tuple[Total, ...], known: dict[str, Event], after_id: int
 ) -> dict[str, Event]:
-    """The latest event of each target that ever had one. Where the journal has dropped all of them, the one read last.
-    known: the events read up to after_id."""
+    """The latest event of the kind for each target. If the journal has dropped all of a target, the one in known.
+
+    known: the latest events up to after_id.
+    """
     targets = {total.target for total in totals if total.kind is kind}
     if after_id > 0:
         seen = {target: event for target, event in known.items() if target in targets}
         return seen | {event.target: event for event in journal.latest(kind, after_id)}
-    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(kind,))  # usually all are among these
+    recent = journal.page(limit=len(targets) * 8 + 64, kinds=(kind,))  # usually these include all targets
     found = {event.target: event for _, event in reversed(recent) if event.target in targets}
     return found if len(found) == len(targets) else {event.target: event for event in journal.latest(kind)}
 
 
 def _continues(journal: JournalSnapshot, position: Position, before: _Looked) -> bool:
-    """Whether the journal is the one that was read before, with only new events: neither another one in its
-    place, nor an older copy of it."""
+    """Whether the journal is the one that was read before, with new events appended. False for another journal, and for
+    an older copy that was restored."""
     return (
         position.journal == before.position.journal
         and position.last_id >= before.position.last_id
@@ -254,7 +260,7 @@ def _continues(journal: JournalSnapshot, position: Position, before: _Looked) ->
 
 
 def _changed_unix_s(path: str) -> float:
-    """When the file was last changed; 0.0 where there is none, or it cannot be told."""
+    """Time of modification of the file; 0.0 if there is none, or if it cannot be read."""
     try:
         return os.lstat(path).st_mtime
     except OSError:

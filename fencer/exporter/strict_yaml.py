@@ -1,7 +1,7 @@
-"""Reads a small YAML file strictly: mappings of mappings and lines of text, each name once, no implicit types.
+"""Reads a small YAML file strictly: mappings of mappings and lines of text, each name once.
 
-Text stays text: a name like ``1234`` or ``on`` stays that name. Refused, with the line: a
-name that is given twice, anchors, aliases, merges (``<<``), tags, directives, a second document, names without text.
+Scalars are not converted: a name like ``1234`` or ``on`` stays text. Refused, with the line: a name
+that is given twice, anchors, aliases, merges (``<<``), tags, directives, a second document, names without text.
 """
 
 import re
@@ -17,7 +17,10 @@ _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 class YamlProblem(ValueError):
-    """line: counted from 1; 0 where it is not known. The words say what to change, and no value: it may be a secret."""
+    """What is wrong with the file.
+
+    line: counted from 1; 0 if unknown. The message says what to change. It contains no value, which may be a secret.
+    """
 
     def __init__(self, line: int, words: str) -> None:
         super().__init__(words)
@@ -25,7 +28,7 @@ class YamlProblem(ValueError):
 
 
 class Text(NamedTuple):
-    """A scalar. plain: not quoted, and no block of text."""
+    """A scalar. plain: neither quoted nor a block scalar."""
 
     text: str
     plain: bool
@@ -33,7 +36,7 @@ class Text(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """YAML's null: nothing was given."""
+        """Whether it is YAML's null."""
         return self.plain and self.text in _NULLS
 
 
@@ -44,7 +47,7 @@ class Items(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A mapping, in the order of the file. lines: where each name stands."""
+    """A mapping, in the order of the file. lines: the line of each name."""
 
     values: "dict[str, Node]"
     lines: dict[str, int]
@@ -55,8 +58,8 @@ Node = Text | Items | Section
 
 
 def read(content: bytes) -> Node | None:
-    """The one document of the file; None where there is nothing in it but blanks and comments. Raises YamlProblem."""
-    import yaml  # loaded only where there is such a file
+    """Parses the one document of the file; None if it has only blanks and comments. Raises YamlProblem."""
+    import yaml  # only where there is such a file
 
     try:
         text = content.decode("utf-8-sig")
@@ -73,7 +76,7 @@ def read(content: bytes) -> Node | None:
 
 
 class _Reader:
-    """Makes nodes of the events of one file. Each method raises YamlProblem, YAMLError."""
+    """Builds nodes from the parser events of one file. Each method raises YamlProblem, YAMLError."""
 
     def __init__(self, text: str, events: "Iterator[Event]") -> None:
         self._text = text

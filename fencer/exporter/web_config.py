@@ -1,8 +1,8 @@
-"""Applies --web.config.file: TLS and basic auth, read again when one of its files has changed.
+"""Applies --web.config.file while the exporter runs: TLS and basic auth. Reads it again when one of its files changes.
 
-At start, a wrong file is refused. Later the earlier configuration stays in force while the new one is wrong, or asks
-for less than before (as a half-written file may): opening what was closed takes a restart. Where nothing was closed, a
-wrong file refuses every request: its author may have meant to close something.
+At start, an invalid file is refused. Later, the previous configuration stays in force while the new one is invalid, and
+while the new one asks for less protection (a half-written file does that): removing protection takes a restart. Without
+protection before, an invalid file refuses all clients: its author may have meant to add some.
 """
 
 import asyncio
@@ -25,27 +25,28 @@ from fencer.regular_file import read_regular_file
 KNOWN_MOST: Final = 64
 _AGAIN_S: Final = 1.0
 _SETTLED_NS: Final = 100_000_000
-"""A file that changed within this time may change once more with the same modification time."""
+"""A file that changed more recently is read again: a second change may leave the same time of modification."""
 _PASSWORD_BYTES: Final = 72
-"""bcrypt ignores the bytes beyond."""
+"""bcrypt ignores what follows."""
 _ALPHABET: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _DIGEST_CHARACTERS: Final = 31
 
 
 class _Lane(IntEnum):
-    """The queues for password checks: one check of each lane at a time, and no lane waits for another."""
+    """Queues for password checks. One check of each lane runs at a time; lanes do not wait for each other."""
 
     SAME_PASSWORD = 0
-    """This name and password were accepted before; the file was changed since."""
+    """This name and password were accepted before; the file has changed since."""
     SAME_ADDRESS = 1
-    """A client at this address was accepted before; its password was changed since."""
+    """A client at this address was accepted before, with another password."""
     STRANGER = 2
 
 
 class WebConfig:
-    """The settings in force. Its constructor raises UsageError for a wrong file.
+    """The settings in force. The constructor raises UsageError if the file is invalid.
 
-    said: takes a sentence for the log when the file becomes wrong or right."""
+    said: logs a sentence when the file becomes invalid, or valid again.
+    """
 
     def __init__(self, path: Path | None, said: Callable[[str], None]) -> None:
         self._path = path
@@ -68,12 +69,12 @@ class WebConfig:
 
     @property
     def current(self) -> bool:
-        """Whether the settings in force are those of the present file."""
+        """Whether the settings in force are those of the file."""
         return self._problem is None
 
     def settings(self) -> WebSettings:
-        """Raises UsageError while every request is refused."""
-        again = self._problem is not None and time.monotonic() >= self._again_at  # a file it names may have come
+        """The settings for this request. Raises UsageError while all clients are refused."""
+        again = self._problem is not None and time.monotonic() >= self._again_at  # a missing file may be there now
         if self._path is not None and (again or self._changed()):
             self._reload(self._path)
         if self._problem is not None and self._refusing:
@@ -81,7 +82,7 @@ class WebConfig:
         return self._settings
 
     def context(self) -> ssl.SSLContext | None:
-        """The TLS context of the next connection. Raises OSError while every request is refused."""
+        """The TLS context for the next connection. Raises OSError while all clients are refused."""
         try:
             self.settings()
         except UsageError as error:
@@ -89,7 +90,7 @@ class WebConfig:
         return self._context
 
     async def admits(self, authorization: str, peer: str) -> bool:
-        """Whether this Authorization header is accepted. Raises UsageError while every request is refused."""
+        """Whether this Authorization header gives access. Raises UsageError while all clients are refused."""
         users = self.settings().users
         if not users:
             return True
@@ -105,7 +106,7 @@ class WebConfig:
         proof, same = self._digest(hashed, name, password), self._digest(b"", name, password)
         if proof in self._proved:
             return True
-        async with self._lanes[self._lane(same, peer)]:  # guessing shall not cost the node its processors
+        async with self._lanes[self._lane(same, peer)]:  # so that password guessing uses one processor at most
             right = proof in self._proved or await asyncio.to_thread(_matches, password, hashed)
         if not right or self.settings().users.get(user) != hashed:
             return False
@@ -120,8 +121,8 @@ class WebConfig:
         return _Lane.SAME_ADDRESS if peer.encode() in self._addresses else _Lane.STRANGER
 
     def _digest(self, *parts: bytes) -> bytes:
-        """A digest with a secret of this process, so that no password is kept. It stays valid through a reload that
-        keeps the user's hash."""
+        """A keyed digest, so that no password is kept. It stays valid through a reload that does not change the user's
+        hash."""
         return hmac.digest(self._secret, b"\0".join(parts), hashlib.sha256)
 
     # --- the files ------------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ class WebConfig:
                     f"{OPTION}: {path}: asks no longer for {lost}: restart halvm-exporter if that is meant"
                 )
         except UsageError as error:
-            more = settings is None or bool(self._settings.opens(settings))  # is meant to be asked for than now
+            more = settings is None or bool(self._settings.opens(settings))  # protection is wanted than is in force
             self._refusing = more and not self._settings.closed
             if str(error) != str(self._problem):
                 held = "everybody is refused" if self._refusing else "the one before holds"
@@ -150,7 +151,7 @@ class WebConfig:
         self._take(settings, context)
 
     def _read(self, path: Path) -> WebSettings:
-        """Reads the files. A mark is taken before its file is read, so a later change is seen. Raises UsageError."""
+        """Reads the file. Raises UsageError. Notes its version first: a change during the read is seen next time."""
         self._marks = {str(path): _mark(str(path))}
         settings = parse(_content(path), path)
         self._marks |= {file: _mark(file) for file in _files(settings)}
@@ -168,7 +169,7 @@ class WebConfig:
 
 
 class _Recent:
-    """A set that keeps its latest KNOWN_MOST members."""
+    """The latest KNOWN_MOST items."""
 
     def __init__(self) -> None:
         self._of: dict[bytes, None] = {}
@@ -193,7 +194,7 @@ def _files(settings: WebSettings) -> tuple[str, ...]:
 
 
 def _mark(path: str) -> tuple[int, int, int] | None:
-    """Inode, size and time of change."""
+    """Inode, size and time of modification in ns; None if there is no such file."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -206,7 +207,10 @@ def _unsettled(mark: tuple[int, int, int] | None, now_ns: int) -> bool:
 
 
 def _unknowable(cost: bytes) -> bytes:
-    """A hash of no password: comparing with it takes as long as with a real one. cost: two digits."""
+    """A bcrypt hash that no password matches, for unknown users: checking it takes as long as a real one.
+
+    cost: two digits.
+    """
     import bcrypt
 
     salt = bcrypt.gensalt(int(cost))
@@ -223,7 +227,7 @@ def _matches(password: bytes, hashed: bytes) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """Raises UsageError."""
+    """Reads the file. Raises UsageError."""
     try:
         return read_regular_file(str(path), BYTES_MOST, link=True)
     except (OSError, ValueError) as error:

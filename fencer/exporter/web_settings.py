@@ -1,7 +1,8 @@
-"""Parses a web configuration, in the format of Prometheus' exporter-toolkit. Pure but for the files that it names.
+"""Parses a web configuration: the format that Prometheus' exporters share (exporter-toolkit). Pure, except that
+make_context reads the files it names.
 
-Whatever ``promtool check web-config`` refuses is refused here. So is a section that is there and empty:
-exporter-toolkit takes an empty ``basic_auth_users:`` as "no password".
+Everything that ``promtool check web-config`` refuses is refused here. So is an empty section: for exporter-toolkit, an
+empty ``basic_auth_users:`` means that no password is needed.
 """
 
 import re
@@ -37,7 +38,7 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-"""The headers that may be added, and the values that each may have; none: any line of text."""
+"""The headers that may be set, and the values allowed for each; empty: any line of text."""
 _TLS: Final = ("cert_file", "key_file", "client_ca_file", "client_auth_type", "min_version", "max_version",
                "prefer_server_cipher_suites")  # fmt: skip
 _HTTP: Final = ("http2", "headers")
@@ -46,13 +47,14 @@ _UNSUPPORTED: Final = frozenset(
     ("cert", "key", "client_ca", "client_auth", "client_allowed_sans", "cipher_suites", "curve_preferences",
      "rate_limit")
 )  # fmt: skip
-"""Names that may be told in a complaint: they are exporter-toolkit's, or were ours. Any other may be a secret."""
+"""Names that an error message may contain: settings of exporter-toolkit, or former ones of ours. Another name may be a
+secret that was indented wrongly."""
 _YES: Final = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"))
 _NO: Final = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"))
 
 
 class TlsSettings(NamedTuple):
-    """Paths are absolute."""
+    """Section tls_server_config. Paths are absolute; "" where none is given."""
 
     cert: str
     key: str
@@ -63,7 +65,7 @@ class TlsSettings(NamedTuple):
 
 
 class WebSettings(NamedTuple):
-    """users: name to bcrypt hash; empty: no password is asked for."""
+    """All settings. users: name to bcrypt hash; empty: no password is needed."""
 
     tls: TlsSettings | None = None
     users: Mapping[str, bytes] = {}
@@ -71,11 +73,11 @@ class WebSettings(NamedTuple):
 
     @property
     def closed(self) -> bool:
-        """Whether it demands a password or a client certificate."""
+        """Whether a password or a client certificate is needed."""
         return bool(self.users) or (self.tls is not None and self.tls.client is ssl.CERT_REQUIRED)
 
     def opens(self, before: "WebSettings") -> str:
-        """What the earlier one asked for and this one does not; "" for nothing."""
+        """What before asks for and these settings do not, in words; "" for nothing."""
         lost = [
             name
             for name, was, now in (
@@ -93,19 +95,19 @@ def _requires_client(settings: WebSettings) -> bool:
 
 
 class _File:
-    """The file that is read, for complaints and for the paths in it."""
+    """The file that is parsed: for error messages, and to resolve relative paths."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def refuse(self, line: int, words: str) -> NoReturn:
-        """words: subject, cause and remedy. No value stands in them."""
+        """Raises UsageError. words: subject, cause and remedy, without any value of the file."""
         where = f"line {line}: " if line else ""
         raise UsageError(f"{OPTION}: {self.path}: {where}{words}")
 
 
 def parse(content: bytes, path: Path) -> WebSettings:
-    """Parses the file. Raises UsageError for any unknown setting: one that protects must not be ignored."""
+    """Parses the file. Raises UsageError for anything unknown: a setting that protects must not be ignored."""
     file = _File(path)
     try:
         root = read(content)
@@ -126,7 +128,7 @@ def parse(content: bytes, path: Path) -> WebSettings:
 
 
 def _optional(top: Section, name: str, file: _File) -> Section | None:
-    """A section; None where it is left out. An empty one is refused: it was hardly written to open the exporter."""
+    """The section; None if it is absent. An empty one is refused: it is hardly written to remove protection."""
     node = top.values.get(name)
     if node is None:
         return None
@@ -136,7 +138,7 @@ def _optional(top: Section, name: str, file: _File) -> Section | None:
 
 
 def _http(section: Section, file: _File) -> tuple[tuple[str, str], ...]:
-    """http2 is checked and has no effect: whatever it says, Prometheus falls back to the HTTP/1.1 that we speak."""
+    """The headers. http2 is checked and has no effect: Prometheus falls back to HTTP/1.1."""
     _only(section, _HTTP, "http_server_config.", file)
     _truth(section, "http2", "http_server_config.http2", file)
     given = section.values.get("headers")
@@ -232,7 +234,7 @@ def _given(section: Section, name: str) -> bool:
 
 
 def _truth(section: Section, name: str, setting: str, file: _File) -> None:
-    """A boolean. Refuses any other value."""
+    """Raises UsageError unless the setting is absent or a YAML boolean."""
     if not _given(section, name):
         return
     node = section.values[name]
@@ -248,7 +250,7 @@ def _line_of_text(section: Section, name: str, setting: str, file: _File) -> str
 
 
 def make_context(settings: TlsSettings, path: Path) -> ssl.SSLContext:
-    """Raises UsageError when a certificate or key cannot be used."""
+    """The TLS context. Raises UsageError if a certificate or key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = settings.least
     if settings.most is not None:
@@ -272,7 +274,7 @@ def make_context(settings: TlsSettings, path: Path) -> ssl.SSLContext:
 
 
 def _check_readable(name: str, file: str, path: Path) -> None:
-    """Raises UsageError for the one file that is not there, or not for this service to read."""
+    """Raises UsageError if the file is missing or may not be read. OpenSSL's own error does not name the file."""
     try:
         read_regular_file(file, BYTES_MOST, link=True)
     except (OSError, ValueError) as error:
@@ -293,7 +295,7 @@ _TLS_REMEDIES = {
     "CA_KEY_TOO_SMALL": "have it signed by an authority with a longer key",
     "CA_MD_TOO_WEAK": "have it signed with SHA-256 or better",
 }
-"""A sentence for OpenSSL's reason."""
+"""Remedies by OpenSSL's reason."""
 
 
 def _unusable(name: str, files: str, error: Exception, path: Path) -> UsageError:

@@ -1,4 +1,5 @@
-"""Makes all families of a scrape: reads once, then calls every subsystem, each timed and guarded from the others."""
+"""Collects all families of a scrape. Reads both files once, then runs each subsystem; a failure of one does not
+affect the others."""
 
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -12,9 +13,9 @@ P = TypeVar("P")
 
 
 class Subsystem(Generic[P]):
-    """One collector: a pure function of a part of the readings.
+    """One collector: a pure function of one part of the readings. The same part gives the same families.
 
-    reads_journal: whether it fails with the journal; else it fails with the snapshot.
+    reads_journal: whether it fails with the journal, or with the snapshot.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Subsystem(Generic[P]):
         self._collect = collect
 
     def collect(self, readings: Readings, before: Families | None) -> Families:
-        """The families. before: of the last scrape. Raises any exception for a reading with wrong contents."""
+        """The families. before: those of the last scrape. An invalid reading may raise ValueError and the like."""
         families = Families(before)
         self._collect(self.part(readings), families)
         return families
@@ -60,8 +61,10 @@ READING: Final = "read"
 
 
 class HalvmCollector:
-    """All metrics of this node. clock: for durations only. config_current: whether the web configuration in force is
-    that of its file."""
+    """Collects all metrics of this node.
+
+    clock: for durations only. config_current: whether the web configuration in force is that of its file.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class HalvmCollector:
         self._last: dict[str, _Collected] = {}
 
     def gather(self) -> Iterator[Family]:
-        """One scrape. An unchanged family is the same object as in the last one."""
+        """The families of one scrape. A family that has not changed is the same object as in the last one."""
         began = self._clock()
         readings = self._read()
         own = Families()
@@ -93,7 +96,7 @@ class HalvmCollector:
         for subsystem in SUBSYSTEMS:
             began = self._clock()
             collected = self._last.get(subsystem.name)
-            if collected is None or collected.part is not subsystem.part(readings):  # else no file was read anew
+            if collected is None or collected.part is not subsystem.part(readings):  # else its file has not changed
                 collected = self._last[subsystem.name] = self._collected(subsystem, readings, collected)
             failed = readings.journal.failed if subsystem.reads_journal else readings.snapshot.failed
             own.put(table.COLLECTOR_DURATION, self._clock() - began, subsystem.name)
@@ -106,12 +109,12 @@ class HalvmCollector:
         try:
             families = subsystem.collect(readings, before.families if before is not None else None)
             return _Collected(part, families, list(families.ready(self._known)))
-        except (ValueError, TypeError, ArithmeticError, LookupError):  # a reading with wrong contents
+        except (ValueError, TypeError, ArithmeticError, LookupError):  # a reading that is not valid
             return _Collected(part, None, [])
 
 
 class _Collected(NamedTuple):
-    """A subsystem's families from part. families: None if it failed."""
+    """What a subsystem made of part. families: None if it failed. ready: its families, with labels bounded."""
 
     part: object
     families: Families | None

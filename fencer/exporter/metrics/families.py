@@ -1,4 +1,4 @@
-"""Metric families: rows of the table with values, and their form in prometheus-client."""
+"""Rows of the metrics table with their values, and their conversion to prometheus-client's families."""
 
 import itertools
 import operator
@@ -17,11 +17,11 @@ _BOUNDS: Final = (*(str(float(bound)) for bound in BUCKETS_S), "+Inf")
 V = TypeVar("V", float, "Histogram")
 Of = ParamSpec("Of")
 Labels = tuple[str, ...]
-"""Values, in the order of the row."""
+"""Label values, in the order of the table's row."""
 
 
 class Histogram(NamedTuple):
-    """buckets: cumulative, one a bound of BUCKETS_S."""
+    """One series of a histogram. buckets: cumulative, one for each bound of BUCKETS_S."""
 
     buckets: tuple[int, ...]
     events: int
@@ -29,14 +29,14 @@ class Histogram(NamedTuple):
 
 
 class Family:
-    """A row and its series. Immutable once it is handed out: the same object has the same content."""
+    """A row of the table and its series. Immutable once it was handed out: the same object means the same values."""
 
     def __init__(self, metric: Metric, series: Mapping[Labels, float | Histogram]) -> None:
         self.metric = metric
         self.series = series
 
     def of_client(self, only: Iterable[Labels] | None = None) -> ClientFamily:
-        """The family in prometheus-client's form. only: some of its series."""
+        """As a family of prometheus-client. only: these series; None: all."""
         name, text, labels = self.metric.name, self.metric.help, self.metric.labels
         series = self.series if only is None else {each: self.series[each] for each in only}
         if self.metric.kind is MetricKind.HISTOGRAM:
@@ -56,38 +56,40 @@ class Family:
 
 
 class Families:
-    """Collects values, each series once: a second value of one series replaces the first. All are floats, and none is
-    -0.0 (so ``+ 0.0``): values that are equal are worded alike."""
+    """Collects values. A second value of a series replaces the first.
+
+    All values are floats, and none is -0.0 (hence ``+ 0.0``), so that equal values have equal text.
+    """
 
     def __init__(self, before: "Families | None" = None) -> None:
-        """before: of the last scrape, of which take takes what it took then."""
+        """before: those of the last scrape; take reuses what it took then."""
         self._took_before = before._took if before is not None else {}
         self._took: dict[tuple[object, ...], Families] = {}
         self._rows: dict[str, _Row[float]] = {}
         self._histograms: dict[str, _Row[Histogram]] = {}
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
-        """labels: in the order of the row."""
+        """Sets one series. labels: in the order of the row."""
         self._series(metric, _latter)[labels] = value + 0.0
 
     def put_each(self, metric: Metric, series: Iterable[tuple[Labels, float]]) -> None:
-        """Many of one metric."""
+        """Sets many series of one metric."""
         into = self._series(metric, _latter)
         for labels, value in series:
             into[labels] = value + 0.0
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
-        """Sums: for totals of several journal rows that one series shows."""
+        """Adds to a series: several rows of the journal are summed in one series."""
         series = self._series(metric, operator.add)
         series[labels] = series.get(labels, 0.0) + value
 
     def most(self, metric: Metric, value: float, *labels: str) -> None:
-        """Keeps the largest: for the latest of several times."""
+        """Keeps the largest value: the latest of several times."""
         series = self._series(metric, max)
         series[labels] = max(series.get(labels, value), value) + 0.0
 
     def add_histogram(self, metric: Metric, buckets: Sequence[int], events: int, sum_s: float, *labels: str) -> None:
-        """buckets: cumulative, one a bound of BUCKETS_S."""
+        """Adds to a histogram. buckets: cumulative, one for each bound of BUCKETS_S."""
         if len(buckets) != len(BUCKETS_S):
             raise ValueError(f"{len(buckets)} buckets")
         series = self._histograms.setdefault(metric.name, _Row(metric, _sum, {})).series
@@ -95,8 +97,8 @@ class Families:
         series[labels] = _sum(series[labels], value) if labels in series else value
 
     def take(self, make: "Callable[Of, Families]", *of: Of.args, **named: Of.kwargs) -> None:
-        """All series that make makes of the rest, a pure function; they replace ours. Not made again if the last scrape
-        had the same."""
+        """Sets all series that make(...) returns. make is a pure function: with the arguments of the last scrape, the
+        result of the last scrape is reused."""
         key = (make, *of, *named.items())
         other = self._took_before.get(key) or make(*of, **named)
         self._took[key] = other
@@ -112,7 +114,7 @@ class Families:
         return row.series
 
     def ready(self, known: "SeenLabels") -> Iterator[Family]:
-        """The families. An unchanged one is the same object as in the last scrape, so that it is not encoded again."""
+        """The families. One that has not changed since the last scrape is the same object, and is not encoded again."""
         for row in self._rows.values():
             yield known.family(row)
         for histograms in self._histograms.values():
@@ -120,7 +122,7 @@ class Families:
 
 
 class _Row(NamedTuple, Generic[V]):
-    """merge: what two values of one series are."""
+    """A row of the table and its series. merge: combines two values of one series."""
 
     metric: Metric
     merge: Callable[[V, V], V]
@@ -128,7 +130,7 @@ class _Row(NamedTuple, Generic[V]):
 
 
 class SeenLabels:
-    """The families of the last scrape: one a metric."""
+    """The families of the last scrape, one for each metric."""
 
     def __init__(self) -> None:
         self._families: dict[str, tuple[object, Family]] = {}
@@ -152,7 +154,7 @@ def _sum(one: Histogram, other: Histogram) -> Histogram:
 
 
 def _shown(row: _Row[V]) -> dict[Labels, V]:
-    """With labels as label_value shows them. All are looked at together, since hardly ever one needs a change."""
+    """The series with their labels cleaned by label_value. All are checked at once, because hardly any needs it."""
     every = list(itertools.chain.from_iterable(row.series))
     if "".join(every).isprintable() and max(map(len, every), default=0) <= LABEL_CHARACTERS:
         return row.series
@@ -164,7 +166,7 @@ def _shown(row: _Row[V]) -> dict[Labels, V]:
 
 
 def label_value(text: str) -> str:
-    """A label's value as it may stand in an exposition: on one line, and bounded."""
+    """Cleans a label value: without characters that are not printable, and at most LABEL_CHARACTERS long."""
     if len(text) > LABEL_CHARACTERS:
         text = text[: LABEL_CHARACTERS - 1] + "…"
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -16,14 +16,14 @@ OTHER: Final = "(other)"
 
 
 class _Newest(NamedTuple):
-    """The event of a target that was recorded last, whatever its time."""
+    """The event of a target that was recorded last, whatever its time is."""
 
     ended_unix_s: float
     success: bool
 
 
 def collect_journal(journal: JournalReading, out: Families) -> None:
-    """Whether it can be read, and everything in it by kind."""
+    """Whether the journal can be read, and all its events by kind."""
     state_set(out, table.JOURNAL_STATUS, JournalStatus, journal.status)
     for target, total in _bounded(journal.totals):
         out.add(table.EVENTS, total.events, total.kind, target, total.outcome)
@@ -39,7 +39,7 @@ def collect_fences(journal: JournalReading, out: Families) -> None:
 
 
 def _fences(totals: tuple[tuple[str, Total], ...], newest: tuple[tuple[str, _Newest], ...]) -> Families:
-    """Apart, since most events are none."""
+    """The families of fences. A function of its own, because most new events are not fences: then they are reused."""
     out, by_target = Families(), dict(newest)
     for target, total in totals:
         labels = (target, total.action, total.outcome, total.proof)
@@ -50,7 +50,7 @@ def _fences(totals: tuple[tuple[str, Total], ...], newest: tuple[tuple[str, _New
 
 
 def collect_monitors(journal: JournalReading, out: Families) -> None:
-    """Whether a fence would have worked when that was last tried."""
+    """Whether a fence would have worked at the last monitor."""
     newest, latest = _newest(journal.monitors), dict[str, Total]()
     for target, total in _bounded(journal.totals):
         if total.kind is not EventKind.MONITOR:
@@ -69,19 +69,20 @@ def collect_monitors(journal: JournalReading, out: Families) -> None:
 
 
 def _newest(events: Iterable[Event]) -> Mapping[str, _Newest]:
-    """By target. events: one of each."""
+    """By target. events: one for each target."""
     return {e.target: _Newest(e.at_unix_s + e.took_s, e.outcome is FenceOutcome.SUCCESS) for e in events}
 
 
 def _add_last(
     total: Total, newest: _Newest | None, ended: Metric, succeeded: Metric, target: str, out: Families
 ) -> None:
-    """When the target's last event ended, and its last success. newest: None where the journal has dropped it, and of
-    OTHER: the times are all there is then.
+    """When the target's last event ended, and its last success.
 
-    An earlier success with a later time was recorded while the clock was ahead. Shown as it is, it would hide the
-    failure after it from HalvmFenceFailed, which compares the two. Its true time is unknown, so it is not shown: cut
-    down to the failure's time it would say that the target has just been fenced.
+    newest: None if the journal has dropped it, and for OTHER; then only the times are known.
+
+    An earlier success with a later time was recorded while the clock was ahead. It would hide the failure after it from
+    HalvmFenceFailed, which compares the two times. Its real time is unknown, so it is not published. With the
+    failure's time instead, it would mean that the target has just been fenced.
     """
     success = total.outcome is FenceOutcome.SUCCESS
     if newest is None:
@@ -97,14 +98,14 @@ def _add_last(
 
 
 def bmc_reachable(event: Event) -> bool | None:
-    """Whether the login to the BMC succeeded. None: that monitor asked none, or an older fence-halvm recorded it."""
+    """Whether the BMC accepted a session. None: this monitor used no BMC, or an older fence-halvm recorded it."""
     if any(step.name in (StepName.SESSION, StepName.CHASSIS) for step in event.steps):
         return True
     return False if Side.POWER in event.failed else None
 
 
 def _bounded(totals: tuple[Total, ...]) -> Iterator[tuple[str, Total]]:
-    """Each total with the label of its target: a caller that makes up names must not make up series."""
+    """Each total with its target label. Only TARGETS_MOST targets get one of their own; the others share OTHER."""
     latest: dict[str, float] = {}
     for total in totals:
         latest[total.target] = max(latest.get(total.target, 0.0), total.last_unix_s)

@@ -1,5 +1,5 @@
-"""Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function; all but
-the first, of the snapshot while it is fresh."""
+"""Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function. All but
+the first use the snapshot only while it is fresh."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +15,7 @@ _STANDINGS: Final = tuple(standing.value for standing in RegistrationState)
 
 
 def collect_snapshot(reading: SnapshotReading, out: Families) -> None:
-    """Whether there is one, and how old it is. Remains when all else vanishes."""
+    """Status and age of the snapshot. Published also when the snapshot is stale."""
     state_set(out, table.SNAPSHOT_STATUS, SnapshotStatus, reading.status)
     if reading.snapshot is not None and reading.age_s is not None:
         out.put(table.SNAPSHOT_AGE, reading.age_s)
@@ -24,7 +24,7 @@ def collect_snapshot(reading: SnapshotReading, out: Families) -> None:
 
 
 def collect_sidecar(snapshot: Snapshot | None, out: Families) -> None:
-    """The policy and its terms."""
+    """The state of the sidecar's policy, and its settings."""
     if snapshot is None:
         return
     out.put(table.SIDECAR_INFO, 1, snapshot.node, snapshot.key, snapshot.version)
@@ -48,14 +48,14 @@ def collect_sidecar(snapshot: Snapshot | None, out: Families) -> None:
 
 
 def grace_remaining_s(snapshot: Snapshot) -> float:
-    """What is left; the whole grace while none runs, nothing once the node self-fences."""
+    """Remaining grace; the whole grace while it does not run, 0 once the node self-fences."""
     if snapshot.grace_remaining_s is not None:
         return snapshot.grace_remaining_s
     return 0.0 if snapshot.state is PolicyState.SELF_FENCE else snapshot.grace_s
 
 
 def collect_watchdog(snapshot: Snapshot | None, out: Families) -> None:
-    """The hardware that resets this node, and how well it was fed."""
+    """The watchdog device, and whether it was fed in time."""
     if snapshot is None:
         return
     watchdog = snapshot.watchdog
@@ -77,7 +77,7 @@ def collect_watchdog(snapshot: Snapshot | None, out: Families) -> None:
 
 
 def collect_reservations(snapshot: Snapshot | None, out: Families) -> None:
-    """What the LUNs say of keys and reservations, where they said it lately."""
+    """Registrations and reservations of the LUNs that were read recently."""
     if snapshot is None:
         return
     for lun in snapshot.luns:
@@ -102,7 +102,7 @@ def _read(
     kind: str,
     nodes: tuple[NodeSnapshot, ...],
 ) -> Families:
-    """Apart, since it is most of what a large cluster shows, and hardly ever changes."""
+    """The families of a LUN that was read. A function of its own, so that they are reused: they rarely change."""
     out = Families()
     state_set(
         out, table.LUN_STANDING, _STANDINGS, standing if standing in _STANDINGS else RegistrationState.UNKNOWN, wwid
@@ -147,6 +147,6 @@ def collect_paths(snapshot: Snapshot | None, out: Families) -> None:
 
 
 def state_set(out: Families, metric: Metric, states: Iterable[str], present: str, *labels: str) -> None:
-    """One series a state; 1 for the present one. The state's label is the last."""
+    """Sets one series for each state: 1 for the present one, else 0. The state is the last label."""
     for state in states:
         out.put(metric, state == present, *labels, str(state))

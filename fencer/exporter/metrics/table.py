@@ -1,9 +1,9 @@
-"""The table of all metrics: each row defines one for the collectors, docs/metrics.md and the tests.
+"""The table of all metrics. The collectors, docs/metrics.md and the tests are made from it.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters, ``_seconds`` for durations,
 ``_timestamp_seconds`` for Unix times, ``_info`` for a constant 1 whose labels are the message. Points in time are
 timestamps, not ages: ``time() - metric`` goes on growing in Prometheus when nothing new is published. A state set has
-one series a possible state: 1 for the present one, 0 for the others.
+one series for each possible state: 1 for the present one, 0 for the others.
 
 ``python -m fencer.exporter.metrics.table > docs/metrics.md`` writes the documentation.
 """
@@ -18,7 +18,7 @@ from fencer.state.snapshot import PolicyState, RegistrationState
 
 
 class MetricKind(StrEnum):
-    """How Prometheus takes it."""
+    """The type of a metric in Prometheus."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -26,7 +26,7 @@ class MetricKind(StrEnum):
 
 
 class Source(StrEnum):
-    """Whose words it repeats, and what makes it vanish."""
+    """Where the value comes from. The metric is absent while its source cannot be read."""
 
     EXPORTER = "exporter"
     SNAPSHOT = "snapshot"
@@ -35,7 +35,7 @@ class Source(StrEnum):
 
 
 class Metric(NamedTuple):
-    """One row. collector: the subsystem that gives it. name is as exposed, ``_total`` included."""
+    """One row. collector: the subsystem that publishes it. name: as exposed, with ``_total``."""
 
     collector: str
     source: Source
@@ -46,7 +46,7 @@ class Metric(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A label and what bounds its values."""
+    """A label, and what bounds the number of its values."""
 
     name: str
     meaning: str
@@ -95,7 +95,7 @@ BUILD_INFO: Final = Metric(
 )
 COLLECTOR_SUCCESS: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_collector_success", ("collector",),
-    "Whether the collector did its work in this scrape: a missing source is no failure, one that cannot be read is.",
+    "Whether the collector succeeded in this scrape. A missing source is no failure; one that cannot be read is.",
 )  # fmt: skip
 COLLECTOR_DURATION: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_collector_duration_seconds", ("collector",),
@@ -103,17 +103,17 @@ COLLECTOR_DURATION: Final = Metric(
 )  # fmt: skip
 CLOCK: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_clock_seconds", (),
-    "This node's clock at the scrape, by which all timestamps here were taken: what is compared with another node's, "
-    "or with Prometheus' own time, is corrected by it.",
+    "This node's clock at the scrape. All timestamps of the node are by this clock; correct them by it before you "
+    "compare them with Prometheus' time or with another node's.",
 )  # fmt: skip
 PATHS_ACCEPTED: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_paths_accepted_timestamp_seconds", (),
-    "When an operator last said that the paths there are now are all there should be: the time of the file "
-    "paths-accepted beside the journal. 0 if never.",
+    "When an operator last accepted the present paths as all that there should be: the time of modification of the "
+    "file paths-accepted beside the journal. 0 if never.",
 )  # fmt: skip
 WEB_CONFIG_CURRENT: Final = Metric(
     "exporter", _E, _GAUGE, "halvm_exporter_web_config_current", (),
-    "Whether TLS and passwords are as --web.config.file says now; 0 while that file is wrong. 1 without one.",
+    "Whether TLS and passwords are those of --web.config.file; 0 while that file is invalid. 1 without one.",
 )  # fmt: skip
 
 # --- snapshot -----------------------------------------------------------------------------------------------------
@@ -125,16 +125,16 @@ SNAPSHOT_STATUS: Final = Metric(
 )  # fmt: skip
 SNAPSHOT_AGE: Final = Metric(
     "snapshot", _E, _GAUGE, "halvm_snapshot_age_seconds", (),
-    "Time since the snapshot was written, by the monotonic clock, so that no clock change makes it young. "
-    "Absent where there is none of this boot.",
+    "Time since the snapshot was written, by the monotonic clock: a clock change does not affect it. "
+    "Absent if there is none of this boot.",
 )  # fmt: skip
 SNAPSHOT_TIME: Final = Metric(
     "snapshot", _E, _GAUGE, "halvm_snapshot_timestamp_seconds", (),
-    "When the snapshot was written. Remains when it is stale. Absent where there is none of this boot.",
+    "When the snapshot was written. Published also when it is stale. Absent if there is none of this boot.",
 )  # fmt: skip
 SNAPSHOT_INTERVAL: Final = Metric(
     "snapshot", _E, _GAUGE, "halvm_snapshot_interval_seconds", (),
-    "How often the sidecar says it writes one. Remains when it is stale.",
+    "How often the sidecar writes a snapshot. Published also when it is stale.",
 )  # fmt: skip
 
 # --- sidecar ------------------------------------------------------------------------------------------------------
@@ -144,7 +144,12 @@ SIDECAR_INFO: Final = Metric(
     "This node, its reservation key and the version of halvm-watchdogd; always 1.",
 )  # fmt: skip
 SIDECAR_STATE: Final = Metric(
-    "sidecar", _S, _GAUGE, "halvm_sidecar_state", ("state",), "State set of the policy that feeds the watchdog or not."
+    "sidecar",
+    _S,
+    _GAUGE,
+    "halvm_sidecar_state",
+    ("state",),
+    "State set of the policy that decides whether the watchdog is fed.",
 )
 SIDECAR_START: Final = Metric(
     "sidecar", _S, _GAUGE, "halvm_sidecar_start_timestamp_seconds", (), "When halvm-watchdogd started."
@@ -162,7 +167,7 @@ SIDECAR_CHECK_INTERVAL: Final = Metric(
     _GAUGE,
     "halvm_sidecar_check_interval_seconds",
     (),
-    "How often paths and registrations are looked at.",
+    "How often paths and registrations are checked.",
 )
 SIDECAR_BOUND: Final = Metric(
     "sidecar", _S, _GAUGE, "halvm_sidecar_reset_bound_seconds", (),
@@ -189,8 +194,7 @@ SIDECAR_NOT_GRANTED: Final = Metric(
 )  # fmt: skip
 SIDECAR_LUNS_UNSETTLED: Final = Metric(
     "sidecar", _S, _GAUGE, "halvm_sidecar_luns_unsettled", (),
-    "Whether the list of shared LUNs may not be the right one: the volume group and the LUNs do not agree, or LVM does "
-    "not answer.",
+    "Whether the list of shared LUNs may be wrong: the volume group and the LUNs do not agree, or LVM does not answer.",
 )  # fmt: skip
 SIDECAR_LAST_SELF_FENCE: Final = Metric(
     "sidecar", _S, _GAUGE, "halvm_sidecar_last_self_fence_timestamp_seconds", (),
@@ -216,7 +220,7 @@ WATCHDOG_NOWAYOUT: Final = Metric(
     _GAUGE,
     "halvm_watchdog_nowayout",
     (),
-    "Whether the watchdog, once armed, cannot be disarmed. Absent where its driver does not tell.",
+    "Whether the watchdog, once armed, cannot be disarmed. Absent if its driver does not say so.",
 )
 WATCHDOG_TIMEOUT: Final = Metric(
     "watchdog", _S, _GAUGE, "halvm_watchdog_timeout_seconds", (), "Timeout read back from the watchdog."
@@ -256,7 +260,7 @@ LUN_INFO: Final = Metric(
 )
 LUN_READABLE: Final = Metric(
     "reservations", _S, _GAUGE, "halvm_lun_readable", ("lun",),
-    "Whether the LUN's registrations were read, and lately: else what is marked with an asterisk is absent for it.",
+    "Whether the LUN's registrations were read recently. If not, metrics marked with an asterisk are absent for it.",
 )  # fmt: skip
 LUN_READ_TIME: Final = Metric(
     "reservations", _S, _GAUGE, "halvm_lun_read_timestamp_seconds", ("lun",),
@@ -264,7 +268,7 @@ LUN_READ_TIME: Final = Metric(
 )  # fmt: skip
 LUN_STANDING: Final = Metric(
     "reservations", _S, _GAUGE, "halvm_lun_standing", ("lun", "standing"),
-    "State set of this node's standing at the LUN; unknown while it cannot be read.",
+    "State set of this node's registration at the LUN; unknown while it cannot be read.",
 )  # fmt: skip
 LUN_GENERATION: Final = Metric(
     "reservations", _R, _GAUGE, "halvm_lun_pr_generation", ("lun",),
@@ -278,11 +282,11 @@ LUN_UNKNOWN_KEYS: Final = Metric(
     "reservations", _R, _GAUGE, "halvm_lun_unknown_keys", ("lun",), "Registered keys that belong to no configured node."
 )
 LUN_RESERVED: Final = Metric(
-    "reservations", _R, _GAUGE, "halvm_lun_reserved", ("lun",), "Whether anybody holds a persistent reservation."
+    "reservations", _R, _GAUGE, "halvm_lun_reserved", ("lun",), "Whether a persistent reservation is held."
 )
 LUN_RESERVATION_INFO: Final = Metric(
     "reservations", _R, _GAUGE, "halvm_lun_reservation_info", ("lun", "holder", "node", "type"),
-    "Who holds the LUN's reservation, and its type; always 1. Absent while nobody does.",
+    "Holder and type of the LUN's reservation; always 1. Absent while there is none.",
 )  # fmt: skip
 
 # --- paths --------------------------------------------------------------------------------------------------------
@@ -293,7 +297,7 @@ LUN_PATHS_UP: Final = Metric(
 )
 LUN_PATHS_USABLE: Final = Metric(
     "paths", _S, _GAUGE, "halvm_lun_paths_usable", ("lun",),
-    "Paths that are up and on which this node's key is registered: those that count.",
+    "Paths that are up and on which this node's key is registered.",
 )  # fmt: skip
 PATH_UP: Final = Metric(
     "paths",
@@ -325,7 +329,7 @@ JOURNAL_STATUS: Final = Metric(
 )  # fmt: skip
 EVENTS: Final = Metric(
     "journal", _J, _COUNTER, "halvm_events_total", ("kind", "target", "outcome"),
-    "Everything in the journal of this node, fences and monitors included, also what it has dropped since.",
+    "All events that the journal of this node ever recorded, also those that it has dropped since.",
 )  # fmt: skip
 LAST_EVENT: Final = Metric(
     "journal", _J, _GAUGE, "halvm_last_event_timestamp_seconds", ("kind", "target", "outcome"),
@@ -344,7 +348,7 @@ FENCE_DURATION: Final = Metric(
 )  # fmt: skip
 LAST_FENCE: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_timestamp_seconds", ("target",),
-    "When this node's last attempt to fence the target ended, however it ended.",
+    "When this node's last attempt to fence the target ended, with whatever outcome.",
 )  # fmt: skip
 LAST_FENCE_SUCCESS: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_success_timestamp_seconds", ("target",),
@@ -353,14 +357,14 @@ LAST_FENCE_SUCCESS: Final = Metric(
 )  # fmt: skip
 STEP_DURATION: Final = Metric(
     "fences", _J, _HISTOGRAM, "halvm_step_duration_seconds", ("kind", "step"),
-    "Time from the step it had to wait for until the step was observed, in all events of the kind.",
+    "Duration of a step, from the step before it that it depends on, in all events of the kind.",
 )  # fmt: skip
 
 # --- monitors -----------------------------------------------------------------------------------------------------
 
 MONITORS: Final = Metric(
     "monitors", _J, _COUNTER, "halvm_monitors_total", ("target", "outcome"),
-    "Proofs, without changing anything, that a fence of the target would work.",
+    "Monitors: checks, which change nothing, of whether a fence of the target would work.",
 )  # fmt: skip
 MONITOR_SUCCESS: Final = Metric(
     "monitors", _J, _GAUGE, "halvm_last_monitor_success", ("target",),
@@ -377,7 +381,7 @@ LAST_MONITOR_SUCCESS: Final = Metric(
 )  # fmt: skip
 BMC_REACHABLE: Final = Metric(
     "monitors", _J, _GAUGE, "halvm_bmc_reachable", ("target",),
-    "Whether the target's BMC let us in, as of the last monitor. Absent if that asked no BMC.",
+    "Whether the target's BMC accepted a session at the last monitor. Absent if that used no BMC.",
 )  # fmt: skip
 
 METRICS: Final = tuple(row for row in list(globals().values()) if isinstance(row, Metric))
@@ -391,30 +395,30 @@ Each node exposes what *it* knows: its sidecar's snapshot and its own journal. A
 that fenced; the victim's own last reset in `halvm_sidecar_last_self_fence_timestamp_seconds` of the victim. Prometheus
 tells the nodes apart by `instance`.
 
-**Never stale values as fresh.** The column *from* says what makes a series vanish:
+**A stale value is never published as fresh.** The column *from* says when a series is absent:
 
-- `snapshot`: absent unless `halvm_snapshot_status{{status="fresh"}}` is 1. A snapshot is stale when it was not renewed
-  for 3 of its own intervals, and at least 5 s.
-- `reading`*: absent, too, for a LUN whose registrations cannot be read or were last read longer ago than 3 check
-  intervals, and at least 5 s (`halvm_lun_readable` is 0).
-- `journal`: absent unless `halvm_journal_status{{status="readable"}}` is 1. A journal that is missing is an empty one:
+- `snapshot`: absent unless `halvm_snapshot_status{{status="fresh"}}` is 1. A snapshot is stale when the sidecar has not
+  written a new one for 3 of its own intervals, and at least 5 s.
+- `reading`*: as `snapshot`. Also absent for a LUN whose registrations cannot be read, or were last read more than 3
+  check intervals, and at least 5 s, ago (`halvm_lun_readable` is 0).
+- `journal`: absent unless `halvm_journal_status{{status="readable"}}` is 1. A missing journal counts as an empty one:
   nothing has been recorded yet.
 - `exporter`: always there.
 
-Points in time are timestamps of the node's own clock, which may differ from Prometheus': `halvm_exporter_clock_seconds`
-tells by how much, and the alerts take it into account. They are not ages, but for `halvm_snapshot_age_seconds`, which
-the exporter takes by the monotonic clock of the same boot, so that no clock change can make an old snapshot young.
-`time() - …_timestamp_seconds` grows on in Prometheus when nobody publishes; an age repeated would stay small.
+Points in time are timestamps of the node's own clock, which may differ from Prometheus'. The alerts and the dashboard
+correct them by `halvm_exporter_clock_seconds`. `time() - …_timestamp_seconds` goes on growing in Prometheus when
+nothing new is published; an age would stay small. The one age is `halvm_snapshot_age_seconds`: the exporter takes it by
+the monotonic clock of the same boot, so that a clock change does not make an old snapshot look new.
 
-The last fence or monitor of a target is the one that was recorded last, also where its time is before that of an
-earlier one: then the clock was ahead, and has been set back.
+The last fence or monitor of a target is the one that was recorded last, even if its time is before that of an earlier
+one. Then the clock was ahead and has been set back.
 
 Histogram buckets, in seconds: {", ".join(f"{bound:g}" for bound in BUCKETS_S)}.
 """
 
 
 def markdown() -> str:
-    """docs/metrics.md."""
+    """The text of docs/metrics.md."""
     return "".join(f"{line}\n" for line in _markdown())
 
 

@@ -1,4 +1,4 @@
-"""Finds what is wrong on this node, worst first. An unknown state is never shown as good."""
+"""Finds what is wrong on this node, in words, worst first. Unknown never counts as good."""
 
 from collections.abc import Iterator
 from enum import IntEnum
@@ -11,7 +11,7 @@ from fencer.state.readings import JournalReading, Readings, SnapshotReading, Sna
 from fencer.state.snapshot import LunSnapshot, PolicyState, RegistrationState, Snapshot
 
 RECENT_S: Final = 3600.0
-"""How long a fence or a self-fence stays a finding after everything works again."""
+"""How long after a fence or a self-fence the page shows a finding, even if the node has recovered."""
 REPEATED_S: Final = 86400.0
 REPEATED_TIMES: Final = 3
 OLD_FENCE_S: Final = 7 * 86400.0
@@ -26,7 +26,7 @@ class FindingSeverity(IntEnum):
 
 
 class Finding(NamedTuple):
-    """One sentence, its page in the runbook, and what to look at next ("" if the sentence says it)."""
+    """One finding. text: a sentence. page: its alert in the runbook. remedy: what to look at next, or ""."""
 
     severity: FindingSeverity
     text: str
@@ -35,13 +35,13 @@ class Finding(NamedTuple):
 
 
 def find(readings: Readings) -> list[Finding]:
-    """All findings."""
+    """All findings, worst first."""
     found = [*_of_snapshot(readings), *_of_journal(readings)]
     return sorted(found, key=lambda finding: finding.severity)
 
 
 def nothing_there(readings: Readings) -> bool:
-    """Whether neither a sidecar nor an agent has ever written here."""
+    """Whether neither a sidecar nor an agent has ever written anything on this node."""
     return (
         readings.snapshot.status is SnapshotStatus.MISSING
         and not readings.journal.failed
@@ -113,7 +113,7 @@ def _of_state(snapshot: Snapshot, readings: Readings) -> Iterator[Finding]:
 
 
 def _degraded(snapshot: Snapshot, now: float) -> Iterator[Finding]:
-    """The state of the policy. A coming reset is one finding with the LUNs that are lost."""
+    """Findings of the state degraded. Lost LUNs and the coming reset are one finding."""
     rest, lost = _untold(snapshot), _lost(snapshot)
     if snapshot.grace_remaining_s is not None and lost:
         text = " ".join(sentence for sentence, _ in _losses(lost))
@@ -135,7 +135,7 @@ def _reset_comes(snapshot: Snapshot, now: float) -> str:
 
 
 def _untold(snapshot: Snapshot) -> list[str]:
-    """The reasons that no other finding has. For display only: the reason of a LUN begins with its name."""
+    """The reasons that no other finding shows. For display only: recognised by the LUN's name at the beginning."""
     told = tuple(f"{lun.name}: " for lun in snapshot.luns if lun.name and _has_finding(lun, snapshot))
     return [
         reason for reason in snapshot.reasons if not reason.startswith(told) and reason not in snapshot.luns_unsettled
@@ -149,12 +149,12 @@ def _has_finding(lun: LunSnapshot, snapshot: Snapshot) -> bool:
 
 
 def _lost(snapshot: Snapshot) -> list[LunSnapshot]:
-    """No path to them is up, or what stands on them cannot be read."""
+    """LUNs of which no path is up, or whose registrations cannot be read."""
     return [lun for lun in snapshot.luns if not readable_now(lun, snapshot) or not any(path.up for path in lun.paths)]
 
 
 def _losses(lost: list[LunSnapshot]) -> Iterator[tuple[str, str]]:
-    """A sentence and its page: for those without a path, and for those that are only silent."""
+    """A sentence and its page of the runbook: for LUNs without a path, and for LUNs that only cannot be read."""
     cut = [lun for lun in lost if not any(path.up for path in lun.paths)]
     silent = [lun for lun in lost if lun not in cut]
     if cut:
@@ -171,7 +171,7 @@ def _are(luns: list[LunSnapshot]) -> str:
 
 
 def _of_means(snapshot: Snapshot) -> Iterator[Finding]:
-    """The watchdog, and what else the sidecar needs to keep its word."""
+    """Findings of the watchdog, and of what else the sidecar needs to reset the node in time."""
     if snapshot.luns_unsettled:
         text = f"Which LUNs are shared is not certain: {snapshot.luns_unsettled}."
         yield Finding(FindingSeverity.WARNING, text, "HalvmLunListUnsettled")
@@ -344,7 +344,7 @@ def _of_journal(readings: Readings) -> Iterator[Finding]:
 
 
 def _of_the_last_hour(readings: Readings, told: set[str]) -> Iterator[Finding]:
-    """Fences and self-fences, also where all is as it should be again. told: targets whose last fence has a finding."""
+    """Fences and self-fences of the last hour, also of nodes that have recovered. told: targets to leave out."""
     journal, now = readings.journal, readings.now.unix_s
     for event in last_fences(journal):
         if now - event.at_unix_s - event.took_s < RECENT_S and event.target not in told:
@@ -368,8 +368,8 @@ def _of_last_self_fence(readings: Readings) -> Iterator[Finding]:
 
 
 def _of_repeated(journal: JournalReading, now: float) -> Iterator[Finding]:
-    """Nodes that were fenced, or reset themselves, several times lately. A self-fence and the fence that answers it
-    count as what they are: two."""
+    """Nodes that were fenced, or reset themselves, several times in REPEATED_S. A self-fence and the fence that follows
+    it count as two."""
     times: dict[str, int] = {}
     for event in journal.story:
         ended = event.kind is EventKind.SELF_FENCE or (
@@ -384,7 +384,7 @@ def _of_repeated(journal: JournalReading, now: float) -> Iterator[Finding]:
 
 
 def last_fences(journal: JournalReading) -> list[Event]:
-    """Of each target the latest fence in the story."""
+    """The latest fence of each target, among the events shown on the page."""
     latest: dict[str, Event] = {}
     for event in journal.story:
         if event.kind is EventKind.FENCE:
@@ -411,12 +411,12 @@ def _of_fence(event: Event, now: float) -> Iterator[Finding]:
 
 
 def proved(event: Event) -> str:
-    """``power and storage``."""
+    """The proofs in words: ``power and storage``."""
     return words.names([str(proof) for proof in event.proofs]) if event.proofs else "nothing"
 
 
 def _is_back(target: str, readings: Readings) -> bool:
-    """Whether the node is registered again, on every LUN that can be read: it has been unfenced since."""
+    """Whether the node is registered again on every LUN that can be read. Then it has been unfenced since."""
     if (snapshot := readings.snapshot.fresh) is None:
         return False
     keys = {node.key for node in snapshot.nodes if node.name == target}

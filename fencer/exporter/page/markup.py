@@ -1,4 +1,4 @@
-"""Makes HTML from elements: anything that is not an element is text, and is escaped. Nothing else makes markup."""
+"""Builds HTML from elements. Everything that is not an element is text, and is escaped."""
 
 import html
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ _VOID: Final = frozenset(("meta", "link", "br"))
 
 
 class Markup(str):
-    """Text that is HTML already. Only ``element`` and ``joined`` make it."""
+    """Text that is HTML already, and is not escaped again."""
 
     __slots__ = ()
 
@@ -17,7 +17,10 @@ Child = str | Markup | None
 
 
 def element(name: str, *children: Child, **attributes: str | None) -> Markup:
-    """``element("td", "a < b", class_="bad")``. An underscore at the end of a name is dropped, others are hyphens."""
+    """One element: ``element("td", "a < b", class_="bad")``.
+
+    In attribute names an underscore at the end is dropped, and others become hyphens.
+    """
     shown = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_readable(value), quote=True)}"'
         for key, value in attributes.items()
@@ -29,12 +32,12 @@ def element(name: str, *children: Child, **attributes: str | None) -> Markup:
 
 
 def joined(children: Iterable[Child]) -> Markup:
-    """One after the other."""
+    """Concatenates children."""
     return Markup("".join(_escaped(child) for child in children if child is not None))
 
 
 def mark(text: str, css: str) -> Markup:
-    """A word that says how something stands. css: good, warn, bad, or "" for neither."""
+    """A word with the colour of its state. css: good, warn, bad, or "" for none."""
     return element("span", text, class_=f"mark {css}")
 
 
@@ -43,5 +46,5 @@ def _escaped(child: str) -> str:
 
 
 def _readable(text: str) -> str:
-    """Without characters that HTML forbids or that turn the text around them."""
+    """Replaces characters that HTML forbids, and those that change the direction of the text."""
     return text if text.isascii() and text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)

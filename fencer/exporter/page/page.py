@@ -1,5 +1,5 @@
-"""Makes the whole page. From the top: what is wrong, who may write where, over which paths, what feeds the watchdog,
-whether the next fence would work, who fenced whom and what proved it."""
+"""The whole status page. From the top: what is wrong, who may write to which LUN, the paths, the watchdog, whether the
+next fence would work, and who fenced whom with what proof."""
 
 import base64
 import hashlib
@@ -23,14 +23,14 @@ CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Nothing but this style sheet: even markup that got past the escaping could load and run nothing."""
+"""Allows this style sheet only: markup that got past the escaping could neither load nor run anything."""
 
 _CLASSES: Final = {FindingSeverity.BAD: "bad", FindingSeverity.WARNING: "warn"}
 _WORDS: Final = {FindingSeverity.BAD: "Wrong", FindingSeverity.WARNING: "Look"}
 
 
 def render(readings: Readings, version: str) -> str:
-    """One HTML document."""
+    """The status page as one HTML document."""
     snapshot = _shown(readings)
     node = snapshot.node if snapshot is not None else ""
     found = find(readings)
@@ -47,7 +47,7 @@ def render(readings: Readings, version: str) -> str:
 
 
 def document(title: str, *body: Markup, reload_s: int | None = None) -> str:
-    """One HTML document in the style of all. reload_s: when the browser is to ask again."""
+    """One HTML document with the common style. reload_s: after which time the browser reloads it; None: never."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -62,7 +62,7 @@ def document(title: str, *body: Markup, reload_s: int | None = None) -> str:
 
 
 def _shown(readings: Readings) -> Snapshot | None:
-    """The snapshot to show. A stale one is shown and marked as stale. One of another boot is not shown."""
+    """The snapshot to show. A stale one is shown and marked: there is none newer. One of another boot is not."""
     stands = readings.snapshot.status in (SnapshotStatus.FRESH, SnapshotStatus.STALE)
     return readings.snapshot.snapshot if stands else None
 

@@ -1,7 +1,7 @@
-"""docs/runbook.md as one page: what to do at a finding can be read where the finding stands, without the network.
+"""Renders docs/runbook.md as one page, which can be read on the node itself, without the internet.
 
-Knows as much of Markdown as that file uses: headings, paragraphs, numbered lists, tables, indented code, and within a
-line code, strong, emphasis and links. Pure.
+Supports the Markdown that this file uses: headings, paragraphs, lists, tables, indented code, and within a line code,
+strong, emphasis and links. Pure.
 """
 
 import re
@@ -13,18 +13,18 @@ from fencer.exporter.page.markup import Child, Markup, element, joined
 from fencer.exporter.page.page import document
 
 _INLINE: Final = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)\s]+)\)")
-_ITEM: Final = re.compile(r"\d+\. ")
+_ITEM: Final = re.compile(r"(?:\d+\.|-) ")
 _RULE: Final = re.compile(r"\|[ \-|]+\|")
 
 
 def render(text: str) -> str:
-    """One HTML document."""
+    """The runbook as one HTML document."""
     body = (element("header", element("h1", "Runbook"), element("p", element("a", "status", href="/"))),)
     return document("runbook", *body, element("main", element("section", *_blocks(text))))
 
 
 def missing() -> str:
-    """For an installation without the file."""
+    """The page of an installation without the file."""
     said = "This installation has no runbook: see docs/runbook.md of fence-halvm."
     return document("runbook", element("main", element("section", element("p", said))))
 
@@ -50,7 +50,7 @@ def _blocks(text: str) -> Iterator[Markup]:
 
 
 def _split(text: str) -> Iterator[list[str]]:
-    """Blocks between blank lines; blank lines within code stay."""
+    """Splits the text into blocks at blank lines. Blank lines within code are kept."""
     groups = groupby(text.splitlines(), key=lambda line: bool(line.strip()))
     blocks = [list(lines) for filled, lines in groups if filled]
     code: list[str] = []
@@ -83,7 +83,7 @@ def _list(lines: list[str]) -> Markup:
             items.append(line[found.end() :])
         else:
             items[-1] += f" {line.strip()}"
-    return element("ol", *(element("li", *_inline(item)) for item in items))
+    return element("ul" if lines[0].startswith("-") else "ol", *(element("li", *_inline(item)) for item in items))
 
 
 def _inline(text: str) -> Iterator[Child]:
@@ -98,6 +98,6 @@ def _inline(text: str) -> Iterator[Child]:
             yield element("strong" if strong else "em", *_inline(strong or emphasis))
         elif target.startswith("#"):
             yield element("a", link, href=target)
-        else:  # another file of the project, which is not here
+        else:  # another file of the project, which is not served
             yield joined((link, f" ({target.rpartition('/')[2]})" if link not in target else None))
     yield text[at:]

@@ -16,7 +16,7 @@ def _lun_name(lun: LunSnapshot) -> Markup:
 
 
 def who_may_write(snapshot: Snapshot) -> Markup:
-    """LUNs by nodes: who is registered, who holds the reservation."""
+    """A table of LUNs and nodes: who is registered, and who holds the reservation."""
     if not snapshot.luns:
         return element("p", "No shared LUN is watched.")
     nodes = snapshot.nodes
@@ -36,7 +36,7 @@ def who_may_write(snapshot: Snapshot) -> Markup:
 
 
 def _folded(snapshot: Snapshot, table: Callable[[Sequence[LunSnapshot]], Markup]) -> Markup:
-    """Of many LUNs, those that are not as they should be; the others behind a line that opens them."""
+    """The LUNs that are not healthy; if there are many, the healthy ones behind a line that opens them."""
     if len(snapshot.luns) <= FOLD_FROM:
         return table(snapshot.luns)
     good = [lun for lun in snapshot.luns if _in_order(lun, snapshot)]
@@ -46,7 +46,7 @@ def _folded(snapshot: Snapshot, table: Callable[[Sequence[LunSnapshot]], Markup]
 
 
 def _in_order(lun: LunSnapshot, snapshot: Snapshot) -> bool:
-    """Whether exactly the nodes are registered, a reservation is held, and every path is up and registered."""
+    """Whether all nodes and no other keys are registered, a reservation is held, and all paths are usable."""
     return (
         readable_now(lun, snapshot)
         and lun.standing == RegistrationState.REGISTERED

@@ -1,4 +1,4 @@
-"""Shows the journal: whether the next fence would work, and who fenced whom and what proved it."""
+"""The sections of the journal: whether the next fence would work, and who fenced whom with what proof."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ def monitors(readings: Readings) -> Markup:
 
 
 def story(readings: Readings) -> Markup:
-    """The latest events, newest first, and where the earlier ones are."""
+    """The latest events, newest first, and how to see the earlier ones."""
     journal, now = readings.journal, readings.now.unix_s
     if journal.failed:
         return element("p", mark("unknown", "bad"), " the journal cannot be read.")

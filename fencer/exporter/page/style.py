@@ -1,4 +1,4 @@
-"""The page's style sheet: light and dark, phone and desk. Colours never stand alone: a word says the same."""
+"""The page's style sheet: light and dark, phone and desk. No state is shown by colour alone; there is always a word."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Shows the watchdog, and what would stop its feeding."""
+"""The section of the watchdog: its state, device, keepalives, and the time until a reset."""
 
 from typing import Final
 
@@ -9,11 +9,11 @@ from fencer.state.readings import Readings
 from fencer.state.snapshot import PolicyState, Snapshot
 
 _RESETS: Final = (PolicyState.KEEPALIVE, PolicyState.DEGRADED, PolicyState.SELF_FENCE)
-"""The states in which a loss resets the node."""
+"""The states in which a loss of the storage resets the node."""
 
 
 def watchdog_rows(snapshot: Snapshot, readings: Readings, *, stale: bool) -> Markup:
-    """Its state, its device, and how much time is left before it resets this node."""
+    """Rows of the state, the device, and the time left before the node is reset."""
     watchdog, now = snapshot.watchdog, readings.now.unix_s
     rows: list[tuple[str, Child]] = [("State", _state(snapshot)), ("Device", _device(snapshot))]
     if watchdog.armed and watchdog.last_keepalive_monotonic_s > 0 and not stale:
@@ -68,7 +68,7 @@ def _device(snapshot: Snapshot) -> Markup:
 
 
 def _bound(snapshot: Snapshot) -> Markup:
-    """The bound, where it holds now."""
+    """The bound until a reset, or why none holds now."""
     if snapshot.state is PolicyState.PAUSED:
         return joined((mark("no reset", "warn"), " while self-fencing is paused"))
     if snapshot.state not in _RESETS or (snapshot.watchdog.device and not snapshot.watchdog.armed):

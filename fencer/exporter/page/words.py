@@ -1,4 +1,4 @@
-"""Formats times, counts and lists for people."""
+"""Formats times, counts and lists as text."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def moment(unix_s: float, now_unix_s: float) -> str:
 
 
 def ago(unix_s: float, now_unix_s: float) -> str:
-    """``3 min ago``; ``in 3 min`` for a time to come."""
+    """``3 min ago``, or ``in 3 min`` for a time in the future."""
     if unix_s > now_unix_s + 1:
         return f"in {duration(unix_s - now_unix_s)}"
     return f"{duration(now_unix_s - unix_s)} ago"

@@ -35,6 +35,12 @@ def test_code_keeps_its_lines_and_is_escaped():
     assert '<h2 id="a">A</h2>' in page
 
 
+def test_lists_stay_lists():
+    page = render("- one\n  goes on\n- two\n\n1. first\n2. second\n\n-5 is no item\n")
+    assert "<ul><li>one goes on</li><li>two</li></ul><ol><li>first</li><li>second</li></ol>" in page
+    assert "<p>-5 is no item</p>" in page
+
+
 def test_only_markup_of_ours_comes_out():
     for text in ("<script>alert(1)</script>", "    <b>", "| <b> | x |\n| --- | --- |\n| <i> | y |", "1. <b>", "## <b>"):
         assert "<b>" not in render(text)
