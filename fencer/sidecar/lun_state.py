@@ -134,6 +134,8 @@ class LunStates:
         self._serving = False
         self._alive_at_s = began_s
         self._silent_because = ""
+        self.stale_from_s = began_s
+        """No report that counts now grows stale before this time. It may be too early, never too late."""
 
     def reconfigure(self, settings: PolicySettings, now: float) -> None:
         """Other settings from now on. What has grown stale stays lost until it is seen again, however long is allowed
@@ -148,6 +150,7 @@ class LunStates:
                 lun.silence = lun.silence or f"no answer for {now - lun.seen.at_s:.1f} s"
                 lun.seen = None
         self._settings = settings
+        self.stale_from_s = now
 
     def serve(self) -> None:
         """The node serves from now on: a LUN that is added later has to be registered before it is required."""
@@ -168,6 +171,7 @@ class LunStates:
             case Alive(at_s):
                 if at_s > self._alive_at_s:
                     self._alive_at_s, self._silent_because = at_s, ""
+                    self._grows_stale(at_s + self._settings.timing.path_stale_s)
             case PathSeen():
                 self._see_path(sighting)
             case PathGone(lun, path, _):
@@ -179,6 +183,7 @@ class LunStates:
             case LunSeen():
                 if (known := self._luns.get(sighting.lun)) is not None and self.is_news(sighting):
                     known.seen, known.silence = sighting, ""
+                    self._grows_stale(sighting.at_s + self._settings.timing.standing_stale_s)
             case LunSilent(lun, _, reason):
                 if (known := self._luns.get(lun)) is not None:
                     known.silence = reason
@@ -227,6 +232,7 @@ class LunStates:
                     path = _Path(address)
                 elif listed.first:
                     path.doubt(listed.at_s)
+                    self._grows_stale(listed.at_s + self._settings.timing.standing_stale_s)
                 path.refused = refused
                 known.paths[name] = path
         self._listed = self._listed or bool(there)
@@ -242,12 +248,31 @@ class LunStates:
             path.lose()
         elif path.good_at_s is None or seen.at_s > path.good_at_s:
             path.good_at_s = seen.at_s
+            self._grows_stale(seen.at_s + self._settings.timing.path_stale_s)
+
+    def _grows_stale(self, at_s: float) -> None:
+        self.stale_from_s = min(self.stale_from_s, at_s)
+
+    def _next_stale_s(self, now: float) -> float:
+        """The first time after now at which a report that counts now grows stale."""
+        timing = self._settings.timing
+        times = [self._alive_at_s + timing.path_stale_s]
+        for lun in self._luns.values():
+            if lun.seen is not None:
+                times.append(lun.seen.at_s + timing.standing_stale_s)
+            for path in lun.paths.values():
+                if path.good_at_s is not None:
+                    times.append(path.good_at_s + timing.path_stale_s)
+                if path.hearsay_since_s is not None:
+                    times.append(path.hearsay_since_s + timing.standing_stale_s)
+        return min((time_s for time_s in times if time_s >= now), default=now)
 
     def judged(self, now: float) -> tuple[list[Obstacle | None], tuple[str, ...]]:
         """For each LUN why it is not reachable, None when it is; and what is wrong with those that are.
 
         One obstacle for all when nobody observes.
         """
+        self.stale_from_s = self._next_stale_s(now)
         silent_s = now - self._alive_at_s
         if silent_s > self._settings.timing.path_stale_s:
             why = f": it ended: {self._silent_because}" if self._silent_because else ""

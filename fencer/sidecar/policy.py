@@ -83,12 +83,20 @@ class Policy:
 
     def feed(self, sighting: Sighting) -> None:
         """Takes one sighting in."""
+        # A loss that is over before the next decision is a loss all the same: it must not count as settled. So what
+        # grew stale before this sighting is noticed before the sighting mends it ...
+        if self._is_armed_and_whole and sighting.at_s > max(self._now, self._known.stale_from_s):
+            self._interrupted = not self._known.enough(self._known.judged(sighting.at_s)[0])
         if isinstance(sighting, LunSeen) and self._doom is None and self._known.is_news(sighting):
             self._doom = self._doom_by(sighting)
         self._known.take(sighting)
-        # A loss that is over before anybody decides is a loss all the same: it must not count as settled.
-        if _may_lose(sighting) and self._armed and not self._interrupted:
+        # ... and what the sighting loses is noticed before the next one mends it.
+        if self._is_armed_and_whole and _may_lose(sighting):
             self._interrupted = not self._known.enough(self._known.judged(self._now)[0])
+
+    @property
+    def _is_armed_and_whole(self) -> bool:
+        return self._armed and not self._interrupted
 
     def _doom_by(self, seen: LunSeen) -> Obstacle | None:
         """What a reading says that no grace can mend."""

@@ -58,6 +58,8 @@ class PolicyMachine(RuleBasedStateMachine):
         self.fenced = False
         self.forgot = False
         self.paused_until_s = 0.0
+        self.paused = False
+        """Until the first decision after its end: a pause forgives what was lost in it."""
         self.unmet_since_s: float | None = None
         """Unmet at every moment since."""
         self.flapping_since_s: float | None = None
@@ -91,7 +93,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def note(self) -> None:
         """What this moment adds to the history."""
-        if self.now < self.paused_until_s:
+        if self.paused:
             self.unmet_since_s = self.flapping_since_s = self.met_since_s = None
         elif self.met():
             self.unmet_since_s = None
@@ -103,7 +105,13 @@ class PolicyMachine(RuleBasedStateMachine):
             self.unmet_since_s = self.now if self.unmet_since_s is None else self.unmet_since_s
             self.flapping_since_s = self.now if self.flapping_since_s is None else self.flapping_since_s
 
+    def time_goes_on(self) -> None:
+        """Until just before the next reports: what has grown stale by then was stale, whoever mends it now."""
+        self.now += TIMING.decide_interval_s
+        self.note()
+
     def decide(self) -> None:
+        self.paused = self.paused and self.now < self.paused_until_s
         self.note()
         decision = self.policy.decide(self.now)
         before = self.ever[-1] if self.ever else None
@@ -210,7 +218,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def all_is_well(self, steps: int) -> None:
         for _ in range(steps):
             self.paths_are_listed(None, first=False)
-            self.now += TIMING.decide_interval_s
+            self.time_goes_on()
             for sighting in healthy(self.now, LUNS):
                 if not isinstance(sighting, LunsListed):
                     self.policy.feed(sighting)
@@ -227,7 +235,7 @@ class PolicyMachine(RuleBasedStateMachine):
         if lost is not None:
             self.a_path_fails(lost)
         for _ in range(steps):
-            self.now += TIMING.decide_interval_s
+            self.time_goes_on()
             self.the_observers_live()
             for path in PATHS:
                 self.a_path_answers(path, 0.0)
@@ -252,7 +260,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def maintenance(self, seconds: float) -> None:
         self.decide()
         self.policy.pause(self.now + seconds)
-        self.paused_until_s = self.now + seconds
+        self.paused_until_s, self.paused = self.now + seconds, True
         self.note()
 
     @rule()
@@ -274,6 +282,25 @@ class PolicyMachine(RuleBasedStateMachine):
 
 PolicyMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestPolicyStates = pytest.mark.slow(PolicyMachine.TestCase)
+
+
+def machine(require: Requirement = Requirement.ALL) -> PolicyMachine:
+    """For a history that was found once."""
+    one = PolicyMachine()
+    one.begin(require, TargetReset.RE_REGISTER)
+    one.decided()
+    return one
+
+
+def test_paths_that_grew_stale_between_two_decisions_have_not_settled() -> None:
+    """They answer 0.5 s after they grew stale, and no decision came between. 2 s later the registrations are stale."""
+    one = machine()
+    one.time_passes(5)
+    one.decided()
+    for _ in range(2):
+        one.paths_answer_but_nobody_registers(7, False, None)
+        one.decided()
+    assert one.ever[-1].state is PolicyState.SELF_FENCE
 
 
 # --- exhaustively, in a small world --------------------------------------------------------------------------------
