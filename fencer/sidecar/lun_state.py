@@ -131,6 +131,7 @@ class LunStates:
         self._luns: dict[str, _Lun] = {}
         self._listed = False
         self._listing: tuple[ListedLun, ...] = ()
+        self._serial = 0
         self._serving = False
         self._alive_at_s = began_s
         self._silent_because = ""
@@ -163,11 +164,8 @@ class LunStates:
     def take(self, sighting: Sighting) -> None:
         """Takes one sighting in. A reading of a LUN that is older than the latest changes nothing."""
         match sighting:
-            case LunsListed(luns=luns, more=more):
-                self._listing += luns
-                if not more:
-                    self._list(sighting._replace(luns=self._listing))
-                    self._listing = ()
+            case LunsListed():
+                self._take_list(sighting)
             case Alive(at_s):
                 if at_s > self._alive_at_s:
                     self._alive_at_s, self._silent_because = at_s, ""
@@ -209,6 +207,17 @@ class LunStates:
     def name(self, wwid: str) -> str:
         """Of a LUN that was listed."""
         return self._luns[wwid].name
+
+    def _take_list(self, part: LunsListed) -> None:
+        """One of a replaced observing process changes nothing, nor mixes with one in parts of its successor."""
+        if part.serial < self._serial:
+            return
+        if part.serial > self._serial:
+            self._serial, self._listing = part.serial, ()
+        self._listing += part.luns
+        if not part.more:
+            self._list(part._replace(luns=self._listing))
+            self._listing = ()
 
     def _list(self, listed: LunsListed) -> None:
         """A name at another address is another path. An observing process that begins was not there to see paths

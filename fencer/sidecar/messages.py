@@ -125,15 +125,24 @@ class Unregistered(NamedTuple):
 
 
 class Observe(NamedTuple):
-    """What an observer is given: everything, so that it needs no disk and no other program to begin."""
+    """What an observer is given: everything, so that it needs no disk and no other program to begin.
+
+    serial: counts up with each set of LUNs that an observer is started for beside the one that runs. An observer that
+    is started again is given the serial number of the set that is in force.
+    """
 
     settings: ObserverSettings
     luns: LunList
     generations: tuple[tuple[str, int], ...]
+    serial: int = 0
 
 
 class Observing(NamedTuple):
-    """A new observer has listed the paths of its LUNs and told the feeder."""
+    """A new observer has listed the paths of its LUNs. It waits for Report before it reports anything."""
+
+
+class Report(NamedTuple):
+    """To a new observer: it has taken the place of the one that ran."""
 
 
 class BlockChanged(NamedTuple):

@@ -47,12 +47,15 @@ class LunsListed(NamedTuple):
     it watches is fixed for its life. So a LUN that is not in its first list is required no more: the metadata of the
     volume group do not name it (fencer.sidecar.lun_list). One that only vanished is in the list, without a path.
     more: the rest of this list follows in the next one.
+    serial: number of the set of LUNs (fencer.sidecar.messages.Observe). A list with a lower one than an earlier list
+    comes from an observing process that has been replaced, and changes nothing.
     """
 
     at_s: float
     luns: tuple[ListedLun, ...]
     first: bool = False
     more: bool = False
+    serial: int = 0
 
 
 class PathSeen(NamedTuple):

@@ -32,6 +32,7 @@ from fencer.sidecar.messages import (
     Observe,
     Observing,
     ReadConfig,
+    Report,
     Unregister,
     Unregistered,
 )
@@ -93,8 +94,9 @@ class _Child:
 class _Staged:
     """A new observer that begins beside the old one. by_reload: the feeder waits for the answer."""
 
-    def __init__(self, worker: Worker, begin: Begin, luns: LunList, by_reload: bool) -> None:
+    def __init__(self, worker: Worker, serial: int, begin: Begin, luns: LunList, by_reload: bool) -> None:
         self.worker = worker
+        self.serial = serial
         self.begin = begin
         self.luns = luns
         self.by_reload = by_reload
@@ -115,6 +117,7 @@ class Attendant:
         self._jobs = jobs
         self._begin: Begin | None = None
         self._luns: LunList | None = None
+        self._serial = self._latest_serial = 0  # of the set in force, and of the latest that was to follow it
         self._generations: tuple[tuple[str, int], ...] = ()
         self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
         self._staged: _Staged | None = None
@@ -292,12 +295,14 @@ class Attendant:
 
     def _stage(self, begin: Begin, luns: LunList, *, by_reload: bool) -> None:
         self._drop_staged("another reload came meanwhile")
+        self._latest_serial += 1
+        serial = self._latest_serial
         try:
-            worker = Worker.spawn(self._observing(begin, luns), self._workers())
+            worker = Worker.spawn(self._observing(begin, luns, serial, waits=True), self._workers())
         except OSError as error:
             self._refuse(by_reload, _no_process(error))
         else:
-            self._staged = _Staged(worker, begin, luns, by_reload)
+            self._staged = _Staged(worker, serial, begin, luns, by_reload)
 
     def _hear_staged(self, staged: _Staged, message: object) -> None:
         match message:
@@ -311,7 +316,8 @@ class Attendant:
                     self._close(observer.worker)
                 observer.worker, observer.start_at_s, observer.started_s = staged.worker, None, time.monotonic()
                 observer.pause_s, observer.reason = FIRST_PAUSE_S, ""
-                self._begin, self._luns = staged.begin, staged.luns
+                self._begin, self._luns, self._serial = staged.begin, staged.luns, staged.serial
+                staged.worker.send(Report())
                 if staged.by_reload:
                     self._feeder.send(Began(staged.begin.config))
                 else:
@@ -358,7 +364,7 @@ class Attendant:
         if name == OBSERVER:
             if luns is None:
                 raise RuntimeError("nothing to observe")
-            return self._observing(begin, luns)
+            return self._observing(begin, luns, self._serial, waits=False)
 
         def work(_attendant: Channel) -> None:
             self._keep_end(SCRIBE)
@@ -367,12 +373,14 @@ class Attendant:
 
         return work
 
-    def _observing(self, begin: Begin, luns: LunList) -> Job:
-        order = Observe(begin.config.observer, luns, self._generations)
+    def _observing(self, begin: Begin, luns: LunList, serial: int, *, waits: bool) -> Job:
+        """waits: it begins beside another one, and reports only when it has taken that one's place."""
+        order = Observe(begin.config.observer, luns, self._generations, serial)
 
         def work(attendant: Channel) -> None:
             self._keep_end(OBSERVER)
-            channel = _FirstWord(self._ends[OBSERVER], attendant)
+            own_end = self._ends[OBSERVER]
+            channel = _ReportsLater(own_end, attendant) if waits else Channel(own_end)
             self._jobs.observe(order, channel, lambda: attendant.send(BlockChanged()))
 
         return work
@@ -386,18 +394,23 @@ class Attendant:
 _REASON_CHARS = 1000
 
 
-class _FirstWord(Channel):
-    """An observer's channel to the feeder. The attendant is told once that the observer has begun."""
+class _ReportsLater(Channel):
+    """A new observer's channel to the feeder. Its first message waits until the attendant has put it in its place.
+
+    So the feeder never hears of a set of LUNs that is dropped before it is in force.
+    """
 
     def __init__(self, sock: socket, attendant: Channel) -> None:
         super().__init__(sock)
         self._attendant: Channel | None = attendant
 
     def send(self, message: object) -> None:
-        super().send(message)
         attendant, self._attendant = self._attendant, None
         if attendant is not None:
             attendant.send(Observing())
+            if not isinstance(attendant.receive(), Report):
+                os._exit(1)  # the attendant is gone
+        super().send(message)
 
 
 def _list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:

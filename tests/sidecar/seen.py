@@ -12,10 +12,15 @@ TIMING = SidecarTiming(grace_s=10.0)
 
 
 def listed(
-    at_s: float, luns: dict[str, tuple[str, ...]], *, first: bool = False, address: str = "0:0:0:0"
+    at_s: float,
+    luns: dict[str, tuple[str, ...]],
+    *,
+    first: bool = False,
+    address: str = "0:0:0:0",
+    serial: int = 0,
 ) -> LunsListed:
     found = (ListedLun(lun, lun, tuple(ListedPath(path, address) for path in luns[lun])) for lun in luns)
-    return LunsListed(at_s, tuple(found), first)
+    return LunsListed(at_s, tuple(found), first, serial=serial)
 
 
 def lun_seen(lun: str, at_s: float, standing: RegistrationState = RegistrationState.REGISTERED) -> LunSeen:

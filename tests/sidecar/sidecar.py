@@ -8,7 +8,8 @@ DIR/acts has one line for each thing that the feeder did to the outside: `arm`, 
 
 DIR/list is what the volume group's metadata name: a sequence number and kernel names ("2 sdb sdc"), or a reason why
 they cannot be listed ("fail ..."), or "hang". DIR/begin, where it is there, is what a new observer does instead of
-beginning: "hang", or it ends with this text as its reason. DIR/keys: how many keys of others each LUN lists.
+beginning: "hang", "wait" until it is gone, or it ends with this text as its reason. DIR/keys: how many keys of others
+each LUN lists. DIR/observers has one line for each observer: its serial number and its LUNs.
 """
 
 import errno
@@ -136,6 +137,8 @@ def observe(directory: Path, channel: Channel) -> None:
     """Plays the scene, which another process may change at any time: of all LUNs, or of one ("lost sdc")."""
     batcher = ReportBatcher(channel.send)
     (directory / "observer").write_text(str(os.getpid()))
+    with (directory / "observers").open("a") as file:
+        file.write(f"{given.serial} {' '.join(lun.name for lun in given.luns.luns)}\n")
 
     def tell(sighting: Sighting) -> None:
         batcher.put(sighting)
@@ -145,7 +148,10 @@ def observe(directory: Path, channel: Channel) -> None:
         how = (directory / "begin").read_text()
         if how == "hang":
             time.sleep(3600)
-        raise StorageError(how)
+        while how == "wait" and (directory / "begin").exists():
+            time.sleep(0.02)
+        if how != "wait":
+            raise StorageError(how)
     first, told = True, False
     others = tuple(
         ReservationKey(n << 40 | n)
@@ -162,7 +168,7 @@ def observe(directory: Path, channel: Channel) -> None:
         tell(Alive(now))
         luns = given.luns.luns
         listed = tuple(ListedLun(lun.wwid, lun.name, (ListedPath(lun.name, "2:0:0:0"),)) for lun in luns)
-        tell(LunsListed(now, listed, first))
+        tell(LunsListed(now, listed, first, serial=given.serial))
         first = False
         for lun in luns:
             scene = words[0] if len(words) == 1 or words[1] == lun.name else "registered"

@@ -116,6 +116,46 @@ def test_vgreduce(sidecar: Sidecar, also: str) -> None:
     wait_for(lambda: "reset" in sidecar.acts(), "the other one is required still")
 
 
+def observers(sidecar: Sidecar) -> list[str]:
+    return (sidecar.directory / "observers").read_text().splitlines()
+
+
+def test_an_observer_that_is_started_again_has_the_serial_number_of_its_set(sidecar: Sidecar) -> None:
+    """Also while another one is beginning: that one's number is higher, so no list of the old set counts after it."""
+    names(sidecar, "4 sdb sdc")
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    (sidecar.directory / "begin").write_text("hang")
+    names(sidecar, "5 sdb")
+    wait_for(lambda: observers(sidecar)[-1] == "1 sdb", "no new observer")
+    (sidecar.directory / "begin").unlink()
+    wait_for(lambda: luns(sidecar) == ["sdb"], "not taken up")
+    end_observer(sidecar)
+    number = observers(sidecar)[-2].split()[0]
+    wait_for(lambda: observers(sidecar)[-1] == f"{number} sdb", "another number")
+    assert int(number) >= 2
+    well(sidecar)
+
+
+def test_what_a_new_observer_watches_counts_only_once_it_is_in_its_place(sidecar: Sidecar) -> None:
+    """The attendant is stopped: nothing puts it there, so the old one is believed."""
+    names(sidecar, "4 sdb sdc")
+    sidecar.start()
+    sidecar.until(PolicyState.KEEPALIVE)
+    first = int((sidecar.directory / "observer").read_text())
+    attendant = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+    (sidecar.directory / "begin").write_text("wait")
+    names(sidecar, "5 sdb")
+    wait_for(lambda: observers(sidecar)[-1] == "1 sdb", "no new observer")
+    os.kill(attendant, signal.SIGSTOP)
+    (sidecar.directory / "begin").unlink()
+    well(sidecar, 1.0)
+    assert luns(sidecar) == ["sdb", "sdc"]
+    os.kill(attendant, signal.SIGCONT)
+    until_luns(sidecar, "sdb")
+    well(sidecar)
+
+
 def test_a_lun_that_only_vanished_stays_required(sidecar: Sidecar) -> None:
     names(sidecar, "4 sdb sdc")
     sidecar.start()

@@ -305,6 +305,39 @@ def test_only_the_first_list_of_an_observer_says_which_luns_there_are() -> None:
     assert decision.grace_remaining_s is None
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_list_of_a_replaced_observer_brings_no_lun_back(first: bool) -> None:
+    """first: the one that is replaced was itself started again just before."""
+    both: dict[str, tuple[str, ...]] = {"x": ("sdx",), "y": ("sdy",)}
+    bench = Bench(both)
+    bench.feed(listed(bench.now, both, first=True, serial=1))
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.feed(listed(bench.now, both, first=first, serial=1))
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, serial=2))
+    bench.register("sdx", lun="x")
+    bench.go(bench.timing.grace_s + 5, paths=("sdx",), lun="x")
+    assert bench.decision.state is PolicyState.KEEPALIVE
+    assert bench.policy.joining == ()
+
+
+def test_a_list_of_a_replaced_observer_drops_no_lun_and_moves_no_path() -> None:
+    bench = Bench({"x": ("sdx",)})
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.register("sdx", lun="x")
+    bench.feed(listed(bench.now, {"w": ("sdx",)}, first=True, serial=1))
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, serial=1, address="9:9:9:9"))
+    assert bench.policy.decide(bench.now) == (PolicyState.KEEPALIVE, (), None, None)
+
+
+def test_a_list_in_parts_is_not_mixed_with_one_of_a_replaced_observer() -> None:
+    bench = Bench({"x": ("sdx",), "y": ("sdy",)})
+    bench.feed(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1)._replace(more=True))
+    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.feed(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1))
+    bench.see("sdy", False, lun="y")
+    assert bench.policy.decide(bench.now).reasons == ()
+
+
 def test_sightings_of_unknown_luns_change_nothing() -> None:
     bench = Bench()
     bench.feed(

@@ -85,6 +85,7 @@ def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> No
         lambda wwid: holders_active(by_wwid[wwid], devices),
         channel.send,
         generations=generations,
+        serial=order.serial,
     )
     observation.run()
 
@@ -158,7 +159,8 @@ class _Telling:
 
 
 class Observation:
-    """luns: what is watched. list_paths: what the kernel has now, by WWID and name. generations: see LunWatch."""
+    """luns: what is watched. list_paths: what the kernel has now, by WWID and name. generations: see LunWatch.
+    serial: see LunsListed."""
 
     def __init__(
         self,
@@ -173,6 +175,7 @@ class Observation:
         clock: Callable[[], float] = time.monotonic,
         *,
         generations: dict[str, int] | None = None,
+        serial: int = 0,
         look: Callable[[Iterable[str]], Conditions] = look,
     ) -> None:
         known = generations or {}
@@ -191,6 +194,7 @@ class Observation:
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
+        self._serial: Final = serial
         self._conditions: Final = ConditionWatch(2 * settings.timing.list_interval_s, look, clock)
         own = settings.storage.own_key
         if own is None:
@@ -264,7 +268,7 @@ class Observation:
             part = (*part, lun)
             size += 1 + len(lun.paths)
             if size >= LISTED_MOST or number == len(luns):
-                self._send(LunsListed(now, part, first, more=number < len(luns)))
+                self._send(LunsListed(now, part, first, more=number < len(luns), serial=self._serial))
                 part, size = (), 0
 
     def _watch(self, wwid: str, path: KernelPath) -> PathWatch:
