@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fencer._typing import NamedTuple, Protocol
 from fencer.sidecar.control import ControlSocket
+from fencer.sidecar.lun_list import LunList
 from fencer.sidecar.sd_notify import ServiceManager
 from fencer.sidecar.watchdog_device import Watchdog
 from fencer.state.snapshot import WatchdogSnapshot
@@ -44,8 +45,8 @@ class Surroundings(NamedTuple):
     when asking again later may help.
 
     left: the watchdog that a predecessor in this boot left ticking. paused_until_s: its pause, monotonic. generations:
-    what it last read while this node's key was listed (fencer.sidecar.messages.Generations). not_granted: what the
-    kernel refused this process, one phrase each.
+    what it last read while this node's key was listed (fencer.sidecar.messages.Generations). luns: what it watched, if
+    that is to be watched again at once. not_granted: what the kernel refused this process, one phrase each.
     """
 
     arm: Callable[[], Watchdog]
@@ -56,6 +57,7 @@ class Surroundings(NamedTuple):
     left: WatchdogSnapshot | None = None
     paused_until_s: float | None = None
     generations: tuple[tuple[str, int], ...] = ()
+    luns: LunList | None = None
     clock: Callable[[], float] = time.monotonic
     not_granted: tuple[str, ...] = ()
 

@@ -99,7 +99,7 @@ class Daemon:
         self._poll = select.poll()
         for one in (links.observer, links.attendant, links.scribe, around.control, signals):
             self._poll.register(one, select.POLLIN)
-        links.attendant.send(Begin(config, self._began_unix_s, around.generations))
+        links.attendant.send(Begin(config, self._began_unix_s, around.generations, around.luns))
 
     def run(self) -> Ended:
         """Turn after turn."""

@@ -109,6 +109,7 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
         left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
         generations=before.generations if before is not None else (),
+        luns=before.luns if before is not None else None,
     )
 
 

@@ -42,12 +42,14 @@ class ReadConfig(NamedTuple):
 class Begin(NamedTuple):
     """Start scribe and observer. When they run: answered by Began, or by BeginRefused with everything as it was.
 
-    generations: see Generations, as a predecessor in this boot published them.
+    generations: see Generations, as a predecessor in this boot published them. luns: what it watched; None when the
+    LUNs are to be listed first.
     """
 
     config: Config
     began_unix_s: float
     generations: tuple[tuple[str, int], ...] = ()
+    luns: LunList | None = None
 
 
 class Generations(NamedTuple):
@@ -68,12 +70,14 @@ class Unregister(NamedTuple):
 class Predecessor(NamedTuple):
     """What the last snapshot of this boot says. watchdog.armed: its sidecar left the watchdog running.
 
-    paused_until_s: monotonic; None when no pause runs still. generations: see Generations.
+    paused_until_s: monotonic; None when no pause runs still. generations: see Generations. luns: what it watched, where
+    its watchdog is ticking and the same volume group or devices are configured; None otherwise.
     """
 
     watchdog: WatchdogSnapshot
     paused_until_s: float | None
     generations: tuple[tuple[str, int], ...] = ()
+    luns: LunList | None = None
 
 
 class Configured(NamedTuple):

@@ -8,13 +8,15 @@ from fencer.errors import FenceError, StorageError, UsageError
 from fencer.journal.file import Journal
 from fencer.model import Deadline, ReservationKey
 from fencer.sidecar.configuration import read_config
-from fencer.sidecar.lun_list import LunList
+from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
 from fencer.sidecar.observer.observing import list_luns, load, observe
 from fencer.sidecar.publisher import Scribe
 from fencer.sidecar.realtime import keep_loaded
 from fencer.sidecar.reports import LISTED
+from fencer.sidecar.settings import Settings
 from fencer.sidecar.supervisor import Jobs
+from fencer.state.snapshot import Snapshot
 from fencer.state.snapshot_file import read_snapshot
 from fencer.storage.marker import Marker, write_marker
 from fencer.storage.nexus import Outcome
@@ -40,7 +42,7 @@ def _configure(boot_id: str) -> Callable[[str, Channel], None]:
     def configure(path: str, channel: Channel) -> None:
         try:
             config = read_config(path)
-            answer = Configured(config, predecessor(config.settings.state_dir, boot_id))
+            answer = Configured(config, predecessor(config.settings, boot_id))
             if len(dumps(answer)) > MESSAGE_BYTES:
                 raise UsageError(f"{path}: more nodes or devices than one sidecar takes: name fewer")
             channel.send(answer)
@@ -50,14 +52,18 @@ def _configure(boot_id: str) -> Callable[[str, Channel], None]:
     return configure
 
 
-def predecessor(state_dir: str, boot_id: str) -> Predecessor | None:
+LUNS_BYTES = MESSAGE_BYTES // 2
+"""Of a list of LUNs at most that goes with other things into one message."""
+
+
+def predecessor(settings: Settings, boot_id: str) -> Predecessor | None:
     """What an earlier sidecar of this boot has left; None when there is none that can be read.
 
     A pause goes on until its time, however the earlier one ended. After an orderly stop its watchdog is not armed,
     unless it could not be disarmed.
     """
     try:
-        before = read_snapshot(state_dir)
+        before = read_snapshot(settings.state_dir)
     except (OSError, ValueError):
         return None
     if before.boot_id != boot_id:
@@ -65,7 +71,17 @@ def predecessor(state_dir: str, boot_id: str) -> Predecessor | None:
     until_s = before.paused_until_monotonic_s
     paused = until_s is not None and until_s > time.monotonic()
     generations = tuple((lun.wwid, lun.generation) for lun in before.luns if lun.standing in LISTED)
-    return Predecessor(before.watchdog, until_s if paused else None, generations)
+    taken_up = before.watchdog.armed and before.storage == settings.named_storage
+    luns = _watched(before) if taken_up else None
+    return Predecessor(before.watchdog, until_s if paused else None, generations, luns)
+
+
+def _watched(before: Snapshot) -> LunList | None:
+    """The LUNs, as the kernel names their paths; None when there are none. Which metadata named them is not known."""
+    luns = tuple(FoundLun(lun.wwid, lun.name, tuple(path.name for path in lun.paths)) for lun in before.luns)
+    if len(dumps(luns)) > LUNS_BYTES:
+        luns = tuple(lun._replace(paths=()) for lun in luns)
+    return LunList(luns) if luns and len(dumps(luns)) <= LUNS_BYTES else None
 
 
 def _list_luns(config: Config) -> LunList:

@@ -13,9 +13,19 @@ from fencer import __version__
 from fencer.errors import FenceError
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import ReservationKey
+from fencer.sidecar.lun_list import FoundLun
 from fencer.sidecar.lun_state import LunStates, LunView
 from fencer.sidecar.messages import PROGRAM, PUBLISH_INTERVAL_S, Begin, Config, FeederStatus, Level, Line, Recorded
-from fencer.sidecar.reports import LISTED, LunSeen, Registered, RegistrationFailed, Sighting
+from fencer.sidecar.reports import (
+    LISTED,
+    ListedLun,
+    ListedPath,
+    LunSeen,
+    LunsListed,
+    Registered,
+    RegistrationFailed,
+    Sighting,
+)
 from fencer.state.last_self_fence import SelfFence, read_last, write_last
 from fencer.state.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, RegistrationState, Snapshot
 from fencer.state.snapshot_file import write_snapshot
@@ -47,6 +57,10 @@ def _is_waiting(channel: Channel) -> bool:
     return bool(select.select([channel], [], [], 0)[0])
 
 
+def _as_found(lun: FoundLun) -> ListedLun:
+    return ListedLun(lun.wwid, lun.name, tuple(ListedPath(name, "") for name in lun.paths))
+
+
 class Scribe:
     """Takes messages from the feeder until it is gone."""
 
@@ -58,7 +72,10 @@ class Scribe:
         self._pid = feeder_pid
         self._log = log
         self._append = append
-        self._known = LunStates(begin.config.settings.policy, time.monotonic())
+        now = time.monotonic()
+        self._known = LunStates(begin.config.settings.policy, now)
+        if begin.luns is not None:  # a successor that is started before the first look has to find them
+            self._known.take(LunsListed(now, tuple(_as_found(lun) for lun in begin.luns.luns), first=True))
         self._standings: dict[str, RegistrationState] = {}
         self._status: FeederStatus | None = None
         self._events: deque[Event] = deque()
@@ -218,6 +235,7 @@ class Scribe:
             paused_until_monotonic_s=paused,
             luns_unsettled=status.luns_unsettled,
             not_granted=status.not_granted,
+            storage=settings.named_storage,
         )
 
     def _lun(self, view: LunView) -> LunSnapshot:

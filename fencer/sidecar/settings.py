@@ -137,6 +137,11 @@ class Settings(NamedTuple):
         )
 
     @property
+    def named_storage(self) -> str:
+        """What names the LUNs."""
+        return f"devices {' '.join(self.devices)}" if self.devices else f"vg {self.vg}"
+
+    @property
     def policy(self) -> PolicySettings:
         """The policy's part."""
         return PolicySettings(self.timing, self.require, self.on_target_reset)

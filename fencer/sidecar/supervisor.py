@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
-from fencer.sidecar.lun_list import LunList, agree
+from fencer.sidecar.lun_list import Agreement, LunList, agree
 from fencer.sidecar.messages import (
     Began,
     Begin,
@@ -117,6 +117,7 @@ class Attendant:
         self._jobs = jobs
         self._begin: Begin | None = None
         self._luns: LunList | None = None
+        self._is_provisional = False  # as a predecessor published them: the first list replaces them
         self._serial = self._latest_serial = 0  # of the set in force, and of the latest that was to follow it
         self._generations: tuple[tuple[str, int], ...] = ()
         self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
@@ -184,7 +185,11 @@ class Attendant:
         """At the start, or at a reload: a new observer has to begin well before the old one ends."""
         if self._begin is None:
             self._begin, self._generations = begin, begin.generations
-            self._children[SCRIBE].start_at_s = self._list_at_s = time.monotonic()
+            self._luns, self._is_provisional = begin.luns, begin.luns is not None
+            now = time.monotonic()
+            self._children[SCRIBE].start_at_s = self._list_at_s = now
+            if self._is_provisional:
+                self._children[OBSERVER].start_at_s = now
         elif _observes_alike(self._begin.config, begin.config) or self._luns is None:
             self._begin = begin
             self._feeder.send(Began(begin.config))
@@ -279,17 +284,23 @@ class Attendant:
             self._luns = found
             self._children[OBSERVER].start_at_s = time.monotonic()
             self._feeder.send(ListChecked(()))
-            if not found.group:  # nothing but a restart changes what ``devices`` names
-                self._list_at_s = None
+            self._list_no_more_of_devices(found)
             return
-        watched, reasons = agree(self._luns, found)
+        watched, reasons = Agreement(found) if self._is_provisional else agree(self._luns, found)
         if {lun.wwid for lun in watched.luns} == {lun.wwid for lun in self._luns.luns}:
-            self._luns = watched
+            self._luns, self._is_provisional = watched, False
+            self._list_no_more_of_devices(found)
         elif self._begin is not None and (self._staged is None or not self._staged.by_reload):
-            reasons = ("LUNs: the volume group has changed: the new list is being taken up", *reasons)
+            changed = "they are not those of the run before" if self._is_provisional else "the volume group has changed"
+            reasons = (f"LUNs: {changed}: the new list is being taken up", *reasons)
             self._stage(self._begin, watched, by_reload=False)
             self._list_at_s = time.monotonic() + LIST_LEAST_S
         self._feeder.send(ListChecked(reasons))
+
+    def _list_no_more_of_devices(self, found: LunList) -> None:
+        """Nothing but a restart changes what they name."""
+        if not found.group:
+            self._list_at_s = None
 
     # --- a new observer beside the old one --------------------------------------------------------------------------
 
@@ -317,6 +328,7 @@ class Attendant:
                 observer.worker, observer.start_at_s, observer.started_s = staged.worker, None, time.monotonic()
                 observer.pause_s, observer.reason = FIRST_PAUSE_S, ""
                 self._begin, self._luns, self._serial = staged.begin, staged.luns, staged.serial
+                self._is_provisional = self._is_provisional and staged.by_reload
                 staged.worker.send(Report())
                 if staged.by_reload:
                     self._feeder.send(Began(staged.begin.config))
@@ -369,7 +381,7 @@ class Attendant:
         def work(_attendant: Channel) -> None:
             self._keep_end(SCRIBE)
             set_oom_score(SCRIBE_OOM_SCORE)
-            self._jobs.write(begin, Channel(self._ends[SCRIBE]))
+            self._jobs.write(begin._replace(luns=luns), Channel(self._ends[SCRIBE]))
 
         return work
 

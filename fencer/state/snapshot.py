@@ -111,6 +111,7 @@ class Snapshot(NamedTuple):
     grace_remaining_s: None unless grace runs. bound_s: the longest time from the loss of all paths to the reset.
     last_self_fence_*: of an earlier boot; "" and 0.0 when there is none.
 
+    storage: what names the LUNs in watchdogd.toml, "" when unknown.
     luns_unsettled: why the list of LUNs may not be the right one, "" when it is. not_granted: what the kernel refused
     the sidecar, one phrase each (``lock memory: Cannot allocate memory``, ``real-time priority: …``)."""
 
@@ -140,6 +141,7 @@ class Snapshot(NamedTuple):
     paused_until_monotonic_s: float | None = None
     luns_unsettled: str = ""
     not_granted: tuple[str, ...] = ()
+    storage: str = ""
 
 
 class SelfFence(NamedTuple):

@@ -241,7 +241,7 @@ def main() -> int:
     except UsageError as error:
         acts.note(f"ended 1 {error}")
         return 1
-    before = predecessor(settings.state_dir, boot_id)
+    before = predecessor(settings, boot_id)
 
     def arm() -> FakeWatchdog:
         if "taken" in sys.argv:
@@ -261,6 +261,7 @@ def main() -> int:
         left=before.watchdog if before is not None and before.watchdog.armed else None,
         paused_until_s=before.paused_until_s if before is not None else None,
         generations=before.generations if before is not None else (),
+        luns=before.luns if before is not None else None,
     )
     with (
         patch("fencer.sidecar.feeder.Policy", FicklePolicy if "fickle" in sys.argv else Policy),

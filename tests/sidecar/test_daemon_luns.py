@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fencer.sidecar.config import read_settings
+from fencer.sidecar.processes import predecessor
 from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
+from fencer.state.snapshot_file import write_snapshot
 from tests.sidecar.test_daemon import PATIENCE_S, Sidecar, wait_for
 
 
@@ -221,6 +224,95 @@ def test_nothing_is_watched_before_the_luns_are_known_and_why_is_told(sidecar: S
     wait_for(lambda: any("pvs: no answer" in one for one in (sidecar.snapshot() or snapshot).reasons), "not told")
     names(sidecar, "1 sdb")
     sidecar.until_fed()
+
+
+# --- killed while the LUNs cannot be listed --------------------------------------------------------------------------
+
+
+def kill(sidecar: Sidecar) -> None:
+    sidecar.processes[-1].kill()
+    sidecar.processes[-1].wait()
+
+
+def killed_while_lvm_hangs(sidecar: Sidecar) -> int:
+    """How often it had fed."""
+    names(sidecar, "2 sdb sdc")
+    sidecar.start()
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.until(PolicyState.KEEPALIVE)
+    names(sidecar, "hang")
+    kill(sidecar)
+    return len(sidecar.acts("keepalive"))
+
+
+def test_killed_while_lvm_hangs_it_goes_on_with_the_luns_of_its_snapshot(sidecar: Sidecar) -> None:
+    fed = killed_while_lvm_hangs(sidecar)
+    sidecar.start()
+    sidecar.until_fed(fed + 3)
+    wait_for(lambda: "LUNs: they cannot be listed: no answer within" in sidecar.log(), "not told")
+    well(sidecar)
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.scene("lost sdc")
+    wait_for(lambda: "reset" in sidecar.acts(), "it is required")
+
+
+def test_killed_again_before_its_first_look_it_knows_them_still(sidecar: Sidecar) -> None:
+    fed = killed_while_lvm_hangs(sidecar)
+    (sidecar.directory / "begin").write_text("hang")
+    process = sidecar.start()
+
+    def published() -> bool:
+        snapshot = sidecar.snapshot()
+        return snapshot is not None and (snapshot.pid, snapshot.state) == (process.pid, PolicyState.STARTING)
+
+    wait_for(published, "no snapshot")
+    kill(sidecar)
+    (sidecar.directory / "begin").unlink()
+    sidecar.start()
+    sidecar.until_fed(fed + 3)
+    well(sidecar)
+    until_luns(sidecar, "sdb", "sdc")
+
+
+@pytest.mark.parametrize("after", ["2 sdb sdc", "3 sdb", "3 sdb sdc sdd"])
+def test_the_first_list_replaces_the_luns_of_the_snapshot(sidecar: Sidecar, after: str) -> None:
+    fed = killed_while_lvm_hangs(sidecar)
+    sidecar.start()
+    sidecar.until_fed(fed + 3)
+    names(sidecar, after)
+    until_luns(sidecar, *after.split()[1:])
+    well(sidecar)
+    assert sidecar.until(PolicyState.KEEPALIVE).luns_unsettled == ""
+    names(sidecar, "9 sdb")
+    until_luns(sidecar, "sdb")
+
+
+def test_a_preemption_is_seen_on_the_luns_of_the_snapshot(sidecar: Sidecar) -> None:
+    fed = killed_while_lvm_hangs(sidecar)
+    sidecar.scene("preempted sdc")
+    sidecar.start()
+    wait_for(lambda: "reset" in sidecar.acts(), "no reset")
+    assert len(sidecar.acts("keepalive")) == fed
+
+
+@pytest.mark.parametrize("how", ["stopped in order", "other devices"])
+def test_other_luns_of_a_snapshot_are_not_taken_up(sidecar: Sidecar, how: str) -> None:
+    killed_while_lvm_hangs(sidecar)
+    before = read_settings(str(sidecar.directory / "watchdogd.toml"))
+    known = predecessor(before, "this-boot")
+    assert known is not None
+    assert known.luns is not None
+    assert [lun.name for lun in known.luns.luns] == ["sdb", "sdc"]
+    if how == "other devices":
+        again = before._replace(devices=("/dev/sdd",))
+    else:
+        again = before
+        snapshot = sidecar.snapshot()
+        assert snapshot is not None
+        write_snapshot(str(sidecar.state), snapshot._replace(watchdog=snapshot.watchdog._replace(armed=False)))
+    known = predecessor(again, "this-boot")
+    assert known is not None
+    assert known.luns is None
 
 
 # --- one instance, and what a stop leaves ---------------------------------------------------------------------------
