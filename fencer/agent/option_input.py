@@ -1,8 +1,8 @@
-"""From argv or stdin to option text by canonical name, checked; the typed request is built from that elsewhere.
+"""Reads options from argv or stdin as text by canonical name, and checks them. request_builder makes the typed request.
 
-Both readers keep what was typed and fill nothing in, so that a caller can still put cluster.conf underneath.
-The order is: parse, merge, ``check``, ``with_defaults``. Behaviour follows FenceAgentAPI.md and fence-agents 4.12.1
-(``process_input``, ``check_input``); what differs is listed in tests/contract/test_peer_difference.py.
+Both readers return only what was given, without defaults, so that cluster.conf can fill the gaps first.
+The order is: parse, merge, ``check``, ``with_defaults``. The behaviour follows FenceAgentAPI.md and fence-agents 4.12.1
+(``process_input``, ``check_input``). tests/contract/test_peer_difference.py lists the differences.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,18 +24,18 @@ _FALSE: Final = frozenset({"0", "no", "off", "false"})
 _FENCES: Final = frozenset({"off", "reboot", "diag"})
 _KEPT_AS_QUOTED: Final = BY_NAME["password"].name
 
-# Written by cluster managers to every agent, for their own bookkeeping: the agent's and the device's name (fenced), the
-# victim's node id (Pacemaker). A warning on each call would teach people not to read warnings.
+# Cluster managers write these to every agent, for their own bookkeeping: the name of the agent and of the device
+# (fenced), the target's node id (Pacemaker). A warning on each call would teach people to ignore warnings.
 _BOOKKEEPING: Final = frozenset({"agent", "name", "nodeid"})
 _PACEMAKERS_OWN: Final = ("pcmk_", "crm_", "CRM_meta_")
 _MOST_VERBOSE: Final = 9
 
 
 class OptionInput(NamedTuple):
-    """What the caller gave.
+    """The options that the caller gave.
 
-    values: text by canonical name as given, without white space at both ends; booleans are "1" or "0"; no defaults.
-    warnings: one sentence each, printable, without any value. verbosity: 0 = say what happened, 1 = -v, and so on.
+    values: text by canonical name, without white space at both ends; booleans are "1" or "0"; no defaults.
+    warnings: one sentence each, printable, without any value. verbosity: 0 by default, 1 for -v, and so on.
     stray_words: how many arguments of a command line belong to no option.
     """
 
@@ -47,10 +47,10 @@ class OptionInput(NamedTuple):
 
 
 def parse_argv(argv: Sequence[str]) -> OptionInput:
-    """Reads a command line, without the program's name: GNU getopt, unambiguous prefixes of long options, last wins.
+    """Reads a command line without the program's name. Of an option that is given twice, the last value counts.
 
-    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag, and where the action
-    seems to be misread (fencer.agent.misread).
+    Raises UsageError for an unknown or ambiguous option, a missing value, or a value for a flag. Raises it also where
+    the action seems to be misread (fencer.agent.misread).
     """
     try:
         given, rest = read_command_line(argv)
@@ -59,7 +59,7 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
     values: dict[str, str] = {}
     flags_v = 0
     for row, text in given:
-        # A password is taken as it is typed: a shell's quotes have said where it ends. Nothing but blanks stays wrong.
+        # A password keeps its white space, because the shell's quotes delimit it. A value of blanks alone stays wrong.
         kept = row.name == _KEPT_AS_QUOTED or not text.strip()
         values[row.name] = "1" if not row.argument else text if kept else text.strip()
         flags_v += row.name == "verbose"
@@ -70,13 +70,13 @@ def parse_argv(argv: Sequence[str]) -> OptionInput:
             raise UsageError(reason)
     warnings: list[str] = []
     if rest:
-        # Their text is not shown: after a flag such as -P it may well be a password.
+        # Their text is not shown: after a flag such as -P it may be a password.
         warnings.append(f"Command line: {len(rest)} argument(s) belong to no option and are ignored: see --help")
     return _with_verbosity(values, warnings, from_stdin=False, verbose=flags_v)._replace(stray_words=len(rest))
 
 
 def read_stdin(stream: BinaryIO) -> str:
-    """All of a caller's input. Bytes that are no UTF-8 survive as surrogate escapes. Raises UsageError above 1 MiB."""
+    """Reads the whole input. Bytes that are no UTF-8 become surrogate escapes. Raises UsageError above 1 MiB."""
     data = stream.read(MAX_STDIN_BYTES + 1)
     if len(data) > MAX_STDIN_BYTES:
         raise UsageError(f"stdin: more than {MAX_STDIN_BYTES} bytes: give one name=value line an option")
@@ -86,13 +86,13 @@ def read_stdin(stream: BinaryIO) -> str:
 def parse_stdin(text: str, *, names_action: bool = True) -> OptionInput:
     """Reads ``name=value`` lines as a cluster manager writes them.
 
-    Split at the first ``=``; the last of several wins, also across old and new names; lines and values lose white space
-    at both ends, then one enclosing pair of double quotes is removed (within which a password keeps its white space);
-    ``-`` and ``_`` are the same in names. What is not understood is warned about and ignored: a fence must not fail
-    because of a line that another version would have known.
+    A line is split at the first ``=``. Of several lines for one option, the last one counts, also across old and new
+    names. Lines and values lose white space at both ends; then one enclosing pair of double quotes is removed, within
+    which a password keeps its white space. ``-`` and ``_`` are the same in names. An unknown line is ignored with a
+    warning: a fence must not fail because of an option of another version.
 
-    names_action: the text is a caller's whole input, so without an action the default one is meant. Raises UsageError
-    where then a line looks like a misread option (fencer.agent.misread), and for an option that is for people only.
+    names_action: the text is a caller's whole input, so without an action the default one is meant. Then a line that
+    looks like a misread option raises UsageError (fencer.agent.misread). An option for people only raises it, too.
     """
     values: dict[str, str] = {}
     warnings: list[str] = []
@@ -127,7 +127,10 @@ def parse_stdin(text: str, *, names_action: bool = True) -> OptionInput:
 
 
 def _refuse_on_stdin(values: Mapping[str, str]) -> None:
-    """What a cluster manager would take for a fence although nothing was fenced, or what lets a fenced node write."""
+    """Raises UsageError for an option that a cluster manager must not give.
+
+    With it, exit status 0 would be taken for a fence although there was none, or a fenced node could write again.
+    """
     for row in OPTIONS:
         if not row.on_stdin and values.get(row.name) == "1":
             raise UsageError(
@@ -142,10 +145,10 @@ def _refuse_on_stdin(values: Mapping[str, str]) -> None:
 
 
 def check(values: Mapping[str, str]) -> None:
-    """Raises UsageError, one sentence that names the option and the remedy, for text that its option cannot take.
+    """Raises UsageError for an invalid value: one sentence that names the option and the remedy.
 
-    Where only documentation is asked for, nothing else is looked at. A wrong ``verbose_level`` was already warned
-    about: it must not stop a fence.
+    For help and version no other option is checked. A wrong ``verbose_level`` is only a warning (from the parser): it
+    must not stop a fence.
     """
     if _only_documentation(values):
         return
@@ -159,10 +162,10 @@ def check(values: Mapping[str, str]) -> None:
 
 
 def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The checked values with every default filled in and every choice in the table's spelling. Raises nothing.
+    """Returns the checked values with every default, and every choice in the table's spelling. Raises nothing.
 
-    Filled in although the table has no constant for it: ``disable_timeout`` ("1" or "0"; "1" where Pacemaker's fencer
-    calls), ``ip`` from ``plug`` where ``port_as_ip`` asks for it, ``proof``, ``deadline``.
+    Some defaults depend on other options: ``disable_timeout`` is "1" where Pacemaker's fencer calls, else "0"; ``ip``
+    is ``plug`` where ``port_as_ip`` is set; ``proof`` and ``deadline`` are computed.
     """
     full = {row.name: row.default for row in OPTIONS if row.default is not None} | dict(values)
     full["action"] = _action(full["action"])
@@ -184,8 +187,8 @@ def with_defaults(values: Mapping[str, str], environ: Mapping[str, str]) -> dict
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, str | None]]:
-    """Number, name and value of each line; None where there is no ``=``."""
-    # Not str.splitlines: it also splits at form feeds and other controls that may stand in a password.
+    """Yields number, name and value of each line. The value is None where the line has no ``=``."""
+    # Not str.splitlines: it also splits at form feeds and other control characters, which a password may contain.
     for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
@@ -244,7 +247,7 @@ def _check_one(row: Option, text: str) -> None:
 
 
 def _is_number(text: str) -> bool:
-    """Up to nine digits, and up to nine more after a decimal point. No sign, no exponent, no nan."""
+    """Whether text is a number: up to nine digits, and up to nine after a decimal point. No sign, exponent or nan."""
     whole, point, fraction = text.partition(".")
     parts = (whole, fraction) if point else (whole,)
     return all(len(part) <= 9 and part.isascii() and part.isdigit() for part in parts)
@@ -255,7 +258,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _seconds(number: float) -> str:
-    """As ``_is_number`` reads it: not repr, which turns to exponents."""
+    """Formats a number so that ``_is_number`` accepts it. repr would use exponents."""
     return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
@@ -277,11 +280,11 @@ def _action(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text from a caller as it may stand in a message: short, printable, quoted."""
+    """A caller's text for a message: shortened, printable, quoted."""
     return ascii(text if len(text) <= _MAX_NAME_SHOWN else text[:_MAX_NAME_SHOWN] + "...")
 
 
 def _readable(text: str) -> str:
-    """A library's sentence with a caller's text in it, shortened, without anything that a terminal would obey."""
+    """A sentence that quotes a caller's text: shortened, without control characters."""
     short = text if len(text) <= 2 * _MAX_NAME_SHOWN else text[: 2 * _MAX_NAME_SHOWN] + "..."
     return "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in short)

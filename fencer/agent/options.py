@@ -1,11 +1,11 @@
-"""The agent's options: one table of rows that feeds argv, stdin, metadata, --help, the man page and the docs.
+"""The agent's options: one table that defines argv, stdin, metadata, --help, the man page and docs/options.md.
 
 Names, letters, old names, defaults and choices of fence_ipmilan and fence_scsi are those of fence-agents 4.12.1,
 so that a cluster.conf or a CIB written for them keeps working. Two defaults differ on purpose: ``power_wait`` (the
 chassis state is polled instead of waiting) and ``key_value``.
 
-Rows are named tuples, not dataclasses: Pacemaker asks for metadata often, and importing ``dataclasses`` (which
-pulls in ``inspect``) would cost that call more time than everything else it does.
+Rows are named tuples, not dataclasses: Pacemaker asks for metadata often, and the import of ``dataclasses``, which
+imports ``inspect``, would take longer than everything else in that call.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from fencer.cluster import CLUSTER_CONF
 
 
 class ValueKind(Enum):
-    """What text an option takes. The value is the word that FenceAgentAPI metadata uses."""
+    """Types of option values, by the words of FenceAgentAPI metadata."""
 
     STRING = "string"
     BOOLEAN = "boolean"  # on argv a flag; on stdin 1/yes/on/true or 0/no/off/false
@@ -27,7 +27,7 @@ class ValueKind(Enum):
 
 
 class Group(Enum):
-    """What an option is about."""
+    """Sections of the man page."""
 
     GENERAL = "General"
     POWER = "BMC (power)"
@@ -36,14 +36,14 @@ class Group(Enum):
 
 
 class Effect(Enum):
-    """Whether an option changes anything here."""
+    """Whether the agent uses an option."""
 
     USED = "used"
-    NONE = "none"  # accepted, because callers of other agents send it; at -v the agent says that it is ignored
+    NONE = "none"  # accepted, because callers of other agents send it; -v says that it is ignored
 
 
 class Origin(Enum):
-    """Who had the option first."""
+    """The agent that an option comes from."""
 
     IPMILAN = "fence_ipmilan"  # including the options that fence-agents' library gives to every agent
     SCSI = "fence_scsi"
@@ -51,15 +51,15 @@ class Origin(Enum):
 
 
 class Option(NamedTuple):
-    """One row.
+    """One option, a row of the table.
 
     name: canonical name, as in metadata and on stdin. letter: for argv, or "". long: for argv, without the dashes.
-    argument: what stands for the value in help texts, without the brackets; "" for a flag.
-    short_description: one line for every surface; it does not repeat default and choices.
+    argument: placeholder of the value in help texts, without brackets; "" for a flag.
+    short_description: one line for all texts, without default and choices.
     more: sentences for the man page and the docs. order: place in metadata and help, as fence-agents sorts.
-    old_names: accepted on stdin, deprecated in metadata. silent_names: accepted on stdin, shown nowhere.
-    default: None where there is none, or where it depends on other options (then ``default_text`` says how).
-    on_stdin: False for a flag that would turn a cluster manager's fence into no fence, or weaken it: refused there.
+    old_names: accepted on stdin, deprecated in metadata. silent_names: accepted on stdin, not documented.
+    default: None where there is none, or where it depends on other options (then ``default_text`` describes it).
+    on_stdin: False for a flag that is refused on stdin, since it would prevent or weaken a cluster manager's fence.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Option(NamedTuple):
 
     @property
     def synopsis(self) -> str:
-        """How it is written on the command line: ``-a, --ip=[ip]``."""
+        """The option as help texts show it: ``-a, --ip=[ip]``."""
         letter = f"-{self.letter}, " if self.letter else ""
         return f"{letter}--{self.long}" + (f"=[{self.argument}]" if self.argument else "")
 
@@ -518,8 +518,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
 )  # fmt: skip
 
-# Options whose value may stand in a message: names, addresses and places. Whatever stood in any other may be a secret,
-# put there by a slip; a message names the option only.
+# Options whose value a message may show: names, addresses and paths. The value of any other option may be a secret that
+# was put there by mistake, so a message shows only the option's name.
 HARMLESS: Final = frozenset(
     {
         "action", "plug", "nodename", "node", "local_node", "ip", "devices", "vg", "initiator", "cluster_conf",
@@ -527,5 +527,5 @@ HARMLESS: Final = frozenset(
     }
 )  # fmt: skip
 
-# From any name that stdin accepts, written with "_", to its row.
+# The row of every name that stdin accepts, written with "_".
 BY_NAME: Final[Mapping[str, Option]] = MappingProxyType({name: row for row in OPTIONS for name in row.names})

@@ -1,6 +1,6 @@
-"""What the caller reads: the verdict on stdout, everything else on stderr, in the system log and the debug file.
+"""Writes the verdict to stdout, and everything else to stderr, the system log and the debug file.
 
-fenced and dlm_controld do not read our output while they wait: all of it stays far below a pipe's 64 KiB.
+fenced and dlm_controld do not read the output while they wait. So all of it stays far below the 64 KiB of a pipe.
 """
 
 import time
@@ -46,10 +46,11 @@ LINES_MOST = 80
 
 
 class Report:
-    """Where lines go. verbosity 0: errors, warnings and the verdict; 1, or a terminal: each step as it happens.
+    """Writes the lines of one call.
 
-    Pacemaker logs all of stderr as warnings: for a cluster manager what is neither an error nor a warning goes to the
-    system log alone.
+    With verbosity 0 it shows errors, warnings and the verdict; with 1, or on a terminal, each step as it happens.
+    Pacemaker logs all of stderr as warnings. So for a cluster manager, lines that are neither errors nor warnings go
+    only to the system log.
     """
 
     def __init__(
@@ -63,9 +64,9 @@ class Report:
         log: SystemLog | None = None,
         environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """for_cluster: a cluster manager reads, no person. log: the machine's own when it is None.
+        """for_cluster: the reader is a cluster manager. log: None for the system log of this machine.
 
-        environ: what it says of the terminal (TERM, NO_COLOR).
+        environ: its TERM and NO_COLOR describe the terminal.
         """
         self._stdout = stdout
         self._stderr = stderr
@@ -75,7 +76,7 @@ class Report:
         self._for_cluster = for_cluster
         self._terminal: Terminal | None = None
         if stderr.isatty() and not for_cluster:
-            from fencer.agent import terminal  # nearly every caller is a program
+            from fencer.agent import terminal  # not on the hot path: nearly every caller is a program
 
             self._terminal = terminal.Terminal(stderr, environ)
         self._debug: TextIO | None = None
@@ -84,14 +85,14 @@ class Report:
         self._steps: list[tuple[str, float]] = []
 
     def open_debug_file(self, path: str) -> None:
-        """Everything goes there, too. Trouble with it is told by ``close``: no fence fails for it."""
+        """Writes all lines to this file, too. ``close`` warns of a failure; no fence fails because of it."""
         try:
             self._debug = open(open_for_append(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
         except (OSError, ValueError) as error:
             self._debug_trouble = f"{error.strerror if isinstance(error, OSError) else error}"
 
     def close(self) -> None:
-        """The last word of a call, after the verdict."""
+        """Warns of a failure of the debug file. Called last, after the verdict."""
         self.end_waiting()
         trouble, self._debug_trouble = self._debug_trouble, ""
         if trouble:
@@ -99,7 +100,7 @@ class Report:
             self.warning(f"debug_file: {trouble}: give a file that root alone can make and write")
 
     def result(self, text: str) -> None:
-        """One line for stdout."""
+        """Writes one line to stdout."""
         self.end_waiting()
         try:
             self._stdout.write(text + "\n")
@@ -108,23 +109,23 @@ class Report:
             self.error("standard output is closed: the result could not be told")
 
     def error(self, text: str) -> None:
-        """Somebody has to act."""
+        """Reports an error: the operator has to act."""
         self._line(Severity.ERROR, f"ERROR: {text}", always=True)
 
     def warning(self, text: str) -> None:
-        """Somebody should look."""
+        """Reports a warning: the operator should look."""
         self._line(Severity.WARNING, f"WARNING: {text}", always=True)
 
     def notice(self, text: str) -> None:
-        """Worth a line each time."""
+        """Reports an ordinary event."""
         self._line(Severity.NOTICE, text, always=not self._for_cluster)
 
     def detail(self, text: str) -> None:
-        """For those who want to see it happen."""
+        """Reports a detail, shown with -v and on a terminal."""
         self._line(Severity.DEBUG, text, always=False)
 
     def observed(self, stamped: Stamped, plan: Plan) -> None:
-        """One step as it happens."""
+        """Reports an observation as a step."""
         text = describe(stamped.what, plan)
         if text:
             before = self._steps[-1][1] if self._steps else 0.0
@@ -132,7 +133,7 @@ class Report:
             self.detail(f"{stamped.at_s:8.3f} s  (+{stamped.at_s - before:.3f})  {text}")
 
     def verdict(self, verdict: Verdict, facts: Facts, plan: Plan, took_s: float) -> None:
-        """The end: stdout's line first, since that is what callers act on."""
+        """Reports the verdict: the line on stdout first, since callers act on it."""
         if verdict.success and verdict.text:
             self.result(verdict.text)
         for note in dict.fromkeys(facts.notes):
@@ -144,7 +145,7 @@ class Report:
                 self.error(reason)
         if plan.needs_proof or plan.storage is StorageGoal.FENCE or not verdict.success:
             summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
-            # A failure has said its sentence: whoever shows one line only shall show that one.
+            # A failure is already reported; a caller that shows only the last line must show that one.
             self._line(Severity.NOTICE, summary, always=verdict.success and not self._for_cluster)
 
     def _line(self, severity: Severity, text: str, *, always: bool) -> None:
@@ -165,20 +166,20 @@ class Report:
             _write(self._stderr, f"{NAME}: {self._terminal.coloured(line) if self._terminal else line}\n")
 
     def waiting(self, plan: Plan, facts: Facts, left_s: float) -> None:
-        """Nothing has happened. A person at a terminal sees what is waited for."""
+        """Shows on a terminal what the run waits for."""
         if self._terminal is not None and not self._quiet:
             from fencer.agent.terminal import awaited
 
             self._terminal.wait(awaited(plan, facts), left_s)
 
     def end_waiting(self) -> None:
-        """Takes back what ``waiting`` has shown."""
+        """Removes the line that ``waiting`` has shown."""
         if self._terminal is not None:
             self._terminal.begin_line()
 
 
 def _write(stream: TextIO, text: str) -> str:
-    """Why it was not written, or "". A reader that is gone must not change a verdict."""
+    """Writes text. Returns why that failed, or "": a reader that is gone must not change a verdict."""
     try:
         stream.write(text)
         stream.flush()
@@ -188,7 +189,7 @@ def _write(stream: TextIO, text: str) -> str:
 
 
 def describe(what: Observation, plan: Plan) -> str:
-    """One observation in an operator's words; "" for what needs no line of its own."""
+    """The text of one observation; "" for an observation that needs no line."""
     bmc = f"BMC {plan.request.bmc}"
     match what:
         case SessionOpened():
@@ -239,12 +240,12 @@ _WORDS = {
 
 
 def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
-    """What is done to whom, as it stands after "to". unfence: on, of this node."""
+    """The action and its target as words that follow "to". unfence: the action is on, for this node."""
     return f"unfence {whom}" if unfence else _WORDS[action].format(whom)
 
 
 def _who(what: BmcIdentified, plan: Plan) -> str:
-    """Its GUID where it is learnt, and what makes a session worse than it could be."""
+    """The BMC's GUID where monitor learns it, and what makes the session weaker than it could be."""
     told = []
     if not tells_apart(what.guid):
         told.append("it has no GUID of its own: another BMC with the same password would not be noticed")
@@ -256,7 +257,7 @@ def _who(what: BmcIdentified, plan: Plan) -> str:
 
 
 def summarise(verdict: Verdict, facts: Facts, plan: Plan) -> str:
-    """One line: who, what, proved by what."""
+    """One line: action, target, and what proved it."""
     request = plan.request
     if not verdict.success:
         return f"{request.action} {request.who}: failed"

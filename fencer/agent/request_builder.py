@@ -1,7 +1,7 @@
-"""From checked option text to a typed Request: the edge where words become keys, addresses and times.
+"""Builds the typed Request from checked option text: keys, addresses and times are parsed here.
 
-Everything that can be wrong with what was asked is found here, before anything is sent: one sentence, naming the option
-and the remedy.
+Every invalid combination of options is found here, before anything is sent. The error is one sentence that names the
+option and the remedy.
 """
 
 import math
@@ -16,14 +16,17 @@ from fencer.storage.settings import StorageSettings
 
 PASSWORD_SCRIPT_S = 5.0
 PACEMAKERS_EXAMPLE = "node1"
-"""Pacemaker and pcs validate a device with this target, which hardly any cluster has."""
+"""Pacemaker and pcs validate a device with this made-up target."""
 
 MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 
 
 def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
-    """full: option text with defaults; given: only what the caller wrote. Raises UsageError."""
+    """Builds the request. Raises UsageError.
+
+    full: option text with defaults. given: only what the caller wrote.
+    """
     action = Action(full["action"])
     target = target_name(full, membership)
     if _is_pacemakers_example(action, target, caller, membership):
@@ -39,9 +42,9 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
 
         storage = build_storage(full, action, target, local, membership)
     if storage is not None and action is Action.ON and not local:
-        membership.require()  # or this node is taken for another one
+        membership.require()  # without it this node could be taken for another one
     unfencing = action is Action.ON and local and storage is not None
-    bmc = None if unfencing else _bmc(full)  # a node that runs needs no BMC to be switched on
+    bmc = None if unfencing else _bmc(full)  # this node runs, so it need not be switched on
     if action is Action.ON and storage is not None and not local:
         _require_other_node(target, bmc, membership)
     if bmc is None and storage is None:
@@ -54,10 +57,10 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
         raise UsageError("ip: diag is an interrupt that the BMC sends: give ip=ADDRESS, or off to isolate the node")
     policy, timing, bound_s = _policy(full, bmc, storage, action), _timing(full, given, caller), 0.0
     if policy is ProofPolicy.SELF and action in (Action.OFF, Action.REBOOT, Action.MONITOR, Action.VALIDATE_ALL):
-        from fencer.agent import self_fence_request  # hardly ever wanted
+        from fencer.agent import self_fence_request  # not on the hot path
 
         bound_s = self_fence_request.bound_s(full, fence_deadline_s(full, given))
-        if action is not Action.VALIDATE_ALL:  # which asks about the options alone
+        if action is not Action.VALIDATE_ALL:  # validation checks the options only
             self_fence_request.check_sidecar(full["state_dir"], bound_s)
     return Request(
         action=action,
@@ -81,14 +84,17 @@ def _is_pacemakers_example(action: Action, target: str | None, caller: Caller, m
 
 
 def _may_fence_itself(full: Mapping[str, str], action: Action, caller: Caller) -> bool:
-    """Pacemaker may ask the last node to fence itself through its own BMC, after a failed stop, say: power alone does
-    that, as with the peer. With LUNs a node that takes itself for the target would skip the race: never. Nor does a
-    person, who has mistyped."""
+    """Whether this node may fence itself.
+
+    Pacemaker may ask the last node to fence itself through its own BMC, for instance after a failed stop. That is
+    allowed with power alone, as with fence_ipmilan. With LUNs it is not, because the node would skip the race. A person
+    who asks for it has mistyped.
+    """
     return caller is Caller.CLUSTER and action is not Action.DIAG and bool(full.get("ip")) and not names_luns(full)
 
 
 def _require_other_node(target: str | None, bmc: BmcSettings | None, membership: Membership) -> None:
-    """``on`` with LUNs unfences this node or switches another one on: never the one in place of the other."""
+    """Raises UsageError where it is unclear whether ``on`` unfences this node or switches another node on."""
     if membership.nodes and membership.local is None:
         hosts = " or ".join(membership.host_names)
         raise UsageError(
@@ -103,14 +109,14 @@ def _require_other_node(target: str | None, bmc: BmcSettings | None, membership:
 
 
 def names_luns(values: Mapping[str, str]) -> bool:
-    """Whether shared LUNs are given."""
+    """Whether the options name shared LUNs."""
     return bool(values.get("devices") or values.get("vg"))
 
 
 def target_name(full: Mapping[str, str], membership: Membership) -> str | None:
-    """The node that is meant; None when none is named.
+    """The name of the target node; None where none is named.
 
-    Raises UsageError where a node id is given that no file explains, or that contradicts plug.
+    Raises UsageError for a node id that is in no cluster file, or that contradicts plug.
     """
     if name := full.get("nodename"):
         return name
@@ -125,7 +131,7 @@ def target_name(full: Mapping[str, str], membership: Membership) -> str | None:
 
 
 def _name_of_id(text: str, membership: Membership, needed: bool) -> str | None:
-    """The node that dlm_controld means by ``node=``. needed: raise UsageError rather than return None."""
+    """The node with this id, which dlm_controld gives as ``node=``. needed: raise UsageError instead of None."""
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise UsageError(f"node: {text[:40]!r} is not a node id: give the number that dlm_controld uses, or nodename=")
     identity = membership.with_id(int(text))
@@ -139,7 +145,7 @@ def _name_of_id(text: str, membership: Membership, needed: bool) -> str | None:
 
 
 def _unfenced_node(full: Mapping[str, str], caller: Caller, membership: Membership) -> str:
-    """Which node ``on`` is for where none is named: a person on this machine means this one. Raises UsageError."""
+    """The node to unfence where ``on`` names none: for a person this node. Raises UsageError for any other caller."""
     if caller is Caller.CLUSTER or full.get("ip"):
         raise UsageError(
             "nodename: on with LUNs registers this node or switches another one on, and no node is named: give "
@@ -197,9 +203,9 @@ def _password(full: Mapping[str, str]) -> bytes:
 
 
 def _doubts(full: Mapping[str, str]) -> tuple[str, ...]:
-    """What a request that can be made should be told beside."""
+    """Warnings about a valid request."""
     doubts: list[str] = []
-    if _suite(full.get("cipher", "")) not in (None, 3, 17):  # recipes for other agents name such suites
+    if _suite(full.get("cipher", "")) not in (None, 3, 17):  # configurations of other agents name such suites
         doubts.append(
             "cipher: only suites 3 and 17 are spoken here: 17 is tried, then 3: give one of them, or leave it out"
         )
@@ -230,7 +236,7 @@ def _kg(text: str) -> Secret | None:
 
 
 def _cipher(text: str) -> int | None:
-    """None where both suites are to be tried: also where another one is given, see _doubts."""
+    """3 or 17; None to try both, also where another suite is given (see _doubts)."""
     return suite if (suite := _suite(text)) in (3, 17) else None
 
 
@@ -264,7 +270,7 @@ def _bytes(text: str) -> bytes:
 
 
 def overall_s(full: Mapping[str, str], caller: Caller) -> float:
-    """The deadline of a call, in seconds from its beginning. Raises UsageError."""
+    """The deadline of a call, in seconds from its start. Raises UsageError."""
     deadline_s = _seconds(full, "deadline")
     if deadline_s <= 0:
         raise UsageError("deadline: 0 leaves no time for anything: give the seconds a fence may take")
@@ -275,7 +281,7 @@ def overall_s(full: Mapping[str, str], caller: Caller) -> float:
 
 def _timing(full: Mapping[str, str], given: Mapping[str, str], caller: Caller = Caller.CLUSTER) -> Timing:
     deadline_s = overall_s(full, caller)
-    # Pacemaker leaves the limits of single steps to its own, but what the operator gave counts.
+    # Pacemaker disables the limits of single steps, but a limit that the operator gave counts.
     bounded = full["disable_timeout"] != "1" or ("power_timeout" in given and "disable_timeout" not in given)
     power_timeout_s = _seconds(full, "power_timeout") if bounded else 0.0
     return Timing(

@@ -1,4 +1,4 @@
-"""The storage half of a request: the shared LUNs, and which keys this call is about."""
+"""Builds the storage part of a request: the shared LUNs and the reservation keys of this call."""
 
 from collections.abc import Mapping
 
@@ -13,24 +13,24 @@ from fencer.storage.marker import registered_key
 from fencer.storage.settings import StorageSettings
 
 _AS_A_FENCE = (*AGAINST_OTHERS, Action.VALIDATE_ALL)
-"""What needs the target's key. Validation looks at the options alone: at no marker, and not for which node this is."""
+"""Actions that need the target's key. Validation checks the options only, not the marker and not which node this is."""
 
 
 def build_storage(
     full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
 ) -> StorageSettings:
-    """The shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
+    """Returns the settings: the shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
     devices = tuple(full.get("devices", "").replace(",", " ").split())
     _check_iscsi_urls(devices)
     given = _given_keys(full)
     keys = key_owners.node_keys(membership, given, own_suffices=action is Action.ON)
     state_dir = full["state_dir"]
-    require_private_directory("state_dir", state_dir)  # who moves the marker away lets a fenced node register again
+    require_private_directory("state_dir", state_dir)  # a user who moves the marker lets a fenced node register again
     own = _own_key(given, action, local, membership, keys, state_dir)
     if action in (Action.MONITOR, Action.VALIDATE_ALL):
         key_owners.check_targets(membership, given, keys)
     if action is Action.VALIDATE_ALL and given.local is None:
-        own = None  # it could be told, which is all that matters: the target may be any node, this one, too
+        own = None  # that it can be derived is enough: the target may be any node, including this one
     by_storage_alone = action is Action.STATUS and not full.get("ip")
     target_key = _target_key(given, action, by_storage_alone, target, membership, keys)
     if action in AGAINST_OTHERS or action is Action.MONITOR:
@@ -78,11 +78,11 @@ def _own_key(
     keys: Mapping[str, ReservationKey],
     state_dir: str,
 ) -> ReservationKey | None:
-    """None where it is not known and the action can do without it."""
+    """This node's key; None where it is unknown and the action does not need it."""
     if given.local is None and action is Action.ON and local and given.target is not None:
-        return given.target  # it is this node that the call is about
+        return given.target  # the target is this node
     if given.local is None and action is Action.VALIDATE_ALL and not membership.source:
-        return None  # it may be typed where no cluster is
+        return None  # a configuration may be written on a machine without a cluster
     registered = None if given.local is not None else registered_key(state_dir)
     own = key_owners.own_key(membership, given, keys, registered)
     if own is None and (action in (*_AS_A_FENCE, Action.MONITOR) or (action is Action.ON and local)):

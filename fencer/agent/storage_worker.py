@@ -1,4 +1,4 @@
-"""What the storage worker runs, in an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
+"""The job of the storage worker, an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
 
 import time
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from fencer.storage.procedure import Opened
 from fencer.storage.settings import StorageSettings
 from fencer.worker import Channel
 
-TOLD_TOGETHER = 16
-"""Observations a message: so few fit into one (worker.MESSAGE_BYTES) even if each names dozens of dead paths."""
+OBSERVATIONS_A_MESSAGE = 16
+"""So many fit into one message (worker.MESSAGE_BYTES) even if each names dozens of failed paths."""
 
 
-def telling(channel: Channel) -> procedure.Emit:
-    """What tells the parent."""
+def emitter(channel: Channel) -> procedure.Emit:
+    """Returns the function that sends observations to the parent."""
 
     def emit(*what: Observation) -> None:
-        for start in range(0, len(what), TOLD_TOGETHER):
-            channel.send(Seen(what[start : start + TOLD_TOGETHER]))
+        for start in range(0, len(what), OBSERVATIONS_A_MESSAGE):
+            channel.send(Seen(what[start : start + OBSERVATIONS_A_MESSAGE]))
 
     return emit
 
 
 def questions(channel: Channel) -> procedure.Questions:
-    """What waits for the parent's next question, and tells how to answer it."""
+    """Returns the function that waits for the parent's next question. That returns the function for the answer."""
 
     def wait() -> procedure.Answer | None:
         question = channel.receive()
@@ -50,14 +50,14 @@ def _guarding(channel: Channel, path: str) -> Callable[[bool], None]:
 
 
 def storage_job(channel: Channel) -> None:
-    """Waits for its order, so that loading all this overlaps with the parent's reading of options."""
+    """Waits for its order, then performs it. Meanwhile this module is loaded while the parent reads options."""
     order = channel.receive()
     if not isinstance(order, StorageOrder):
         return
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     in_doubt = order.goal is StorageGoal.FENCE
     opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
-    emit = telling(channel)
+    emit = emitter(channel)
     for lun in opened.luns:
         for nexus in lun.nexuses:
             nexus.guarding = _guarding(channel, nexus.name)
@@ -72,7 +72,10 @@ def storage_job(channel: Channel) -> None:
 
 
 def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit) -> procedure.Emit:
-    """Keeps the list of the group's LUNs when all of them end well, before the end is told: then the parent ends us."""
+    """Returns an emit that stores the list of the group's LUNs when all of them succeeded.
+
+    It stores the list before it sends StorageDone, because the parent then kills this worker.
+    """
     well = not opened.unknown
 
     def remember(*what: Observation) -> None:

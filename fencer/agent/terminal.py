@@ -1,4 +1,4 @@
-"""What a person at a terminal sees beyond the lines: colour, and one line that says what is waited for."""
+"""Terminal output for a person: colour, and one line that says what the run waits for."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from fencer.agent.plan import Plan
 from fencer.agent.verdict import Facts
 
 PATIENCE_S: Final = 1.0
-"""So long nothing is said before the waiting is."""
+"""How long stderr is quiet before the waiting line appears."""
 
 _CLEAR: Final = "\r\x1b[K"
 _COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m"}
@@ -17,7 +17,7 @@ _PLAIN: Final = "\x1b[0m"
 
 
 class Terminal:
-    """stderr of a person's call. Does nothing where it is no terminal, or one that understands no control codes."""
+    """The terminal on stderr. Does nothing where stderr is no terminal, or one without control codes."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
@@ -27,12 +27,12 @@ class Terminal:
         self._waiting = ""
 
     def coloured(self, line: str) -> str:
-        """The line, with its first word in colour where that is one of alarm."""
+        """The line, with ERROR or WARNING at its start in colour."""
         word, colon, rest = line.partition(":")
         return f"{_COLOURS[word]}{word}{_PLAIN}{colon}{rest}" if self._coloured and word in _COLOURS else line
 
     def wait(self, what: str, left_s: float) -> None:
-        """Says, once a second at most, what is waited for and how long at most; the next line takes its place."""
+        """Shows, at most once a second, what the run waits for and the time left. The next line replaces it."""
         if not self.understands or time.monotonic() - self._quiet_since < PATIENCE_S:
             return
         text = f"waiting for {what}: {left_s:.0f} s left"
@@ -47,7 +47,7 @@ class Terminal:
             self.understands = False
 
     def begin_line(self) -> None:
-        """Something else is about to be said."""
+        """Removes the waiting line before another line is written."""
         self._quiet_since = time.monotonic()
         if self._waiting:
             self._waiting = ""
@@ -59,7 +59,7 @@ class Terminal:
 
 
 def awaited(plan: Plan, facts: Facts) -> str:
-    """What a run is waiting for, in an operator's words. Pure."""
+    """The words for what a run waits for. Pure."""
     bmc, racing = f"BMC {plan.request.bmc}", plan.gated and facts.arbitration is None
     parts: list[str] = []
     if plan.power is not None and not facts.power_over and not facts.session:

@@ -1,8 +1,7 @@
-"""How long a call may take where the operator does not say: from the times that were given, and from who calls. Pure.
+"""Computes the default deadline of a call from the other time options and the caller. Pure.
 
-Pacemaker ends an agent by SIGKILL, with no chance to log out of the BMC: a fence after 60 s or what pcmk_reboot_timeout
-says, a monitor after 20 s. cman's fenced and dlm_controld wait for ever. Text is that of checked options; all times are
-in seconds.
+Pacemaker kills an agent by SIGKILL, without a chance to log out of the BMC: a fence after 60 s or pcmk_reboot_timeout,
+a monitor after 20 s. cman's fenced and dlm_controld wait for ever. Option text is checked; all times are in seconds.
 """
 
 from collections.abc import Mapping
@@ -10,14 +9,14 @@ from collections.abc import Mapping
 from fencer._typing import Final
 
 LOOK_S: Final = 14.0
-"""For monitor, status and list: with start, logout and journal they end within 15 s."""
+"""Deadline of monitor, status and list: with start, logout and journal they end within 15 s."""
 
 LOOKS: Final = frozenset({"monitor", "status", "list", "list-status"})
 
 PACEMAKER_S: Final = 60.0
-"""What Pacemaker gives a fence unless pcmk_reboot_timeout and pcmk_off_timeout say otherwise."""
+"""Pacemaker's timeout of a fence, unless pcmk_reboot_timeout and pcmk_off_timeout are set."""
 
-_SHARE: Final = 5 / 6  # of Pacemaker's time; the rest is for the machine's start of us and the way back
+_SHARE: Final = 5 / 6  # of Pacemaker's time; the rest is for the start of the agent and its way back
 _LEAST_S: Final = 10.0  # a fence takes about 5 s at a slow BMC: less is no fence
 _ORDINARY_S: Final = 30.0
 _REST_S: Final = 5.0  # arbitration, answers to commands
@@ -28,9 +27,10 @@ _UNITS_S: Final = (
 
 
 def deadline_s(full: Mapping[str, str], given: Mapping[str, str], *, pacemaker: bool) -> float:
-    """The deadline where none is given, counted from the end of delay.
+    """The default deadline, counted from the end of delay.
 
-    full: with the defaults of all options but this. given: what the caller wrote; only that exceeds Pacemaker's time.
+    full: options with all defaults except this one. given: what the caller wrote; only given times may exceed
+    Pacemaker's timeout.
     """
     if full["action"] in LOOKS:
         return LOOK_S
@@ -43,14 +43,14 @@ def deadline_s(full: Mapping[str, str], given: Mapping[str, str], *, pacemaker: 
 
 
 def fence_deadline_s(full: Mapping[str, str], given: Mapping[str, str]) -> float:
-    """The deadline that a reboot would have, whatever the action is. full: with the defaults of all options."""
+    """The deadline that a reboot would have, for any action. full: options with all defaults."""
     if "deadline" in given or full["action"] not in LOOKS:
         return _seconds(full["deadline"])
     return deadline_s({**full, "action": "reboot"}, given, pacemaker=full["disable_timeout"] == "1")
 
 
 def objection(full: Mapping[str, str], given: Mapping[str, str]) -> str | None:
-    """Why Pacemaker would end a fence before its deadline, and which option to change; None where it would not."""
+    """Why Pacemaker would kill a fence before its deadline, and which option to change; None where it would not."""
     chosen_s = _seconds(full["deadline"]) if "deadline" in given else deadline_s(full, given, pacemaker=True)
     pacemaker_s, sum_s = _pacemakers_s(given), _delay_s(full) + chosen_s
     if sum_s < pacemaker_s:
@@ -65,11 +65,11 @@ def objection(full: Mapping[str, str], given: Mapping[str, str]) -> str | None:
 
 _DEFAULT_S: Final = {"login_timeout": 5.0, "power_timeout": 20.0}
 _EXCESS: Final = {"delay": 1, "power_timeout": 1, "power_wait": 2, "login_timeout": 1, "self_fence_bound": 1}
-"""What stretches a fence, and how many times over."""
+"""Options that lengthen a fence, and how many times each counts."""
 
 
 def _needed_s(full: Mapping[str, str]) -> float:
-    """What a fence takes at most by the times of its steps: a login, a command that is sent twice, the new state."""
+    """The longest fence by the limits of its steps: a login, a command that is sent twice, the new state."""
     login_s = _seconds(full["login_timeout"]) or _DEFAULT_S["login_timeout"]  # 0: no limit of its own
     power_s = _seconds(full["power_timeout"]) or _DEFAULT_S["power_timeout"]
     steps_s = login_s + power_s + 2 * _seconds(full["power_wait"]) + _REST_S
@@ -82,7 +82,7 @@ def _delay_s(full: Mapping[str, str]) -> float:
 
 
 def _pacemakers_s(given: Mapping[str, str]) -> float:
-    """Pacemaker's own time for a fence, where it is told and can be read."""
+    """Pacemaker's timeout of a fence: pcmk_reboot_timeout where it is given and valid, else the default."""
     text = given.get("pcmk_reboot_timeout", "").strip().lower()
     digits = len(text) - len(text.lstrip("0123456789"))
     scale = dict(_UNITS_S).get(text[digits:].strip())
@@ -90,7 +90,7 @@ def _pacemakers_s(given: Mapping[str, str]) -> float:
 
 
 def _seconds(text: str) -> float:
-    """0 for what is no number: where only documentation is asked for, options are not checked."""
+    """The number, or 0 for text that is no number: help and version do not check the options."""
     try:
         return max(0.0, float(text))
     except ValueError:

@@ -1,18 +1,18 @@
-"""From observations to a verdict. Pure, and the only place that may say success.
+"""Decides the verdict from the observations: when a node is fenced. Pure. Only this module may return success.
 
-What proves it, action by action:
+What proves success, action by action:
 
 ==============  ======================================================================================================
-off, reboot     ``power``: the BMC reported chassis power off after the go, and not only once
-                (fencer.power.procedure); ``storage``: every LUN was read back with the target's key absent and a
-                reservation held by a registered survivor. The policy says which suffice. A lost or undecidable
-                arbitration is failure whatever else was seen. ``self``, that the target's self-fence bound has passed
-                since, is an addition to ``storage`` and nothing without it.
-on              other node: the BMC reported chassis power on; this node: its key read back on every LUN.
-status          the BMC's word; without a BMC, the keys on every LUN.
-monitor         a session with the BMC and its state, and every LUN fit for a fence; a silent BMC is no failure where
-                the policy is content with ``storage``. To a person also this node's key on every LUN: without it every
-                fence is lost. A cluster manager asks before it unfences.
+off, reboot     ``power``: the BMC reported chassis power off after power was allowed, and more than once
+                (fencer.power.procedure). ``storage``: every LUN was read back with the target's key absent and a
+                reservation held by a registered survivor. The policy says which proofs are enough. A lost or undecided
+                arbitration is a failure, whatever else was seen. ``self``: the target's self-fence bound has passed
+                since ``storage`` was proved; it counts only together with ``storage``.
+on              other node: the BMC reported chassis power on; this node: its key was read back on every LUN.
+status          what the BMC reported; without a BMC, the keys on every LUN.
+monitor         a session with the BMC and its state, and every LUN fit for a fence. A silent BMC is no failure where
+                the policy accepts ``storage``. For a person, this node's key must be on every LUN as well: without it
+                every fence is lost. A cluster manager calls monitor before it unfences, so it gets a warning.
 diag            the BMC accepted the interrupt; that proves nothing about the node, so a cluster manager gets
                 success only with the storage proof beside it.
 ==============  ======================================================================================================
@@ -53,11 +53,11 @@ EXIT_STATUS_OFF = 2
 
 
 class Verdict(NamedTuple):
-    """The end of one call.
+    """The result of one call.
 
-    text: the line for stdout that callers know ("" for none). proofs: what makes it certain. reasons: why it failed,
-    or, beside success, what did not work. weak: the storage proof rests on a plain PREEMPT. failed: the sides that did
-    not do their part, also beside success.
+    text: the line for stdout that callers parse ("" for none). proofs: what was proved. reasons: why it failed or, with
+    success, what did not work. weak: the storage proof rests on a plain PREEMPT or on a command without an answer.
+    failed: the sides that failed, also with success.
     """
 
     exit_status: int
@@ -69,12 +69,12 @@ class Verdict(NamedTuple):
 
     @property
     def success(self) -> bool:
-        """Exit status 2 is the answer "off" of status, not a failure."""
+        """True unless the call failed. Exit status 2 is the answer "off" of status, not a failure."""
         return self.exit_status != EXIT_FAILURE
 
 
 class Facts:
-    """Observations, sorted by what they say."""
+    """The observations so far, sorted by kind."""
 
     def __init__(self) -> None:
         self.session = False
@@ -87,7 +87,7 @@ class Facts:
         self.power_failures: list[PowerFailed] = []
         self.arbitration: Arbitrated | None = None
         self.isolated: dict[str, LunIsolated] = {}
-        self._before: dict[str, LunIsolated] = {}  # in races that were played again since
+        self._before: dict[str, LunIsolated] = {}  # from races before the last one
         self.registered: dict[str, LunRegistered] = {}
         self.lun_states: dict[str, LunState] = {}
         self.lun_failures: list[LunFailed] = []
@@ -98,14 +98,14 @@ class Facts:
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> "Facts":
-        """Sorts observations in the order they were made."""
+        """Facts from observations in the order they were made."""
         facts = cls()
         for observation in observations:
             facts.add(observation)
         return facts
 
     def add(self, observation: Observation) -> None:
-        """Takes one more in."""
+        """Adds one observation."""
         match observation:
             case SessionOpened():
                 self.session = True
@@ -128,7 +128,7 @@ class Facts:
                 self.power_over = self.power_done = True
             case Arbitrated():
                 self.arbitration = observation
-            case LunIsolated():  # once weak, always weak; once written to, not "found so"
+            case LunIsolated():  # once weak, it stays weak; once written to, it is no longer "found so"
                 before = self.isolated.get(observation.lun) or self._before.get(observation.lun, observation)
                 self.isolated[observation.lun] = observation._replace(
                     aborted=observation.aborted and before.aborted, already=observation.already and before.already
@@ -149,9 +149,9 @@ class Facts:
                 self.notes.append(observation)
 
     def forget_isolation(self) -> None:
-        """The race is played again: what storage proved, and the time that has passed since, was of a node before.
+        """Drops what storage proved, and the self-fence time: the target has registered again, and a new race begins.
 
-        How its key was removed is kept: what it had queued then may still land.
+        It keeps how the key was removed, since commands that the target had queued may still be executed.
         """
         self._before |= self.isolated
         self.isolated = {}
@@ -165,11 +165,11 @@ class Facts:
         return self.luns is not None or self.storage_failure is not None
 
     def every_lun_in(self, good: dict[str, LunIsolated] | dict[str, LunRegistered] | dict[str, LunState]) -> bool:
-        """True when the procedure looked at every LUN, there is one at least, and each is in good."""
+        """True when the procedure has handled every LUN, there is at least one, and each is in good."""
         return bool(self.luns) and len(good) == self.luns and not self.lun_failures and self.storage_failure is None
 
     def lost(self, mode: ArbitrationMode) -> bool:
-        """True when another node won, or when the race could not be decided and has to be."""
+        """True when another node won, or when a race that has to be decided could not be."""
         if self.arbitration is None:
             return False
         match self.arbitration.result:
@@ -182,7 +182,7 @@ class Facts:
 
 
 def proofs_of(plan: Plan, facts: Facts) -> tuple[Proof, ...]:
-    """What has been proved so far about the target. Of ``diag`` chassis power proves nothing: it may be a reset's."""
+    """What has been proved so far about the target. For ``diag``, chassis off proves nothing: a reset may cause it."""
     proofs: list[Proof] = []
     if plan.power is not None and plan.request.action is not Action.DIAG and PowerState.OFF in facts.states:
         proofs.append(Proof.POWER)
@@ -210,13 +210,13 @@ def suffices(policy: ProofPolicy, proofs: Iterable[Proof]) -> bool:
 
 
 def decided(plan: Plan, facts: Facts) -> bool:
-    """True when nothing that may still happen can turn the verdict over."""
+    """True when no further observation can change the verdict."""
     if is_lost(plan, facts):
         return True
     if not plan.needs_proof:
         return False
     proofs = set(proofs_of(plan, facts))
-    if plan.request.action is Action.DIAG:  # success needs the interrupt, too, so storage alone can only say no
+    if plan.request.action is Action.DIAG:  # success needs the interrupt as well, so storage alone decides only failure
         return plan.storage is StorageGoal.FENCE and facts.storage_over and Proof.STORAGE not in proofs
     if suffices(plan.request.policy, proofs):
         return True
@@ -224,22 +224,22 @@ def decided(plan: Plan, facts: Facts) -> bool:
         proofs.add(Proof.POWER)
     if plan.storage is StorageGoal.FENCE and not facts.storage_over:
         proofs.add(Proof.STORAGE)
-    if plan.awaits_self_fence:  # time passes by itself, and counts nothing without storage
+    if plan.awaits_self_fence:  # time passes by itself; it counts only together with storage
         proofs.add(Proof.SELF)
     return not suffices(plan.request.policy, proofs)
 
 
 def is_lost(plan: Plan, facts: Facts) -> bool:
-    """Whether a fence race was lost; then nothing more may be done."""
+    """Whether the fence race was lost. Then nothing more may be done to the target."""
     return plan.request.storage is not None and facts.lost(plan.request.storage.arbitration)
 
 
 def is_beaten(plan: Plan, facts: Facts) -> bool:
-    """Whether this node is shut out itself, or cannot show that it is not: then it must not shoot the winner by any
-    other means, either.
+    """Whether this node was fenced itself, or cannot show that it was not.
 
-    A race that could not be decided is lost as well, but where this node was seen registered at its end it speaks
-    against the means that was tried only. One for which time ran out shows nothing.
+    Then it must not shoot the winner by another fence method. A race that could not be decided is lost as well. But
+    where this node was seen registered at its end, another method may be tried. A race for which time ran out shows
+    nothing.
     """
     end = facts.arbitration
     if end is not None and end.result is not ArbitrationResult.UNREACHABLE:
@@ -250,14 +250,14 @@ def is_beaten(plan: Plan, facts: Facts) -> bool:
 
 
 def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:
-    """The verdict. late: the deadline passed before everything was over."""
+    """Returns the verdict. late: the deadline passed before everything was over."""
     verdict = _judge(plan, facts, late)
     failed = tuple(side for side, bad in _failures(plan, facts, late, verdict) if bad)
     return verdict._replace(failed=failed)
 
 
 def _failures(plan: Plan, facts: Facts, late: bool, verdict: Verdict) -> tuple[tuple[Side, bool], ...]:
-    """Each side, and whether it did not do its part."""
+    """Each side, and whether it failed."""
     monitor = plan.request.action is Action.MONITOR
     power = plan.power is not None and (
         _power_failed(facts) or (late and not facts.power_over) or (monitor and _too_weak(plan) is not None)
@@ -269,13 +269,13 @@ def _failures(plan: Plan, facts: Facts, late: bool, verdict: Verdict) -> tuple[t
         or is_lost(plan, facts)
         or bool(_unregistered(plan, facts))
     )
-    if not verdict.success and not power and not storage:  # nothing went wrong, and it was not enough
+    if not verdict.success and not power and not storage:  # no side failed, and the proofs are not enough
         return (Side.POWER, plan.power is not None), (Side.STORAGE, plan.storage is not None)
     return (Side.POWER, power), (Side.STORAGE, storage)
 
 
 def _power_failed(facts: Facts) -> bool:
-    """Whether the last attempt at the BMC failed; what a later one mended is no failure."""
+    """Whether the last attempt at the BMC failed. A failure before a successful attempt does not count."""
     return bool(facts.power_failures) and not facts.power_done
 
 
@@ -368,7 +368,7 @@ def _judge_monitor(plan: Plan, facts: Facts, late: bool) -> Verdict:
     if (weak := _too_weak(plan)) is not None:
         return Verdict(EXIT_FAILURE, reasons=(*reasons, weak))
     storage = plan.storage is None or facts.every_lun_in(facts.lun_states)
-    # A silent BMC hinders no fence that storage proves; one that refuses is a configuration to be mended.
+    # A silent BMC does not prevent a fence that storage proves. A BMC that refuses shows a wrong configuration.
     refused = any(failure.final for failure in facts.power_failures)
     by_storage = plan.storage is not None and storage and not refused and not plan.needs_power
     power = plan.power is None or bool(facts.states) or by_storage
@@ -378,7 +378,7 @@ def _judge_monitor(plan: Plan, facts: Facts, late: bool) -> Verdict:
 
 
 def _too_weak(plan: Plan) -> str | None:
-    """Why a monitor finds that no fence would work although the BMC lets us in; None where it may switch power."""
+    """Why the privilege is too low for a fence although the BMC opens a session; None where it is enough."""
     bmc = plan.request.bmc
     if bmc is None or bmc.privilege not in (Privilege.CALLBACK, Privilege.USER):
         return None
@@ -388,7 +388,7 @@ def _too_weak(plan: Plan) -> str | None:
 
 
 def _unregistered(plan: Plan, facts: Facts) -> str:
-    """Why a fence of this node's would fail now, for a person who asks that; "" where it would not."""
+    """Why a fence by this node would fail now: it is not registered. "" where it would not, and to cluster managers."""
     request = plan.request
     if request.action is not Action.MONITOR or request.caller is Caller.CLUSTER or request.storage is None:
         return ""
@@ -406,7 +406,7 @@ _CALL_AGAIN = (
 
 
 def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
-    """An earlier attempt at the BMC may have been let go before this race."""
+    """The reason of a lost race. An earlier attempt at the BMC may have sent a command before this race."""
     touched = {ChassisCommand.OFF, ChassisCommand.CYCLE} & set(facts.commanded)
     done = "an earlier attempt had sent a power command" if touched else "nothing was powered off"
     match arbitration.result:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fencer.agent.run import Guarding, PowerOrder
-from fencer.agent.storage_worker import telling
+from fencer.agent.storage_worker import emitter
 from fencer.model import (
     Action,
     ArbitrationMode,
@@ -65,7 +65,7 @@ def test_hundreds_of_luns_that_fail_at_length_are_all_told() -> None:
 
     def job(channel: Channel) -> None:
         channel.receive()
-        telling(channel)(*failed, StorageDone(300))
+        emitter(channel)(*failed, StorageDone(300))
 
     played = play(None, job, policy=ProofPolicy.STORAGE, arbitration=ArbitrationMode.OFF)
     assert [what for what in played.seen if isinstance(what, LunFailed)] == failed
