@@ -65,7 +65,7 @@ SETTINGS = (
         "watchdog_timeout_s",
         int,
         5,
-        "The hardware resets this node when it was not fed for so long. It is fed three times as often, or more.",
+        "Timeout after which the hardware resets this node unless it was fed. It is fed at least three times as often.",
         low=2,
         high=600,
     ),
@@ -73,8 +73,8 @@ SETTINGS = (
         "shutdown_timeout_s",
         int,
         600,
-        "What a stop leaves to a watchdog that may not be disarmed (nowayout): the rest of a shutdown, or an upgrade, "
-        "must end in it. 0: leave it at `watchdog_timeout_s`.",
+        "Timeout that a stop sets on a watchdog that cannot be disarmed (nowayout): time for the rest of a shutdown, "
+        "or for an upgrade. 0: leave it at `watchdog_timeout_s`.",
         low=0,
         high=3600,
     ),
@@ -90,8 +90,8 @@ SETTINGS = (
         "grace_s",
         float,
         GRACE_S,
-        "How long the storage may be lost before this node fences itself. A lost key has no grace. Longer than the "
-        "array's controllers need to take over.",
+        "How long the storage may be lost before this node fences itself. Make it longer than the array's controllers "
+        "need to take over. A lost key has no grace.",
         low=0.0,
         high=3600,
     ),
@@ -103,12 +103,12 @@ SETTINGS = (
         low=0.0,
         high=3600,
     ),
-    Setting("probe_interval_s", float, 1.0, "Between two reads of each path.", low=0.1, high=60),
+    Setting("probe_interval_s", float, 1.0, "Time between two reads of each path.", low=0.1, high=60),
     Setting(
         "probe_deadline_s",
         float,
         2.0,
-        "A path that takes longer to answer a read is lost.",
+        "Timeout for one read of a path. A path that does not answer within it counts as lost.",
         low=0.1,
         high=60,
     ),
@@ -116,7 +116,7 @@ SETTINGS = (
         "check_interval_s",
         float,
         2.0,
-        "Between two looks at each LUN's registrations.",
+        "Time between two readings of each LUN's registrations.",
         low=0.1,
         high=60,
     ),
@@ -124,7 +124,7 @@ SETTINGS = (
         "answer_deadline_s",
         float,
         2.0,
-        "A LUN that takes longer to tell its registrations has not told them.",
+        "Timeout for reading a LUN's registrations.",
         low=0.1,
         high=60,
     ),
@@ -132,7 +132,7 @@ SETTINGS = (
         "on_target_reset",
         str,
         TargetReset.RE_REGISTER.value,
-        "When a target has lost everybody's registrations: `re-register`, or `self-fence`.",
+        "What to do when a target has lost all registrations: `re-register`, or `self-fence`.",
         choices=tuple(TargetReset),
     ),
     Setting(
@@ -150,13 +150,23 @@ SETTINGS = (
         "reservation_type",
         str,
         "WERO",
-        "The reservation that is made where nobody holds one, as the agent's option, but neither `WE` nor `EA`.",
+        "The type of reservation to make where none is held, as the agent's option, but neither `WE` nor `EA`.",
         choices=("WERO", "EARO", "WEAR", "EAAR"),
     ),
     Setting("aptpl", bool, True, "Ask targets to keep registrations through a power loss, where they can."),
-    Setting("cluster_conf", str, "", "cluster.conf, where it is not in its usual place."),
-    Setting("state_dir", str, "/run/fence-halvm", "What must not outlive a boot: snapshot, marker, control socket."),
-    Setting("record_dir", str, "/var/lib/fence-halvm", "What must: the last self-fence and the journal."),
+    Setting("cluster_conf", str, "", "Path of cluster.conf, where it is not in its usual place."),
+    Setting(
+        "state_dir",
+        str,
+        "/run/fence-halvm",
+        "Directory for snapshot, marker and control socket, which must not outlive a boot.",
+    ),
+    Setting(
+        "record_dir",
+        str,
+        "/var/lib/fence-halvm",
+        "Directory for the last self-fence and the journal, which must outlive a boot.",
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -202,7 +212,7 @@ def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
         value = _typed(setting, found)
         if value is None:
             shown = repr(found) if len(repr(found)) < 60 else "this"
-            complaints.append(f"{_where(setting.name, text, source)}: {shown} will not do: {setting.remedy}")
+            complaints.append(f"{_where(setting.name, text, source)}: invalid value {shown}: {setting.remedy}")
             value = setting.default
         values[setting.name] = value
     enums = {"self_fence": SelfFenceBy, "require": Requirement, "on_target_reset": TargetReset}

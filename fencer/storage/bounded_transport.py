@@ -34,7 +34,7 @@ class SpareThreads:
 
     def begin(self, subject: str, job: Callable[[], T]) -> Callable[[float], T]:
         """Starts a job. What is returned waits for its end, for so many seconds at most, and returns or raises what the
-        job did, or raises StillUnderWay. A job goes on when nobody waits any more."""
+        job did, or raises StillUnderWay. A job goes on after its caller has stopped waiting."""
         ends: _Ends = SimpleQueue()
         try:
             jobs = self._idle.pop()
@@ -105,7 +105,7 @@ class BoundedTransport:
         """Runs a job of several commands in a spare thread: changing threads costs as much as a command.
 
         Raises what the job raises, or StillUnderWay when it has not ended in time, or an earlier one hangs. A job goes
-        on when nobody waits any more, so it must only read.
+        on after its caller has stopped waiting, so it must only read.
         """
         self._take()
         return self._threads.begin(self.name, lambda: self._run(job))(timeout_s)

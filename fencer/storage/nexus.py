@@ -186,7 +186,7 @@ class Nexus:
 
     # --- PERSISTENT RESERVE OUT -----------------------------------------------------------------------------------
     #
-    # After a TransportError nobody knows whether the command was executed: it is never sent again here. Read, decide.
+    # After a TransportError it is unknown whether the command was executed: it is never sent again here. Read, decide.
 
     def register(
         self, old: ReservationKey | None, new: ReservationKey | None, aptpl: bool, deadline: Deadline

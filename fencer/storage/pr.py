@@ -371,7 +371,7 @@ def is_reset(sense: Sense | None) -> bool:
 
 
 def says_preempted(sense: Sense | None) -> bool:
-    """Unit attention 2A/03 or 2A/05: somebody removed registrations, perhaps ours. Read again before any write.
+    """Unit attention 2A/03 or 2A/05: registrations were removed, perhaps ours. Read again before any write.
 
     LIO says 2A/05 after a preempt, tgtd 2A/03.
     """
