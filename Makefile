@@ -1,4 +1,4 @@
-# Everything a contributor types. `make test` is what CI runs. Needs make and python3-venv; brings the rest.
+# The commands of a contributor. CI runs `make test-all`. Needs make and python3-venv, and installs the rest.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON3 ?= /usr/bin/python3
@@ -6,8 +6,8 @@ PYTHON := .venv/bin/python
 BIN := .venv/bin
 
 .PHONY: help
-help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+help:  ## list these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 .venv/stamp: pyproject.toml $(wildcard agents/*.py)
 	$(PYTHON3) -m venv .venv
@@ -15,7 +15,7 @@ help:  ## this list
 	@touch $@
 
 .PHONY: venv
-venv: .venv/stamp  ## the virtualenv with the product and its development tools
+venv: .venv/stamp  ## the virtualenv with the programs and the development tools
 
 # Installs what is missing of the packages named in $(1), a list of files with one package a line.
 define debian-packages
@@ -33,7 +33,7 @@ host-packages:
 	$(call debian-packages,tests/host-packages.txt)
 
 .PHONY: lint
-lint: venv  ## ruff, mypy --strict, the layers
+lint: venv  ## ruff, mypy --strict, the package layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -52,7 +52,7 @@ PYTEST := $(BIN)/pytest -q
 	@touch $@
 
 .PHONY: test-distribution
-test-distribution: .venv-distribution/stamp host-packages  ## the tests of this host with the distribution's libraries
+test-distribution: .venv-distribution/stamp host-packages  ## the tests without virtual machines, with Debian's own libraries
 	.venv-distribution/bin/python -m tests.libraries
 	.venv-distribution/bin/python -m pytest -q -m 'not lab' -n $(WORKERS) --dist worksteal
 
@@ -73,27 +73,27 @@ test-host: venv host-packages  ## lint and all tests that need no virtual machin
 
 # The lab's images are built meanwhile, where they are not there yet.
 .PHONY: test
-test: venv host-packages lab-packages  ## lint, all tests of this host, and the core of the VM lab's
+test: venv host-packages lab-packages  ## lint, all tests without virtual machines, and the core of the VM lab
 	@$(MAKE) --no-print-directory -j2 test-host lab
 	@$(MAKE) --no-print-directory test-core
 
 .PHONY: test-all
-test-all: venv host-packages lab-packages  ## everything that CI runs: the same, with all of the VM lab's
+test-all: venv host-packages lab-packages  ## everything that CI runs: lint, all tests, the whole VM lab
 	@$(MAKE) --no-print-directory -j2 test-host lab
 	@$(MAKE) --no-print-directory test-lab
 
 .PHONY: race
-race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table
+race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table of results
 	$(PYTHON) -m tests.races
 
 MONITORS ?= 1000
 .PHONY: monitors
-monitors: venv  ## MONITORS monitors one after the other, none of which may lose what a worker said last
+monitors: venv  ## MONITORS (1000) monitors one after the other; none may lose the last message of a worker
 	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/agent/test_many_monitors.py
 
 EXAMPLES ?= 2000
 .PHONY: interleavings
-interleavings: venv  ## fences of two and three nodes command by command, EXAMPLES random orders of each kind; takes long
+interleavings: venv  ## fences of two and three nodes in EXAMPLES (2000) random orders of their commands; takes long
 	INTERLEAVINGS=$(EXAMPLES) DUELS=$(EXAMPLES) $(PYTEST) tests/decisions/test_interleavings.py \
 	  tests/decisions/test_duel.py -n $(WORKERS) --dist worksteal -o timeout=0
 
@@ -105,20 +105,20 @@ MUTATION_MODULES ?=
 	@touch $@
 
 .PHONY: mutation
-mutation: venv .venv/cosmic-ray/stamp  ## breaks what decides a fence, line by line: do its tests notice? Hours; see docs/mutation.md
+mutation: venv .venv/cosmic-ray/stamp  ## mutation tests of the modules that decide a fence; hours, see docs/mutation.md
 	$(PYTHON) -m tests.mutation --cosmic-ray $(CURDIR)/.venv/cosmic-ray/bin/cosmic-ray \
 	  --sample $(MUTATION_SAMPLE) $(MUTATION_MODULES)
 
 FUZZ_S ?= 600
 .PHONY: fuzz
-fuzz: venv  ## the decoders, the session with a BMC and the stdin parser under a coverage-guided fuzzer, FUZZ_S seconds each
+fuzz: venv  ## fuzz the decoders, the BMC session and the stdin parser, FUZZ_S (600) seconds each
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz.fuzz_pr all -max_total_time=$(FUZZ_S)
 	$(PYTHON) -m tests.fuzz.fuzz_stdin -max_total_time=$(FUZZ_S)
 	$(PYTHON) -m tests.fuzz.fuzz_rmcp -max_total_time=$(FUZZ_S)
 
 .PHONY: texts
-texts: venv  ## what is generated from the options table: man page, docs/options.md, golden help and metadata
+texts: venv  ## generate man page, docs/options.md, completions, golden help and metadata from the options table
 	$(PYTHON) -m fencer.agent.manual man > packaging/fence_halvm.8
 	$(PYTHON) -m fencer.agent.manual markdown > docs/options.md
 	$(PYTHON) -m fencer.agent.manual help > tests/contract/golden/help.txt
@@ -126,7 +126,7 @@ texts: venv  ## what is generated from the options table: man page, docs/options
 	$(PYTHON) packaging/completion.py
 
 .PHONY: clean
-clean:  ## removes what make has made, but for the lab's images
+clean:  ## remove everything that make has created, except the images of the VM lab
 	rm -rf .venv .venv-distribution .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
 
