@@ -22,7 +22,7 @@ DESCRIPTION: Final = (
     "its writes and is held by a registered survivor. The option proof says which of the two suffices.",
     "Where LUNs are configured, and unless the option arbitration says otherwise, two nodes that fence each other race "
     "for the reservation on the first LUN before any power command is sent, so at most one of them is shot; a node "
-    "that was fenced itself, and has not been rebooted since, fences nobody. It does not register again either.",
+    "that was fenced itself, and has not been rebooted since, fences no other node. It does not register again either.",
     "For on of the node it runs on it registers this node's key on every path of every LUN (unfencing); for on of "
     "another node it switches that node on. monitor proves, without changing anything, that a fence would work now.",
     "It accepts the options of fence_ipmilan and fence_scsi. What it does not need has no effect: ipmitool, sg_persist "

@@ -215,11 +215,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "bmc_guid", "", "bmc-guid", "guid", _STRING, 2, _POWER, _OURS,
-        "GUID that the node's BMC has to show; none: any will do",
+        "GUID that the node's BMC has to show; none: accept any BMC",
         more=(
             "32 hexadecimal digits. Another BMC with the same password, by a swapped address, is refused. monitor "
-            "tells the GUID at -v; what it or on learns is kept in /var/lib/fence-halvm, or in state_dir where that is "
-            "given. none is for boards that have one GUID by manufacture: then nothing tells one from another."
+            "shows the GUID at -v; what it or on learns is kept in /var/lib/fence-halvm, or in state_dir where that is "
+            "given. none is for boards that all have the same GUID from the factory: they cannot be told apart."
         ),
         default_text="what monitor or on learnt",
     ),
@@ -421,7 +421,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "verbose", "v", "verbose", "", _BOOLEAN, 51, _GENERAL, _IPMILAN,
-        "Say more; -vv says still more",
+        "Print each step as it happens",
     ),
     Option(
         "verbose_level", "", "verbose-level", "level", _INTEGER, 52, _GENERAL, _IPMILAN,

@@ -172,7 +172,7 @@ def _storage_steps(goal: StorageGoal, request: Request, storage: StorageSettings
         case StorageGoal.REGISTER:
             return [
                 f"register key {storage.own_key} on every path of {storage.where}",
-                f"reserve ({storage.reservation_type.name}) where nobody does, then read back",
+                f"reserve ({storage.reservation_type.name}) where no reservation is held, then read back",
             ]
         case StorageGoal.STATUS:
             return [f"read the keys on {storage.where}"]

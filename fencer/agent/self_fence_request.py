@@ -1,7 +1,7 @@
-"""Whether the self-fence proof may be asked for: the operator's bound, and what our own sidecar says of it.
+"""Checks whether ``proof=self`` may be used: the operator's self_fence_bound, against this node's own sidecar.
 
-Nobody here can see the target's sidecar. That it was armed rests on the operator's word, which ``self_fence_bound``
-gives; that the word is not an empty one is checked on this node, which is configured like the target
+This node cannot see the target's sidecar. By giving ``self_fence_bound`` the operator states that it is armed. This
+node is configured like the target, so the statement is checked against its own sidecar
 (docs/decisions/0010-self-proof.md).
 """
 
@@ -15,13 +15,13 @@ from fencer.state.liveness import Liveness, liveness
 from fencer.state.snapshot import PolicyState, Snapshot
 
 STORAGE_S = 10.0
-"""What arbitration and isolation are given before the wait begins."""
+"""Time for arbitration and isolation before the wait begins."""
 
 _SINCE = "proof=self needs halvm-watchdogd armed on each node, so on this one, too"
 
 
 def bound_s(full: Mapping[str, str], deadline_s: float) -> float:
-    """The operator's bound. Raises UsageError where there is none, or no time for it."""
+    """The operator's bound in seconds. Raises UsageError where it is missing, or longer than the deadline allows."""
     text = full.get("self_fence_bound", "")
     seconds = float(text) if text else 0.0
     if not 0 < seconds <= 86400:
@@ -38,7 +38,7 @@ def bound_s(full: Mapping[str, str], deadline_s: float) -> float:
 
 
 def check_sidecar(state_dir: str, bound: float) -> None:
-    """Raises UsageError when this node's own sidecar gives reason to doubt the bound. Reads one small file."""
+    """Raises UsageError when the snapshot of this node's own sidecar contradicts the bound. Reads one small file."""
     from fencer.state.boot_id import read_boot_id
     from fencer.state.snapshot_file import read_snapshot  # with json
 
@@ -54,7 +54,7 @@ def check_sidecar(state_dir: str, bound: float) -> None:
 
 
 def doubt(snapshot: Snapshot, bound: float, boot_id: str, now_s: float) -> str | None:
-    """What our own sidecar's snapshot says against the operator's bound; None for nothing. Pure."""
+    """Why the snapshot of this node's sidecar contradicts the operator's bound; None where it does not. Pure."""
     found = liveness(snapshot, boot_id, now_s)
     if found is Liveness.OTHER_BOOT:
         return f"proof: halvm-watchdogd has not run in this boot: {_SINCE}: start it"
@@ -65,7 +65,7 @@ def doubt(snapshot: Snapshot, bound: float, boot_id: str, now_s: float) -> str |
         return "proof: halvm-watchdogd is resetting this node: leave the fencing to another one"
     if not snapshot.watchdog.armed:
         return f"proof: halvm-watchdogd has no watchdog armed here ({snapshot.state}): {_SINCE}: see its status"
-    if not snapshot.bound_s <= bound:  # nor may it be no number
+    if not snapshot.bound_s <= bound:  # not ">": a NaN must be refused, too
         return (
             f"self_fence_bound: {bound:g} s is less than the {snapshot.bound_s:g} s that halvm-watchdogd needs on this "
             "node: give the largest bound of all nodes"

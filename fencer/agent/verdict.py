@@ -356,7 +356,7 @@ def _judge_status(plan: Plan, facts: Facts, late: bool) -> Verdict:
         if not bare:
             return Verdict(EXIT_STATUS_OFF, "Status: OFF")
         reason = (
-            f"{', '.join(bare)}: the key is absent, but no reservation is held, which shuts nobody out: "
+            f"{', '.join(bare)}: the key is absent, but no reservation is held, so the node is not shut out: "
             "run on (unfence) on a node that uses it"
         )
         return Verdict(EXIT_FAILURE, reasons=(reason,))

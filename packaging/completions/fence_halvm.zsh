@@ -22,7 +22,7 @@ _arguments -s \
     '(-l --username)'{-l+,--username=}'[User name at the BMC]:value:' \
     --vg='[LVM volume group whose physical volumes are the shared LUNs]:value:' \
     --arbitration='[Whether the reservation decides a fence race before power is touched]:value:(required preferred off)' \
-    --bmc-guid='[GUID that the node'\''s BMC has to show; none\: any will do]:value:' \
+    --bmc-guid='[GUID that the node'\''s BMC has to show; none\: accept any BMC]:value:' \
     --cluster-conf='[cluster.conf with the nodes, their ids and their fence devices]:file:_files' \
     --initiator='[iSCSI initiator name used for iscsi\:// devices]:value:' \
     --proof='[Which proof makes a fence a success]:value:(power storage any all self)' \
@@ -30,7 +30,7 @@ _arguments -s \
     --self-fence-bound='[With proof=self\: the longest time in which the target'\''s halvm-watchdogd resets it]:value:' \
     --re-register'[Register this node again although it was preempted in this boot]' \
     '(-q --quiet)'{-q,--quiet}'[No progress on stderr; verdict, debug_file and syslog stay]' \
-    '(-v --verbose)'{-v,--verbose}'[Say more; -vv says still more]' \
+    '(-v --verbose)'{-v,--verbose}'[Print each step as it happens]' \
     --verbose-level='[How much to say]:value:' \
     '(-D --debug-file)'{-D+,--debug-file=}'[Also write what -v says to this file]:file:_files' \
     '(-V --version)'{-V,--version}'[Print the version and exit]' \
