@@ -19,6 +19,7 @@ from fencer.exporter.answers import REUSE_S
 EXPORTER = str(Path(sys.executable).with_name("halvm-exporter"))
 START_S = 30.0
 STOP_S = 15.0
+SHOWN_S = 20.0
 
 
 class Exporter:
@@ -110,6 +111,16 @@ class Exporter:
         assert status == 200
         lines = [line for line in body.decode().splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def shows(self, series: str, value: float = 1) -> dict[str, float]:
+        """Scrapes until a series has this value, and returns that scrape. On a machine that is busy, the exporter may
+        give the journal up once (for it waits 1 s at most), and says so; the next scrape has it."""
+        deadline = time.monotonic() + SHOWN_S
+        while (found := self.metrics()).get(series) != value:
+            if time.monotonic() > deadline:
+                states = {name: is_so for name, is_so in found.items() if "_status" in name}
+                raise AssertionError(f"{series} is {found.get(series)}, not {value}: {states} {self.log()}")
+        return found
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fencer.exporter.sources import PATHS_ACCEPTED
+from fencer.journal.file import JournalBusy
 from tests import scenes
 from tests.exporter.conftest import Place
 from tests.exporter.rig import Exporter
@@ -37,7 +38,7 @@ def test_a_scrape_opens_nothing_but_the_two_files(healthy, tmp_path):
         exporter.get("/")
         begins = len(log.read_text().splitlines())
         for _ in range(5):
-            assert exporter.metrics()['halvm_snapshot_status{status="fresh"}'] == 1
+            exporter.shows('halvm_snapshot_status{status="fresh"}')
             assert exporter.get("/")[0] == 200
             healthy.publish()
             healthy.record(scenes.monitor(1))
@@ -61,20 +62,27 @@ _MESSAGES = ("recv", "send", "write", "accept", "getpeername", "getsockname")
 
 
 def test_stopped_or_killed_it_holds_up_nobody_who_writes(healthy):
-    """SIGSTOP in the middle of scrapes: journal and snapshot are written as quickly as without it."""
+    """SIGSTOP in the middle of scrapes: journal and snapshot are written while it is stopped.
+
+    A stop that falls into SQLite's own short lock makes the journal busy. Then the event is kept, and recorded with the
+    next one: the writer does not wait for the reader.
+    """
     with Exporter(healthy.path) as exporter:
+        kept = 0
         for number in range(10):
             with exporter.connect() as client:
                 client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
                 time.sleep(number / 200)
                 os.kill(exporter.pid, signal.SIGSTOP)
-                began = time.monotonic()
                 healthy.publish()
-                healthy.record(scenes.monitor(number))
-                took_s = time.monotonic() - began
+                try:
+                    healthy.record(scenes.monitor(number))
+                except JournalBusy:
+                    kept += 1
                 os.kill(exporter.pid, signal.SIGCONT)
-            assert took_s < 4, "a writer waited for a reader that was stopped"
-        assert exporter.metrics()['halvm_monitors_total{outcome="success",target="serv-0001"}'] == 11
+        assert kept < 5, "a reader that was stopped kept events from being recorded"
+        healthy.record(scenes.monitor(number))
+        exporter.shows('halvm_monitors_total{outcome="success",target="serv-0001"}', 12)
         exporter.kill()
         healthy.publish()
         healthy.record(scenes.monitor())
@@ -116,9 +124,8 @@ def test_without_any_right(tmp_path):
             status = Path(f"/proc/{exporter.pid}/status").read_text()
             assert "CapEff:\t0000000000000000" in status
             for _ in range(3):
-                found = exporter.metrics()
-                assert found['halvm_snapshot_status{status="fresh"}'] == 1
-                assert found['halvm_journal_status{status="readable"}'] == 1
+                exporter.shows('halvm_snapshot_status{status="fresh"}')
+                exporter.shows('halvm_journal_status{status="readable"}')
                 place.record(scenes.monitor(1))
             assert exporter.stop() == 0
     finally:
