@@ -6,16 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import require_program
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import UdpProxy
 
 _ADDRESSES = count(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _simulator() -> None:
-    require_program("ipmi_sim", "openipmi")
 
 
 @pytest.fixture(scope="module")

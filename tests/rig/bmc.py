@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.rig import require_program
+
 _HOOK = Path(__file__).with_name("chassis_hook")
 _READY_TIMEOUT_S = 10.0
 _AUTH_CAPABILITIES = bytes.fromhex("0600ff07 00 00000000 00000000 09 2018c8 8104 388e 04 b1")
@@ -68,7 +70,8 @@ class Bmc:
 
     address: any loopback address, also ``::1``. port: 0 takes a free one. kg: the BMC key, up to 20 ASCII
     characters, or none. guid: 16 bytes; by default its own, made of address and port.
-    Knobs may be turned at any time. Raises RuntimeError when ipmi_sim does not come up.
+    Knobs may be turned at any time. Raises RuntimeError when ipmi_sim does not come up. A test that needs it is skipped
+    where ipmi_sim is not installed.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Bmc:
         self._directory = Path()
 
     def __enter__(self) -> Self:
+        require_program("ipmi_sim", "openipmi")
         self._directory = Path(tempfile.mkdtemp(prefix="bmc."))
         try:
             self.chassis.mkdir()
