@@ -21,6 +21,8 @@ Every message says subject, operation, cause: ``/dev/sdb: PREEMPT AND ABORT: res
 A message never contains a password.
 """
 
+from collections.abc import Iterable
+
 
 class FenceError(Exception):
     """Base of all errors that this project raises on purpose."""
@@ -69,7 +71,27 @@ class WatchdogNotYet(WatchdogError):
 
 
 class StorageError(FenceError):
-    """A LUN operation failed."""
+    """A LUN did not do what was asked.
+
+    remedy: what an operator can do about it; "" where nobody can, or the message says it. Each class has its own.
+    """
+
+    remedy = "look at the LUN and at its target's log, then call again"
+
+    def __init__(self, message: str, remedy: str | None = None) -> None:
+        super().__init__(message)
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def with_remedy(self) -> str:
+        """For people: ``subject: operation: cause: remedy``."""
+        return f"{self}: {self.remedy}" if self.remedy else str(self)
+
+
+def remedies(errors: Iterable[StorageError]) -> str:
+    """The remedies of several errors that one message names, each once."""
+    return "; ".join(dict.fromkeys(error.remedy for error in errors if error.remedy))
 
 
 class StorageRefused(StorageError):
@@ -78,13 +100,19 @@ class StorageRefused(StorageError):
     Causes: no permission, no SCSI device, no persistent reservations.
     """
 
+    remedy = "give a shared SCSI disk that takes persistent reservations, and run as root"
+
 
 class PathsDiffer(StorageError):
     """The paths of one LUN show different registrations: each gateway or controller keeps its own state."""
 
+    remedy = ""  # the message names it
+
 
 class TransportError(StorageError):
     """No SCSI status came back. Whether the command was executed is unknown."""
+
+    remedy = "mend this path (look at multipath -ll, the kernel's log, the target), then call again"
 
 
 class StillUnderWay(TransportError):
@@ -101,6 +129,10 @@ class NotRegistered(CommandFailed):
     SPC-4 5.13.3 allows this command to every initiator. Some targets refuse it to initiators that are not registered.
     """
 
+    remedy = "unfence this node ('on') if it never was registered, else reboot it: it was fenced"
+
 
 class MalformedAnswer(StorageError):
     """The target's data cannot be decoded."""
+
+    remedy = "update the target's firmware, or give another LUN: no answer of this one can be trusted"

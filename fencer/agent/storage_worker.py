@@ -17,6 +17,8 @@ from fencer.worker import Channel
 OBSERVATIONS_A_MESSAGE = 16
 """So many fit into one message (worker.MESSAGE_BYTES) even if each names dozens of failed paths."""
 
+GIVE_KEY = "give key=, or the node's name (plug, nodename) and a file that lists the nodes"
+
 
 def emitter(channel: Channel) -> procedure.Emit:
     """Returns the function that sends observations to the parent."""
@@ -54,6 +56,13 @@ def storage_job(channel: Channel) -> None:
     order = channel.receive()
     if not isinstance(order, StorageOrder):
         return
+    try:
+        _carry_out(order, channel)
+    except StorageError as error:  # the worker's end is told by its text alone
+        raise StorageError(error.with_remedy, "") from error
+
+
+def _carry_out(order: StorageOrder, channel: Channel) -> None:
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     in_doubt = order.goal is StorageGoal.FENCE
     opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
@@ -112,4 +121,4 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
             found = read_marker(settings.state_dir)
             procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline, order.needed)
         case _:
-            raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with")
+            raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with", GIVE_KEY)

@@ -196,7 +196,11 @@ def round_over(
 
             sleep(min(random.uniform(0, 2 * BACKOFF_S), deadline.remaining_s))  # noqa: S311 - not a secret
     elif not turns.others:
-        return f"{lun.name}: {unrepaired(contest.own)}" if turns.unregistered else "; ".join(turns.refused.values())
+        return (
+            f"{lun.name}: {unrepaired(contest.own)}"
+            if turns.unregistered
+            else f"{'; '.join(turns.refused.values())}: {turns.remedy}"
+        )
     turns.new_round(deadline, mended=mended)
     return ""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused
+from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError, remedies
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest, round_over
@@ -10,6 +10,7 @@ from fencer.storage.initiator_ports import NO_PORTS
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.reservations import (
     REASONS,
+    REMEDIES,
     LogicalUnit,
     Look,
     Removal,
@@ -38,14 +39,16 @@ def isolate(
     # By key; None: whichever one arbitration took.
     removals = {} if removed is None else {contest.target if unopposed else None: removed}
     traced = False
-    traced = False
-    reason = f"{lun.name}: not isolated before the deadline"
+    reason, remedy = f"{lun.name}: not isolated before the deadline", TransportError.remedy
     turns, pause = Turns(lun), RoundPause(lun)
     while not deadline.passed:
         try:
             look = lun.look_everywhere(deadline).look if removals else _look(lun, contest.target, deadline)
             if contest.own not in look.keys:
-                return LunFailed(lun.name, f"{lun.name}: this node's key {contest.own} is not registered here")
+                return LunFailed(
+                    lun.name,
+                    f"{lun.name}: this node's key {contest.own} is not registered here: {NotRegistered.remedy}",
+                )
             victims = contest.victims(look)
             if not victims and look.shuts_out(contest.target):
                 doubt = None if target_was_there else contest.doubt(look)
@@ -57,7 +60,7 @@ def isolate(
                 aborted = all(removal.aborted for removal in removals.values())
                 return LunIsolated(lun.name, aborted, already=not wrote)
         except StorageError as error:
-            reason = str(error)
+            reason, remedy = str(error), error.remedy
             if isinstance(error, (NotRegistered, PathsDiffer, StorageRefused)) or not pause.take(deadline):
                 break
             continue
@@ -70,12 +73,12 @@ def isolate(
             removal = remove_key(nexus, contest.own, victims[0], contest.reservation_type, deadline)
             if removal.may_have_removed:
                 wrote, removals[victims[0]] = True, removal
-            reason = turns.note(nexus, removal.outcome, removal.failure)
+            reason, remedy = turns.note(nexus, removal.outcome, removal.failure), turns.remedy
         else:
             outcome, failure = _reserve(nexus, contest, deadline)
             wrote = wrote or outcome is Outcome.DONE
-            reason = turns.note(nexus, outcome, failure)
-    return LunFailed(lun.name, reason)
+            reason, remedy = turns.note(nexus, outcome, failure), turns.remedy
+    return LunFailed(lun.name, f"{reason}: {remedy}" if remedy else reason)
 
 
 def _look(lun: LogicalUnit, target: ReservationKey, deadline: Deadline) -> Look:
@@ -117,7 +120,7 @@ def _leave_trace(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> bool
     changes nothing else. By every path: gateways may each have a state of their own. Raises StorageError when no path
     takes it.
     """
-    failures: list[str] = []
+    failures: list[StorageError] = []
     for nexus in lun.nexuses:
         try:
             outcome = nexus.register(contest.own, contest.own, contest.aptpl, deadline)
@@ -126,10 +129,11 @@ def _leave_trace(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> bool
             if outcome is Outcome.CONFLICT and (contest.repair or lun.private):
                 outcome = register_under_guard(nexus, contest.own, contest.aptpl, deadline)
         except StorageError as error:
-            failures.append(str(error))
+            failures.append(error)
             continue
         if outcome is not Outcome.DONE:
-            failures.append(f"{nexus.name}: {REASONS[outcome]}")
+            failures.append(StorageError(f"{nexus.name}: {REASONS[outcome]}", REMEDIES[outcome]))
     if len(failures) == len(lun.nexuses):
-        raise StorageError("; ".join(failures) or f"{lun.name}: no path to it could be opened")
+        text = "; ".join(map(str, failures)) or f"{lun.name}: no path to it could be opened"
+        raise StorageError(text, remedies(failures) or None)
     return True

@@ -42,6 +42,13 @@ _SESSION_NORMAL = 2
 _XFER_NONE, _XFER_READ, _XFER_WRITE = 0, 1, 2
 _RESIDUAL_NONE, _RESIDUAL_UNDERFLOW = 0, 1
 
+_MEMORY = "free memory on this node, then call again"
+_NAME_REMEDY = "correct the name, or give the portal's address"
+_REMEDIES = {
+    "connect": "look at the portal's address and port, the network and the target, then call again",
+    "login": "look at the target's name, and whether it admits this initiator without CHAP",
+}
+
 
 class IscsiUrl(NamedTuple):
     """``iscsi://host[:port]/target-name/lun``. host without brackets; port 1 to 65535; lun 0 to 255."""
@@ -108,7 +115,7 @@ class IscsiTransport:
         address = _resolve(url, deadline)
         self._context: int | None = self._lib.iscsi_create_context(initiator.encode())
         if self._context is None:
-            raise StorageError(f"{url}: libiscsi: no context could be made")
+            raise StorageError(f"{url}: libiscsi: no context could be made", _MEMORY)
         self._lib.iscsi_set_targetname(self._context, url.target.encode())
         self._lib.iscsi_set_session_type(self._context, _SESSION_NORMAL)
         self._lib.iscsi_set_isid_random(self._context, isid, url.lun)
@@ -129,13 +136,13 @@ class IscsiTransport:
         direction = _XFER_WRITE if data_out else _XFER_READ if data_in_length else _XFER_NONE
         task = self._lib.scsi_create_task(len(cdb), cdb, direction, len(data_out) or data_in_length)
         if task is None:
-            raise StorageError(f"{self.name}: libiscsi: no task could be made")
+            raise StorageError(f"{self.name}: libiscsi: no task could be made", _MEMORY)
         data_in = (ctypes.c_ubyte * data_in_length)() if data_in_length else None
         data = _Data(len(data_out), ctypes.cast(ctypes.c_char_p(data_out), ctypes.c_void_p)) if data_out else None
         keep = (task, (data_in, data, data_out))
         if data_in is not None and self._lib.scsi_task_add_data_in_buffer(task, data_in_length, data_in):
             self._lib.scsi_free_scsi_task(task)
-            raise StorageError(f"{self.name}: libiscsi: no buffer could be added")
+            raise StorageError(f"{self.name}: libiscsi: no buffer could be added", _MEMORY)
         token = self._token()
         sent = self._lib.iscsi_scsi_command_async(
             self._context, self._url.lun, task, self._callback, ctypes.byref(data) if data else None, token
@@ -176,7 +183,8 @@ class IscsiTransport:
                 raise TransportError(f"{self.name}: {self._error()}")
         except TransportError as error:
             self._drop()
-            raise TransportError(f"{self.name}: {step}: {str(error).removeprefix(self.name + ': ')}") from error
+            cause = str(error).removeprefix(self.name + ": ")
+            raise TransportError(f"{self.name}: {step}: {cause}", _REMEDIES[step]) from error
 
     def _wait(self, token: int, deadline: Deadline) -> int:
         """Serves the connection until the call has ended; its status. Raises TransportError."""
@@ -256,7 +264,7 @@ def _resolve(url: IscsiUrl, deadline: Deadline) -> str:
     resolver.start()
     resolver.join(deadline.remaining_s)
     if not found:
-        raise TransportError(f"{url}: resolve {url.host}: {failed[0] if failed else 'no answer in time'}")
+        raise TransportError(f"{url}: resolve {url.host}: {failed[0] if failed else 'no answer in time'}", _NAME_REMEDY)
     return _portal(found[0], url.port)
 
 

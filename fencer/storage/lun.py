@@ -233,7 +233,9 @@ class _Lookup(NamedTuple):
     def _multipath(self, device: KernelDevice) -> Lun:
         slaves = sorted(self._named(listing(f"{device.sys_path}/slaves")), key=_natural)
         if not slaves:
-            raise StorageError(f"{self.entry}: multipath map {device.name} has no path on this node")
+            raise StorageError(
+                f"{self.entry}: multipath map {device.name} has no path on this node", "mend its paths, then call again"
+            )
         if not all(_is_scsi_disk(slave) for slave in slaves):
             raise self._wrong("is a multipath map over other than SCSI disks: " + self.no_scsi_remedy)
         name = read_attribute(f"{device.sys_path}/dm/name") or device.properties.get("DM_NAME", "")

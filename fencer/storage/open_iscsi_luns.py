@@ -15,6 +15,8 @@ from fencer.storage.nexus import Nexus
 from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiTransport
 
+GIVE_SERIAL = "give it a serial number at the target, or another LUN"
+
 OPEN_S = 5.0
 """How long opening one path may take: a target that is up answers in milliseconds."""
 
@@ -39,7 +41,7 @@ class _Opening(threading.Thread):
         super().__init__(daemon=True)
         self.entry = entry
         self.lun: LogicalUnit | None = None
-        self.reason = f"{entry}: no answer before the deadline"
+        self.reason = f"{entry}: no answer before the deadline: look at the portal, the network and the target"
         self._initiator = initiator
         self._isid = isid
         self._deadline = deadline
@@ -48,7 +50,7 @@ class _Opening(threading.Thread):
         try:
             self.lun = _iscsi(self.entry, self._initiator, self._isid, self._deadline)
         except StorageError as error:
-            self.reason = str(error)
+            self.reason = error.with_remedy
 
 
 def _isid(initiator: str, only_looks: bool) -> int:
@@ -102,8 +104,10 @@ def _iscsi(entry: str, initiator: str, isid: int, deadline: Deadline) -> Logical
     session.open(deadline.within(OPEN_S))
     nexus = Nexus(session)
     if nexus.device_type(deadline) != inquiry.DISK:
-        raise StorageError(f"{entry}: not a disk: name a LUN that is one in devices")
+        raise StorageError(f"{entry}: not a disk: name a LUN that is one in devices", "")
     wwid = nexus.wwid(deadline)
     if wwid is None:
-        raise StorageError(f"{entry}: the LUN has no worldwide name (VPD page 83h), so nodes cannot agree on it")
+        raise StorageError(
+            f"{entry}: the LUN has no worldwide name (VPD page 83h), so nodes cannot agree on it", GIVE_SERIAL
+        )
     return LogicalUnit(wwid, entry, (nexus,), private=True)  # no data pass through our own session

@@ -48,7 +48,7 @@ def open_luns(
         except UsageError as error:
             if not doubt:
                 raise
-            raise StorageError(f"{doubt}; and of that list: {error}") from error
+            raise StorageError(f"{doubt}; and of that list: {error}", "") from error
         # The rank is taken on the first LUN, by WWID; the others do not matter.
         luns = [_disk(lun, number == 0 and holders_active(lun, devices)) for number, lun in enumerate(shared.luns)]
     unknown: tuple[LunFailed, ...] = ()

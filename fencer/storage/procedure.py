@@ -28,6 +28,8 @@ T = TypeVar("T")
 LINGER_S = 0.05
 """How long the result of a LUN waits for those of others, to be sent in one message."""
 
+SAME_TYPE = "give all nodes the reservation_type that is held, or release the reservation and run 'on' again"
+RESERVE = "run 'on' (unfence) for a node that uses it"
 
 OTHERS_S = 2.0
 """Timeout for finding out whether this node is registered, where no LUN can arbitrate."""
@@ -177,7 +179,7 @@ def _refusals(
     """Why this node must not register anywhere, LUN by LUN."""
     refusals: list[LunFailed] = []
     for lun, look in looks_of(opened.in_order, deadline):
-        reason = str(look) if isinstance(look, StorageError) else objection(look, past_of(lun.wwid), own)
+        reason = look.with_remedy if isinstance(look, StorageError) else objection(look, past_of(lun.wwid), own)
         if reason is not None:
             refusals.append(LunFailed(lun.name, f"{lun.name}: {reason}"))
     return tuple(refusals)
@@ -250,19 +252,19 @@ def _monitor_one(
     notes: tuple[Noted, ...] = ()
     if looks.failures:
         reasons = "; ".join(map(str, looks.failures))
-        notes = (Noted(f"{lun.name}: {looks.paths} of {len(lun.nexuses)} paths answer: {reasons}"),)
+        notes = (Noted(f"{lun.name}: {looks.paths} of {len(lun.nexuses)} paths answer: {reasons}: mend these paths"),)
     if own is None or own not in look.keys:
         if past.history is not History.NEVER:
-            reason = f"{lun.name}: this node's key {own or ''} is gone: it was preempted in this boot"
+            reason = f"{lun.name}: this node's key {own or ''} is gone: it was preempted in this boot: reboot this node"
             return (LunFailed(lun.name, reason),)
         notes += (Noted(f"{lun.name}: this node is not registered yet in this boot; run 'on' for it (unfence) first"),)
     held = look.reservation.type
     if held is not None and held is not settings.reservation_type:
         found, wanted = held.name, settings.reservation_type.name
-        reason = f"{lun.name}: the reservation held is {found}, reservation_type says {wanted}"
+        reason = f"{lun.name}: the reservation held is {found}, reservation_type says {wanted}: {SAME_TYPE}"
         return (*notes, LunFailed(lun.name, reason))
     if look.keys and held is None:
-        reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing"
+        reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing: {RESERVE}"
         return (*notes, LunFailed(lun.name, reason))
     if (unknown := _unknown_key(lun, look, settings, own, needed)) is not None:
         return (*notes, unknown)
@@ -317,9 +319,9 @@ def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
     try:
         return work(lun)
     except StorageError as error:
-        return (LunFailed(lun.name, str(error)),)
+        return (LunFailed(lun.name, error.with_remedy),)
     except Exception as error:  # noqa: BLE001 - a failure of this LUN, so never a proof
-        return (LunFailed(lun.name, f"{lun.name}: unexpected {type(error).__name__}: {error}"),)
+        return (LunFailed(lun.name, f"{lun.name}: unexpected {type(error).__name__}: {error}: please report this"),)
 
 
 def _side_by_side(

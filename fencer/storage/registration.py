@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from fencer._typing import NamedTuple
-from fencer.errors import StillUnderWay, StorageError, TransportError
+from fencer.errors import StillUnderWay, StorageError, TransportError, remedies
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage.nexus import Nexus, Outcome
@@ -13,6 +13,10 @@ from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
 ATTEMPTS_MOST = 6
 
 LATER = "halvm-watchdogd registers the others when they return; without it run 'on' for this node again then"
+
+UNREGISTER = "unregister it, then run 'on' again"
+SWITCH_ON = "switch them on at the target, or give another LUN"
+REBOOT = "this node was fenced: reboot it"
 
 
 class History(Enum):
@@ -96,10 +100,10 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
         listed = None if terms.re_register or past.history is History.NEVER else held
         registered, down = _register_paths(lun, terms, listed, deadline)
         if not registered:
-            raise TransportError("; ".join(map(str, down.values())))
+            raise TransportError("; ".join(map(str, down.values())), remedies(down.values()))
         end = _hold(lun, registered, terms, deadline)
     except StorageError as error:
-        return (LunFailed(lun.name, str(error)),)
+        return (LunFailed(lun.name, error.with_remedy),)
     if isinstance(end, LunFailed) or not down:
         return (end,)
     missing = f"{len(registered)} of {len(lun.nexuses)} paths: {'; '.join(map(str, down.values()))}"
@@ -126,12 +130,12 @@ def _register_paths(
             refusal = _register_path(nexus, terms, listed, aptpl, deadline)
         except StillUnderWay as error:
             reason = f"{error}: the REGISTER may be executed yet: run 'on' again when the path answers or is gone"
-            raise StorageError(reason) from error
+            raise StorageError(reason, "") from error
         except StorageError as error:
             down[nexus.name] = error
             continue
         if refusal is not None:
-            raise StorageError(f"{nexus.name}: {refusal}")
+            raise StorageError(f"{nexus.name}: {refusal}", "")
         registered.append(nexus)
     return registered, down
 
@@ -167,25 +171,26 @@ def _register_path(
             case Outcome.DONE:
                 return None
             case Outcome.CONFLICT:
-                return "REGISTER: reservation conflict: another key is registered on this path"
+                return f"REGISTER: reservation conflict: another key is registered on this path: {UNREGISTER}"
             case Outcome.UNSUPPORTED if aptpl:
                 aptpl = False  # the target reports APTPL but cannot store it (LIO without /var/target/pr)
             case Outcome.UNSUPPORTED:
-                return "REGISTER: this target supports no persistent reservations"
+                return f"REGISTER: this target supports no persistent reservations: {SWITCH_ON}"
             case Outcome.CHANGED:
                 if listed is not None and not {listed, terms.own} & set(nexus.read_keys(deadline).keys):
-                    return f"REGISTER: key {terms.own} was preempted meanwhile"
-    return "REGISTER: registrations keep changing"
+                    return f"REGISTER: key {terms.own} was preempted meanwhile: {REBOOT}"
+    return "REGISTER: registrations keep changing: run 'on' again"
 
 
 def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:
     """registered: the paths that may reserve, each in its turn."""
-    reason = f"{lun.name}: RESERVE: no reservation is held afterwards"
+    reason = f"{lun.name}: RESERVE: no reservation is held afterwards: run 'on' again, and look at the target's log"
     for attempt in range(ATTEMPTS_MOST + len(registered)):
         look = lun.look_everywhere(deadline).look
         if terms.own not in look.keys:
             return LunFailed(
-                lun.name, f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile"
+                lun.name,
+                f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile: {REBOOT}",
             )
         if (bar := terms.bar(look)) is not None:
             return LunFailed(lun.name, f"{lun.name}: {bar}")
@@ -197,5 +202,5 @@ def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline:
         try:
             nexus.reserve(terms.own, terms.reservation_type, deadline)
         except StorageError as error:
-            reason = str(error)
+            reason = error.with_remedy
     return LunFailed(lun.name, reason)

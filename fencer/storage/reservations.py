@@ -14,6 +14,7 @@ from fencer.errors import (
     StorageError,
     StorageRefused,
     TransportError,
+    remedies,
 )
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.bounded_transport import BoundedTransport, SpareThreads
@@ -248,10 +249,11 @@ class LogicalUnit:
     def _unanswered(self, failures: Sequence[StorageError]) -> StorageError:
         """No path answered. That a path is not registered is known, whatever became of the others."""
         text = "; ".join(map(str, failures)) or f"{self.name}: no path to it could be found"
+        remedy = remedies(failures) or None
         if any(isinstance(failure, NotRegistered) for failure in failures):
-            return NotRegistered(text)
+            return NotRegistered(text, remedy)
         refused = all(isinstance(failure, StorageRefused) for failure in failures)
-        return StorageRefused(text) if refused else TransportError(text)
+        return StorageRefused(text, remedy) if refused else TransportError(text, remedy)
 
     def pause(self, seconds: float, deadline: Deadline) -> None:
         """Waits, but not past the deadline."""
@@ -298,12 +300,13 @@ class Turns:
     """Whose turn it is to write: each path once a round, with a pause before the next round.
 
     unregistered: paths that turned out not to be registered. refused: why others never will do it, by path. Neither
-    gets a turn.
+    gets a turn. remedy: of what the latest turn came to.
     """
 
     def __init__(self, lun: LogicalUnit) -> None:
         self.unregistered: set[Nexus] = set()
         self.refused: dict[Nexus, str] = {}
+        self.remedy = REMEDIES[Outcome.CHANGED]
         self._lun = lun
         self._pause = RoundPause(lun)
         self._had_turn: set[Nexus] = set()
@@ -326,6 +329,7 @@ class Turns:
         """What came of a turn: ``path: reason``."""
         if isinstance(failure, StorageRefused):
             self.refused[nexus] = str(failure)
+        self.remedy = failure.remedy if failure is not None else REMEDIES[outcome or Outcome.CHANGED]
         if outcome is Outcome.CONFLICT:
             self.unregistered.add(nexus)
         reason = str(failure) if outcome is None else f"{nexus.name}: {REASONS[outcome]}"
@@ -348,6 +352,13 @@ REASONS = {  # why a command did not lead to what was wanted
     Outcome.CONFLICT: "reservation conflict: this node's key is not registered on this path",
     Outcome.UNSUPPORTED: "PREEMPT: not supported by this target",
     Outcome.CHANGED: "registrations keep changing",
+}
+
+REMEDIES = {
+    Outcome.DONE: "update the target's firmware, or give another LUN: this one does not do what it says",
+    Outcome.CONFLICT: "run 'on' for this node (unfence), then call again",
+    Outcome.UNSUPPORTED: "switch persistent reservations on at the target, or give another LUN",
+    Outcome.CHANGED: "call again",
 }
 
 

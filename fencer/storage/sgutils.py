@@ -30,6 +30,19 @@ _STATUS_MASK = 0x7E
 _NOT_SENT = (errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP)
 _GONE = (errno.ENODEV, errno.ENXIO)  # of a disk that was deleted, an open descriptor never works again
 
+_GIVE_A_DISK = "give a shared SCSI disk"
+_UPDATE = "install another version of libsgutils2 (Debian: libsgutils2-1.46-2)"
+_RECONNECT = "connect this path again (rescan the host or log in at the target), then call again"
+
+
+def _remedy(number: int | None) -> str | None:
+    """What an operator can do about an errno; None: what the error's class says."""
+    if number in (errno.EPERM, errno.EACCES):
+        return "run as root, with CAP_SYS_RAWIO"
+    if number in _NOT_SENT:
+        return _GIVE_A_DISK
+    return _RECONNECT if number in (*_GONE, errno.ENOENT) else None
+
 
 class SgTransport:
     """One path to a LUN: one I_T nexus. Several threads may use it at once.
@@ -101,7 +114,7 @@ class SgTransport:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             kind = StorageRefused if error.errno in _NOT_SENT else StorageError
-            raise kind(f"{self._path}: open: {error.strerror}") from error
+            raise kind(f"{self._path}: open: {error.strerror}", _remedy(error.errno)) from error
         try:
             _require_scsi_device(self._path, descriptor)
             if self._wwid is not None:
@@ -122,14 +135,14 @@ class SgTransport:
         if result == 0:
             return
         if -result in _NOT_SENT:
-            raise StorageRefused(f"{self.name}: SG_IO: {os.strerror(-result)}")
+            raise StorageRefused(f"{self.name}: SG_IO: {os.strerror(-result)}", _remedy(-result))
         if -result in _GONE and self._wwid is not None:
             self._drop()
         if result < 0:
-            raise TransportError(f"{self.name}: SG_IO: {os.strerror(-result)}")
+            raise TransportError(f"{self.name}: SG_IO: {os.strerror(-result)}", _remedy(-result))
         if result == _DO_TIMEOUT:
             raise TransportError(f"{self.name}: SG_IO: timed out")
-        raise StorageError(f"{self.name}: SG_IO: libsgutils2 refused the request ({result})")
+        raise StorageError(f"{self.name}: SG_IO: libsgutils2 refused the request ({result})", _UPDATE)
 
     def _status(self, request: int) -> ScsiStatus:
         """The SCSI status, if one came back. Raises TransportError."""
@@ -154,15 +167,16 @@ def _require_scsi_device(path: str, descriptor: int) -> None:
     """Raises StorageError unless SG_IO on this descriptor reaches exactly one nexus."""
     found = os.fstat(descriptor)
     if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
-        raise StorageRefused(f"{path}: open: not a SCSI device: neither a block nor a character device")
+        raise StorageRefused(f"{path}: open: not a SCSI device: neither a block nor a character device", _GIVE_A_DISK)
     number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     if stat.S_ISBLK(found.st_mode) and os.path.exists(f"/sys/dev/block/{number}/dm"):
-        raise StorageRefused(f"{path}: open: a device-mapper device sends to one path only: give its paths")
+        raise StorageRefused(f"{path}: open: a device-mapper device sends to one path only: give its paths", "")
     try:
         fcntl.ioctl(descriptor, _SG_GET_VERSION_NUM, bytes(4))
     except OSError as error:
         kind = StorageError if error.errno in _GONE else StorageRefused
-        raise kind(f"{path}: open: not a SCSI device: {error.strerror}") from error
+        remedy = _remedy(error.errno) if error.errno in _GONE else _GIVE_A_DISK
+        raise kind(f"{path}: open: not a SCSI device: {error.strerror}", remedy) from error
 
 
 def _require_wwid(path: str, descriptor: int, wwid: str) -> None:
@@ -171,7 +185,9 @@ def _require_wwid(path: str, descriptor: int, wwid: str) -> None:
     kind = "block" if stat.S_ISBLK(found.st_mode) else "char"
     known = read_attribute(f"/sys/dev/{kind}/{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}/device/wwid")
     if known not in ("", wwid):
-        raise StorageError(f"{path}: open: it is another LUN now, {known}")
+        raise StorageError(
+            f"{path}: open: it is another LUN now, {known}", "call again, so that paths are looked up anew"
+        )
 
 
 # --- the C side --------------------------------------------------------------------------------------------------
@@ -179,7 +195,7 @@ def _require_wwid(path: str, descriptor: int, wwid: str) -> None:
 
 def _require_object(result: int | None, _function: object, _arguments: tuple[Any, ...]) -> int:
     if result is None:
-        raise StorageError("libsgutils2: out of memory")
+        raise StorageError("libsgutils2: out of memory", "free memory on this node, then call again")
     return result
 
 

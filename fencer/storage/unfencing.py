@@ -81,7 +81,7 @@ def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[
     """PRGENERATION by WWID, and the LUNs that cannot be read."""
     looks = procedure.looks_of(tuple(luns), deadline)
     generations = {lun.wwid: look.generation for lun, look in looks if not isinstance(look, StorageError)}
-    silent = (LunFailed(lun.name, str(look)) for lun, look in looks if isinstance(look, StorageError))
+    silent = (LunFailed(lun.name, look.with_remedy) for lun, look in looks if isinstance(look, StorageError))
     return generations, tuple(silent)
 
 
@@ -101,7 +101,7 @@ def alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = t
     try:
         while not _locked(descriptor):
             if deadline.passed:
-                raise StorageError(f"{path}: another process is registering this node")
+                raise StorageError(f"{path}: another process is registering this node", "call again when it has ended")
             sleep(min(_LOOK_AGAIN_S, deadline.remaining_s))
         yield
     finally:

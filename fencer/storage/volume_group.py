@@ -43,6 +43,9 @@ _PVS = (
 # How long a killed pvs may take to go. One that can die at all does so at once.
 _REAP_S = 0.1
 
+BY_HAND = "run pvs by hand on this node and correct what it complains of, or give devices="
+HELD_UP = "mend the disk that holds up pvs, or give devices="
+
 
 class VolumeGroup(NamedTuple):
     """seqno: counted up by each change of the metadata, 0 where pvs did not say. volumes: name and UUID of each
@@ -84,13 +87,14 @@ def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float)
             "vg: there is no pvs on this node: install the package lvm2, or give devices= instead"
         ) from error
     except OSError as error:
-        raise StorageError(f"volume group {vg_name}: pvs: {error.strerror}") from error
+        raise StorageError(f"volume group {vg_name}: pvs: {error.strerror}", BY_HAND) from error
     except subprocess.TimeoutExpired as error:
-        raise StorageError(f"volume group {vg_name}: pvs: no answer within {timeout_s:g} s") from error
+        raise StorageError(f"volume group {vg_name}: pvs: no answer within {timeout_s:g} s", HELD_UP) from error
 
     rows = [row for row in _rows(done.stdout, vg_name, done) if row.get("vg_name") == vg_name]
     if not rows and done.returncode != 0:
-        raise StorageError(f"volume group {vg_name}: pvs: exit status {done.returncode}: {_last_line(done.stderr)}")
+        reason = f"volume group {vg_name}: pvs: exit status {done.returncode}: {_last_line(done.stderr)}"
+        raise StorageError(reason, BY_HAND)
     if not rows:
         raise UsageError(
             f"vg: no physical volume of volume group {vg_name} is visible on this node: "
@@ -105,13 +109,15 @@ def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float)
         if row.get("pv_missing") or not row.get("pv_name", "").startswith("/"):
             raise StorageError(
                 f"volume group {vg_name}: physical volume {row.get('pv_uuid')} is missing on this node, "
-                "so the group cannot be isolated completely"
+                "so the group cannot be isolated completely",
+                "connect it, or take it out of the group (vgreduce --removemissing)",
             )
     # pvs also fails for the sake of another, broken group. What counts is whether the answer for this one is whole.
     if any(row.get("pv_count") != str(len(rows)) for row in rows):
         raise StorageError(
             f"volume group {vg_name}: pvs shows {len(rows)} of {rows[0].get('pv_count')} physical volumes: "
-            f"{_last_line(done.stderr)}"
+            f"{_last_line(done.stderr)}",
+            BY_HAND,
         )
     seqno = rows[0].get("vg_seqno", "")
     volumes = sorted((row["pv_name"], row.get("pv_uuid", "")) for row in rows)
@@ -167,7 +173,8 @@ def _rows(report: str, vg_name: str, done: "subprocess.CompletedProcess[str]") -
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(
             f"volume group {vg_name}: pvs: its report does not decode (exit status {done.returncode}): "
-            f"{_last_line(done.stderr)}"
+            f"{_last_line(done.stderr)}",
+            BY_HAND,
         ) from error
 
 

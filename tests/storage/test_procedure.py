@@ -79,7 +79,7 @@ def test_a_surprise_on_one_lun_is_told_as_its_failure(names: list[str]) -> None:
         return (LunIsolated(name, True, False),)
 
     told = [what for message in _messages(names, work) for what in message]
-    assert LunFailed("bad", "bad: unexpected ZeroDivisionError: what nobody thought of") in told
+    assert LunFailed("bad", "bad: unexpected ZeroDivisionError: what nobody thought of: please report this") in told
     assert len(told) == len(names)
 
 
