@@ -56,6 +56,8 @@ _SET_SESSION_PRIVILEGE, _CLOSE_SESSION = 0x3B, 0x3C
 _RMCP_CLASS_IPMI = b"\xff\x07"
 _SESSIONLESS, _RMCP_PLUS = 0x00, 0x06  # authentication types, IPMI 2.0 table 13-8
 _IPMI_PAYLOAD, _SETUP_PAYLOADS = 0x00, (0x11, 0x13, 0x15)  # IPMI 2.0 table 13-16: Open Session Response, RAKP 2, RAKP 4
+_RAKP_3 = 0x14
+_INVALID_INTEGRITY_CHECK_VALUE = 0x0F  # IPMI 2.0 table 13-15
 _SHORTEST_BYTES = 17  # a header and one byte; what is too short for its kind is told apart below
 _SHORTEST_SESSIONLESS_BYTES = 22  # a completion code and nothing behind it
 _TRIES_AT_1_5 = 8
@@ -337,7 +339,7 @@ class LoginSession(Session):
             return
         if not self._is_signed(data):
             user = codes.shown_name(self._settings.username)
-            self._hold(lambda: self._refuse_login(LoginRefused(f"wrong password for user {user}")))
+            self._hold(lambda: self._reject_bmc(LoginRefused(f"wrong password for user {user}")))
             return
         self.guid = bytes(data[24:40])
         if self._settings.known is not None and (against := objection(self._settings.known, self.guid)):
@@ -394,6 +396,15 @@ class LoginSession(Session):
         if not self._sent_twice:
             raise error
         self._restart()
+
+    def _reject_bmc(self, error: Exception) -> None:
+        """RAKP 2 was not made with our password. RAKP 3 tells the BMC so (IPMI 2.0 §13.22), or it keeps a session slot
+        for this login until its own timer ends, 20 s and more: too few would be left for who knows the password.
+        """
+        refusal = struct.pack("<BBHI", self.rmcptag + 1, _INVALID_INTEGRITY_CHECK_VALUE, 0, self.pendingsessionid)
+        self.lastpayload = None  # else pyghmi queues the new one behind it
+        self.send_payload(refusal, _RAKP_3, retry=False)
+        self._refuse_login(error)
 
     def _may_give_way(self) -> bool:
         return self.autopriv and self.privlevel == Privilege.ADMINISTRATOR

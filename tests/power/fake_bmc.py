@@ -123,6 +123,11 @@ class FakeBmc:
     def forget_sessions(self) -> None:
         self._sessions.clear()
 
+    @property
+    def slots_taken(self) -> int:
+        """Sessions that are open, or whose login began."""
+        return len(self._sessions)
+
     def line(self, _settings: object) -> "FakeLine":
         """A socket of its own towards this BMC."""
         return FakeLine(self)
@@ -194,6 +199,9 @@ class FakeBmc:
             return []
         if session is None:
             return [_setup(0x15, bytes((tag, 0x02, 0, 0)) + bytes(4))]
+        if body[1]:
+            self._sessions.pop(body[4:8])  # the client refuses us, IPMI 2.0 §13.22
+            return []
         who = bytes((session.role, len(session.user))) + session.user
         signed = hmac.new(PASSWORD, session.random + session.client_id + who, session.digest).digest()
         if answer is None and body[8:] != signed:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from fencer.model import Secret
 from fencer.power import ipmi_codes as codes
 from fencer.power.procedure import PowerAim
 from tests.power.fake_bmc import IPMI_STEPS, SETUP_STEPS, Answer, BoundedClock, FakeBmc, Silent, Step
-from tests.power.hostile import ON, Fenced, during, fence
+from tests.power.hostile import ON, SETTINGS, Fenced, during, fence
 
 OFF_COMMAND, ON_COMMAND = 0, 1
 PASSES = {"once": 0.0, "3 s": 3.0, "18 s": 18.0}
@@ -254,3 +255,14 @@ def test_a_bmc_that_speaks_1_5_only_is_named(answer: Answer) -> None:
     ended = fence(bmc)
     assert ended.outcome == ("final" if answer == 0x11 else "late")
     assert "speaks IPMI 1.5 only" in ended.reasons[-1]
+
+
+@pytest.mark.parametrize("suites", [(3,), (17,)])
+def test_a_wrong_password_leaves_no_session_slot_taken(suites: tuple[int, ...]) -> None:
+    """Without a word from us, a BMC keeps the slot of a login that it waits for (IPMI 2.0 §13.22)."""
+    bmc = FakeBmc(BoundedClock(20.0), suites=suites)
+    ended = fence(bmc, settings=SETTINGS._replace(password=Secret(b"wrong")))
+    assert (ended.outcome, ended.reasons[0].rpartition(": ")[2]) == ("final", "wrong password for user ADMIN")
+    assert ended.took_s < 2.0
+    assert [step for _, step in bmc.asked].count(Step.RAKP_1) == 2
+    assert bmc.slots_taken == 0
