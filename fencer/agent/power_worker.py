@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-from fencer.agent.run import Gate, PowerOrder
+from fencer.agent.orders import Gate, PowerOrder
 from fencer.power.ipmi import IpmiChassisPower
 from fencer.power.procedure import run
 from fencer.worker import Channel

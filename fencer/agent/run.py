@@ -8,12 +8,12 @@ import math
 import select
 import time
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 
 from fencer._typing import NamedTuple
+from fencer.agent.orders import Gate, Guarding, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import Plan
 from fencer.agent.verdict import Facts, decided, is_lost, proofs_of, suffices
-from fencer.model import Action, BmcSettings, Deadline, PowerState, Proof
+from fencer.model import Action, Deadline, PowerState, Proof
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -27,9 +27,7 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
-from fencer.power.procedure import PowerGoal, PowerTiming
-from fencer.storage.goal import StorageGoal
-from fencer.storage.settings import StorageSettings
+from fencer.power.procedure import PowerTiming
 from fencer.worker import Crashed, Workers
 
 RETRY_PAUSE_S = 0.5
@@ -54,68 +52,6 @@ class Stamped(NamedTuple):
 
     at_s: float
     what: Observation
-
-
-class Gate(Enum):
-    """What the parent grants a gated power worker, in this order."""
-
-    LOGIN = auto()  # the LUNs make sense: the BMC may be asked for a session
-    GO = auto()  # arbitration is won: power may be changed
-
-
-class PowerOrder(NamedTuple):
-    """The first message to a power worker. gated: wait for Gate.LOGIN, then for Gate.GO before power is changed."""
-
-    settings: BmcSettings
-    goal: PowerGoal
-    timing: PowerTiming
-    gated: bool
-
-
-class StorageOrder(NamedTuple):
-    """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration.
-
-    needed: no fence of this plan's policy succeeds without a proof by storage.
-    """
-
-    goal: StorageGoal
-    settings: StorageSettings
-    slot_s: float
-    repair: bool
-    needed: bool
-    deadline: Deadline
-
-
-class Seen(NamedTuple):
-    """A storage worker's message: what it observed since the last one."""
-
-    what: tuple[Observation, ...]
-
-
-class LookAgain(NamedTuple):
-    """To a storage worker that has won the race: look at the arbiter once more, and write nothing."""
-
-    number: int
-
-
-class Looked(NamedTuple):
-    """Its answer. result: None where the target is registered again, so that the race is open.
-
-    at_s: when it looked, by the monotonic clock of all processes.
-    """
-
-    number: int
-    result: ArbitrationResult | None
-    reason: str
-    at_s: float
-
-
-class Guarding(NamedTuple):
-    """A storage worker registers a path under a guard key (begins), or is done with that: a key that is left there lets
-    its owner write."""
-
-    path: str
-    begins: bool
 
 
 class Run:

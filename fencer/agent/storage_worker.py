@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from fencer.agent.run import Guarding, LookAgain, Looked, Seen, StorageOrder
+from fencer.agent.orders import Guarding, LookAgain, Looked, Seen, StorageOrder
 from fencer.errors import StorageError
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.storage import procedure

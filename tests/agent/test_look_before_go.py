@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fencer.agent.run import LOOK_GOOD_S, Gate, LookAgain, Looked, PowerOrder
+from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder
+from fencer.agent.run import LOOK_GOOD_S
 from fencer.model import ArbitrationMode, ChassisCommand, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,

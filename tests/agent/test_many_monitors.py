@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from fencer.agent.run import PowerOrder
+from fencer.agent.orders import PowerOrder
 from fencer.model import Action, PowerState
 from fencer.observations import ChassisObserved, LunsIdentified, LunState, PowerDone, SessionOpened, StorageDone
 from fencer.worker import Channel

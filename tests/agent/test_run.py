@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fencer.agent.run import Guarding, PowerOrder
+from fencer.agent.orders import Guarding, PowerOrder
 from fencer.agent.storage_worker import emitter
 from fencer.model import (
     Action,

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request, Timing
-from fencer.agent.run import Gate, LookAgain, Looked, PowerOrder, Run, Seen, Stamped, StorageOrder
+from fencer.agent.run import Run, Stamped
 from fencer.agent.verdict import Verdict, judge
 from fencer.model import (
     Action,

@@ -1,0 +1,72 @@
+"""What a run and its two workers tell each other. An order is the first message to a worker."""
+
+from enum import Enum, auto
+
+from fencer._typing import NamedTuple
+from fencer.model import BmcSettings, Deadline
+from fencer.observations import ArbitrationResult, Observation
+from fencer.power.procedure import PowerGoal, PowerTiming
+from fencer.storage.goal import StorageGoal
+from fencer.storage.settings import StorageSettings
+
+
+class Gate(Enum):
+    """What the parent grants a gated power worker, in this order."""
+
+    LOGIN = auto()  # the LUNs make sense: the BMC may be asked for a session
+    GO = auto()  # arbitration is won: power may be changed
+
+
+class PowerOrder(NamedTuple):
+    """The first message to a power worker. gated: wait for Gate.LOGIN, then for Gate.GO before power is changed."""
+
+    settings: BmcSettings
+    goal: PowerGoal
+    timing: PowerTiming
+    gated: bool
+
+
+class StorageOrder(NamedTuple):
+    """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration.
+
+    needed: no fence of this plan's policy succeeds without a proof by storage.
+    """
+
+    goal: StorageGoal
+    settings: StorageSettings
+    slot_s: float
+    repair: bool
+    needed: bool
+    deadline: Deadline
+
+
+class Seen(NamedTuple):
+    """A storage worker's message: what it observed since the last one."""
+
+    what: tuple[Observation, ...]
+
+
+class LookAgain(NamedTuple):
+    """To a storage worker that has won the race: look at the arbiter once more, and write nothing."""
+
+    number: int
+
+
+class Looked(NamedTuple):
+    """Its answer. result: None where the target is registered again, so that the race is open.
+
+    at_s: when it looked, by the monotonic clock of all processes.
+    """
+
+    number: int
+    result: ArbitrationResult | None
+    reason: str
+    at_s: float
+
+
+class Guarding(NamedTuple):
+    """A storage worker registers a path under a guard key (begins), or is done with that: a key that is left there lets
+    its owner write."""
+
+    path: str
+    begins: bool
