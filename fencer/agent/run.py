@@ -147,9 +147,8 @@ class Run:
                 )
                 self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False))
                 self._end_power_attempt(again=True)
-            case PowerFailed(reason):
-                bmc = f"{self._plan.request.bmc}: "  # a procedure does not know whom it talks to
-                self._note(message if reason.startswith(bmc) else message._replace(reason=bmc + reason))
+            case PowerFailed():
+                self._note(message)
                 self._end_power_attempt(again=not message.final)
             case SessionOpened():
                 self._note(message)

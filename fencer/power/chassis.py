@@ -11,6 +11,10 @@ class ChassisPower(Protocol):
     when it gave no usable answer.
     """
 
+    @property
+    def name(self) -> str:
+        """The BMC's address: what a message about it begins with. The errors that are raised begin with it."""
+
     def open(self) -> None:
         """Logs in."""
 

@@ -72,6 +72,11 @@ class IpmiChassisPower:
         self._datagrams: Datagrams | None = None
         self._session: PatientSession | None = None
 
+    @property
+    def name(self) -> str:
+        """What a message about this BMC begins with."""
+        return str(self._settings)
+
     def open(self) -> None:
         """Logs in (IPMI 2.0 §13.15 to §13.22): five round trips, six where suite 17 was proposed and refused.
 

@@ -75,7 +75,8 @@ class PowerTiming(NamedTuple):
 
 
 class _NotReachedError(Exception):
-    """The BMC answers, and what it says is not what was wanted, or not to be relied on. The text is the reason."""
+    """The BMC answers, and what it says is not what was wanted, or not to be relied on. The text is the reason, without
+    the BMC's name."""
 
 
 def run(
@@ -100,8 +101,10 @@ def run(
             last = PowerDone()
     except BmcRefused as error:
         last = PowerFailed(str(error), final=True, remedy=error.remedy)
-    except (BmcUnreachable, _NotReachedError) as error:
+    except BmcUnreachable as error:
         last = PowerFailed(str(error), final=False)
+    except _NotReachedError as error:
+        last = PowerFailed(f"{chassis.name}: {error}", final=False)
     finally:
         chassis.close()
     if last is not None:
@@ -202,8 +205,8 @@ class _Procedure:
                     break
                 if goal.never_seen and self._chassis.has_identity():
                     raise BmcRefused(
-                        "chassis power was off already, and this host has never seen this BMC before, so it may be "
-                        "another node's",
+                        f"{self._chassis.name}: chassis power was off already, and this host has never seen this BMC "
+                        "before, so it may be another node's",
                         "run the action monitor for this node once, or give bmc_guid=GUID",
                     )
                 self._note(PowerState.OFF)

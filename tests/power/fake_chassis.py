@@ -61,6 +61,10 @@ class FakeChassisPower:
         self._is_open = False
 
     @property
+    def name(self) -> str:
+        return "bmc"
+
+    @property
     def commands(self) -> list[ChassisCommand]:
         return [each for each in self.asked if isinstance(each, ChassisCommand)]
 

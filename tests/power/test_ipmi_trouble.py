@@ -144,7 +144,7 @@ def test_a_bmc_that_answers_status_slowly(bmc: Bmc) -> None:
 def test_a_bmc_that_says_off_but_is_not(bmc: Bmc) -> None:
     bmc.ignore(off=True)
     ended = forked(settings(bmc), GOAL_OFF, PowerTiming(power_timeout_s=1.0))
-    assert ended.failure.reason == "chassis power is still on 1 s after hard off"
+    assert ended.failure.reason == f"{bmc.address}: chassis power is still on 1 s after hard off"
     assert PowerDone() not in ended.seen
 
 

@@ -161,7 +161,7 @@ def test_off_is_sent_again_when_the_bmc_lost_it() -> None:
 def test_a_bmc_that_says_off_and_stays_on_is_a_failure() -> None:
     bench = Bench(ignores=[ChassisCommand.OFF])
     seen = bench.run(PowerGoal(PowerAim.OFF))
-    assert seen[-1] == PowerFailed("chassis power is still on 20 s after hard off", final=False)
+    assert seen[-1] == PowerFailed("bmc: chassis power is still on 20 s after hard off", final=False)
     assert OFF not in seen
     assert 20.0 <= bench.clock() <= 20.1
 
@@ -225,7 +225,7 @@ def test_reboot_that_does_not_come_on_has_proven_off_all_the_same() -> None:
     bench = Bench(ignores=[ChassisCommand.ON])
     seen = bench.run(PowerGoal(PowerAim.REBOOT))
     assert OFF in seen
-    assert seen[-1] == PowerFailed("chassis power is still off 20 s after power on", final=False)
+    assert seen[-1] == PowerFailed("bmc: chassis power is still off 20 s after power on", final=False)
 
 
 def test_reboot_waits_for_on_as_often_as_told() -> None:
