@@ -43,8 +43,8 @@ class ChassisObserved(NamedTuple):
 class PowerFailed(NamedTuple):
     """This attempt at the BMC failed.
 
-    reason: begins with the BMC's address. final: another attempt is pointless, because the BMC refused. remedy: what the
-    operator has to do; "" for the usual remedy of a refusal or of a missing answer.
+    reason: begins with the BMC's address. final: another attempt is pointless, because the BMC refused. remedy: what
+    the operator has to do; "" for the usual remedy of a refusal or of a missing answer.
     """
 
     reason: str

@@ -10,7 +10,7 @@ from fencer.agent.journal_entry import Record, is_recorded
 from fencer.agent.option_input import OptionInput, check, with_defaults
 from fencer.agent.plan import Plan, make_plan
 from fencer.agent.report import Report, in_words
-from fencer.agent.request import Caller
+from fencer.agent.request import Caller, Request
 from fencer.agent.request_builder import build_request, overall_s, target_name
 from fencer.agent.run import Run, Stamped
 from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, is_beaten, judge
@@ -164,13 +164,8 @@ class Performer:
         request = build_request(full, values, self._caller, membership)
         for doubt in request.doubts:
             self._report.warning(doubt)
-        known = None
-        if request.bmc is not None:
-            from fencer.agent.known_bmcs import KnownBmcs  # storage alone needs none of it
-
-            known = KnownBmcs(request, full)
-            request = request._replace(bmc=known.settled())
-            self._warn(known.doubt)
+        request, known = _with_known_bmc(request, full)
+        self._warn(known.doubt if known is not None else None)
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
         if action is Action.VALIDATE_ALL:
@@ -289,10 +284,28 @@ class Performer:
             if cluster_defaults.applies(values):
                 values = cluster_defaults.resolve(values, membership, membership.cluster).methods[0][0]
         check(values)
-        plan = make_plan(build_request(with_defaults(values, self._environ), values, self._caller, membership))
-        run = Run(plan, share.within(plan.request.timing.deadline_s), self._workers, lambda _: None)
-        seen = {EXIT_OK: "ON", EXIT_STATUS_OFF: "OFF"}
-        return seen.get(judge(plan, run.execute(), run.late).exit_status, "UNKNOWN")
+        full = with_defaults(values, self._environ)
+        request, known = _with_known_bmc(build_request(full, values, self._caller, membership), full)
+        if known is not None and known.doubt is not None:
+            self._warn(f"{request.who}: {known.doubt}")
+        plan = make_plan(request)
+        run = Run(plan, share.within(request.timing.deadline_s), self._workers, lambda _: None)
+        verdict = judge(plan, run.execute(), run.late)
+        state = {EXIT_OK: "ON", EXIT_STATUS_OFF: "OFF"}.get(verdict.exit_status)
+        if state is None:
+            for reason in verdict.reasons:
+                self._warn(f"{request.who}: {reason}")
+        return state or "UNKNOWN"
+
+
+def _with_known_bmc(request: Request, full: Mapping[str, str]) -> "tuple[Request, KnownBmcs | None]":
+    """The request with what this host has learnt of the node's BMC. Raises UsageError for a bmc_guid that is none."""
+    if request.bmc is None:
+        return request, None
+    from fencer.agent.known_bmcs import KnownBmcs  # storage alone needs none of it
+
+    known = KnownBmcs(request, full)
+    return request._replace(bmc=known.settled()), known
 
 
 def time_left_s(deadline_s: float, spent_s: float) -> float:

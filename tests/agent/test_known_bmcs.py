@@ -181,3 +181,20 @@ def test_suite_3_after_17_is_told_at_v(bmc: Bmc, state: Path) -> None:
     outcome = call(bmc, state, "status", verbose="1")
     assert "cipher suite 3, since the BMC does not take suite 17" in outcome.stderr
     assert "cipher" not in call(bmc, state, "status", verbose="1", cipher="3").stderr
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_list_status_does_not_show_the_state_of_another_nodes_chassis(bmc: Bmc, state: Path, pinned: bool) -> None:
+    assert call(bmc, state, "monitor").status == 0
+    more = {"bmc_guid": GUID.hex()} if pinned else {}
+    assert call(bmc, state, "list-status", **more).stdout == "serv-0002,,ON\n"
+    with swapped(bmc) as wrong:
+        outcome = call(wrong, state, "list-status", **more)
+        assert (outcome.status, outcome.stdout) == (0, "serv-0002,,UNKNOWN\n")
+        assert [line.startswith("WARNING: serv-0002: ") for line in outcome.lines] == [True]
+        assert "another BMC answers" in outcome.stderr
+
+
+def test_list_status_learns_nothing(bmc: Bmc, state: Path) -> None:
+    assert call(bmc, state, "list-status").stdout == "serv-0002,,ON\n"
+    assert not file_of(state, bmc).exists()
