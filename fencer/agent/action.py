@@ -90,6 +90,7 @@ class Performer:
         self._journal_writer = journal_writer
         self._age_s = age_s
         self._interrupt = _Interrupt()
+        self._doubts: set[str | None] = set()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
 
     def perform(self) -> int:
@@ -286,8 +287,9 @@ class Performer:
         check(values)
         full = with_defaults(values, self._environ)
         request, known = _with_known_bmc(build_request(full, values, self._caller, membership), full)
-        if known is not None and known.doubt is not None:
-            self._warn(f"{request.who}: {known.doubt}")
+        if known is not None and known.doubt not in self._doubts:  # of one directory, for all nodes
+            self._doubts.add(known.doubt)
+            self._warn(known.doubt)
         plan = make_plan(request)
         run = Run(plan, share.within(request.timing.deadline_s), self._workers, lambda _: None)
         verdict = judge(plan, run.execute(), run.late)
