@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "fencer"
 
 ADAPTERS = {
-    "pyghmi": {"power/ipmi_login.py"},
+    "pyghmi": {"power/ipmi_packets.py"},
     "pyudev": {"sidecar/observer/kernel_paths.py", "storage/block_devices.py"},
     "ctypes": {
         "sidecar/realtime.py",

@@ -15,7 +15,7 @@ from fencer.power import ipmi_codes as codes
 from fencer.power.identity import tells_apart
 
 if TYPE_CHECKING:
-    from fencer.power.ipmi_login import Datagrams
+    from fencer.power.ipmi_packets import Datagrams
     from fencer.power.ipmi_session import PatientSession
     from fencer.power.udp import Address
 

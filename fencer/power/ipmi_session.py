@@ -6,7 +6,8 @@ from typing import Any
 
 from fencer.errors import BmcUnreachable
 from fencer.model import BmcSettings
-from fencer.power.ipmi_login import APP_REQUEST, LONGEST_PATIENCE_S, Datagrams, LoginSession
+from fencer.power.ipmi_login import LoginSession
+from fencer.power.ipmi_packets import APP_REQUEST, LONGEST_PATIENCE_S, Datagrams
 
 _RESEND_GROWTH = 1.3
 _MOST_UNANSWERED = 5

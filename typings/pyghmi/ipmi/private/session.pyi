@@ -1,4 +1,4 @@
-"""What fencer.power.ipmi_login, ipmi_session use of pyghmi 1.6; tests/power/test_pyghmi_surface.py checks each."""
+"""What fencer.power.ipmi_packets, _login and _session use of pyghmi 1.6; test_pyghmi_surface.py checks each."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
