@@ -11,9 +11,11 @@ from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
 
 from fencer.errors import FenceError, WatchdogNotYet
 from fencer.journal.event import Event, EventKind, FenceOutcome
+from fencer.sidecar.children import OBSERVER
 from fencer.sidecar.control import Pause, Question, Resume
 from fencer.sidecar.environment import Ended, ExitStatus, Signals, Surroundings
 from fencer.sidecar.keepalive import FEEDS, NOT_ARMED, Feeding
+from fencer.sidecar.links import BUFFER_BYTES, Links
 from fencer.sidecar.lun_state import Cause
 from fencer.sidecar.messages import (
     PROGRAM,
@@ -39,7 +41,6 @@ from fencer.sidecar.messages import (
 from fencer.sidecar.policy import Decision, Policy, with_reasons
 from fencer.sidecar.reports import LISTED, LunSeen, Registered, Sighting
 from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
-from fencer.sidecar.supervisor import BUFFER_BYTES, OBSERVER, Links
 from fencer.sidecar.watchdog_device import SOFTWARE_MEANS, Support
 from fencer.state.snapshot import PolicyState, SelfFence
 

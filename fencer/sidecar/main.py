@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from fencer.errors import FenceError, UsageError
-from fencer.sidecar import linux_watchdog, supervisor, watchdog_device
+from fencer.sidecar import linux_watchdog, watchdog_device
+from fencer.sidecar.children import Jobs
 from fencer.sidecar.control import ControlSocket
 from fencer.sidecar.environment import Ended, ExitStatus, Resetting, Signals, Surroundings
 from fencer.sidecar.feeder import Daemon
 from fencer.sidecar.instance import Instance
+from fencer.sidecar.links import Links, start
 from fencer.sidecar.messages import PROGRAM, ConfigRefused, Configured, ReadConfig
 from fencer.sidecar.realtime import become_realtime
 from fencer.sidecar.sd_notify import ServiceManager
@@ -63,12 +65,12 @@ def run(path: str) -> Ended:
     log = os.dup(2)
     pid = os.getpid()
 
-    def make_jobs() -> supervisor.Jobs:
+    def make_jobs() -> Jobs:
         from fencer.sidecar.processes import jobs  # for the attendant and its children alone
 
         return jobs(boot_id, pid, log)
 
-    links = supervisor.start(make_jobs)
+    links = start(make_jobs)
     try:
         configured = _configure(links, path, signals)
         if configured is None:
@@ -120,7 +122,7 @@ def _armer(settings: Settings) -> Callable[[], Watchdog]:
     return lambda: linux_watchdog.open_best(settings.watchdog, settings.watchdog_timeout_s, settings.shutdown_timeout_s)
 
 
-def _configure(links: supervisor.Links, path: str, signals: Signals) -> Configured | None:
+def _configure(links: Links, path: str, signals: Signals) -> Configured | None:
     """Has the attendant read the file. None when a signal ended the waiting. Raises UsageError."""
     links.attendant.send(ReadConfig(path))
     until = time.monotonic() + CONFIGURE_S

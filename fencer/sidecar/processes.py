@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.journal.file import Journal
 from fencer.model import Deadline, ReservationKey
+from fencer.sidecar.children import Jobs
 from fencer.sidecar.configuration import read_config
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
@@ -15,7 +16,6 @@ from fencer.sidecar.publisher import Scribe
 from fencer.sidecar.realtime import keep_loaded
 from fencer.sidecar.reports import LISTED
 from fencer.sidecar.settings import Settings
-from fencer.sidecar.supervisor import Jobs
 from fencer.state.snapshot import Snapshot
 from fencer.state.snapshot_file import read_snapshot
 from fencer.storage.marker import Marker, write_marker

@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Callable
 
-from fencer.sidecar.supervisor import set_oom_score
+from fencer.sidecar.children import set_oom_score
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _OOM_NEVER = -1000

@@ -5,17 +5,25 @@ wait for the very disk that may be gone. The attendant has loaded what its child
 no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeline).
 """
 
-import contextlib
-import gc
-import os
 import select
 import time
-from _pickle import dumps  # as in fencer.worker
-from _socket import AF_UNIX, SO_SNDBUF, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair  # as in fencer.worker
+from _socket import socket  # as in fencer.worker
 from collections.abc import Callable
 
-from fencer._typing import NamedTuple
-from fencer.errors import FenceError, UsageError
+from fencer.sidecar.children import (
+    FIRST_PAUSE_S,
+    OBSERVER,
+    SCRIBE,
+    SCRIBE_OOM_SCORE,
+    STEADY_S,
+    Child,
+    Jobs,
+    ReportsLater,
+    list_luns,
+    reaped,
+    set_oom_score,
+    unregister,
+)
 from fencer.sidecar.lun_list import Agreement, LunList, agree
 from fencer.sidecar.messages import (
     Began,
@@ -36,15 +44,7 @@ from fencer.sidecar.messages import (
     Unregister,
     Unregistered,
 )
-from fencer.worker import MESSAGE_BYTES, Channel, Crashed, Job, Worker
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
-STEADY_S = 30.0
-"""A child that has run for so long is started again without a pause, whatever was before."""
-
-OBSERVER, SCRIBE = "observer", "scribe"
-
-BUFFER_BYTES = 1 << 20
+from fencer.worker import Channel, Crashed, Job, Worker
 
 REAP_S = 1.0
 
@@ -57,38 +57,6 @@ LISTER_S = 20.0
 
 STAGING_S = 15.0
 """How long a new observer may take to begin, beside the old one."""
-
-
-class Jobs(NamedTuple):
-    """What the children do. Each runs in a process of its own.
-
-    configure: reads the file and sends Configured. list_luns: asks LVM and sysfs; raises FenceError. observe: sends
-    sightings on its second argument, and calls the third when block devices have changed. write: reads messages from
-    its second argument. unregister: takes the key off, or raises.
-    """
-
-    configure: Callable[[str, Channel], None]
-    list_luns: Callable[[Config], LunList]
-    observe: Callable[[Observe, Channel, Callable[[], None]], None]
-    write: Callable[[Begin, Channel], None]
-    unregister: Callable[[Unregister], None]
-
-
-class _Child:
-    """One of the two that always run."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.worker: Worker | None = None
-        self.started_s = 0.0
-        self.start_at_s: float | None = None
-        self.pause_s = FIRST_PAUSE_S
-        self.reason = ""
-
-    def start_later(self) -> None:
-        """After a pause that doubles each time."""
-        self.start_at_s = time.monotonic() + self.pause_s
-        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
 
 class _Staged:
@@ -120,7 +88,7 @@ class Attendant:
         self._is_provisional = False  # as a predecessor published them: the first list replaces them
         self._serial = self._latest_serial = 0  # of the set in force, and of the latest that was to follow it
         self._generations: tuple[tuple[str, int], ...] = ()
-        self._children = {name: _Child(name) for name in (SCRIBE, OBSERVER)}
+        self._children = {name: Child(name) for name in (SCRIBE, OBSERVER)}
         self._staged: _Staged | None = None
         self._lister: Worker | None = None
         self._list_at_s: float | None = None
@@ -145,7 +113,7 @@ class Attendant:
             elif isinstance(one, Worker) and one in self._workers():
                 self._hear(one)
         self._start_due()
-        self._ended = [pid for pid in self._ended if not _reaped(pid)]
+        self._ended = [pid for pid in self._ended if not reaped(pid)]
         return True
 
     def _close(self, worker: Worker) -> None:
@@ -179,7 +147,7 @@ class Attendant:
                 if observer.worker is not None:
                     self._close(observer.worker)
                     observer.worker = None
-                self._errand(lambda channel: _unregister(self._jobs, order, channel), Unregistered)
+                self._errand(lambda channel: unregister(self._jobs, order, channel), Unregistered)
 
     def _take(self, begin: Begin) -> None:
         """At the start, or at a reload: a new observer has to begin well before the old one ends."""
@@ -227,7 +195,7 @@ class Attendant:
                 self._close(worker)
                 self._errands.remove(worker)
 
-    def _hear_child(self, child: _Child, message: object) -> None:
+    def _hear_child(self, child: Child, message: object) -> None:
         if isinstance(message, Crashed):
             child.reason = message.reason
             if message.misuse:
@@ -253,7 +221,7 @@ class Attendant:
         self._listed_at_s = now = time.monotonic()
         self._list_at_s = now + LISTER_S
         try:
-            self._lister = Worker.spawn(lambda channel: _list_luns(self._jobs, begin.config, channel), self._workers())
+            self._lister = Worker.spawn(lambda channel: list_luns(self._jobs, begin.config, channel), self._workers())
         except OSError as error:
             self._cannot_list(_no_process(error))
 
@@ -392,7 +360,7 @@ class Attendant:
         def work(attendant: Channel) -> None:
             self._keep_end(OBSERVER)
             own_end = self._ends[OBSERVER]
-            channel = _ReportsLater(own_end, attendant) if waits else Channel(own_end)
+            channel = ReportsLater(own_end, attendant) if waits else Channel(own_end)
             self._jobs.observe(order, channel, lambda: attendant.send(BlockChanged()))
 
         return work
@@ -404,35 +372,6 @@ class Attendant:
 
 
 _REASON_CHARS = 1000
-
-
-class _ReportsLater(Channel):
-    """A new observer's channel to the feeder. Its first message waits until the attendant has put it in its place.
-
-    So the feeder never hears of a set of LUNs that is dropped before it is in force.
-    """
-
-    def __init__(self, sock: socket, attendant: Channel) -> None:
-        super().__init__(sock)
-        self._attendant: Channel | None = attendant
-
-    def send(self, message: object) -> None:
-        attendant, self._attendant = self._attendant, None
-        if attendant is not None:
-            attendant.send(Observing())
-            if not isinstance(attendant.receive(), Report):
-                os._exit(1)  # the attendant is gone
-        super().send(message)
-
-
-def _list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
-    """Raises FenceError. The names of paths are of use only where the kernel's sysfs shows no WWID."""
-    found = LunsFound(jobs.list_luns(config))
-    if len(dumps(found)) > MESSAGE_BYTES:
-        found = LunsFound(found.luns._replace(luns=tuple(lun._replace(paths=()) for lun in found.luns.luns)))
-    if len(dumps(found)) > MESSAGE_BYTES:
-        raise UsageError("vg: it has more physical volumes than one sidecar watches: give devices instead")
-    channel.send(found)
 
 
 def _observes_alike(old: Config, new: Config) -> bool:
@@ -447,75 +386,3 @@ def _observes_alike(old: Config, new: Config) -> bool:
 
 def _no_process(error: OSError) -> str:
     return f"no process could be started for it: {error.strerror}"
-
-
-def _reaped(pid: int) -> bool:
-    """One in state D is left to the kernel; looked at again at the next turn."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
-
-
-SCRIBE_OOM_SCORE = -500
-"""The scribe may go when memory does: nothing but publishing depends on it."""
-
-
-def set_oom_score(score: int) -> None:
-    """Best effort: without the privilege it stays as it is."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, str(score).encode())
-        finally:
-            os.close(descriptor)
-
-
-def _unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
-    try:
-        jobs.unregister(order)
-    except FenceError as error:
-        channel.send(Unregistered(str(error)))
-    else:
-        channel.send(Unregistered(""))
-
-
-class Links:
-    """The feeder's ends: seqpacket sockets to the attendant, the observer and the scribe."""
-
-    def __init__(self, attendant: Worker, observer: socket, scribe: socket) -> None:
-        self.attendant = attendant
-        self.observer = observer
-        self.scribe = scribe
-
-
-def start(make_jobs: Callable[[], Jobs]) -> Links:
-    """Forks the attendant. Call it while this process is small.
-
-    make_jobs runs in the attendant, and loads there all that the jobs need.
-    """
-    observer, observer_end = _pair()
-    scribe, scribe_end = _pair()
-
-    def attend(channel: Channel) -> None:
-        observer.close()
-        scribe.close()
-        os.setsid()  # a Ctrl-C in the foreground is for the feeder
-        jobs = make_jobs()
-        gc.collect()
-        gc.freeze()  # a child's collector leaves alone what it shares with us
-        Attendant(channel, {OBSERVER: observer_end, SCRIBE: scribe_end}, jobs).run()
-
-    worker = Worker.spawn(attend)
-    observer_end.close()
-    scribe_end.close()
-    for sock in (observer, scribe):
-        sock.setblocking(False)
-    return Links(worker, observer, scribe)
-
-
-def _pair() -> tuple[socket, socket]:
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    for sock in (ours, theirs):
-        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES)
-    return ours, theirs

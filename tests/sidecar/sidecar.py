@@ -24,11 +24,13 @@ from fencer.journal.event import Event
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar import supervisor
 from fencer.sidecar.batching import ReportBatcher
+from fencer.sidecar.children import Jobs
 from fencer.sidecar.config import read_settings
 from fencer.sidecar.control import ControlSocket
 from fencer.sidecar.environment import Signals, Surroundings
 from fencer.sidecar.feeder import Daemon
 from fencer.sidecar.instance import Instance
+from fencer.sidecar.links import start
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Begin, Config, ConfigRefused, Configured, Observe, ReadConfig, Unregister
 from fencer.sidecar.policy import Decision, Policy
@@ -186,7 +188,7 @@ def observe(directory: Path, channel: Channel) -> None:
         time.sleep(0.05)
 
 
-def make_jobs(directory: Path, boot_id: str, pid: int) -> supervisor.Jobs:
+def make_jobs(directory: Path, boot_id: str, pid: int) -> Jobs:
     fork = os.fork
 
     def may_fork() -> int:
@@ -224,14 +226,14 @@ def make_jobs(directory: Path, boot_id: str, pid: int) -> supervisor.Jobs:
 
     supervisor.LIST_S = supervisor.LIST_LEAST_S = supervisor.LIST_AGAIN_S = 0.3
     supervisor.LISTER_S = supervisor.STAGING_S = 1.5
-    return supervisor.Jobs(configure, lambda _config: find(directory), run, write, unregister)
+    return Jobs(configure, lambda _config: find(directory), run, write, unregister)
 
 
 def main() -> int:
     directory = Path(sys.argv[1])
     nowayout, boot_id, pid = "nowayout" in sys.argv, "this-boot", os.getpid()
     acts, signals = Acts(directory), Signals()
-    links = supervisor.start(lambda: make_jobs(directory, boot_id, pid))
+    links = start(lambda: make_jobs(directory, boot_id, pid))
     links.attendant.send(ReadConfig(str(directory / "watchdogd.toml")))
     answer = links.attendant.receive()
     assert isinstance(answer, Configured), answer

@@ -1,0 +1,113 @@
+"""What the supervisor's children do, and what each of them does first."""
+
+import contextlib
+import os
+import time
+from _pickle import dumps  # as in fencer.worker
+from _socket import socket  # as in fencer.worker
+from collections.abc import Callable
+
+from fencer._typing import NamedTuple
+from fencer.errors import FenceError, UsageError
+from fencer.sidecar.lun_list import LunList
+from fencer.sidecar.messages import Begin, Config, LunsFound, Observe, Observing, Report, Unregister, Unregistered
+from fencer.worker import MESSAGE_BYTES, Channel, Worker
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+
+STEADY_S = 30.0
+"""A child that has run for so long is started again without a pause, whatever was before."""
+
+OBSERVER, SCRIBE = "observer", "scribe"
+
+
+class Jobs(NamedTuple):
+    """What the children do. Each runs in a process of its own.
+
+    configure: reads the file and sends Configured. list_luns: asks LVM and sysfs; raises FenceError. observe: sends
+    sightings on its second argument, and calls the third when block devices have changed. write: reads messages from
+    its second argument. unregister: takes the key off, or raises.
+    """
+
+    configure: Callable[[str, Channel], None]
+    list_luns: Callable[[Config], LunList]
+    observe: Callable[[Observe, Channel, Callable[[], None]], None]
+    write: Callable[[Begin, Channel], None]
+    unregister: Callable[[Unregister], None]
+
+
+class Child:
+    """One of the two that always run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.worker: Worker | None = None
+        self.started_s = 0.0
+        self.start_at_s: float | None = None
+        self.pause_s = FIRST_PAUSE_S
+        self.reason = ""
+
+    def start_later(self) -> None:
+        """After a pause that doubles each time."""
+        self.start_at_s = time.monotonic() + self.pause_s
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+
+
+class ReportsLater(Channel):
+    """A new observer's channel to the feeder. Its first message waits until the attendant has put it in its place.
+
+    So the feeder never hears of a set of LUNs that is dropped before it is in force.
+    """
+
+    def __init__(self, sock: socket, attendant: Channel) -> None:
+        super().__init__(sock)
+        self._attendant: Channel | None = attendant
+
+    def send(self, message: object) -> None:
+        attendant, self._attendant = self._attendant, None
+        if attendant is not None:
+            attendant.send(Observing())
+            if not isinstance(attendant.receive(), Report):
+                os._exit(1)  # the attendant is gone
+        super().send(message)
+
+
+def list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
+    """Raises FenceError. The names of paths are of use only where the kernel's sysfs shows no WWID."""
+    found = LunsFound(jobs.list_luns(config))
+    if len(dumps(found)) > MESSAGE_BYTES:
+        found = LunsFound(found.luns._replace(luns=tuple(lun._replace(paths=()) for lun in found.luns.luns)))
+    if len(dumps(found)) > MESSAGE_BYTES:
+        raise UsageError("vg: it has more physical volumes than one sidecar watches: give devices instead")
+    channel.send(found)
+
+
+def reaped(pid: int) -> bool:
+    """One in state D is left to the kernel; looked at again at the next turn."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+SCRIBE_OOM_SCORE = -500
+"""The scribe may go when memory does: nothing but publishing depends on it."""
+
+
+def set_oom_score(score: int) -> None:
+    """Best effort: without the privilege it stays as it is."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(score).encode())
+        finally:
+            os.close(descriptor)
+
+
+def unregister(jobs: Jobs, order: Unregister, channel: Channel) -> None:
+    try:
+        jobs.unregister(order)
+    except FenceError as error:
+        channel.send(Unregistered(str(error)))
+    else:
+        channel.send(Unregistered(""))
