@@ -6,8 +6,8 @@ observer's or the scribe's. The only exception is the moment before a self-fence
 
 import select
 import time
-from _pickle import dumps, loads  # as in fencer.worker
-from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR
+from _pickle import loads  # as in fencer.worker
+from _socket import SHUT_WR
 
 from fencer.errors import FenceError, WatchdogNotYet
 from fencer.journal.event import Event, EventKind, FenceOutcome
@@ -16,8 +16,8 @@ from fencer.sidecar.control import Pause, Question, Resume
 from fencer.sidecar.environment import Ended, ExitStatus, Signals, Surroundings
 from fencer.sidecar.keepalive import FEEDS, NOT_ARMED, Feeding
 from fencer.sidecar.links import BUFFER_BYTES, Links
-from fencer.sidecar.lun_state import Cause
 from fencer.sidecar.messages import (
+    LINE_CHARS,
     PROGRAM,
     PUBLISH_INTERVAL_S,
     Began,
@@ -28,24 +28,19 @@ from fencer.sidecar.messages import (
     ConfigRefused,
     Configured,
     FeederStatus,
-    ForScribe,
     Generations,
     Level,
-    Line,
     ListChecked,
     ReadConfig,
-    Recorded,
     Unregister,
     Unregistered,
 )
 from fencer.sidecar.policy import Decision, Policy, with_reasons
+from fencer.sidecar.publisher_link import PublisherLink
 from fencer.sidecar.reports import LISTED, LunSeen, Registered, Sighting
+from fencer.sidecar.sentences import armed, left_behind, left_running, not_served
 from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
-from fencer.sidecar.watchdog_device import SOFTWARE_MEANS, Support
 from fencer.state.snapshot import PolicyState, SelfFence
-
-RECORD_S = 0.8
-"""How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
 
 READY_S = 10.0
 """When the unit counts as ready although nothing is armed: corosync and Pacemaker, which wait for it, must not wait for
@@ -57,10 +52,9 @@ ARM_AGAIN_S = 2.0
 UNREGISTER_S = 10.0
 STOP_S = 1.0
 MESSAGES_A_TURN = 4096
-LINE_CHARS, RECORD_CHARS = 2000, 4000
+RECORD_CHARS = 4000
 
 _SIGHTINGS = Sighting.__args__
-_FINAL = (Cause.PREEMPTED, Cause.SHUT_OUT)
 _DIGITS = str.maketrans("", "", "0123456789.")
 
 
@@ -70,6 +64,7 @@ class Daemon:
     def __init__(self, config: Config, links: Links, around: Surroundings, signals: Signals) -> None:
         self._config = config
         self._links = links
+        self._publisher = PublisherLink(links.scribe)
         self._around = around
         self._signals = signals
         self._began_unix_s = time.time()
@@ -121,7 +116,7 @@ class Daemon:
         self._hear_observer()
         if (ended := self._hear_attendant()) is not None:
             return ended
-        self._hear_scribe()
+        self._publisher.is_recorded()
         now = self._around.clock()
         decision = self._decision = self._policy.decide(now)
         if (ended := self._act(decision, now)) is not None:
@@ -143,7 +138,7 @@ class Daemon:
             return None  # decided once: nothing arms or feeds any more, whatever the policy says
         if decision.state is PolicyState.SELF_FENCE:
             if self._feeding is None and not self._around.resumed:
-                return _not_served(decision)
+                return not_served(decision)
             self._fencing = True
             self._self_fence(decision, now)
             return None
@@ -169,7 +164,8 @@ class Daemon:
             return None
         except FenceError as error:
             return Ended(ExitStatus.MISCONFIGURED, str(error))
-        self._armed(self._feeding)
+        for level, sentence in armed(self._feeding):
+            self._publisher.line(level, sentence)
         return None
 
     def _feed(self, feeding: Feeding, now: float) -> None:
@@ -178,28 +174,7 @@ class Daemon:
             feeding.feed(now)
         except FenceError as error:
             if not known:
-                self._line(Level.ERROR, str(error))
-
-    def _armed(self, feeding: Feeding) -> None:
-        support = feeding.watchdog.support
-        if feeding.watchdog.armed:
-            text = (
-                f"{support.device} ({support.identity}) is armed: it resets this node {support.timeout_s:g} s after "
-                f"its last keepalive; fed every {feeding.interval_s:.2g} s"
-            )
-            self._line(Level.NOTICE, text)
-            for complaint in support.complaints:
-                self._line(Level.WARNING, complaint)
-            if support.software:
-                self._line(Level.WARNING, f"{support.device}: {SOFTWARE_MEANS}")
-            if support.nowayout:
-                self._line(Level.WARNING, f"{support.device}: nowayout: it cannot be disarmed, not by a stop either")
-        else:
-            self._line(
-                Level.WARNING, 'watchdog = "none": NOTHING RESETS THIS NODE when this program fails. For trying out'
-            )
-        if support.reset_last_boot:
-            self._line(Level.WARNING, f"{support.device}: this boot began with a reset by the watchdog")
+                self._publisher.line(Level.ERROR, str(error))
 
     def _be_ready(self, now: float) -> None:
         """Tells systemd once, so that what waits for this unit goes on."""
@@ -217,24 +192,16 @@ class Daemon:
         if by is SelfFenceBy.RESET:
             self._around.reset.say(f"self-fence: {reason}")
         record = SelfFence(reason, self._config.node, self._around.boot_id, time.time(), now)
-        self._send_scribe(record)
+        self._publisher.send(record)
         match by:
             case SelfFenceBy.RESET:
-                self._await_record()
+                self._publisher.await_record()
                 self._around.reset.now()
-                self._line(Level.ERROR, "the reset failed: the watchdog has to do it")
+                self._publisher.line(Level.ERROR, "the reset failed: the watchdog has to do it")
             case SelfFenceBy.WATCHDOG:
-                self._line(Level.ERROR, "no longer feeding: the watchdog resets this node")
+                self._publisher.line(Level.ERROR, "no longer feeding: the watchdog resets this node")
             case SelfFenceBy.NONE:
-                self._line(Level.ERROR, 'self_fence = "none": this node SHOULD BE RESET AND IS NOT')
-
-    def _await_record(self) -> None:
-        poll = select.poll()
-        poll.register(self._links.scribe, select.POLLIN)
-        until_s = time.monotonic() + RECORD_S
-        while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
-            if self._hear_scribe():
-                return
+                self._publisher.line(Level.ERROR, 'self_fence = "none": this node SHOULD BE RESET AND IS NOT')
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -253,7 +220,7 @@ class Daemon:
             return None
         sentences = self._last_words()
         for sentence in sentences:
-            self._line(Level.ERROR, sentence)
+            self._publisher.line(Level.ERROR, sentence)
         self._publish(now, stopped=True)
         self._links.scribe.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
@@ -274,18 +241,9 @@ class Daemon:
             sentences += [f"the key was not removed: {problem}"] if problem else []
         if feeding is not None:
             self._disarmed = feeding.watchdog.disarm()
-            ticking = _still_ticking(feeding.watchdog.support, self._disarmed)
-            sentences += [ticking] if ticking else []
-            if decision.grace_remaining_s is not None and not ticking:
-                sentences.append(
-                    f"THIS NODE IS UNGUARDED NOW: stopped while {'; '.join(decision.reasons)[:LINE_CHARS]}: nothing "
-                    "resets it, whatever self_fence_bound promises a peer: fence it, or start halvm-watchdogd again"
-                )
+            sentences += left_behind(feeding.watchdog.support, self._disarmed, decision)
         if feeding is None and (left := self._around.left) is not None:
-            sentences.append(  # not disarmed: no look has said that this node was not fenced meanwhile
-                f"{left.device}, left running by a predecessor, is running still: it resets this node within "
-                f"{left.timeout_s:g} s unless halvm-watchdogd is started again"
-            )
+            sentences.append(left_running(left))
         return sentences
 
     # --- hearing ----------------------------------------------------------------------------------------------------
@@ -304,7 +262,7 @@ class Daemon:
                 continue
             if isinstance(message, list):
                 self._see(message)
-                self._forward(data)
+                self._publisher.forward(data)
 
     def _see(self, sightings: list[object]) -> None:
         generations = self._generations.copy()
@@ -332,7 +290,7 @@ class Daemon:
                         self._policy.explain_silence(reason)
                     if self._complaints.get(name) != reason:
                         self._complaints[name] = reason
-                        self._line(Level.WARNING, f"{name}: {reason}")
+                        self._publisher.line(Level.WARNING, f"{name}: {reason}")
                     if name == OBSERVER:  # no look, so no arming soon
                         self._ready_by_s = min(self._ready_by_s, self._around.clock())
                 case ListChecked(reasons):
@@ -344,36 +302,28 @@ class Daemon:
                 case Began(config):
                     self._reconfigured(config)
                 case BeginRefused(reason):
-                    self._line(Level.ERROR, f"not reloaded: {reason}; everything goes on as before")
+                    self._publisher.line(Level.ERROR, f"not reloaded: {reason}; everything goes on as before")
                 case ConfigRefused(complaints):
                     for complaint in complaints.splitlines():
-                        self._line(Level.ERROR, f"not reloaded: {complaint}")
+                        self._publisher.line(Level.ERROR, f"not reloaded: {complaint}")
                 case Unregistered() as answer:
                     self._unregistered = answer
         return None
 
-    def _hear_scribe(self) -> bool:
-        """Whether it said that a record is written."""
-        try:
-            data = self._links.scribe.recv(BUFFER_BYTES)
-        except OSError:
-            return False
-        return bool(data) and isinstance(loads(data), Recorded)
-
     def _reconfigure(self, new: Config) -> None:
         if self._fencing:
-            self._line(Level.ERROR, "not reloaded: this node is fencing itself")
+            self._publisher.line(Level.ERROR, "not reloaded: this node is fencing itself")
             return
         reloaded, refused = changed(self._config.settings, new.settings)
         if new._replace(settings=self._config.settings, observer=self._config.observer) != self._config:
             refused = (*refused, "the cluster's configuration")
         if refused:
-            self._line(
+            self._publisher.line(
                 Level.ERROR, f"not reloaded: {', '.join(refused)} changes by a restart only; nothing was changed"
             )
             return
         if not reloaded:
-            self._line(Level.NOTICE, "reloaded: nothing has changed")
+            self._publisher.line(Level.NOTICE, "reloaded: nothing has changed")
             return
         self._links.attendant.send(Begin(new, self._began_unix_s))  # it answers when all that is new has begun
 
@@ -384,8 +334,8 @@ class Daemon:
         self._config = new
         now = self._publish_s = self._around.clock()  # the bound that holds from now on is published at once
         self._policy.reconfigure(new.settings.policy, now)
-        self._send_scribe(new)
-        self._line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")
+        self._publisher.send(new)
+        self._publisher.line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")
 
     # --- the operator -----------------------------------------------------------------------------------------------
 
@@ -397,7 +347,7 @@ class Daemon:
             self._answer(question, now)
         if self._paused_until_s is not None and now >= self._paused_until_s:
             self._paused_until_s = None
-            self._line(Level.NOTICE, "the pause is over")
+            self._publisher.line(Level.NOTICE, "the pause is over")
             self._journal_pause("expire", 0.0)
 
     def _answer(self, question: Question, now: float) -> None:
@@ -419,7 +369,7 @@ class Daemon:
                 self._pausing(question, "resume", "resumed", 0.0)
 
     def _pausing(self, question: Question, action: str, text: str, for_s: float) -> None:
-        self._line(Level.WARNING, text)
+        self._publisher.line(Level.WARNING, text)
         self._journal_pause(action, for_s)
         self._decision = self._policy.decide(self._around.clock())
         self._publish(self._around.clock())
@@ -427,7 +377,9 @@ class Daemon:
 
     def _journal_pause(self, action: str, for_s: float) -> None:
         node = self._config.node
-        self._send_scribe(Event(time.time(), for_s, EventKind.PAUSE, PROGRAM, node, node, action, FenceOutcome.SUCCESS))
+        self._publisher.send(
+            Event(time.time(), for_s, EventKind.PAUSE, PROGRAM, node, node, action, FenceOutcome.SUCCESS)
+        )
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -439,7 +391,7 @@ class Daemon:
             self._told = told
             text = f"{decision.state}" + (f": {'; '.join(decision.reasons)}" if decision.reasons else "")
             level = Level.NOTICE if decision.state in (PolicyState.KEEPALIVE, PolicyState.STARTING) else Level.WARNING
-            self._line(level, text)
+            self._publisher.line(level, text)
             self._around.service.tell(f"STATUS={text[:500]}")
             self._publish_s = now
         if now >= self._publish_s:
@@ -452,7 +404,7 @@ class Daemon:
         watchdog = (self._around.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
         if stopped and self._feeding is not None:
             watchdog = watchdog._replace(armed=watchdog.armed and self._disarmed is not True)
-        self._send_scribe(
+        self._publisher.send(
             FeederStatus(
                 at_s=now,
                 decision=self._decision,
@@ -467,39 +419,3 @@ class Daemon:
                 not_granted=self._around.not_granted,
             )
         )
-
-    def _line(self, level: Level, text: str) -> None:
-        self._send_scribe(Line(level, text[:LINE_CHARS]))
-
-    def _send_scribe(self, message: ForScribe) -> None:
-        self._forward(dumps(message))
-
-    def _forward(self, data: bytes) -> None:
-        """A scribe that is behind or gone misses it: nothing waits for paper."""
-        try:
-            self._links.scribe.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
-        except OSError:
-            return
-
-
-def _not_served(decision: Decision) -> Ended:
-    """A self-fence is due and nothing is armed. A preempted node must not be served; storage may come back."""
-    if decision.cause in _FINAL:
-        text = f"{decision.reasons[0]}; the watchdog is not armed and nothing was registered: reboot this node"
-        return Ended(ExitStatus.PREEMPTED, text)
-    return Ended(ExitStatus.TRY_AGAIN, f"{decision.reasons[0]}; nothing is armed: begins anew")
-
-
-def _still_ticking(support: Support, disarmed: bool | None) -> str:
-    """After an orderly stop; "" when it is disarmed."""
-    unless = f"in {support.timeout_s:g} s unless halvm-watchdogd is started again by then"
-    match disarmed:
-        case True:
-            return ""
-        case False:
-            return f"{support.device} cannot be disarmed (nowayout): it resets this node {unless}"
-        case None:
-            return (
-                f"{support.device}: whether it is disarmed cannot be told (its driver does not say whether nowayout is "
-                f"set): it may reset this node {unless}"
-            )

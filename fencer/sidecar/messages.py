@@ -170,6 +170,10 @@ class Level(IntEnum):
     NOTICE = 5
 
 
+LINE_CHARS = 2000
+"""Of a line at most."""
+
+
 class Line(NamedTuple):
     """For the log."""
 
