@@ -267,7 +267,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def a_reload(self) -> None:
         self.policy.reconfigure(PolicySettings(TIMING, self.require, self.reset), self.now)
         for path, at_s in self.good.items():
-            if self.now - at_s > TIMING.path_stale_s:
+            if -1e9 < at_s < self.now - TIMING.path_stale_s:  # a path that had failed stays as it is
                 self.good[path], self.registered[path] = -1e9, False
         for lun, (at_s, standing) in self.read.items():
             if self.now - at_s > TIMING.standing_stale_s:
@@ -301,6 +301,19 @@ def test_paths_that_grew_stale_between_two_decisions_have_not_settled() -> None:
         one.paths_answer_but_nobody_registers(7, False, None)
         one.decided()
     assert one.ever[-1].state is PolicyState.SELF_FENCE
+
+
+def test_a_reload_leaves_a_failed_path_as_it_is() -> None:
+    one = machine()
+    one.a_path_fails(("x", "sdb"))
+    one.a_path_is_registered(("x", "sdb"))
+    one.decided()
+    one.a_reload()
+    one.a_path_fails(("x", "sda"))
+    one.decided()
+    one.paths_answer_but_nobody_registers(5, False, None)
+    one.decided()
+    assert one.ever[-1].state is PolicyState.DEGRADED
 
 
 # --- exhaustively, in a small world --------------------------------------------------------------------------------
