@@ -19,7 +19,7 @@ from fencer.sidecar.reports import (
     PathSeen,
     Registered,
     RegistrationFailed,
-    Sighting,
+    Report,
 )
 from fencer.state.snapshot import RegistrationState
 
@@ -38,20 +38,20 @@ _Known = bool | tuple[RegistrationState, int, ReservationKey | None]
 class ReportBatcher:
     """Batches reports and keeps their order. Several threads put; one flushes, every Timing.alive_interval_s."""
 
-    def __init__(self, send: Callable[[list[Sighting]], None]) -> None:
+    def __init__(self, send: Callable[[list[Report]], None]) -> None:
         self._send: Final = send
         self._lock: Final = threading.Lock()
-        self._waiting: list[Sighting] = []
+        self._waiting: list[Report] = []
         self._units = 0
         self._known: dict[tuple[str, str], _Known] = {}
 
-    def put(self, sighting: Sighting) -> None:
+    def put(self, report: Report) -> None:
         """Sends a change, behind all that waits. Keeps a report without a change for the next batch."""
-        sighting = bounded(sighting)
+        report = bounded(report)
         with self._lock:
-            self._waiting.append(sighting)
-            self._units += 1 + (len(sighting.keys) // KEYS_A_UNIT if isinstance(sighting, LunSeen) else 0)
-            if not self._is_as_before(sighting) or self._units >= MOST:
+            self._waiting.append(report)
+            self._units += 1 + (len(report.keys) // KEYS_A_UNIT if isinstance(report, LunSeen) else 0)
+            if not self._is_as_before(report) or self._units >= MOST:
                 self._flush()
 
     def flush(self) -> None:
@@ -64,32 +64,32 @@ class ReportBatcher:
         if waiting:
             self._send(waiting)
 
-    def _is_as_before(self, sighting: Sighting) -> bool:
-        match sighting:
+    def _is_as_before(self, report: Report) -> bool:
+        match report:
             case PathSeen(lun, path, _, ok, _, took_s):
                 before = self._known.get((lun, path))
                 self._known[lun, path] = ok
                 return ok and before is True and took_s <= QUICK_S
-            case LunSeen(lun=lun, standing=standing):
+            case LunSeen(lun=lun, registration=registration):
                 before = self._known.get((lun, ""))
-                now = self._known[lun, ""] = (standing, sighting.generation, sighting.holder)
-                return standing is RegistrationState.REGISTERED and before == now
+                now = self._known[lun, ""] = (registration, report.generation, report.holder)
+                return registration is RegistrationState.REGISTERED and before == now
             case Alive() | PathRegistered():  # Registered follows where this is news
                 return True
             case _:
                 return False
 
 
-def bounded(sighting: Sighting) -> Sighting:
+def bounded(report: Report) -> Report:
     """The report with long texts and lists cut. A LunWatch puts our own key among the first, so it is never cut."""
-    match sighting:
+    match report:
         case LunSeen(keys=keys) if len(keys) > KEYS_MOST:
-            more = sighting.more_keys + len(keys) - KEYS_MOST
-            return sighting._replace(keys=keys[:KEYS_MOST], nexuses=sighting.nexuses[:KEYS_MOST], more_keys=more)
+            more = report.more_keys + len(keys) - KEYS_MOST
+            return report._replace(keys=keys[:KEYS_MOST], nexuses=report.nexuses[:KEYS_MOST], more_keys=more)
         case PathSeen(reason=reason) if len(reason) > REASON_CHARS:
-            return sighting._replace(reason=reason[:REASON_CHARS])
+            return report._replace(reason=reason[:REASON_CHARS])
         case LunSilent(reason=reason) | RegistrationFailed(reason=reason) if len(reason) > REASON_CHARS:
-            return sighting._replace(reason=reason[:REASON_CHARS])
+            return report._replace(reason=reason[:REASON_CHARS])
         case Registered(why=why) if len(why) > REASON_CHARS:
-            return sighting._replace(why=why[:REASON_CHARS])
-    return sighting
+            return report._replace(why=why[:REASON_CHARS])
+    return report

@@ -1,4 +1,4 @@
-"""What the supervisor's children do, and what each of them does first."""
+"""The supervisor's child processes: their jobs, their start and their end."""
 
 import contextlib
 import os
@@ -10,22 +10,31 @@ from collections.abc import Callable
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
 from fencer.sidecar.lun_list import LunList
-from fencer.sidecar.messages import Begin, Config, LunsFound, Observe, Observing, Report, Unregister, Unregistered
+from fencer.sidecar.messages import (
+    Begin,
+    Config,
+    LunsFound,
+    Observe,
+    Observing,
+    StartReporting,
+    Unregister,
+    Unregistered,
+)
 from fencer.worker import MESSAGE_BYTES, Channel, Worker
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 STEADY_S = 30.0
-"""A child that has run for so long is started again without a pause, whatever was before."""
+"""A child that has run for so long is started again without a pause, however often it ended before."""
 
-OBSERVER, SCRIBE = "observer", "scribe"
+OBSERVER, PUBLISHER = "observer", "publisher"
 
 
 class Jobs(NamedTuple):
-    """What the children do. Each runs in a process of its own.
+    """The children's jobs. Each runs in a process of its own.
 
     configure: reads the file and sends Configured. list_luns: asks LVM and sysfs; raises FenceError. observe: sends
-    sightings on its second argument, and calls the third when block devices have changed. write: reads messages from
+    reports on its second argument, and calls the third when block devices have changed. write: reads messages from
     its second argument. unregister: takes the key off, or raises.
     """
 
@@ -37,7 +46,7 @@ class Jobs(NamedTuple):
 
 
 class Child:
-    """One of the two that always run."""
+    """A child that always runs: the observer or the publisher."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,27 +57,27 @@ class Child:
         self.reason = ""
 
     def start_later(self) -> None:
-        """After a pause that doubles each time."""
+        """Schedules the next start, after a pause that doubles each time."""
         self.start_at_s = time.monotonic() + self.pause_s
         self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
 
 class ReportsLater(Channel):
-    """A new observer's channel to the feeder. Its first message waits until the attendant has put it in its place.
+    """A new observer's channel to the feeder. Its first message waits until the supervisor has put it in its place.
 
     So the feeder never hears of a set of LUNs that is dropped before it is in force.
     """
 
-    def __init__(self, sock: socket, attendant: Channel) -> None:
+    def __init__(self, sock: socket, supervisor: Channel) -> None:
         super().__init__(sock)
-        self._attendant: Channel | None = attendant
+        self._supervisor: Channel | None = supervisor
 
     def send(self, message: object) -> None:
-        attendant, self._attendant = self._attendant, None
-        if attendant is not None:
-            attendant.send(Observing())
-            if not isinstance(attendant.receive(), Report):
-                os._exit(1)  # the attendant is gone
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.send(Observing())
+            if not isinstance(supervisor.receive(), StartReporting):
+                os._exit(1)  # the supervisor is gone
         super().send(message)
 
 
@@ -83,19 +92,19 @@ def list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
 
 
 def reaped(pid: int) -> bool:
-    """One in state D is left to the kernel; looked at again at the next turn."""
+    """Whether the child has ended. One in state D is left to the kernel, and looked at again at the next turn."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
 
 
-SCRIBE_OOM_SCORE = -500
-"""The scribe may go when memory does: nothing but publishing depends on it."""
+PUBLISHER_OOM_SCORE = -500
+"""The OOM killer may end the publisher: no fence depends on it."""
 
 
 def set_oom_score(score: int) -> None:
-    """Best effort: without the privilege it stays as it is."""
+    """Sets this process's score. Best effort: without the privilege it stays as it is."""
     with contextlib.suppress(OSError):
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -40,7 +40,7 @@ class Resetting(Protocol):
         """Returns only when it failed."""
 
 
-class Surroundings(NamedTuple):
+class Environment(NamedTuple):
     """What the feeder acts on. arm: opens the watchdog, from when on it ticks. Raises WatchdogError, or WatchdogNotYet
     when asking again later may help.
 

@@ -1,7 +1,7 @@
-"""The feeder: one thread that waits, hears what was seen, asks the policy, feeds, and says how it is.
+"""The feeder: one thread that takes reports, asks the policy, feeds the watchdog, and publishes its state.
 
-Nothing on its way waits for a disk, for another process or for the storage: whatever might is the attendant's, the
-observer's or the scribe's. The only exception is the moment before a self-fence, and that is bounded.
+It never waits for a disk, another process or the storage: the supervisor, the observer and the publisher do what might
+wait. The only exception is the moment before a self-fence, and that is bounded.
 """
 
 import select
@@ -13,7 +13,7 @@ from fencer.errors import FenceError, WatchdogNotYet
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.sidecar.children import OBSERVER
 from fencer.sidecar.control import Pause, Question, Resume
-from fencer.sidecar.environment import Ended, ExitStatus, Signals, Surroundings
+from fencer.sidecar.environment import Ended, Environment, ExitStatus, Signals
 from fencer.sidecar.keepalive import FEEDS, NOT_ARMED, Feeding
 from fencer.sidecar.links import BUFFER_BYTES, Links
 from fencer.sidecar.messages import (
@@ -37,7 +37,7 @@ from fencer.sidecar.messages import (
 )
 from fencer.sidecar.policy import Decision, Policy, with_reasons
 from fencer.sidecar.publisher_link import PublisherLink
-from fencer.sidecar.reports import LISTED, LunSeen, Registered, Sighting
+from fencer.sidecar.reports import LISTED, LunSeen, Registered, Report
 from fencer.sidecar.sentences import armed, left_behind, left_running, not_served
 from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
 from fencer.state.snapshot import PolicyState, SelfFence
@@ -47,32 +47,32 @@ READY_S = 10.0
 storage that is away. The node then joins, and runs no service."""
 
 ARM_AGAIN_S = 2.0
-"""Between two attempts to open a watchdog that is not there yet, or in use."""
+"""Time between two attempts to open a watchdog that is not there yet, or in use."""
 
 UNREGISTER_S = 10.0
 STOP_S = 1.0
 MESSAGES_A_TURN = 4096
 RECORD_CHARS = 4000
 
-_SIGHTINGS = Sighting.__args__
+_REPORTS = Report.__args__
 _DIGITS = str.maketrans("", "", "0123456789.")
 
 
 class Daemon:
     """One run, from the first look to the end."""
 
-    def __init__(self, config: Config, links: Links, around: Surroundings, signals: Signals) -> None:
+    def __init__(self, config: Config, links: Links, environment: Environment, signals: Signals) -> None:
         self._config = config
         self._links = links
-        self._publisher = PublisherLink(links.scribe)
-        self._around = around
+        self._publisher = PublisherLink(links.publisher)
+        self._environment = environment
         self._signals = signals
         self._began_unix_s = time.time()
-        now = around.clock()
-        self._paused_until_s = around.paused_until_s
+        now = environment.clock()
+        self._paused_until_s = environment.paused_until_s
         # Nothing is fed before a look, whatever a predecessor left: a node that was fenced meanwhile would get another
         # timeout to live. Only a pause that still runs is an operator's word that the storage may be away.
-        paused = around.resumed and around.paused_until_s is not None
+        paused = environment.resumed and environment.paused_until_s is not None
         self._policy = Policy(config.settings.policy, now, resumed=paused)
         if self._paused_until_s is not None:
             self._policy.pause(self._paused_until_s)
@@ -91,33 +91,33 @@ class Daemon:
         self._observer_restarts = 0
         self._complaints: dict[str, str] = {}
         self._list_reasons: tuple[str, ...] = ()
-        self._generations = dict(around.generations)
+        self._generations = dict(environment.generations)
         self._poll = select.poll()
-        for one in (links.observer, links.attendant, links.scribe, around.control, signals):
+        for one in (links.observer, links.supervisor, links.publisher, environment.control, signals):
             self._poll.register(one, select.POLLIN)
-        links.attendant.send(Begin(config, self._began_unix_s, around.generations, around.luns))
+        links.supervisor.send(Begin(config, self._began_unix_s, environment.generations, environment.luns))
 
     def run(self) -> Ended:
-        """Turn after turn."""
+        """Takes turns until the end."""
         while (ended := self._turn()) is None:
             self._wait()
         return ended
 
     def _wait(self) -> None:
-        until_s = self._around.clock() + self._config.settings.timing.decide_interval_s
+        until_s = self._environment.clock() + self._config.settings.timing.decide_interval_s
         if self._feeding is not None and not self._fencing:
             until_s = min(until_s, self._feeding.due_s)
-        self._poll.poll(max(0.0, until_s - self._around.clock()) * 1000)
+        self._poll.poll(max(0.0, until_s - self._environment.clock()) * 1000)
 
     def _turn(self) -> Ended | None:
-        """Everything that has been seen is taken in before anything is decided: after a stall of ours it is all there,
-        and a decision on what was known before the stall would take the stall for a loss."""
+        """Takes all reports before it decides: after a stall of the feeder they are all there, and a decision on the
+        reports from before the stall would take the stall for a loss."""
         self._signals.drain()
         self._hear_observer()
-        if (ended := self._hear_attendant()) is not None:
+        if (ended := self._hear_supervisor()) is not None:
             return ended
         self._publisher.is_recorded()
-        now = self._around.clock()
+        now = self._environment.clock()
         decision = self._decision = self._policy.decide(now)
         if (ended := self._act(decision, now)) is not None:
             return ended
@@ -137,7 +137,7 @@ class Daemon:
         if self._fencing:
             return None  # decided once: nothing arms or feeds any more, whatever the policy says
         if decision.state is PolicyState.SELF_FENCE:
-            if self._feeding is None and not self._around.resumed:
+            if self._feeding is None and not self._environment.resumed:
                 return not_served(decision)
             self._fencing = True
             self._self_fence(decision, now)
@@ -151,11 +151,11 @@ class Daemon:
         return None
 
     def _arm(self, now: float) -> Ended | None:
-        """Opens the watchdog; one that is not there yet, or in use, is asked for again later."""
+        """Opens the watchdog. One that is not there yet, or in use, is tried again later."""
         if now < self._arm_again_s:
             return None
         try:
-            self._feeding = Feeding(self._around.arm(), now)
+            self._feeding = Feeding(self._environment.arm(), now)
         except WatchdogNotYet as error:
             if error.restart:
                 return Ended(ExitStatus.TRY_AGAIN, str(error))
@@ -178,25 +178,25 @@ class Daemon:
 
     def _be_ready(self, now: float) -> None:
         """Tells systemd once, so that what waits for this unit goes on."""
-        service = self._around.service
+        service = self._environment.service
         late = now >= self._ready_by_s and not service.waits_for_arming
         if not self._ready and (self._feeding is not None or late):
             self._ready = True
             service.tell("READY=1")
 
     def _self_fence(self, decision: Decision, now: float) -> None:
-        """From here on nothing feeds. What is written first is bounded; what is not, is not waited for."""
+        """Stops feeding, writes the reason within a bounded time, then does what self_fence says."""
         cause = decision.cause.value if decision.cause is not None else "unknown"
         reason = f"{cause}: {decision.reasons[0]}"[:RECORD_CHARS]
         by = self._config.settings.self_fence
         if by is SelfFenceBy.RESET:
-            self._around.reset.say(f"self-fence: {reason}")
-        record = SelfFence(reason, self._config.node, self._around.boot_id, time.time(), now)
+            self._environment.reset.say(f"self-fence: {reason}")
+        record = SelfFence(reason, self._config.node, self._environment.boot_id, time.time(), now)
         self._publisher.send(record)
         match by:
             case SelfFenceBy.RESET:
                 self._publisher.await_record()
-                self._around.reset.now()
+                self._environment.reset.now()
                 self._publisher.line(Level.ERROR, "the reset failed: the watchdog has to do it")
             case SelfFenceBy.WATCHDOG:
                 self._publisher.line(Level.ERROR, "no longer feeding: the watchdog resets this node")
@@ -212,28 +212,28 @@ class Daemon:
             return None  # a close would feed the watchdog once more
         if self._stop_by_s is None:
             self._stop_by_s = now
-            self._around.service.tell("STOPPING=1")
+            self._environment.service.tell("STOPPING=1")
             if self._config.settings.unregister_on_stop and self._feeding is not None:
                 self._stop_by_s = now + UNREGISTER_S
-                self._links.attendant.send(Unregister(self._config.observer))
+                self._links.supervisor.send(Unregister(self._config.observer))
         if self._unregistered is None and now < self._stop_by_s:
             return None
         sentences = self._last_words()
         for sentence in sentences:
             self._publisher.line(Level.ERROR, sentence)
         self._publish(now, stopped=True)
-        self._links.scribe.shutdown(SHUT_WR)
+        self._links.publisher.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
         poll = select.poll()
-        poll.register(self._links.attendant, select.POLLIN)
+        poll.register(self._links.supervisor, select.POLLIN)
         while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
-            message = self._links.attendant.receive()
-            if message is None or isinstance(message, ChildEnded):  # the scribe has written all and ended
+            message = self._links.supervisor.receive()
+            if message is None or isinstance(message, ChildEnded):  # the publisher has written all and ended
                 break
         return Ended(ExitStatus.STOPPED, "\n".join(sentences))
 
     def _last_words(self) -> list[str]:
-        """Disarms, and says what an orderly stop leaves behind."""
+        """Disarms, and returns what an orderly stop leaves behind."""
         sentences = []
         feeding, decision = self._feeding, self._decision
         if self._config.settings.unregister_on_stop and feeding is not None:
@@ -242,7 +242,7 @@ class Daemon:
         if feeding is not None:
             self._disarmed = feeding.watchdog.disarm()
             sentences += left_behind(feeding.watchdog.support, self._disarmed, decision)
-        if feeding is None and (left := self._around.left) is not None:
+        if feeding is None and (left := self._environment.left) is not None:
             sentences.append(left_running(left))
         return sentences
 
@@ -264,26 +264,26 @@ class Daemon:
                 self._see(message)
                 self._publisher.forward(data)
 
-    def _see(self, sightings: list[object]) -> None:
+    def _see(self, reports: list[object]) -> None:
         generations = self._generations.copy()
-        for sighting in sightings:
-            if isinstance(sighting, _SIGHTINGS):
-                self._policy.feed(sighting)
-                if isinstance(sighting, LunSeen):
-                    if sighting.standing in LISTED:
-                        generations[sighting.lun] = sighting.generation
+        for report in reports:
+            if isinstance(report, _REPORTS):
+                self._policy.feed(report)
+                if isinstance(report, LunSeen):
+                    if report.registration in LISTED:
+                        generations[report.lun] = report.generation
                 else:
-                    self._registrations += isinstance(sighting, Registered)
-        if generations != self._generations:  # whichever observer comes next knows what this one saw
+                    self._registrations += isinstance(report, Registered)
+        if generations != self._generations:  # the next observer is given what this one saw
             self._generations = generations
-            self._links.attendant.send(Generations(tuple(generations.items())))
+            self._links.supervisor.send(Generations(tuple(generations.items())))
 
-    def _hear_attendant(self) -> Ended | None:
-        while select.select([self._links.attendant], [], [], 0)[0]:
-            match self._links.attendant.receive():
+    def _hear_supervisor(self) -> Ended | None:
+        while select.select([self._links.supervisor], [], [], 0)[0]:
+            match self._links.supervisor.receive():
                 case None:
-                    # Nobody can start an observer again. The watchdog goes on ticking: a successor has its timeout.
-                    return Ended(ExitStatus.BROKEN, "the attendant process has ended: start halvm-watchdogd again")
+                    # No process can start an observer again. The watchdog goes on ticking: a successor has its timeout.
+                    return Ended(ExitStatus.BROKEN, "the supervisor process has ended: start halvm-watchdogd again")
                 case ChildEnded(name, reason, misuse):
                     if name == OBSERVER:
                         self._observer_restarts += not misuse
@@ -292,11 +292,11 @@ class Daemon:
                         self._complaints[name] = reason
                         self._publisher.line(Level.WARNING, f"{name}: {reason}")
                     if name == OBSERVER:  # no look, so no arming soon
-                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
+                        self._ready_by_s = min(self._ready_by_s, self._environment.clock())
                 case ListChecked(reasons):
                     self._list_reasons = reasons
                     if reasons:  # no LUN, no look
-                        self._ready_by_s = min(self._ready_by_s, self._around.clock())
+                        self._ready_by_s = min(self._ready_by_s, self._environment.clock())
                 case Configured(config):
                     self._reconfigure(config)
                 case Began(config):
@@ -325,14 +325,14 @@ class Daemon:
         if not reloaded:
             self._publisher.line(Level.NOTICE, "reloaded: nothing has changed")
             return
-        self._links.attendant.send(Begin(new, self._began_unix_s))  # it answers when all that is new has begun
+        self._links.supervisor.send(Begin(new, self._began_unix_s))  # it answers when all that is new has begun
 
     def _reconfigured(self, new: Config) -> None:
         if self._fencing:
             return
         reloaded, _ = changed(self._config.settings, new.settings)
         self._config = new
-        now = self._publish_s = self._around.clock()  # the bound that holds from now on is published at once
+        now = self._publish_s = self._environment.clock()  # the bound that holds from now on is published at once
         self._policy.reconfigure(new.settings.policy, now)
         self._publisher.send(new)
         self._publisher.line(Level.NOTICE, f"reloaded: {', '.join(reloaded)}")
@@ -342,8 +342,8 @@ class Daemon:
     def _obey_operator(self, now: float) -> None:
         if self._signals.reload:
             self._signals.reload = False
-            self._links.attendant.send(ReadConfig(self._config.settings.source))
-        while (question := self._around.control.receive()) is not None:
+            self._links.supervisor.send(ReadConfig(self._config.settings.source))
+        while (question := self._environment.control.receive()) is not None:
             self._answer(question, now)
         if self._paused_until_s is not None and now >= self._paused_until_s:
             self._paused_until_s = None
@@ -354,7 +354,9 @@ class Daemon:
         match question.order:
             case Pause() if self._feeding is None or self._fencing:
                 when = "" if self._fencing else ": try again when status says keepalive"
-                self._around.control.answer(question, f"not now: the state is {self._decision.state}{when}", done=False)
+                self._environment.control.answer(
+                    question, f"not now: the state is {self._decision.state}{when}", done=False
+                )
             case Pause(for_s):
                 self._paused_until_s = now + for_s
                 self._policy.pause(self._paused_until_s)
@@ -362,7 +364,7 @@ class Daemon:
                 text = f"paused until {until}: losing the storage does not reset this node; a preemption does"
                 self._pausing(question, "pause", text, for_s)
             case Resume() if self._paused_until_s is None:
-                self._around.control.answer(question, "it is not paused")
+                self._environment.control.answer(question, "it is not paused")
             case Resume():
                 self._paused_until_s = None
                 self._policy.resume()
@@ -371,9 +373,9 @@ class Daemon:
     def _pausing(self, question: Question, action: str, text: str, for_s: float) -> None:
         self._publisher.line(Level.WARNING, text)
         self._journal_pause(action, for_s)
-        self._decision = self._policy.decide(self._around.clock())
-        self._publish(self._around.clock())
-        self._around.control.answer(question, text)
+        self._decision = self._policy.decide(self._environment.clock())
+        self._publish(self._environment.clock())
+        self._environment.control.answer(question, text)
 
     def _journal_pause(self, action: str, for_s: float) -> None:
         node = self._config.node
@@ -392,16 +394,16 @@ class Daemon:
             text = f"{decision.state}" + (f": {'; '.join(decision.reasons)}" if decision.reasons else "")
             level = Level.NOTICE if decision.state in (PolicyState.KEEPALIVE, PolicyState.STARTING) else Level.WARNING
             self._publisher.line(level, text)
-            self._around.service.tell(f"STATUS={text[:500]}")
+            self._environment.service.tell(f"STATUS={text[:500]}")
             self._publish_s = now
         if now >= self._publish_s:
             self._publish(now)
-            self._around.service.alive()
+            self._environment.service.alive()
 
     def _publish(self, now: float, *, stopped: bool = False) -> None:
         self._publish_s = now + PUBLISH_INTERVAL_S
         settings = self._config.settings
-        watchdog = (self._around.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
+        watchdog = (self._environment.left or NOT_ARMED) if self._feeding is None else self._feeding.snapshot()
         if stopped and self._feeding is not None:
             watchdog = watchdog._replace(armed=watchdog.armed and self._disarmed is not True)
         self._publisher.send(
@@ -416,6 +418,6 @@ class Daemon:
                 registrations=self._registrations,
                 observer_restarts=self._observer_restarts,
                 luns_unsettled="; ".join((*self._list_reasons, *self._policy.joining))[:LINE_CHARS],
-                not_granted=self._around.not_granted,
+                not_granted=self._environment.not_granted,
             )
         )

@@ -1,4 +1,4 @@
-"""What the observers saw of the LUNs, and whether each LUN is reachable. Pure; no clock here.
+"""Keeps the latest reports of each LUN, and decides whether it is reachable. Pure.
 
 A path counts while its last probe was good, began not longer than path_stale_s ago, and our key is on it. A LUN is
 reachable while a path counts and its registrations are read.
@@ -19,7 +19,7 @@ from fencer.sidecar.reports import (
     PathSeen,
     Registered,
     RegistrationFailed,
-    Sighting,
+    Report,
 )
 from fencer.sidecar.settings import PolicySettings, Requirement
 from fencer.state.snapshot import RegistrationState
@@ -51,12 +51,12 @@ class PathView(NamedTuple):
 
 
 class LunView(NamedTuple):
-    """What is known of a LUN, for the snapshot. standing: None as long as nothing is known."""
+    """What is known of a LUN, for the snapshot. registration: None as long as nothing is known."""
 
     wwid: str
     name: str
     reachable: bool
-    standing: RegistrationState | None
+    registration: RegistrationState | None
     generation: int
     keys: tuple[tuple[ReservationKey, int], ...]
     holder: ReservationKey | None
@@ -71,32 +71,41 @@ class LunView(NamedTuple):
 class _Path:
     """good_at_s: when its last good probe began, None when the last one was bad.
 
-    hearsay_since_s: since when registered is only what an observing process said that is gone; None when the present
-    one has said so.
+    unconfirmed_since_s: since when only an ended observing process has reported registered; None when the present one
+    has, too.
     """
 
-    __slots__ = ("address", "error", "good_at_s", "hearsay_since_s", "probed_at_s", "refused", "registered", "took_s")
+    __slots__ = (
+        "address",
+        "error",
+        "good_at_s",
+        "probed_at_s",
+        "refused",
+        "registered",
+        "took_s",
+        "unconfirmed_since_s",
+    )
 
     def __init__(self, address: str = "") -> None:
         self.address = address
         self.good_at_s: float | None = None
         self.registered = False
-        self.hearsay_since_s: float | None = None
+        self.unconfirmed_since_s: float | None = None
         self.error = "not probed yet"
         self.refused = ""
         self.probed_at_s = 0.0
         self.took_s = 0.0
 
     def lose(self) -> None:
-        self.good_at_s, self.registered, self.hearsay_since_s = None, False, None
+        self.good_at_s, self.registered, self.unconfirmed_since_s = None, False, None
 
     def register(self) -> None:
-        self.registered, self.hearsay_since_s = True, None
+        self.registered, self.unconfirmed_since_s = True, None
 
     def doubt(self, at_s: float) -> None:
-        """Whoever said that it is registered is gone. The time does not begin anew with the next that is gone."""
-        if self.registered and self.hearsay_since_s is None:
-            self.hearsay_since_s = at_s
+        """The observing process that reported it has ended. The time does not begin anew when the next one ends."""
+        if self.registered and self.unconfirmed_since_s is None:
+            self.unconfirmed_since_s = at_s
 
 
 class _Lun:
@@ -147,7 +156,7 @@ class LunStates:
                 if path.good_at_s is not None and now - path.good_at_s > timing.path_stale_s:
                     path.error = f"no answer for {now - path.good_at_s:.1f} s"
                     path.lose()
-            if lun.seen is not None and now - lun.seen.at_s > timing.standing_stale_s:
+            if lun.seen is not None and now - lun.seen.at_s > timing.registration_stale_s:
                 lun.silence = lun.silence or f"no answer for {now - lun.seen.at_s:.1f} s"
                 lun.seen = None
         self._settings = settings
@@ -161,17 +170,17 @@ class LunStates:
         """Why the observing process has ended; forgotten when one is heard again."""
         self._silent_because = reason
 
-    def take(self, sighting: Sighting) -> None:
-        """Takes one sighting in. A reading of a LUN that is older than the latest changes nothing."""
-        match sighting:
+    def take(self, report: Report) -> None:
+        """Takes one report. A reading of a LUN that is older than the latest changes nothing."""
+        match report:
             case LunsListed():
-                self._take_list(sighting)
+                self._take_list(report)
             case Alive(at_s):
                 if at_s > self._alive_at_s:
                     self._alive_at_s, self._silent_because = at_s, ""
                     self._grows_stale(at_s + self._settings.timing.path_stale_s)
             case PathSeen():
-                self._see_path(sighting)
+                self._see_path(report)
             case PathGone(lun, path, _):
                 if (known := self._luns.get(lun)) is not None:
                     known.paths.pop(path, None)
@@ -179,16 +188,16 @@ class LunStates:
                 if (known := self._luns.get(lun)) is not None and path in known.paths:
                     known.paths[path].register()
             case LunSeen():
-                if (known := self._luns.get(sighting.lun)) is not None and self.is_news(sighting):
-                    known.seen, known.silence = sighting, ""
-                    self._grows_stale(sighting.at_s + self._settings.timing.standing_stale_s)
+                if (known := self._luns.get(report.lun)) is not None and self.is_news(report):
+                    known.seen, known.silence = report, ""
+                    self._grows_stale(report.at_s + self._settings.timing.registration_stale_s)
             case LunSilent(lun, _, reason):
                 if (known := self._luns.get(lun)) is not None:
                     known.silence = reason
             case Registered() | RegistrationFailed():
                 return  # for the journal
             case _:
-                assert_never(sighting)
+                assert_never(report)
 
     def is_news(self, seen: LunSeen) -> bool:
         """Whether it is of a LUN that was listed, and not older than the latest reading of it."""
@@ -205,7 +214,7 @@ class LunStates:
         return self._luns[wwid].joining
 
     def name(self, wwid: str) -> str:
-        """Of a LUN that was listed."""
+        """The path of a LUN that was listed."""
         return self._luns[wwid].name
 
     def _take_list(self, part: LunsListed) -> None:
@@ -241,7 +250,7 @@ class LunStates:
                     path = _Path(address)
                 elif listed.first:
                     path.doubt(listed.at_s)
-                    self._grows_stale(listed.at_s + self._settings.timing.standing_stale_s)
+                    self._grows_stale(listed.at_s + self._settings.timing.registration_stale_s)
                 path.refused = refused
                 known.paths[name] = path
         self._listed = self._listed or bool(there)
@@ -268,18 +277,18 @@ class LunStates:
         times = [self._alive_at_s + timing.path_stale_s]
         for lun in self._luns.values():
             if lun.seen is not None:
-                times.append(lun.seen.at_s + timing.standing_stale_s)
+                times.append(lun.seen.at_s + timing.registration_stale_s)
             for path in lun.paths.values():
                 if path.good_at_s is not None:
                     times.append(path.good_at_s + timing.path_stale_s)
-                if path.hearsay_since_s is not None:
-                    times.append(path.hearsay_since_s + timing.standing_stale_s)
+                if path.unconfirmed_since_s is not None:
+                    times.append(path.unconfirmed_since_s + timing.registration_stale_s)
         return min((time_s for time_s in times if time_s >= now), default=now)
 
     def judged(self, now: float) -> tuple[list[Obstacle | None], tuple[str, ...]]:
         """For each LUN why it is not reachable, None when it is; and what is wrong with those that are.
 
-        One obstacle for all when nobody observes.
+        One obstacle for all when no process observes.
         """
         self.stale_from_s = self._next_stale_s(now)
         silent_s = now - self._alive_at_s
@@ -297,7 +306,7 @@ class LunStates:
             if obstacle is None:
                 lun.joining = False
                 worries += [f"{lun.name}: {text}" for text in lost]
-                if lun.seen is not None and lun.seen.standing is RegistrationState.UNPROTECTED:
+                if lun.seen is not None and lun.seen.registration is RegistrationState.UNPROTECTED:
                     worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
                 if lun.read_only:
                     worries.append(f"{lun.name}: {lun.read_only} is read-only: nothing can be written")
@@ -329,10 +338,10 @@ class LunStates:
             return Obstacle(Cause.PATHS_LOST, f"{lun.name}: no path left ({', '.join(lost) or 'none is there'})")
         if lun.seen is None:
             return Obstacle(Cause.UNREADABLE, f"{lun.name}: registrations not read yet{_because(lun)}")
-        if now - lun.seen.at_s > timing.standing_stale_s:
+        if now - lun.seen.at_s > timing.registration_stale_s:
             text = f"{lun.name}: registrations not read for {now - lun.seen.at_s:.1f} s{_because(lun)}"
             return Obstacle(Cause.UNREADABLE, text)
-        match lun.seen.standing:
+        match lun.seen.registration:
             case RegistrationState.REGISTERED | RegistrationState.UNPROTECTED:
                 return None
             case RegistrationState.CONFLICT:
@@ -346,9 +355,9 @@ class LunStates:
                 RegistrationState.PREEMPTED
                 | RegistrationState.SHUT_OUT
                 | RegistrationState.NEVER
-                | RegistrationState.UNKNOWN as standing
+                | RegistrationState.UNKNOWN as registration
             ):
-                return Obstacle(Cause.NOT_REGISTERED, f"{lun.name}: our key is not registered ({standing})")
+                return Obstacle(Cause.NOT_REGISTERED, f"{lun.name}: our key is not registered ({registration})")
             case _ as never:
                 assert_never(never)
 
@@ -363,8 +372,8 @@ class LunStates:
         return "" if self._is_registered(path, now) else f"{name}: not registered yet"
 
     def _is_registered(self, path: _Path, now: float) -> bool:
-        since_s = path.hearsay_since_s
-        return path.registered and (since_s is None or now - since_s <= self._settings.timing.standing_stale_s)
+        since_s = path.unconfirmed_since_s
+        return path.registered and (since_s is None or now - since_s <= self._settings.timing.registration_stale_s)
 
     def is_complete(self) -> bool:
         """Every LUN has been looked at once."""
@@ -397,7 +406,7 @@ class LunStates:
         counts = seen.nexuses if len(seen.nexuses) == len(seen.keys) else (1,) * len(seen.keys)
         keys = tuple(zip(seen.keys, counts, strict=True))
         return LunView(
-            wwid, lun.name, reachable, seen.standing, seen.generation, keys, seen.holder, seen.type, seen.at_s,
+            wwid, lun.name, reachable, seen.registration, seen.generation, keys, seen.holder, seen.type, seen.at_s,
             lun.silence, paths, seen.more_keys, lun.read_only,
         )  # fmt: skip
 

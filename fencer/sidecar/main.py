@@ -10,7 +10,7 @@ from fencer.errors import FenceError, UsageError
 from fencer.sidecar import linux_watchdog, watchdog_device
 from fencer.sidecar.children import Jobs
 from fencer.sidecar.control import ControlSocket
-from fencer.sidecar.environment import Ended, ExitStatus, Resetting, Signals, Surroundings
+from fencer.sidecar.environment import Ended, Environment, ExitStatus, Resetting, Signals
 from fencer.sidecar.feeder import Daemon
 from fencer.sidecar.instance import Instance
 from fencer.sidecar.links import Links, start
@@ -66,7 +66,7 @@ def run(path: str) -> Ended:
     pid = os.getpid()
 
     def make_jobs() -> Jobs:
-        from fencer.sidecar.processes import jobs  # for the attendant and its children alone
+        from fencer.sidecar.processes import jobs  # for the supervisor and its children alone
 
         return jobs(boot_id, pid, log)
 
@@ -81,18 +81,18 @@ def run(path: str) -> Ended:
             )
         config = configured.config
         instance = Instance(config.settings.state_dir)  # before anything is touched: snapshot, socket, keys, watchdog
-        surroundings = _surroundings(configured, boot_id)
+        environment = _environment(configured, boot_id)
         refused = become_realtime()
         for problem in refused:
             print(f"{PROGRAM}: {problem}: this node may be reset when it is only busy: run as root", file=sys.stderr)  # noqa: T201 - its log is standard error
-        ended = Daemon(config, links, surroundings._replace(not_granted=refused), signals).run()
+        ended = Daemon(config, links, environment._replace(not_granted=refused), signals).run()
     finally:
-        links.attendant.close()
+        links.supervisor.close()
     instance.end()
     return ended
 
 
-def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
+def _environment(configured: Configured, boot_id: str) -> Environment:
     """The adapters, and what a predecessor in this boot left. Raises UsageError, WatchdogError."""
     settings, before = configured.config.settings, configured.predecessor
     reset: Resetting = Reset() if settings.self_fence is SelfFenceBy.RESET else NoReset()
@@ -102,7 +102,7 @@ def _surroundings(configured: Configured, boot_id: str) -> Surroundings:
         control = ControlSocket(settings.state_dir)
     except OSError as error:
         raise UsageError(f"state_dir: {settings.state_dir}: {error.strerror}: run as root, or give another") from error
-    return Surroundings(
+    return Environment(
         arm=_armer(settings),
         reset=reset,
         service=ServiceManager(),
@@ -123,20 +123,23 @@ def _armer(settings: Settings) -> Callable[[], Watchdog]:
 
 
 def _configure(links: Links, path: str, signals: Signals) -> Configured | None:
-    """Has the attendant read the file. None when a signal ended the waiting. Raises UsageError."""
-    links.attendant.send(ReadConfig(path))
+    """Has the supervisor read the file. None when a signal ended the waiting. Raises UsageError."""
+    links.supervisor.send(ReadConfig(path))
     until = time.monotonic() + CONFIGURE_S
     while not signals.stop and (left := until - time.monotonic()) > 0:
         signals.drain()
-        if links.attendant.fileno() not in select.select([links.attendant.fileno(), signals.fileno()], [], [], left)[0]:
+        if (
+            links.supervisor.fileno()
+            not in select.select([links.supervisor.fileno(), signals.fileno()], [], [], left)[0]
+        ):
             continue
-        match links.attendant.receive():
+        match links.supervisor.receive():
             case Configured() as configured:
                 return configured
             case ConfigRefused(complaints):
                 raise UsageError(complaints)
             case None:
-                raise RuntimeError("the attendant process has ended")
+                raise RuntimeError("the supervisor process has ended")
     if signals.stop:
         return None
     raise UsageError(f"{path}: could not be read within {CONFIGURE_S:g} s: see whether its disk answers")

@@ -1,7 +1,7 @@
-"""What the sidecar's processes tell each other. Types only.
+"""The messages between the sidecar's processes. Types only.
 
-feeder ◀─ lists of sightings ── observer        feeder ─ Order ─▶ attendant (starts the others, and starts them again)
-feeder ─ the same lists, FeederStatus, Line, Event, SelfFence ─▶ scribe (whatever may wait for a disk)
+feeder ◀─ lists of reports ── observer        feeder ─ Order ─▶ supervisor (starts the others, and starts them again)
+feeder ─ the same lists, FeederStatus, Line, Event, SelfFence ─▶ publisher (whatever may wait for a disk)
 
 No message is longer than fencer.worker.MESSAGE_BYTES: what has no bound of its own is cut where it is made.
 """
@@ -17,7 +17,7 @@ from fencer.state.snapshot import NodeSnapshot, SelfFence, WatchdogSnapshot
 
 PROGRAM = "halvm-watchdogd"
 PUBLISH_INTERVAL_S = 1.0
-"""How often the feeder says how it is."""
+"""How often the feeder sends FeederStatus."""
 
 
 class Config(NamedTuple):
@@ -30,7 +30,7 @@ class Config(NamedTuple):
     observer: ObserverSettings
 
 
-# --- to the attendant ----------------------------------------------------------------------------------------------
+# --- to the supervisor ----------------------------------------------------------------------------------------------
 
 
 class ReadConfig(NamedTuple):
@@ -40,7 +40,7 @@ class ReadConfig(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Start scribe and observer. When they run: answered by Began, or by BeginRefused with everything as it was.
+    """Start publisher and observer. When they run: answered by Began, or by BeginRefused with everything as it was.
 
     generations: see Generations, as a predecessor in this boot published them. luns: what it watched; None when the
     LUNs are to be listed first.
@@ -64,7 +64,7 @@ class Unregister(NamedTuple):
     observer: ObserverSettings
 
 
-# --- from the attendant --------------------------------------------------------------------------------------------
+# --- from the supervisor --------------------------------------------------------------------------------------------
 
 
 class Predecessor(NamedTuple):
@@ -125,7 +125,7 @@ class Unregistered(NamedTuple):
     problem: str
 
 
-# --- to the attendant, from its children ---------------------------------------------------------------------------
+# --- to the supervisor, from its children ---------------------------------------------------------------------------
 
 
 class Observe(NamedTuple):
@@ -142,10 +142,10 @@ class Observe(NamedTuple):
 
 
 class Observing(NamedTuple):
-    """A new observer has listed the paths of its LUNs. It waits for Report before it reports anything."""
+    """A new observer has listed the paths of its LUNs. It waits for StartReporting before it reports anything."""
 
 
-class Report(NamedTuple):
+class StartReporting(NamedTuple):
     """To a new observer: it has taken the place of the one that ran."""
 
 
@@ -154,16 +154,16 @@ class BlockChanged(NamedTuple):
 
 
 class LunsFound(NamedTuple):
-    """The lister's answer."""
+    """The answer of the lister."""
 
     luns: LunList
 
 
-# --- to the scribe -------------------------------------------------------------------------------------------------
+# --- to the publisher -------------------------------------------------------------------------------------------------
 
 
 class Level(IntEnum):
-    """As syslog's and the journal's."""
+    """Levels of syslog and journald."""
 
     ERROR = 3
     WARNING = 4
@@ -175,14 +175,14 @@ LINE_CHARS = 2000
 
 
 class Line(NamedTuple):
-    """For the log."""
+    """A line for the log."""
 
     level: Level
     text: str
 
 
 class FeederStatus(NamedTuple):
-    """What the feeder alone knows, for the snapshot."""
+    """The feeder's part of the snapshot."""
 
     at_s: float
     decision: Decision
@@ -197,10 +197,10 @@ class FeederStatus(NamedTuple):
     not_granted: tuple[str, ...] = ()
 
 
-ForScribe = Line | FeederStatus | Event | SelfFence | Config
+ToPublisher = Line | FeederStatus | Event | SelfFence | Config
 
 
-# --- from the scribe -----------------------------------------------------------------------------------------------
+# --- from the publisher -----------------------------------------------------------------------------------------------
 
 
 class Recorded(NamedTuple):

@@ -1,8 +1,8 @@
-"""Whether this node may go on: KEEPALIVE, DEGRADED or SELF_FENCE, out of what the observers saw. Pure; no clock here.
+"""Decides whether this node may go on: KEEPALIVE, DEGRADED or SELF_FENCE, by the observers' reports. Pure.
 
     policy = Policy(settings, now)
-    policy.feed(sighting)              # as they come
-    decision = policy.decide(now)      # at least every decide_interval_s, and after each batch of sightings
+    policy.feed(report)              # as they come
+    decision = policy.decide(now)      # at least every decide_interval_s, and after each batch of reports
 
 While too few LUNs are reachable (fencer.sidecar.lun_state) the grace runs; it is whole again only when enough have been
 reachable for settle_s without a break, so flapping cannot stretch it. A preemption has no grace. A self-fence is final.
@@ -11,7 +11,7 @@ docs/decisions/0008-self-fence-bound.md argues all this and the bound.
 
 from fencer._typing import NamedTuple
 from fencer.sidecar.lun_state import Cause, LunStates, Obstacle
-from fencer.sidecar.reports import LunSeen, LunsListed, PathGone, PathSeen, Sighting
+from fencer.sidecar.reports import LunSeen, LunsListed, PathGone, PathSeen, Report
 from fencer.sidecar.settings import PolicySettings, TargetReset
 from fencer.state.snapshot import PolicyState, RegistrationState
 
@@ -39,7 +39,7 @@ def with_reasons(decision: Decision, reasons: tuple[str, ...]) -> Decision:
 
 
 class Policy:
-    """The state between sightings and decisions. Times given must not be of different clocks; going back is ignored.
+    """The state between reports and decisions. Times given must not be of different clocks; going back is ignored.
 
     began_s: now. resumed: a predecessor left the watchdog running, so the first look, too, has only the grace to
     become complete.
@@ -56,7 +56,7 @@ class Policy:
         self._lost_since_s: float | None = None
         self._met_since_s: float | None = None
         self._interrupted = False
-        self._doom: Obstacle | None = None
+        self._fatal: Obstacle | None = None
         self._paused_until_s: float | None = None
         self._end: Decision | None = None
 
@@ -71,7 +71,7 @@ class Policy:
         self._known.reconfigure(settings, max(now, self._now))
 
     def explain_silence(self, reason: str) -> None:
-        """Why the observing process has ended, for the sentence that is told while none observes."""
+        """Notes why the observing process has ended, for the reason that is shown while there is none."""
         self._known.explain_silence(reason)
 
     @property
@@ -81,29 +81,29 @@ class Policy:
 
     # --- what is seen ---------------------------------------------------------------------------------------------
 
-    def feed(self, sighting: Sighting) -> None:
-        """Takes one sighting in."""
+    def feed(self, report: Report) -> None:
+        """Takes one report."""
         # A loss that is over before the next decision is a loss all the same: it must not count as settled. So what
-        # grew stale before this sighting is noticed before the sighting mends it ...
-        if self._is_armed_and_whole and sighting.at_s > max(self._now, self._known.stale_from_s):
-            self._interrupted = not self._known.enough(self._known.judged(sighting.at_s)[0])
-        if isinstance(sighting, LunSeen) and self._doom is None and self._known.is_news(sighting):
-            self._doom = self._doom_by(sighting)
-        self._known.take(sighting)
-        # ... and what the sighting loses is noticed before the next one mends it.
-        if self._is_armed_and_whole and _may_lose(sighting):
+        # grew stale before this report is noticed before the report mends it ...
+        if self._is_armed_and_whole and report.at_s > max(self._now, self._known.stale_from_s):
+            self._interrupted = not self._known.enough(self._known.judged(report.at_s)[0])
+        if isinstance(report, LunSeen) and self._fatal is None and self._known.is_news(report):
+            self._fatal = self._fatal_by(report)
+        self._known.take(report)
+        # ... and what the report loses is noticed before the next one mends it.
+        if self._is_armed_and_whole and _may_lose(report):
             self._interrupted = not self._known.enough(self._known.judged(self._now)[0])
 
     @property
     def _is_armed_and_whole(self) -> bool:
         return self._armed and not self._interrupted
 
-    def _doom_by(self, seen: LunSeen) -> Obstacle | None:
-        """What a reading says that no grace can mend."""
+    def _fatal_by(self, seen: LunSeen) -> Obstacle | None:
+        """The loss in a reading that has no grace."""
         name = self._known.name(seen.lun)
         if self._known.is_joining(seen.lun):
             return None
-        match seen.standing:
+        match seen.registration:
             case RegistrationState.PREEMPTED:
                 return Obstacle(Cause.PREEMPTED, f"{name}: our key was preempted: another node fenced this one")
             case RegistrationState.SHUT_OUT:
@@ -120,8 +120,8 @@ class Policy:
     # --- maintenance ----------------------------------------------------------------------------------------------
 
     def pause(self, until_s: float) -> None:
-        """Losing paths or registrations fences nobody until then. A preemption does: the other node may have taken the
-        storage over, and no maintenance here makes that untrue."""
+        """Starts a pause: until then no loss of paths or registrations resets this node. A preemption does: the other
+        node may have taken over the storage."""
         self._paused_until_s = until_s
 
     def resume(self) -> None:
@@ -143,8 +143,8 @@ class Policy:
             return self._end
         if self._paused_until_s is not None and now >= self._paused_until_s:
             self.resume()
-        if self._doom is not None:
-            return self._fence(self._doom.cause, self._doom.text)
+        if self._fatal is not None:
+            return self._fence(self._fatal.cause, self._fatal.text)
         obstacles, worries = self._known.judged(now)
         met = self._known.enough(obstacles)
         if not self._armed:
@@ -187,7 +187,7 @@ class Policy:
 
 
 REASONS_MOST, REASON_CHARS = 48, 400
-"""Of one decision, so that it fits into a message however many paths are lost."""
+"""The reasons of one decision, cut so that they fit into a message."""
 
 
 def _bounded(reasons: tuple[str, ...]) -> tuple[str, ...]:
@@ -196,11 +196,11 @@ def _bounded(reasons: tuple[str, ...]) -> tuple[str, ...]:
     return (*told, f"and {more} more") if more > 0 else told
 
 
-def _may_lose(sighting: Sighting) -> bool:
-    match sighting:
+def _may_lose(report: Report) -> bool:
+    match report:
         case PathSeen(ok=ok):
             return not ok
-        case LunSeen(standing=standing):
-            return standing not in (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED)
+        case LunSeen(registration=registration):
+            return registration not in (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED)
         case _:
-            return isinstance(sighting, PathGone | LunsListed)
+            return isinstance(report, PathGone | LunsListed)

@@ -1,4 +1,4 @@
-"""What the sidecar's other processes do. Imported by the attendant, so that its children find everything loaded."""
+"""What the sidecar's other processes do. Imported by the supervisor, so that its children find everything loaded."""
 
 import time
 from _pickle import dumps  # as in fencer.worker
@@ -12,7 +12,7 @@ from fencer.sidecar.configuration import read_config
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Begin, Config, ConfigRefused, Configured, Predecessor, Unregister
 from fencer.sidecar.observer.observing import list_luns, load, observe
-from fencer.sidecar.publisher import Scribe
+from fencer.sidecar.publisher import Publisher
 from fencer.sidecar.realtime import keep_loaded
 from fencer.sidecar.reports import LISTED
 from fencer.sidecar.settings import Settings
@@ -94,7 +94,7 @@ def _list_luns(config: Config) -> LunList:
 def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel], None]:
     def write(begin: Begin, channel: Channel) -> None:
         journal = Journal(f"{begin.config.settings.record_dir}/journal.db")
-        Scribe(begin, boot_id, feeder_pid, log, journal.append).run(channel)
+        Publisher(begin, boot_id, feeder_pid, log, journal.append).run(channel)
 
     return write
 

@@ -1,6 +1,6 @@
-"""The scribe: everything of the sidecar that may wait for a disk, a full tmpfs or a stuck journald.
+"""Publishes log, snapshot and journal: the work that may wait for a disk, a full tmpfs or a stuck journald.
 
-It takes in the same sightings as the policy, to describe the LUNs; it decides nothing.
+The publisher takes the same reports as the policy, to describe the LUNs. It decides nothing.
 """
 
 import os
@@ -24,18 +24,18 @@ from fencer.sidecar.reports import (
     LunsListed,
     Registered,
     RegistrationFailed,
-    Sighting,
+    Report,
 )
 from fencer.state.last_self_fence import SelfFence, read_last, write_last
 from fencer.state.snapshot import KeySnapshot, LunSnapshot, PathSnapshot, PolicyState, RegistrationState, Snapshot
 from fencer.state.snapshot_file import write_snapshot
 from fencer.worker import Channel
 
-_SIGHTINGS = Sighting.__args__
+_REPORTS = Report.__args__
 
 
 def _receive(channel: Channel) -> object:
-    """What cannot be read is not heard, and the next one is: a scribe that ended would be told the same again."""
+    """A message that cannot be unpickled is skipped: a new publisher would get the same one again."""
     while True:
         try:
             return channel.receive()
@@ -50,7 +50,7 @@ Append = Callable[[Event], None]
 
 
 EVENTS_MOST = 1000
-"""Events that wait for the journal."""
+"""Most events that wait for the journal."""
 
 
 def _is_waiting(channel: Channel) -> bool:
@@ -61,7 +61,7 @@ def _as_found(lun: FoundLun) -> ListedLun:
     return ListedLun(lun.wwid, lun.name, tuple(ListedPath(name, "") for name in lun.paths))
 
 
-class Scribe:
+class Publisher:
     """Takes messages from the feeder until it is gone."""
 
     def __init__(self, begin: Begin, boot_id: str, feeder_pid: int, log: int, append: Append) -> None:
@@ -76,7 +76,7 @@ class Scribe:
         self._known = LunStates(begin.config.settings.policy, now)
         if begin.luns is not None:  # a successor that is started before the first look has to find them
             self._known.take(LunsListed(now, tuple(_as_found(lun) for lun in begin.luns.luns), first=True))
-        self._standings: dict[str, RegistrationState] = {}
+        self._registrations: dict[str, RegistrationState] = {}
         self._status: FeederStatus | None = None
         self._events: deque[Event] = deque()
         self._complained: dict[str, float] = {}
@@ -114,25 +114,25 @@ class Scribe:
                 self._config = message
                 self._known.reconfigure(message.settings.policy, time.monotonic())
             case list():
-                for sighting in message:
-                    if isinstance(sighting, _SIGHTINGS):
-                        self._see(sighting)
+                for report in message:
+                    if isinstance(report, _REPORTS):
+                        self._see(report)
         return None
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
-    def _see(self, sighting: Sighting) -> None:
-        self._known.take(sighting)
-        match sighting:
+    def _see(self, report: Report) -> None:
+        self._known.take(report)
+        match report:
             case Registered(lun, path, _, why):
                 self._registration(lun, path, FenceOutcome.SUCCESS, why)
             case RegistrationFailed(lun, path, _, reason):
                 self._registration(lun, path, FenceOutcome.FAILURE, reason)
-            case LunSeen(lun=lun, standing=standing):
-                before = self._standings.get(lun)
-                self._standings[lun] = standing
-                if before in LISTED and standing not in LISTED:
-                    self._registration(lun, "", FenceOutcome.FAILURE, f"our registration is gone: {standing}")
+            case LunSeen(lun=lun, registration=registration):
+                before = self._registrations.get(lun)
+                self._registrations[lun] = registration
+                if before in LISTED and registration not in LISTED:
+                    self._registration(lun, "", FenceOutcome.FAILURE, f"our registration is gone: {registration}")
 
     def _registration(self, lun: str, path: str, outcome: FenceOutcome, why: str) -> None:
         where = f"{lun} {path}".rstrip()
@@ -160,7 +160,7 @@ class Scribe:
         return Event(time.time(), 0.0, kind, PROGRAM, self._config.node, target, action, outcome, error=error)
 
     def _later(self, event: Event) -> None:
-        """When nothing else is to be done."""
+        """Writes one event, when nothing else is to be done."""
         if len(self._events) >= EVENTS_MOST:
             self._events.popleft()
             self._complain("journal", "events come faster than they can be written: the oldest are left out")
@@ -179,7 +179,7 @@ class Scribe:
             self._complain("snapshot", f"{self._config.settings.state_dir}: {error.strerror}")
 
     def _complain(self, subject: str, problem: str) -> None:
-        """Once a minute each."""
+        """Logs each problem once a minute."""
         now = time.monotonic()
         if now - self._complained.get(subject, -60.0) >= 60.0:
             self._complained[subject] = now
@@ -204,7 +204,7 @@ class Scribe:
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
     def snapshot(self, status: FeederStatus) -> Snapshot:
-        """All that is known, at the moment of status."""
+        """The snapshot at the moment of status."""
         config, settings, last = self._config, status.settings, self._last
         now, now_unix = time.monotonic(), time.time()
         paused = status.paused_until_s
@@ -247,7 +247,7 @@ class Scribe:
         return LunSnapshot(
             wwid=view.wwid,
             name=view.name,
-            standing=str(view.standing or ""),
+            standing=str(view.registration or ""),
             generation=view.generation,
             keys=tuple(key(*each) for each in view.keys),
             holder="" if view.holder is None else str(view.holder),

@@ -6,7 +6,7 @@ from _pickle import dumps, loads  # as in fencer.worker
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, socket
 
 from fencer.sidecar.links import BUFFER_BYTES
-from fencer.sidecar.messages import LINE_CHARS, ForScribe, Level, Line, Recorded
+from fencer.sidecar.messages import LINE_CHARS, Level, Line, Recorded, ToPublisher
 
 RECORD_S = 0.8
 """How long a self-fence waits at most for its reason to be on the disk: the node can write nothing shared meanwhile."""
@@ -19,22 +19,22 @@ class PublisherLink:
         self._sock = sock
 
     def line(self, level: Level, text: str) -> None:
-        """For the log."""
+        """Sends a line for the log."""
         self.send(Line(level, text[:LINE_CHARS]))
 
-    def send(self, message: ForScribe) -> None:
-        """As forward."""
+    def send(self, message: ToPublisher) -> None:
+        """Sends a message, as forward."""
         self.forward(dumps(message))
 
     def forward(self, data: bytes) -> None:
-        """A scribe that is behind or gone misses it: nothing waits for paper."""
+        """Sends without waiting. A publisher that is behind or gone misses it."""
         try:
             self._sock.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
             return
 
     def is_recorded(self) -> bool:
-        """Whether it said that a record is written."""
+        """Whether it has reported that a record is written."""
         try:
             data = self._sock.recv(BUFFER_BYTES)
         except OSError:
@@ -42,7 +42,7 @@ class PublisherLink:
         return bool(data) and isinstance(loads(data), Recorded)
 
     def await_record(self) -> None:
-        """For RECORD_S at most."""
+        """Waits for the record, RECORD_S at most."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         until_s = time.monotonic() + RECORD_S

@@ -1,7 +1,7 @@
-"""What the observers report to the policy. Types only.
+"""The observers' reports to the policy. Types only.
 
-Every time is CLOCK_MONOTONIC, in seconds, of the moment when the look *began*: an answer that took long is as old as
-its question. Silence is no sighting: what is not heard of again grows stale, and stale is lost.
+Every time is CLOCK_MONOTONIC, in seconds, of the moment when the command *began*: a slow answer is as old as its
+question. A missing report counts as a loss, whatever the cause: what is not reported again grows stale.
 """
 
 from fencer._typing import NamedTuple
@@ -9,7 +9,7 @@ from fencer.model import ReservationKey, ReservationType
 from fencer.state.snapshot import RegistrationState
 
 LISTED = (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED, RegistrationState.CONFLICT)
-"""Our key is on the LUN."""
+"""The states in which our key is on the LUN."""
 
 
 class ListedPath(NamedTuple):
@@ -102,7 +102,7 @@ class LunSeen(NamedTuple):
 
     lun: str
     at_s: float
-    standing: RegistrationState
+    registration: RegistrationState
     generation: int
     keys: tuple[ReservationKey, ...]
     holder: ReservationKey | None
@@ -112,7 +112,7 @@ class LunSeen(NamedTuple):
 
 
 class LunSilent(NamedTuple):
-    """No path gave its registrations: says nothing of our standing, and is never taken for a preemption."""
+    """No path gave its registrations: says nothing of our registration, and is never taken for a preemption."""
 
     lun: str
     at_s: float
@@ -144,6 +144,6 @@ class Alive(NamedTuple):
     at_s: float
 
 
-Sighting = (
+Report = (
     LunsListed | PathSeen | PathGone | PathRegistered | LunSeen | LunSilent | Registered | RegistrationFailed | Alive
 )

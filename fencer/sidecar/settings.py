@@ -63,7 +63,7 @@ class SidecarTiming(NamedTuple):
         return self.probe_interval_s + self.probe_deadline_s + SLACK_S
 
     @property
-    def standing_stale_s(self) -> float:
+    def registration_stale_s(self) -> float:
         """A LUN whose last reading of registrations began longer ago is lost. One reading may be missed."""
         return 2 * (self.check_interval_s + self.answer_deadline_s) + SLACK_S
 
@@ -192,7 +192,7 @@ def preempt_bound_s(timing: SidecarTiming, reset_s: float) -> float:
 
 def unseen_bound_s(timing: SidecarTiming, reset_s: float) -> float:
     """The same when the target has stopped answering PERSISTENT RESERVE IN while it still answers reads."""
-    return timing.standing_stale_s + timing.grace_s + 2 * timing.decide_interval_s + reset_s
+    return timing.registration_stale_s + timing.grace_s + 2 * timing.decide_interval_s + reset_s
 
 
 def bound_s(timing: SidecarTiming, reset_s: float) -> float:

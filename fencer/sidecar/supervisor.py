@@ -1,7 +1,7 @@
-"""A small process that starts the others and starts them again: the feeder itself never forks once it feeds.
+"""The supervisor: a small process that starts the others, and starts them again. The feeder never forks once it feeds.
 
 A fork of the feeder would share all its memory copy on write and make its next writes wait for pages; an exec would
-wait for the very disk that may be gone. The attendant has loaded what its children need, so that a new observer needs
+wait for the very disk that may be gone. The supervisor has loaded what its children need, so that a new observer needs
 no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeline).
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from fencer.sidecar.children import (
     FIRST_PAUSE_S,
     OBSERVER,
-    SCRIBE,
-    SCRIBE_OOM_SCORE,
+    PUBLISHER,
+    PUBLISHER_OOM_SCORE,
     STEADY_S,
     Child,
     Jobs,
@@ -40,7 +40,7 @@ from fencer.sidecar.messages import (
     Observe,
     Observing,
     ReadConfig,
-    Report,
+    StartReporting,
     Unregister,
     Unregistered,
 )
@@ -53,10 +53,10 @@ LIST_S, LIST_LEAST_S, LIST_AGAIN_S = 60.0, 15.0, 5.0
 while no LUN is known."""
 
 LISTER_S = 20.0
-"""How long one list may take."""
+"""Timeout of one list."""
 
 STAGING_S = 15.0
-"""How long a new observer may take to begin, beside the old one."""
+"""Timeout for a new observer to begin, beside the old one."""
 
 
 class _Staged:
@@ -72,8 +72,8 @@ class _Staged:
         self.reason = ""
 
 
-class Attendant:
-    """Runs in its own process. feeder: the channel to it; observer_end, scribe_end: the children's ends to it.
+class Supervisor:
+    """Runs in its own process. feeder: the channel to it; observer_end, publisher_end: the children's ends to it.
 
     It keeps the list of the LUNs. LVM is asked by a child of its own, so that a disk that hangs, whichever, delays
     neither an observer nor its successor.
@@ -88,7 +88,7 @@ class Attendant:
         self._is_provisional = False  # as a predecessor published them: the first list replaces them
         self._serial = self._latest_serial = 0  # of the set in force, and of the latest that was to follow it
         self._generations: tuple[tuple[str, int], ...] = ()
-        self._children = {name: Child(name) for name in (SCRIBE, OBSERVER)}
+        self._children = {name: Child(name) for name in (PUBLISHER, OBSERVER)}
         self._staged: _Staged | None = None
         self._lister: Worker | None = None
         self._list_at_s: float | None = None
@@ -97,7 +97,7 @@ class Attendant:
         self._ended: list[int] = []
 
     def run(self) -> None:
-        """Until the feeder is gone."""
+        """Supervises until the feeder is gone."""
         while self._step():
             pass
 
@@ -155,7 +155,7 @@ class Attendant:
             self._begin, self._generations = begin, begin.generations
             self._luns, self._is_provisional = begin.luns, begin.luns is not None
             now = time.monotonic()
-            self._children[SCRIBE].start_at_s = self._list_at_s = now
+            self._children[PUBLISHER].start_at_s = self._list_at_s = now
             if self._is_provisional:
                 self._children[OBSERVER].start_at_s = now
         elif _observes_alike(self._begin.config, begin.config) or self._luns is None:
@@ -188,7 +188,7 @@ class Attendant:
             case Configured() | ConfigRefused() | Unregistered():
                 self._feeder.send(message)
             case Crashed(reason):
-                # Whoever asked finds out which of the two it was.
+                # The reader of the answer finds out which of the two it was.
                 self._feeder.send(ConfigRefused(reason))
                 self._feeder.send(Unregistered(reason))
             case None:
@@ -243,7 +243,7 @@ class Attendant:
         self._list_at_s = time.monotonic() + LIST_S
 
     def _cannot_list(self, reason: str) -> None:
-        """What is known stays known."""
+        """A list that failed: the LUNs stay as they were."""
         self._list_at_s = time.monotonic() + (LIST_AGAIN_S if self._luns is None else LIST_LEAST_S)
         self._feeder.send(ListChecked((f"LUNs: they cannot be listed: {reason[:_REASON_CHARS]}",)))
 
@@ -297,7 +297,7 @@ class Attendant:
                 observer.pause_s, observer.reason = FIRST_PAUSE_S, ""
                 self._begin, self._luns, self._serial = staged.begin, staged.luns, staged.serial
                 self._is_provisional = self._is_provisional and staged.by_reload
-                staged.worker.send(Report())
+                staged.worker.send(StartReporting())
                 if staged.by_reload:
                     self._feeder.send(Began(staged.begin.config))
                 else:
@@ -310,14 +310,14 @@ class Attendant:
             self._refuse(staged.by_reload, reason)
 
     def _refuse(self, by_reload: bool, reason: str) -> None:
-        """Everything stays as it was. The list is compared again at the next time."""
+        """Reports a refusal: the old observer goes on. The next list is compared again."""
         reason = reason[:_REASON_CHARS]
         self._feeder.send(BeginRefused(reason) if by_reload else ListChecked((f"LUNs: the new list: {reason}",)))
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
     def _start_due(self) -> None:
-        """What cannot be started now is started later: were this process to end, so would the feeder."""
+        """Starts what is due, or tries again later: if this process ended, the feeder would end, too."""
         now = time.monotonic()
         if self._staged is not None and now >= self._staged.until_s:
             self._drop_staged(f"the new observer has not begun within {STAGING_S:g} s")
@@ -346,10 +346,10 @@ class Attendant:
                 raise RuntimeError("nothing to observe")
             return self._observing(begin, luns, self._serial, waits=False)
 
-        def work(_attendant: Channel) -> None:
-            self._keep_end(SCRIBE)
-            set_oom_score(SCRIBE_OOM_SCORE)
-            self._jobs.write(begin._replace(luns=luns), Channel(self._ends[SCRIBE]))
+        def work(_supervisor: Channel) -> None:
+            self._keep_end(PUBLISHER)
+            set_oom_score(PUBLISHER_OOM_SCORE)
+            self._jobs.write(begin._replace(luns=luns), Channel(self._ends[PUBLISHER]))
 
         return work
 
@@ -357,11 +357,11 @@ class Attendant:
         """waits: it begins beside another one, and reports only when it has taken that one's place."""
         order = Observe(begin.config.observer, luns, self._generations, serial)
 
-        def work(attendant: Channel) -> None:
+        def work(supervisor: Channel) -> None:
             self._keep_end(OBSERVER)
             own_end = self._ends[OBSERVER]
-            channel = ReportsLater(own_end, attendant) if waits else Channel(own_end)
-            self._jobs.observe(order, channel, lambda: attendant.send(BlockChanged()))
+            channel = ReportsLater(own_end, supervisor) if waits else Channel(own_end)
+            self._jobs.observe(order, channel, lambda: supervisor.send(BlockChanged()))
 
         return work
 

@@ -74,15 +74,15 @@ while True:
         if message is None or isinstance(message, Crashed):
             tell("ended", reason=str(message))
             break
-        assert isinstance(message, list)  # of sightings
+        assert isinstance(message, list)  # of reports
         for seen in message:
             policy.feed(seen)
             if isinstance(seen, PathSeen) and states.get(seen.path) != (seen.ok, seen.reason):
                 states[seen.path] = (seen.ok, seen.reason)
                 tell("path", path=seen.path, ok=seen.ok, reason=seen.reason, began_s=seen.at_s)
-            if isinstance(seen, LunSeen) and states.get(seen.lun) != seen.standing:
-                states[seen.lun] = seen.standing
-                tell("lun", lun=seen.lun, standing=seen.standing, generation=seen.generation)
+            if isinstance(seen, LunSeen) and states.get(seen.lun) != seen.registration:
+                states[seen.lun] = seen.registration
+                tell("lun", lun=seen.lun, registration=seen.registration, generation=seen.generation)
             if isinstance(seen, Registered | RegistrationFailed):
                 tell(type(seen).__name__, **seen._asdict() | {"at_s": seen.at_s})
     decision = policy.decide(time.monotonic())

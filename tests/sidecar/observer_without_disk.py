@@ -1,4 +1,4 @@
-"""Forks an observer as the attendant does and prints what it loads or opens: `python -m ... STATE_DIR`, one a line.
+"""Forks an observer as the supervisor does and prints what it loads or opens: `python -m ... STATE_DIR`, one a line.
 
 Its LUN is a target in memory with one path that comes, goes and comes again; uevents, sysfs and the marker are real.
 """
@@ -67,7 +67,7 @@ def main(state_dir: str) -> None:
 
         class Quiet:
             @staticmethod
-            def send(_sightings: object) -> None:
+            def send(_reports: object) -> None:
                 return
 
         observing.observe(order, Quiet, lambda: None)  # type: ignore[arg-type]

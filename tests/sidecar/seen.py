@@ -1,8 +1,8 @@
-"""Sightings and a policy for tests, without the repetition."""
+"""Reports and a policy for tests, without the repetition."""
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar.policy import Policy
-from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunSeen, LunsListed, PathRegistered, PathSeen, Sighting
+from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunSeen, LunsListed, PathRegistered, PathSeen, Report
 from fencer.sidecar.settings import PolicySettings, Requirement, SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
 
@@ -23,14 +23,14 @@ def listed(
     return LunsListed(at_s, tuple(found), first, serial=serial)
 
 
-def lun_seen(lun: str, at_s: float, standing: RegistrationState = RegistrationState.REGISTERED) -> LunSeen:
-    keys = (A, B) if standing in (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED) else ()
-    return LunSeen(lun, at_s, standing, 2, keys, A if keys else None, WERO if keys else None, (1,) * len(keys))
+def lun_seen(lun: str, at_s: float, registration: RegistrationState = RegistrationState.REGISTERED) -> LunSeen:
+    keys = (A, B) if registration in (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED) else ()
+    return LunSeen(lun, at_s, registration, 2, keys, A if keys else None, WERO if keys else None, (1,) * len(keys))
 
 
-def healthy(at_s: float, luns: dict[str, tuple[str, ...]]) -> list[Sighting]:
+def healthy(at_s: float, luns: dict[str, tuple[str, ...]]) -> list[Report]:
     """Everything is seen, and well."""
-    seen: list[Sighting] = [Alive(at_s), listed(at_s, luns)]
+    seen: list[Report] = [Alive(at_s), listed(at_s, luns)]
     for lun, paths in luns.items():
         seen += [PathSeen(lun, path, at_s, True, "", 0.001) for path in paths]
         seen += [PathRegistered(lun, path, at_s) for path in paths]
@@ -59,9 +59,9 @@ class Bench:
             self.feed(*healthy(self.now, self.luns))
             self.decision = self.policy.decide(self.now)
 
-    def feed(self, *sightings: Sighting) -> None:
-        for sighting in sightings:
-            self.policy.feed(sighting)
+    def feed(self, *reports: Report) -> None:
+        for report in reports:
+            self.policy.feed(report)
 
     def see(self, path: str, ok: bool, reason: str = "EIO: Input/output error", lun: str = "L") -> None:
         self.feed(PathSeen(lun, path, self.now, ok, "" if ok else reason, 0.001))

@@ -2,7 +2,7 @@
 
 DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three
 keepalives. While there is DIR/no-watchdog there is no device to arm. With DIR/holder the key is not to be removed;
-while there is DIR/no-memory, the attendant can fork nobody.
+while there is DIR/no-memory, the supervisor can fork nobody.
 DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
 `say …`.
 
@@ -27,7 +27,7 @@ from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.children import Jobs
 from fencer.sidecar.config import read_settings
 from fencer.sidecar.control import ControlSocket
-from fencer.sidecar.environment import Signals, Surroundings
+from fencer.sidecar.environment import Environment, Signals
 from fencer.sidecar.feeder import Daemon
 from fencer.sidecar.instance import Instance
 from fencer.sidecar.links import start
@@ -35,7 +35,7 @@ from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Begin, Config, ConfigRefused, Configured, Observe, ReadConfig, Unregister
 from fencer.sidecar.policy import Decision, Policy
 from fencer.sidecar.processes import predecessor
-from fencer.sidecar.publisher import Scribe
+from fencer.sidecar.publisher import Publisher
 from fencer.sidecar.reports import (
     Alive,
     ListedLun,
@@ -45,7 +45,7 @@ from fencer.sidecar.reports import (
     PathRegistered,
     PathSeen,
     Registered,
-    Sighting,
+    Report,
 )
 from fencer.sidecar.sd_notify import ServiceManager
 from fencer.sidecar.settings import ObserverSettings
@@ -142,8 +142,8 @@ def observe(directory: Path, channel: Channel) -> None:
     with (directory / "observers").open("a") as file:
         file.write(f"{given.serial} {' '.join(lun.name for lun in given.luns.luns)}\n")
 
-    def tell(sighting: Sighting) -> None:
-        batcher.put(sighting)
+    def tell(report: Report) -> None:
+        batcher.put(report)
         batcher.flush()
 
     if (directory / "begin").exists():
@@ -179,11 +179,11 @@ def observe(directory: Path, channel: Channel) -> None:
             lost = scene == "lost"
             tell(PathSeen(lun.wwid, lun.name, now, not lost, "Input/output error" if lost else "", 0.001))
             if not lost:
-                standing = RegistrationState(scene)
-                keys = (*others, KEY) if standing is RegistrationState.REGISTERED else ()
+                registration = RegistrationState(scene)
+                keys = (*others, KEY) if registration is RegistrationState.REGISTERED else ()
                 tell(PathRegistered(lun.wwid, lun.name, now))
                 type_ = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-                tell(LunSeen(lun.wwid, now, standing, 7, keys, KEY if keys else None, type_, (1,) * len(keys)))
+                tell(LunSeen(lun.wwid, now, registration, 7, keys, KEY if keys else None, type_, (1,) * len(keys)))
         told = True
         time.sleep(0.05)
 
@@ -196,7 +196,7 @@ def make_jobs(directory: Path, boot_id: str, pid: int) -> Jobs:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         return fork()
 
-    os.fork = may_fork  # this is the attendant's own process
+    os.fork = may_fork  # this is the supervisor's own process
 
     def configure(path: str, channel: Channel) -> None:
         try:
@@ -209,10 +209,10 @@ def make_jobs(directory: Path, boot_id: str, pid: int) -> Jobs:
             file.write(f"{event.kind} {event.action} {event.outcome} {event.error}\n")
 
     def write(begin: Begin, channel: Channel) -> None:
-        with (directory / "scribes").open("a") as file:
+        with (directory / "publishers").open("a") as file:
             file.write(f"{os.getpid()}\n")
         log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        Scribe(begin, boot_id, pid, log, append).run(channel)
+        Publisher(begin, boot_id, pid, log, append).run(channel)
 
     def unregister(order: Unregister) -> None:
         Acts(directory).note(f"unregister {order.observer.storage.own_key}")
@@ -234,8 +234,8 @@ def main() -> int:
     nowayout, boot_id, pid = "nowayout" in sys.argv, "this-boot", os.getpid()
     acts, signals = Acts(directory), Signals()
     links = start(lambda: make_jobs(directory, boot_id, pid))
-    links.attendant.send(ReadConfig(str(directory / "watchdogd.toml")))
-    answer = links.attendant.receive()
+    links.supervisor.send(ReadConfig(str(directory / "watchdogd.toml")))
+    answer = links.supervisor.receive()
     assert isinstance(answer, Configured), answer
     settings = answer.config.settings
     try:
@@ -254,7 +254,7 @@ def main() -> int:
             raise WatchdogNotYet("/dev/watchdog9: there is no such watchdog")
         return FakeWatchdog(acts, settings.watchdog_timeout_s, nowayout)
 
-    around = Surroundings(
+    environment = Environment(
         arm=arm,
         reset=FakeReset(acts),
         service=ServiceManager(),
@@ -270,7 +270,7 @@ def main() -> int:
         patch("fencer.sidecar.feeder.READY_S", 0.5),
         patch("fencer.sidecar.feeder.ARM_AGAIN_S", 0.2),
     ):
-        ended = Daemon(answer.config, links, around, signals).run()
+        ended = Daemon(answer.config, links, environment, signals).run()
     acts.note(f"ended {ended.status} {ended.sentence}")
     instance.end()
     return ended.status

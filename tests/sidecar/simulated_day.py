@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fencer.sidecar.lun_list import FoundLun, LunList, agree
 from fencer.sidecar.policy import Policy
-from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunsListed, PathRegistered, PathSeen, Sighting
+from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunsListed, PathRegistered, PathSeen, Report
 from fencer.sidecar.settings import PolicySettings, SidecarTiming, loss_bound_s, preempt_bound_s, unseen_bound_s
 from fencer.state.snapshot import PolicyState, RegistrationState
 from tests.sidecar.seen import lun_seen
@@ -22,7 +22,7 @@ DAY_S = 86_400.0
 TICK_S = 0.25
 TIMING = SidecarTiming()
 LONGER = TIMING._replace(grace_s=TIMING.grace_s + 20)
-QUIET_S = TIMING.standing_stale_s + TIMING.settle_s + 2.0
+QUIET_S = TIMING.registration_stale_s + TIMING.settle_s + 2.0
 """After so long without an event nothing changes any more."""
 
 KINDS = {
@@ -170,8 +170,8 @@ class Node:
     def tick(self) -> str:
         """What went wrong; "fenced" when it rightly fenced; "" else."""
         if self.silent_until_s <= self.now:
-            for sighting in self._seen():
-                self.policy.feed(sighting)
+            for report in self._seen():
+                self.policy.feed(report)
         decision = self.policy.decide(self.now)
         self._account()
         if decision.state is PolicyState.SELF_FENCE:
@@ -193,7 +193,7 @@ class Node:
         late = self.now - self.away_since_s > max(loss_bound_s(timing, TICK_S), unseen_bound_s(timing, TICK_S))
         return f"missed: {self.now - self.away_since_s:.1f} s" if late else ""
 
-    def _seen(self) -> Iterable[Sighting]:
+    def _seen(self) -> Iterable[Report]:
         yield Alive(self.now)
         luns = [lun.wwid for lun in self.watched.luns]
         if self.first or self.now - self.listed_s >= TIMING.list_interval_s:
@@ -209,16 +209,16 @@ class Node:
             self.read_s = self.now
             for lun in luns:
                 if any(self._up(path) for path in (f"{lun}0", f"{lun}1")):
-                    yield lun_seen(lun, self.now, self._standing(lun))
+                    yield lun_seen(lun, self.now, self._registration_of(lun))
 
-    def _standing(self, lun: str) -> RegistrationState:
+    def _registration_of(self, lun: str) -> RegistrationState:
         if self.preempted_s is not None:
             return RegistrationState.PREEMPTED
         if self.dropped.get(lun, 0.0) > self.now:
             return RegistrationState.DROPPED
         return RegistrationState.NEVER if self.joins_s.get(lun, 0.0) > self.now else RegistrationState.REGISTERED
 
-    def _probe(self, lun: str, path: str) -> Iterable[Sighting]:
+    def _probe(self, lun: str, path: str) -> Iterable[Report]:
         if not self._up(path):
             self.registered.pop(path, None)
             since_s = self.asked.setdefault(path, self.now)

@@ -6,7 +6,7 @@ import pytest
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar.batching import MOST, QUICK_S, ReportBatcher
-from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Sighting
+from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Report
 from fencer.state.snapshot import RegistrationState
 
 A, B = ReservationKey(0xA), ReservationKey(0xB)
@@ -18,16 +18,16 @@ def path_seen(at_s: float = 1.0, *, ok: bool = True, took_s: float = 0.001, path
 
 
 def lun_seen(
-    at_s: float = 1.0, standing: RegistrationState = RegistrationState.REGISTERED, generation: int = 7
+    at_s: float = 1.0, registration: RegistrationState = RegistrationState.REGISTERED, generation: int = 7
 ) -> LunSeen:
-    return LunSeen("lun", at_s, standing, generation, (A, B), A, TYPE)
+    return LunSeen("lun", at_s, registration, generation, (A, B), A, TYPE)
 
 
 class Sent:
     """An batcher that has seen the path and the LUN well once."""
 
     def __init__(self) -> None:
-        self.messages: list[list[Sighting]] = []
+        self.messages: list[list[Report]] = []
         self.batcher = ReportBatcher(self.messages.append)
         self.batcher.put(path_seen())
         self.batcher.put(lun_seen())
@@ -40,7 +40,7 @@ def sent() -> Sent:
 
 
 @pytest.mark.parametrize("news", [path_seen(2.0), lun_seen(2.0), Alive(2.0), PathRegistered("lun", "sda", 2.0)])
-def test_what_is_as_it_was_waits(sent: Sent, news: Sighting) -> None:
+def test_what_is_as_it_was_waits(sent: Sent, news: Report) -> None:
     sent.batcher.put(news)
     assert sent.messages == []
     sent.batcher.flush()
@@ -59,7 +59,7 @@ def test_what_is_as_it_was_waits(sent: Sent, news: Sighting) -> None:
         Registered("lun", "", 2.0, "at start"),
     ],
 )
-def test_news_goes_at_once_behind_what_waits(sent: Sent, news: Sighting) -> None:
+def test_news_goes_at_once_behind_what_waits(sent: Sent, news: Report) -> None:
     sent.batcher.put(Alive(1.5))
     sent.batcher.put(news)
     assert sent.messages == [[Alive(1.5), news]]
@@ -91,7 +91,7 @@ def test_a_message_has_an_end(sent: Sent) -> None:
 
 
 def test_threads_lose_nothing_and_keep_their_order() -> None:
-    messages: list[list[Sighting]] = []
+    messages: list[list[Report]] = []
     batcher = ReportBatcher(messages.append)
 
     def tell(path: str) -> None:

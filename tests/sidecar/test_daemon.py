@@ -282,12 +282,12 @@ def test_an_observer_that_says_nothing_is_a_loss(sidecar: Sidecar) -> None:
     assert record is not None and record.reason.startswith(("observers-silent", "paths-lost"))
 
 
-def test_a_killed_scribe_is_started_again(sidecar: Sidecar) -> None:
+def test_a_killed_publisher_is_started_again(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
-    before = int((sidecar.directory / "scribes").read_text().split()[-1])
+    before = int((sidecar.directory / "publishers").read_text().split()[-1])
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: int((sidecar.directory / "scribes").read_text().split()[-1]) != before, "no new scribe")
+    wait_for(lambda: int((sidecar.directory / "publishers").read_text().split()[-1]) != before, "no new publisher")
     (sidecar.state / "watchdogd.json").unlink()
     sidecar.until(PolicyState.KEEPALIVE)
     assert sidecar.acts("reset") == []
@@ -297,13 +297,13 @@ def test_a_child_that_cannot_be_started_is_started_later(sidecar: Sidecar) -> No
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     sidecar.memory(short=True)
-    before = int((sidecar.directory / "scribes").read_text().split()[-1])
+    before = int((sidecar.directory / "publishers").read_text().split()[-1])
     os.kill(before, signal.SIGKILL)
     time.sleep(0.5)  # some tries
     fed = len(sidecar.acts("keepalive"))
     sidecar.until_fed(fed + 2)
     sidecar.memory(short=False)
-    wait_for(lambda: int((sidecar.directory / "scribes").read_text().split()[-1]) != before, "no new scribe")
+    wait_for(lambda: int((sidecar.directory / "publishers").read_text().split()[-1]) != before, "no new publisher")
     assert sidecar.acts("reset") == []
 
 
@@ -342,11 +342,11 @@ def test_a_stop_without_memory_says_that_the_key_stays(sidecar: Sidecar) -> None
     assert "ended 0 the key was not removed: no process could be started for it: Cannot" in sidecar.acts()[-1]
 
 
-def test_a_stopped_scribe_delays_neither_feeding_nor_reset(sidecar: Sidecar) -> None:
+def test_a_stopped_publisher_delays_neither_feeding_nor_reset(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until_fed()
-    scribe = int((sidecar.directory / "scribes").read_text().split()[-1])
-    os.kill(scribe, signal.SIGSTOP)
+    publisher = int((sidecar.directory / "publishers").read_text().split()[-1])
+    os.kill(publisher, signal.SIGSTOP)
     fed = len(sidecar.acts("keepalive"))
     sidecar.until_fed(fed + 3)
     sidecar.scene("preempted")
@@ -550,17 +550,17 @@ def test_a_reload_refuses_the_rest_and_keeps_running(sidecar: Sidecar, line: str
 def test_no_child_outlives_the_feeder(sidecar: Sidecar) -> None:
     process = sidecar.start()
     sidecar.until_fed()
-    scribe = int((sidecar.directory / "scribes").read_text().split()[-1])
+    publisher = int((sidecar.directory / "publishers").read_text().split()[-1])
     process.kill()
     process.wait()
 
     def gone() -> bool:
         try:
-            return Path(f"/proc/{scribe}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+            return Path(f"/proc/{publisher}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
         except FileNotFoundError:
             return True
 
-    wait_for(gone, "the scribe lives on")
+    wait_for(gone, "the publisher lives on")
 
 
 def test_systemd_is_told(sidecar: Sidecar, tmp_path: Path) -> None:

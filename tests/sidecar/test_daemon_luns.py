@@ -141,20 +141,20 @@ def test_an_observer_that_is_started_again_has_the_serial_number_of_its_set(side
 
 
 def test_what_a_new_observer_watches_counts_only_once_it_is_in_its_place(sidecar: Sidecar) -> None:
-    """The attendant is stopped: nothing puts it there, so the old one is believed."""
+    """The supervisor is stopped: nothing puts it there, so the old one is believed."""
     names(sidecar, "4 sdb sdc")
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     first = int((sidecar.directory / "observer").read_text())
-    attendant = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+    supervisor = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
     (sidecar.directory / "begin").write_text("wait")
     names(sidecar, "5 sdb")
     wait_for(lambda: observers(sidecar)[-1] == "1 sdb", "no new observer")
-    os.kill(attendant, signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGSTOP)
     (sidecar.directory / "begin").unlink()
     well(sidecar, 1.0)
     assert luns(sidecar) == ["sdb", "sdc"]
-    os.kill(attendant, signal.SIGCONT)
+    os.kill(supervisor, signal.SIGCONT)
     until_luns(sidecar, "sdb")
     well(sidecar)
 
@@ -352,4 +352,4 @@ def test_a_target_that_lists_all_the_keys_that_it_can_is_published(sidecar: Side
     time.sleep(2.5)
     fresh = sidecar.until(PolicyState.KEEPALIVE)
     assert time.monotonic() - fresh.written_monotonic_s < 2.0
-    assert len((sidecar.directory / "scribes").read_text().split()) == 1
+    assert len((sidecar.directory / "publishers").read_text().split()) == 1

@@ -1,7 +1,7 @@
 """What the snapshot is told of the LUNs. Whether they are reachable is test_policy's business."""
 
 from fencer.sidecar.lun_state import LunStates
-from fencer.sidecar.reports import LunSeen, LunSilent, PathRegistered, PathSeen, Sighting
+from fencer.sidecar.reports import LunSeen, LunSilent, PathRegistered, PathSeen, Report
 from fencer.sidecar.settings import PolicySettings
 from fencer.state.snapshot import RegistrationState
 from tests.sidecar.seen import TIMING, A, B, healthy, listed, lun_seen
@@ -10,17 +10,17 @@ NOW_S = 100.0
 LUNS: dict[str, tuple[str, ...]] = {"L": ("sda", "sdb")}
 
 
-def known(*sightings: Sighting) -> LunStates:
+def known(*reports: Report) -> LunStates:
     known = LunStates(PolicySettings(), NOW_S)
-    for sighting in sightings:
-        known.take(sighting)
+    for report in reports:
+        known.take(report)
     return known
 
 
 def test_the_view_says_what_is_known() -> None:
     lost = PathSeen("L", "sda", NOW_S, False, "EIO: Input/output error", 0.001)
     (lun,) = known(*healthy(NOW_S, LUNS), lost).view(NOW_S)
-    assert (lun.wwid, lun.reachable, lun.standing, lun.generation) == ("L", True, RegistrationState.REGISTERED, 2)
+    assert (lun.wwid, lun.reachable, lun.registration, lun.generation) == ("L", True, RegistrationState.REGISTERED, 2)
     assert lun.keys == ((A, 1), (B, 1))
     first, second = lun.paths
     assert (first.name, first.up, first.registered, first.error) == ("sda", False, False, "EIO: Input/output error")
@@ -29,7 +29,7 @@ def test_the_view_says_what_is_known() -> None:
 
 def test_the_view_of_a_lun_not_read_yet() -> None:
     (lun,) = known(listed(NOW_S, LUNS), LunSilent("L", NOW_S, "no path answers")).view(NOW_S)
-    assert (lun.reachable, lun.standing, lun.error) == (False, None, "no path answers")
+    assert (lun.reachable, lun.registration, lun.error) == (False, None, "no path answers")
 
 
 def test_counts_that_do_not_fit_their_keys_are_not_believed() -> None:
@@ -49,7 +49,7 @@ def test_an_older_reading_changes_nothing() -> None:
 
 def test_a_registration_that_nobody_said_again_is_none() -> None:
     latest = known(*healthy(NOW_S, LUNS), listed(NOW_S, LUNS, first=True), PathRegistered("L", "sdb", NOW_S))
-    later_s = NOW_S + TIMING.standing_stale_s + 1
+    later_s = NOW_S + TIMING.registration_stale_s + 1
     assert [path.registered for path in latest.view(NOW_S)[0].paths] == [True, True]
     assert [path.registered for path in latest.view(later_s)[0].paths] == [False, True]
 

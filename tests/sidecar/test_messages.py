@@ -29,7 +29,7 @@ from fencer.sidecar.reports import (
     PathSeen,
     Registered,
     RegistrationFailed,
-    Sighting,
+    Report,
 )
 from fencer.sidecar.settings import ObserverSettings, PolicySettings, SidecarTiming
 from fencer.state.snapshot import RegistrationState
@@ -50,7 +50,7 @@ def seen(wwid: str = WWID) -> LunSeen:
     return LunSeen(wwid, 1e6, RegistrationState.REGISTERED, 2**32 - 1, KEYS, OWN, TYPE, (65535,) * len(KEYS))
 
 
-LONGEST: list[Sighting] = [
+LONGEST: list[Report] = [
     Alive(1e6),
     PathSeen(WWID, "sd" + "z" * 30, 1e6, False, LONG, 1.0),
     PathGone(WWID, "sd" + "z" * 30, 1e6),
@@ -62,12 +62,12 @@ LONGEST: list[Sighting] = [
 ]
 
 
-@pytest.mark.parametrize("sighting", LONGEST, ids=lambda each: type(each).__name__)
-def test_as_many_as_fit_go_into_a_message(sighting: Sighting) -> None:
-    sent: list[list[Sighting]] = []
+@pytest.mark.parametrize("report", LONGEST, ids=lambda each: type(each).__name__)
+def test_as_many_as_fit_go_into_a_message(report: Report) -> None:
+    sent: list[list[Report]] = []
     batcher = ReportBatcher(sent.append)
     for n in range(3 * MOST):
-        batcher.put(sighting._replace(lun=f"{WWID}{n}") if hasattr(sighting, "lun") else sighting)
+        batcher.put(report._replace(lun=f"{WWID}{n}") if hasattr(report, "lun") else report)
         batcher.put(Alive(1e6))
     batcher.flush()
     assert max(len(dumps(message)) for message in sent) <= MESSAGE_BYTES / 2
@@ -75,7 +75,7 @@ def test_as_many_as_fit_go_into_a_message(sighting: Sighting) -> None:
 
 
 def test_the_same_luns_again_and_again_go_together_and_fit() -> None:
-    sent: list[list[Sighting]] = []
+    sent: list[list[Report]] = []
     batcher = ReportBatcher(sent.append)
     for _ in range(2):
         for n in range(LUNS_MOST):
@@ -85,7 +85,7 @@ def test_the_same_luns_again_and_again_go_together_and_fit() -> None:
 
 
 def test_what_a_target_lists_beyond_is_counted_and_our_own_key_is_among_the_first() -> None:
-    taken: list[Sighting] = []
+    taken: list[Report] = []
     storage = StorageSettings(("/dev/sda",), None, OWN, None, state_dir="/nonexistent")
     watch = LunWatch(WWID, "lun", storage, SidecarTiming(), taken.append)
     watch._learn(Reading(1, KEYS, Reservation(1, OWN, TYPE)), 1.0)
@@ -106,7 +106,7 @@ class NoEvents:
 
 
 def test_a_list_is_sent_in_parts_that_fit_and_taken_as_one() -> None:
-    sent: list[list[Sighting]] = []
+    sent: list[list[Report]] = []
     storage = StorageSettings(("/dev/sda",), None, OWN, None, state_dir="/nonexistent")
     luns = LunList(tuple(FoundLun(f"{WWID}{n}", NAME) for n in range(LUNS_MOST)))
     observation = Observation(
@@ -134,6 +134,6 @@ def test_a_list_is_sent_in_parts_that_fit_and_taken_as_one() -> None:
 
 
 def test_an_events_text_is_bounded_where_it_is_made() -> None:
-    """The feeder's own are about pauses and have no text; the scribe makes the others."""
+    """The feeder's own are about pauses and have no text; the publisher makes the others."""
     event = Event(time.time(), 0.0, EventKind.PAUSE, "p", "n", "n", "pause", FenceOutcome.SUCCESS)
     assert len(dumps(event)) < 1000

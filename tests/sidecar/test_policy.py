@@ -96,7 +96,7 @@ def test_a_name_at_another_address_is_another_path() -> None:
 def test_a_new_observer_has_time_to_say_that_a_path_is_registered() -> None:
     bench = Bench({"L": ("sda",)})
     bench.feed(listed(bench.now, bench.luns, first=True))
-    bench.go(SidecarTiming().standing_stale_s, paths=("sda",))
+    bench.go(SidecarTiming().registration_stale_s, paths=("sda",))
     assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
     bench.register("sda")
     bench.go(100, paths=("sda",))
@@ -106,7 +106,7 @@ def test_a_new_observer_has_time_to_say_that_a_path_is_registered() -> None:
 def test_a_path_that_the_new_observer_does_not_register_stops_counting() -> None:
     bench = Bench({"L": ("sda",)})
     bench.feed(listed(bench.now, bench.luns, first=True))
-    bench.go(SidecarTiming().standing_stale_s + TICK_S, paths=("sda",))
+    bench.go(SidecarTiming().registration_stale_s + TICK_S, paths=("sda",))
     assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
     bench.go(GRACE_S, paths=("sda",))
     assert bench.decision.state is PolicyState.SELF_FENCE
@@ -114,7 +114,7 @@ def test_a_path_that_the_new_observer_does_not_register_stops_counting() -> None
 
 def test_observers_that_end_again_and_again_win_no_time() -> None:
     bench = Bench({"L": ("sda",)})
-    for _ in range(int(SidecarTiming().standing_stale_s) + 1):
+    for _ in range(int(SidecarTiming().registration_stale_s) + 1):
         bench.feed(listed(bench.now, bench.luns, first=True))
         bench.go(1.0, paths=("sda",))
     assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
@@ -177,16 +177,16 @@ def test_met_again_at_the_end_of_the_grace_is_no_self_fence() -> None:
     assert bench.policy.decide(bench.now).state is PolicyState.SELF_FENCE
 
 
-@pytest.mark.parametrize("standing", [RegistrationState.PREEMPTED, RegistrationState.SHUT_OUT])
+@pytest.mark.parametrize("registration", [RegistrationState.PREEMPTED, RegistrationState.SHUT_OUT])
 @pytest.mark.parametrize("armed", [True, False])
-def test_a_preemption_has_no_grace_and_is_final(standing: RegistrationState, armed: bool) -> None:
+def test_a_preemption_has_no_grace_and_is_final(registration: RegistrationState, armed: bool) -> None:
     bench = Bench(healthy_at_first=armed)
     if not armed:
         bench.feed(Alive(bench.now), listed(bench.now, bench.luns))
-    bench.feed(lun_seen("L", bench.now, standing))
+    bench.feed(lun_seen("L", bench.now, registration))
     decision = bench.policy.decide(bench.now)
     assert decision.state is PolicyState.SELF_FENCE
-    assert decision.cause == Cause(standing.value)
+    assert decision.cause == Cause(registration.value)
     bench.go(100)
     assert bench.decision == decision
 
@@ -200,7 +200,7 @@ def test_a_silent_lun_is_never_a_preemption_but_a_loss() -> None:
         assert bench.now - silent_s < 60
     assert bench.decision.cause is Cause.UNREADABLE
     assert "READ KEYS: timed out" in bench.decision.reasons[0]
-    assert bench.now - silent_s >= SidecarTiming().standing_stale_s + GRACE_S
+    assert bench.now - silent_s >= SidecarTiming().registration_stale_s + GRACE_S
 
 
 def test_silent_observers_are_a_loss() -> None:
@@ -338,7 +338,7 @@ def test_a_list_in_parts_is_not_mixed_with_one_of_a_replaced_observer() -> None:
     assert bench.policy.decide(bench.now).reasons == ()
 
 
-def test_sightings_of_unknown_luns_change_nothing() -> None:
+def test_reports_of_unknown_luns_change_nothing() -> None:
     bench = Bench()
     bench.feed(
         lun_seen("M", bench.now, RegistrationState.PREEMPTED), LunSilent("M", bench.now, "x"), PathGone("M", "s", 0.0)
@@ -396,7 +396,7 @@ def test_new_settings_start_no_grace_where_nothing_is_lost() -> None:
 
 def test_what_was_stale_stays_lost_though_more_is_allowed_now() -> None:
     bench = Bench()
-    bench.go(SidecarTiming().standing_stale_s + TICK_S, paths=("sda",), read=False)
+    bench.go(SidecarTiming().registration_stale_s + TICK_S, paths=("sda",), read=False)
     bench.policy.reconfigure(settings_of(probe_deadline_s=60.0, answer_deadline_s=60.0), bench.now)
     decision = bench.policy.decide(bench.now)
     assert decision.reasons == ("L: registrations not read yet: no answer for 8.8 s",)

@@ -52,7 +52,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy = Policy(PolicySettings(TIMING, require, reset), self.now)
         self.good = dict.fromkeys(PATHS, self.now)
         self.registered = dict.fromkeys(PATHS, True)
-        self.hearsay_since_s: dict[tuple[str, str], float] = {}
+        self.unconfirmed_since_s: dict[tuple[str, str], float] = {}
         self.read = dict.fromkeys(LUNS, (self.now, RegistrationState.REGISTERED))
         self.alive_s = self.now
         self.fenced = False
@@ -65,8 +65,8 @@ class PolicyMachine(RuleBasedStateMachine):
         self.flapping_since_s: float | None = None
         """Not once met for settle_s without a break since."""
         self.met_since_s: float | None = self.now
-        for sighting in healthy(self.now, LUNS):
-            self.policy.feed(sighting)
+        for report in healthy(self.now, LUNS):
+            self.policy.feed(report)
         self.address = dict.fromkeys(PATHS, 0)
         self.listed = dict(self.address)
         """Where a path was when it was last listed; without those that only answered since they were gone."""
@@ -82,13 +82,13 @@ class PolicyMachine(RuleBasedStateMachine):
         for lun, paths in LUNS.items():
             fresh = [
                 self.registered[lun, path]
-                and self.now - self.hearsay_since_s.get((lun, path), self.now) <= TIMING.standing_stale_s
+                and self.now - self.unconfirmed_since_s.get((lun, path), self.now) <= TIMING.registration_stale_s
                 and self.now - self.good[lun, path] <= TIMING.path_stale_s
                 for path in paths
                 if (lun, path) in self.good
             ]
-            at_s, standing = self.read[lun]
-            reachable += any(fresh) and self.now - at_s <= TIMING.standing_stale_s and standing in GOOD
+            at_s, registration = self.read[lun]
+            reachable += any(fresh) and self.now - at_s <= TIMING.registration_stale_s and registration in GOOD
         return enough(self.require, reachable, len(LUNS))
 
     def note(self) -> None:
@@ -152,7 +152,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy.feed(PathSeen(*path, self.now, False, "EIO"))
         self.good[path] = -1e9
         self.registered[path] = False
-        self.hearsay_since_s.pop(path, None)
+        self.unconfirmed_since_s.pop(path, None)
         self.note()
 
     @rule(path=st.sampled_from(PATHS))
@@ -161,7 +161,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.listed.pop(path, None)
         self.good.pop(path, None)
         self.registered.pop(path, None)
-        self.hearsay_since_s.pop(path, None)
+        self.unconfirmed_since_s.pop(path, None)
         self.note()
 
     @rule(path=st.sampled_from(PATHS))
@@ -169,7 +169,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy.feed(PathRegistered(*path, self.now))
         if path in self.registered:
             self.registered[path] = True
-            self.hearsay_since_s.pop(path, None)
+            self.unconfirmed_since_s.pop(path, None)
         self.note()
 
     @rule(replaced=st.sampled_from([None, *PATHS]), first=st.booleans())
@@ -192,17 +192,17 @@ class PolicyMachine(RuleBasedStateMachine):
                 self.listed[path] = self.address[path]
                 self.good.pop(path, None)
                 self.registered[path] = False
-                self.hearsay_since_s.pop(path, None)
+                self.unconfirmed_since_s.pop(path, None)
             elif first and self.registered[path]:
-                self.hearsay_since_s.setdefault(path, self.now)
+                self.unconfirmed_since_s.setdefault(path, self.now)
         self.note()
 
-    @rule(lun=st.sampled_from(sorted(LUNS)), standing=st.sampled_from(RegistrationState))
-    def registrations_are_read(self, lun: str, standing: RegistrationState) -> None:
-        self.policy.feed(lun_seen(lun, self.now, standing))
-        self.read[lun] = (self.now, standing)
-        self.fenced = self.fenced or standing in FENCED
-        self.forgot = self.forgot or standing is RegistrationState.TARGET_FORGOT
+    @rule(lun=st.sampled_from(sorted(LUNS)), registration=st.sampled_from(RegistrationState))
+    def registrations_are_read(self, lun: str, registration: RegistrationState) -> None:
+        self.policy.feed(lun_seen(lun, self.now, registration))
+        self.read[lun] = (self.now, registration)
+        self.fenced = self.fenced or registration in FENCED
+        self.forgot = self.forgot or registration is RegistrationState.TARGET_FORGOT
         self.note()
 
     @rule(lun=st.sampled_from(sorted(LUNS)))
@@ -219,12 +219,12 @@ class PolicyMachine(RuleBasedStateMachine):
         for _ in range(steps):
             self.paths_are_listed(None, first=False)
             self.time_goes_on()
-            for sighting in healthy(self.now, LUNS):
-                if not isinstance(sighting, LunsListed):
-                    self.policy.feed(sighting)
+            for report in healthy(self.now, LUNS):
+                if not isinstance(report, LunsListed):
+                    self.policy.feed(report)
             self.good = dict.fromkeys(PATHS, self.now)
             self.registered = dict.fromkeys(PATHS, True)
-            self.hearsay_since_s = {}
+            self.unconfirmed_since_s = {}
             self.read = dict.fromkeys(LUNS, (self.now, RegistrationState.REGISTERED))
             self.alive_s = self.now
             self.decide()
@@ -269,9 +269,9 @@ class PolicyMachine(RuleBasedStateMachine):
         for path, at_s in self.good.items():
             if -1e9 < at_s < self.now - TIMING.path_stale_s:  # a path that had failed stays as it is
                 self.good[path], self.registered[path] = -1e9, False
-        for lun, (at_s, standing) in self.read.items():
-            if self.now - at_s > TIMING.standing_stale_s:
-                self.read[lun] = (-1e9, standing)
+        for lun, (at_s, registration) in self.read.items():
+            if self.now - at_s > TIMING.registration_stale_s:
+                self.read[lun] = (-1e9, registration)
         self.met_since_s = None
         self.note()
 
@@ -328,8 +328,8 @@ def test_every_history_of_one_path_over_11_half_seconds() -> None:
     ends = 0
     for history in itertools.product((True, False), repeat=11):
         policy = Policy(PolicySettings(SMALL), 0.0)
-        for sighting in healthy(0.0, luns):
-            policy.feed(sighting)
+        for report in healthy(0.0, luns):
+            policy.feed(report)
         assert policy.decide(0.0).state is PolicyState.KEEPALIVE
         flapping: float | None = None
         up_since = 0.0
@@ -364,16 +364,16 @@ def test_the_published_bound_holds_from_the_moment_of_the_loss(
     """Probes begin once a second, wherever the loss falls between them; the observers may be gone with the paths."""
     timing, lost_s = SidecarTiming(grace_s=10.0), 30.0
     policy = Policy(PolicySettings(timing), 0.0)
-    for sighting in healthy(0.0, LUNS):
-        policy.feed(sighting)
+    for report in healthy(0.0, LUNS):
+        policy.feed(report)
     now, next_probe_s = decide_offset_s, probe_offset_s
     while (decision := policy.decide(now)).state is not PolicyState.SELF_FENCE:
         now += timing.decide_interval_s
         if now >= next_probe_s:
             began_s, next_probe_s = next_probe_s, next_probe_s + timing.probe_interval_s
             if began_s <= lost_s:
-                for sighting in healthy(began_s, LUNS):
-                    policy.feed(sighting)
+                for report in healthy(began_s, LUNS):
+                    policy.feed(report)
             elif not hangs:
                 policy.feed(Alive(began_s))
                 for lun, path in PATHS:

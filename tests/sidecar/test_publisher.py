@@ -1,4 +1,4 @@
-"""What the scribe does first when much waits for it and the journal is slow."""
+"""What the publisher does first when much waits for it and the journal is slow."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from typing import cast
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.sidecar import publisher as module
 from fencer.sidecar.messages import Begin, FeederStatus, Recorded
-from fencer.sidecar.publisher import Scribe
+from fencer.sidecar.publisher import Publisher
 from fencer.state.last_self_fence import SelfFence, read_last
 from fencer.worker import Channel
 from tests.sidecar.sidecar import config
@@ -34,13 +34,13 @@ def test_a_self_fence_and_the_snapshot_come_before_events(tmp_path: Path) -> Non
             f"event {which.kind} {which.at_unix_s:.0f}" if which.kind is EventKind.PAUSE else "event self-fence"
         )
 
-    scribe = Scribe(Begin(config(str(tmp_path / "w.toml")), time.time()), "boot", os.getpid(), 2, append)
-    scribe._publish = lambda status: acts.append("snapshot")  # type: ignore[method-assign]
+    publisher = Publisher(Begin(config(str(tmp_path / "w.toml")), time.time()), "boot", os.getpid(), 2, append)
+    publisher._publish = lambda status: acts.append("snapshot")  # type: ignore[method-assign]
     status = FeederStatus.__new__(FeederStatus, *[None] * len(FeederStatus._fields))
     for message in (event(1), event(2), status, SelfFence("the key is gone", "a", "boot", 5.0, 5.0), event(3)):
         feeder.send(message)
     ours.shutdown(1)
-    scribe.run(channel)
+    publisher.run(channel)
     assert isinstance(feeder.receive(), Recorded)
     record = read_last(f"{tmp_path}/lib")
     assert record is not None
@@ -51,9 +51,11 @@ def test_a_self_fence_and_the_snapshot_come_before_events(tmp_path: Path) -> Non
 def test_events_that_wait_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text(f'{QUICK}state_dir = "{tmp_path}/run"\nrecord_dir = "{tmp_path}/lib"\n')
     log = os.open(os.devnull, os.O_WRONLY)
-    scribe = Scribe(Begin(config(str(tmp_path / "w.toml")), time.time()), "boot", os.getpid(), log, lambda _: None)
+    publisher = Publisher(
+        Begin(config(str(tmp_path / "w.toml")), time.time()), "boot", os.getpid(), log, lambda _: None
+    )
     for number in range(module.EVENTS_MOST + 5):
-        scribe.take(event(number))
+        publisher.take(event(number))
     os.close(log)
-    waiting = cast("list[Event]", list(scribe._events))
+    waiting = cast("list[Event]", list(publisher._events))
     assert (len(waiting), waiting[0].at_unix_s) == (module.EVENTS_MOST, 5.0)

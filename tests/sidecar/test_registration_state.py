@@ -1,4 +1,4 @@
-"""From a reading to a standing: every row of the table in docs/decisions/0008."""
+"""From a reading to a registration: every row of the table in docs/decisions/0008."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def reading(
 
 
 @pytest.mark.parametrize(
-    ("seen", "past", "standing"),
+    ("seen", "past", "registration"),
     [
         (reading(A, B), HERE, RegistrationState.REGISTERED),
         (reading(A, B), Past(History.NEVER), RegistrationState.REGISTERED),
@@ -46,8 +46,8 @@ def reading(
         (reading(B, OLD, generation=6), Past(History.REGISTERED, 5, OLD), RegistrationState.NEVER),
     ],
 )
-def test_standing(seen: Reading, past: Past, standing: RegistrationState) -> None:
-    assert judge(seen, past, A, WERO) is standing
+def test_registration_state(seen: Reading, past: Past, registration: RegistrationState) -> None:
+    assert judge(seen, past, A, WERO) is registration
 
 
 def test_another_nodes_exclusive_reservation_is_a_conflict_only_where_it_was_not_asked_for() -> None:

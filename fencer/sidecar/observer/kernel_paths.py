@@ -1,4 +1,4 @@
-"""Which paths the kernel has for a LUN, and when that changes. sysfs says it; uevents only say when to look again."""
+"""Lists the kernel's paths of a LUN by sysfs, and waits for changes. A uevent only says when to look again."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""One LUN as its paths watch it together: one of them reads the registrations each time, and all learn from it."""
+"""Watches one LUN for all its paths: one path reads the registrations each time, for all of them."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 from fencer.errors import StorageError
 from fencer.model import Deadline
 from fencer.sidecar.registration_state import Reading, judge
-from fencer.sidecar.reports import KEYS_MOST, LunSeen, LunSilent, Sighting
+from fencer.sidecar.reports import KEYS_MOST, LunSeen, LunSilent, Report
 from fencer.sidecar.settings import SidecarTiming
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.marker import read_marker
@@ -18,7 +18,7 @@ from fencer.storage.unfencing import past
 
 READINGS_MOST = 5
 
-Send = Callable[[Sighting], None]
+Send = Callable[[Report], None]
 
 
 def read_registrations(nexus: Nexus, deadline: Deadline) -> Reading:
@@ -34,8 +34,8 @@ def read_registrations(nexus: Nexus, deadline: Deadline) -> Reading:
 class LunWatch:
     """What is known of one LUN. Its methods may be called by several threads.
 
-    standing: by the last reading. unfenced: registered as a whole by this process. fenced: seen preempted or shut out;
-    never again anything else in this process. in_vain: how many readings failed since the last good one.
+    registration: by the last reading. unfenced: registered as a whole by this process. fenced: seen preempted or shut
+    out; never again anything else in this process. in_vain: how many readings failed since the last good one.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LunWatch:
         """generation: of the latest reading that listed our key, where an earlier observer of this boot made one."""
         self.wwid: Final = wwid
         self.name: Final = name
-        self.standing: RegistrationState | None = None
+        self.registration: RegistrationState | None = None
         self.unfenced = False
         self.fenced = False
         self.forgot_since_s: float | None = None
@@ -96,24 +96,26 @@ class LunWatch:
             return
         with self._lock:
             self._due_s = now + self._timing.check_interval_s
-            standing = judge(reading, self._past, own, self._storage.reservation_type)
+            registration = judge(reading, self._past, own, self._storage.reservation_type)
             if own in reading.keys and self._past.history is History.REGISTERED:
                 self._past = Past(History.REGISTERED, reading.generation, own)
-            self.fenced = self.fenced or standing in (RegistrationState.PREEMPTED, RegistrationState.SHUT_OUT)
-            if standing is not RegistrationState.TARGET_FORGOT:
+            self.fenced = self.fenced or registration in (RegistrationState.PREEMPTED, RegistrationState.SHUT_OUT)
+            if registration is not RegistrationState.TARGET_FORGOT:
                 self.forgot_since_s = None
             elif self.forgot_since_s is None:
                 self.forgot_since_s = now
                 self.unfenced = False
-            self.dropped_at = reading.generation if standing is RegistrationState.DROPPED else None
-            if standing is RegistrationState.DROPPED:
+            self.dropped_at = reading.generation if registration is RegistrationState.DROPPED else None
+            if registration is RegistrationState.DROPPED:
                 self.unfenced = False
-            self.standing = standing
+            self.registration = registration
         held, counts = reading.reservation, reading.counts
         told = sorted(counts, key=lambda each: each[0] != own)[:KEYS_MOST]
         keys, nexuses = tuple(key for key, _ in told), tuple(count for _, count in told)
         more = len(counts) - len(told)
-        self._send(LunSeen(self.wwid, now, standing, reading.generation, keys, held.holder, held.type, nexuses, more))
+        self._send(
+            LunSeen(self.wwid, now, registration, reading.generation, keys, held.holder, held.type, nexuses, more)
+        )
 
     def note_unfenced(self) -> None:
         """This process has registered our key on the LUN; the marker says so."""
@@ -123,7 +125,7 @@ class LunWatch:
             self._due_s = 0.0
 
     def tell_silence(self, now: float) -> None:
-        """Reports that nobody reads: there is no path that answers its probe."""
+        """Reports that the registrations are not read: no path answers its probe."""
         late_s = self._timing.check_interval_s + self._timing.answer_deadline_s
         if now - self._due_s > late_s and now - self._told_silent_s > late_s:
             self._told_silent_s = now

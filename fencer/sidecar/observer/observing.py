@@ -1,8 +1,8 @@
-"""The observing process: what it sees of paths and registrations goes to its parent as Sightings.
+"""The observing process: watches paths and registrations, and sends Reports to its parent.
 
 It runs in a Worker: expendable, killed and never waited for. A thread for each path probes it, reads the LUN's
 registrations when it is its turn and registers itself; one thread registers whole LUNs; the first thread lists paths
-and tells of what is overdue. Whatever hangs makes nothing but silence.
+and reports what is overdue. A thread that hangs sends nothing.
 """
 
 import threading
@@ -30,7 +30,7 @@ from fencer.sidecar.reports import (
     ListedLun,
     ListedPath,
     LunsListed,
-    Sighting,
+    Report,
 )
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.block_devices import UdevDevices
@@ -55,13 +55,13 @@ def load() -> None:
     import encodings.idna  # noqa: F401
     import json  # noqa: F401 - the marker
 
-    with suppress(FenceError):  # what is missing is told by whoever needs it
+    with suppress(FenceError):  # reported where it is needed
         load_udev()
         load_library()
 
 
 def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> None:
-    """A Worker's job: sends lists of Sightings until the parent is gone. changed: called when block devices change.
+    """A Worker's job: sends lists of Reports until the parent is gone. changed: called when block devices change.
 
     Raises UsageError when this node has no key, or no libudev.
     """
@@ -137,14 +137,14 @@ def _open_nexus(node: str, *, timeout_s: float) -> Nexus:
 
 
 class Events(Protocol):
-    """Tells when to list the paths again."""
+    """Waits for the time to list the paths again."""
 
     def wait(self, seconds: float) -> bool:
         """Whether something changed within that time."""
 
 
 class _Telling:
-    """Events that are told to somebody else, too."""
+    """Events that also call changed."""
 
     def __init__(self, events: Events, changed: Callable[[], None]) -> None:
         self._events: Final = events
@@ -171,7 +171,7 @@ class Observation:
         probe: Callable[[KernelPath], Probe],
         open_nexus: OpenNexus,
         is_active: Callable[[str], bool],
-        send: Callable[[list[Sighting]], None],
+        send: Callable[[list[Report]], None],
         clock: Callable[[], float] = time.monotonic,
         *,
         generations: dict[str, int] | None = None,
@@ -237,7 +237,7 @@ class Observation:
     def list(self) -> None:
         """Compares the kernel's paths with those watched. A disk that has another's name now is another path.
 
-        All is told again each time, so that a policy that begins anew need not wait for a change.
+        It reports the whole list each time, so that a new policy need not wait for a change.
         """
         found = self._list_paths()
         now = self._clock()

@@ -1,4 +1,4 @@
-"""One path of a LUN, watched by a thread of its own: whatever hangs, hangs here, and the path grows stale.
+"""Watches one path of a LUN in a thread of its own: only this thread hangs with the path, which then grows stale.
 
 A single command may get lost on a path that works, and the kernel waits half a minute for it. So a thread that has
 waited for half of its time is left behind, and another one goes on beside it; only when that gets no answer either, in
@@ -102,7 +102,7 @@ class PathWatch:
         self._ended: Final = threading.Event()
         self._turns = _Turns(make_probe(path))
         self._hanging = 0
-        self._hanging_since_s: float | None = None  # when the oldest question began that nobody has answered since
+        self._hanging_since_s: float | None = None  # when the oldest unanswered command began
         self._next_probe_s = 0.0
         self._next_read_s = 0.0
         self._next_try_s = 0.0
@@ -153,7 +153,7 @@ class PathWatch:
         took_s = self._clock() - at_s
         with self._lock:
             if turns.left_behind:
-                return  # whoever goes on in its place says how the path is
+                return  # the thread in its place reports the path
             if reason:
                 self._lose()
             if not self._ended.is_set():
@@ -177,19 +177,23 @@ class PathWatch:
             self._next_read_s = now + self._timing.check_interval_s
             turns.drop()
             return False
-        if self.lun.standing is RegistrationState.UNPROTECTED and self.registered and self._storage.own_key is not None:
+        if (
+            self.lun.registration is RegistrationState.UNPROTECTED
+            and self.registered
+            and self._storage.own_key is not None
+        ):
             with suppress(StorageError):
                 nexus.reserve(self._storage.own_key, self._storage.reservation_type, self._deadline(REGISTER_S))
         return self._storage.own_key in reading.keys
 
     def _register(self, turns: _Turns) -> None:
-        """Puts our key on this path, where it is on the LUN and nobody has taken it away: a look comes first."""
+        """Puts our key on this path, where it is on the LUN and was not preempted: a look comes first."""
         own, epoch = self._storage.own_key, self.epoch
         began_s = self._clock()
         self._next_try_s = began_s + self._timing.check_interval_s
         if own is None or not self._read_registrations(turns, began_s):
             return
-        if self.lun.standing not in LISTED or self.lun.fenced or turns.left_behind:
+        if self.lun.registration not in LISTED or self.lun.fenced or turns.left_behind:
             return
         terms = Terms(own, self._storage.reservation_type, self._storage.aptpl)
         try:
@@ -228,7 +232,7 @@ class PathWatch:
                 self._send(Registered(self.lun.wwid, self.path.name, at_s, why))
 
     def repeat(self) -> None:
-        """Says again that the path is registered, if it is: for a policy that has begun anew meanwhile."""
+        """Reports again that the path is registered, if it is: for a new policy."""
         with self._lock:
             if self.registered and not self._ended.is_set():
                 self._send(PathRegistered(self.lun.wwid, self.path.name, self._clock()))

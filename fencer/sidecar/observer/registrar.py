@@ -43,8 +43,8 @@ class KeptLun(NamedTuple):
 class Keeper:
     """luns: what there is now. is_active: whether this node does its work on a LUN.
 
-    After a target has lost everything the node that does the work registers at once, and the others later: who finds
-    somebody else registered cannot know whether it was fenced meanwhile, and must fence itself.
+    After a target has lost everything the node that does the work registers at once, and the others later: a node that
+    finds another one registered cannot know whether it was fenced meanwhile, and must fence itself.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Keeper:
                 self._register(luns)
         except FenceError as error:
             self._complain("", str(error))
-        except Exception as error:  # noqa: BLE001 - this thread must go on: nobody else registers
+        except Exception as error:  # noqa: BLE001 - this thread must go on: no other one registers
             self._complain("", f"unexpected {type(error).__name__}: {error}")
 
     def _is_due(self, lun: KeptLun, now: float) -> bool:
         watch = lun.watch
         if watch.unfenced or not lun.good or any(path.good is None for path in lun.paths):
             return False  # done, or impossible, or the first probes are still under way
-        if watch.standing is not RegistrationState.TARGET_FORGOT:
+        if watch.registration is not RegistrationState.TARGET_FORGOT:
             return True
         if self._on_target_reset is TargetReset.SELF_FENCE or watch.forgot_since_s is None:
             return False

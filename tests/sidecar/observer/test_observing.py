@@ -25,7 +25,7 @@ from fencer.sidecar.reports import (
     PathSeen,
     Registered,
     RegistrationFailed,
-    Sighting,
+    Report,
 )
 from fencer.sidecar.settings import ObserverSettings, SidecarTiming
 from fencer.state.snapshot import RegistrationState
@@ -75,7 +75,7 @@ class Rig:
     def __init__(self, tmp_path: Path, target: FakeTarget) -> None:
         self.clock, self.target = Clock(), target
         self.storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
-        self.seen: list[Sighting] = []
+        self.seen: list[Report] = []
         self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append)
         self.probes = {name: FakeProbe(self.clock) for name in ("a", "a2")}
         self.begun: list[Callable[[], None]] = []  # threads that were to be started
@@ -91,11 +91,11 @@ class Rig:
     def open(self, node: str) -> Nexus:
         return Nexus(self.target.nexus(node), sleep=lambda seconds: None)
 
-    def take(self) -> list[Sighting]:
+    def take(self) -> list[Report]:
         taken, self.seen[:] = list(self.seen), []
         return taken
 
-    def turns(self, seconds: float, *names: str) -> list[Sighting]:
+    def turns(self, seconds: float, *names: str) -> list[Report]:
         """The paths take turns for that long."""
         end = self.clock.now + seconds
         while self.clock.now < end:
@@ -105,8 +105,8 @@ class Rig:
         return self.take()
 
 
-def kinds(sightings: list[Sighting], *types: type) -> list[Sighting]:
-    return [seen for seen in sightings if isinstance(seen, types)]
+def kinds(reports: list[Report], *types: type) -> list[Report]:
+    return [seen for seen in reports if isinstance(seen, types)]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_the_registrations_of_a_lun_are_read_once_an_interval_by_whichever_path(
     assert len(seen) == 10 / TIMING.check_interval_s
     one = seen[0]
     assert isinstance(one, LunSeen)
-    assert (one.standing, one.keys, one.nexuses) == (RegistrationState.REGISTERED, (A, B), (2, 1))
+    assert (one.registration, one.keys, one.nexuses) == (RegistrationState.REGISTERED, (A, B), (2, 1))
 
 
 def test_another_path_reads_when_the_first_does_not_answer(rig: Rig) -> None:
@@ -140,7 +140,7 @@ def test_another_path_reads_when_the_first_does_not_answer(rig: Rig) -> None:
     seen = rig.turns(10.0)
     assert kinds(seen, LunSeen)
     gaps = [one.at_s for one in seen if isinstance(one, LunSeen)]
-    assert max(later - earlier for earlier, later in itertools.pairwise(gaps)) < TIMING.standing_stale_s
+    assert max(later - earlier for earlier, later in itertools.pairwise(gaps)) < TIMING.registration_stale_s
 
 
 def test_a_lun_that_answers_no_registrations_is_silent_not_preempted(rig: Rig) -> None:
@@ -177,7 +177,7 @@ def test_a_path_that_comes_back_to_a_fenced_node_is_not_registered(rig: Rig) -> 
     writes = len(rig.target.log)
     rig.probes["a"].reason = rig.probes["a2"].reason = ""
     seen = rig.turns(5.0)
-    assert {one.standing for one in seen if isinstance(one, LunSeen)} == {RegistrationState.PREEMPTED}
+    assert {one.registration for one in seen if isinstance(one, LunSeen)} == {RegistrationState.PREEMPTED}
     assert not kinds(seen, PathRegistered, Registered)
     assert len(rig.target.log) == writes
     assert set(rig.target.keys) == {B}
@@ -187,21 +187,21 @@ def test_unit_attentions_and_resets_change_nothing(rig: Rig) -> None:
     rig.target.reset(lose_registrations=False)
     rig.target.inject("a", RESET, RESET)
     seen = rig.turns(5.0)
-    assert {one.standing for one in seen if isinstance(one, LunSeen)} == {RegistrationState.REGISTERED}
+    assert {one.registration for one in seen if isinstance(one, LunSeen)} == {RegistrationState.REGISTERED}
     assert all(one.ok for one in seen if isinstance(one, PathSeen))
 
 
 def test_a_target_that_lost_everything_is_told_apart(rig: Rig) -> None:
     rig.target.reset(lose_registrations=True)
     seen = rig.turns(5.0)
-    assert {one.standing for one in seen if isinstance(one, LunSeen)} == {RegistrationState.TARGET_FORGOT}
+    assert {one.registration for one in seen if isinstance(one, LunSeen)} == {RegistrationState.TARGET_FORGOT}
     assert not rig.lun.unfenced
 
 
 def test_a_reservation_that_somebody_released_is_taken_again(rig: Rig) -> None:
     rig.target.reservation = None
     seen = rig.turns(6.0)
-    assert [one.standing for one in seen if isinstance(one, LunSeen)][:2] == [
+    assert [one.registration for one in seen if isinstance(one, LunSeen)][:2] == [
         RegistrationState.UNPROTECTED,
         RegistrationState.REGISTERED,
     ]
@@ -232,7 +232,7 @@ class Hung:
         assert self.probe.reading.wait(20)
         rig.take()
 
-    def wait(self, seconds: float) -> list[Sighting]:
+    def wait(self, seconds: float) -> list[Report]:
         end = self.rig.clock.now + seconds
         while self.rig.clock.now < end:
             self.rig.clock.now += 0.5
@@ -371,7 +371,7 @@ class Process:
 
     def __init__(self, tmp_path: Path, target: FakeTarget) -> None:
         self.target, self.clock = target, Clock()
-        self.seen: list[Sighting] = []
+        self.seen: list[Report] = []
         self.heard = threading.Condition()
         self.names = ["a"]
         self.events = FakeEvents()
@@ -392,15 +392,15 @@ class Process:
     def probe(self, path: KernelPath) -> FakeProbe:
         return self.probes.setdefault(path.name, FakeProbe(self.clock))
 
-    def hear(self, sightings: list[Sighting]) -> None:
+    def hear(self, reports: list[Report]) -> None:
         with self.heard:
-            self.seen += sightings
+            self.seen += reports
             self.heard.notify_all()
 
-    def wait(self, *types: type, count: int = 1, **wanted: object) -> Sighting:
-        """The count-th sighting of these types with these fields."""
+    def wait(self, *types: type, count: int = 1, **wanted: object) -> Report:
+        """The count-th report of these types with these fields."""
 
-        def found() -> list[Sighting]:
+        def found() -> list[Report]:
             return [
                 seen
                 for seen in self.seen
@@ -427,7 +427,7 @@ def test_a_node_that_starts_is_listed_probed_and_registered(process: Process) ->
     process.wait(PathSeen, ok=True)
     process.wait(Registered, path="")
     process.wait(PathRegistered, path="a")
-    process.wait(LunSeen, standing=RegistrationState.REGISTERED)
+    process.wait(LunSeen, registration=RegistrationState.REGISTERED)
     assert A in process.target.keys
 
 
@@ -445,7 +445,7 @@ def test_a_policy_that_begins_anew_hears_all_again(process: Process) -> None:
         process.seen.clear()
     process.wait(LunsListed)
     process.wait(PathRegistered, path="a")
-    process.wait(LunSeen, standing=RegistrationState.REGISTERED)
+    process.wait(LunSeen, registration=RegistrationState.REGISTERED)
     assert not [one for one in process.seen if isinstance(one, Registered)]
 
 
@@ -471,7 +471,7 @@ def test_a_path_that_hangs_holds_no_other(process: Process) -> None:
     with process.heard:
         process.seen.clear()
     process.wait(PathSeen, path="a2", ok=True, count=5)
-    process.wait(LunSeen, standing=RegistrationState.REGISTERED, count=3)
+    process.wait(LunSeen, registration=RegistrationState.REGISTERED, count=3)
     process.wait(Alive, count=2)
 
 

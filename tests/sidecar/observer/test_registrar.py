@@ -13,7 +13,7 @@ from fencer.sidecar.observer.kernel_paths import KernelPath
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.path_watch import PathWatch
 from fencer.sidecar.observer.registrar import Keeper, KeptLun
-from fencer.sidecar.reports import LunSeen, PathRegistered, Registered, RegistrationFailed, Sighting
+from fencer.sidecar.reports import LunSeen, PathRegistered, Registered, RegistrationFailed, Report
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.isolation import isolate
@@ -58,7 +58,7 @@ class Node:
     def __init__(self, state_dir: Path, *targets: FakeTarget) -> None:
         self.state_dir, self.targets = state_dir, targets
         self.clock, self.active, self.policy = Clock(), True, TargetReset.RE_REGISTER
-        self.seen: list[Sighting] = []
+        self.seen: list[Report] = []
         self.start()
 
     def start(self, generation: int | None = None) -> None:
@@ -84,7 +84,7 @@ class Node:
         (target,) = (one for one in self.targets if one.wwid == wwid)
         return Nexus(target.nexus("a"), sleep=lambda seconds: None)
 
-    def go(self, seconds: float, *, keep: bool = True) -> list[Sighting]:
+    def go(self, seconds: float, *, keep: bool = True) -> list[Report]:
         """What is told meanwhile. keep: the keeper takes its turns, too."""
         self.seen.clear()
         end = self.clock.now + seconds
@@ -97,8 +97,8 @@ class Node:
             self.clock.now += 0.5
         return list(self.seen)
 
-    def standings(self) -> list[RegistrationState]:
-        return [seen.standing for seen in self.seen if isinstance(seen, LunSeen)]
+    def registrations(self) -> list[RegistrationState]:
+        return [seen.registration for seen in self.seen if isinstance(seen, LunSeen)]
 
 
 def targets(count: int = 2) -> tuple[FakeTarget, ...]:
@@ -132,7 +132,7 @@ def test_a_process_that_is_started_again_finds_itself_registered(tmp_path: Path)
     seen = node.go(3.0)
     assert [target.keys for target in node.targets] == keys
     assert len([one for one in seen if isinstance(one, PathRegistered)]) == 2
-    assert set(node.standings()) == {RegistrationState.REGISTERED}
+    assert set(node.registrations()) == {RegistrationState.REGISTERED}
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -146,7 +146,7 @@ def test_a_node_that_was_preempted_on_one_lun_registers_on_none(tmp_path: Path, 
         node.start()
     writes = len(first.log), len(second.log)
     node.go(60.0)
-    assert RegistrationState.PREEMPTED in node.standings()
+    assert RegistrationState.PREEMPTED in node.registrations()
     assert first.keys == [B]
     assert (len(first.log), len(second.log)) == writes
 
@@ -186,7 +186,7 @@ def test_after_a_target_forgot_the_active_node_registers_and_reserves_at_once(tm
     node.go(TIMING.check_interval_s + 1)
     assert all(target.keys == [A] and target.reservation is not None for target in node.targets)
     node.go(5.0)
-    assert node.standings()[-1] is RegistrationState.REGISTERED
+    assert node.registrations()[-1] is RegistrationState.REGISTERED
 
 
 def test_a_standby_node_leaves_the_active_one_a_head_start(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_standby_node_leaves_the_active_one_a_head_start(tmp_path: Path) -> No
     node.active = False
     node.targets[0].reset(lose_registrations=True)
     node.go(TIMING.check_interval_s + 1)
-    assert RegistrationState.TARGET_FORGOT in node.standings()
+    assert RegistrationState.TARGET_FORGOT in node.registrations()
     assert node.targets[0].keys == []
     node.go(2 * TIMING.check_interval_s)
     assert node.targets[0].keys == [A]
@@ -208,7 +208,7 @@ def test_who_comes_second_after_a_target_forgot_is_shut_out_and_does_not_registe
     target.reset(lose_registrations=True)
     registered("b", target=target)
     node.go(30.0)
-    assert RegistrationState.SHUT_OUT in node.standings()
+    assert RegistrationState.SHUT_OUT in node.registrations()
     assert target.keys == [B]
 
 
@@ -228,7 +228,7 @@ def test_an_unreadable_marker_registers_nobody_and_is_told_once(tmp_path: Path) 
     node = Node(tmp_path, *targets(1))
     seen = node.go(20.0)
     assert node.targets[0].keys == [B]
-    assert set(node.standings()) == {RegistrationState.UNKNOWN}
+    assert set(node.registrations()) == {RegistrationState.UNKNOWN}
     assert len([one for one in seen if isinstance(one, RegistrationFailed)]) == 1
 
 
@@ -296,7 +296,7 @@ def test_a_marker_of_this_boot_without_its_key_is_a_preemption_for_a_new_process
     marked(tmp_path, target, target.generation - 1)  # the PREEMPT moved it
     node = Node(tmp_path, target)
     node.go(10.0)
-    assert set(node.standings()) == {RegistrationState.PREEMPTED}
+    assert set(node.registrations()) == {RegistrationState.PREEMPTED}
     assert target.keys == [B]
 
 
@@ -304,7 +304,7 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
     target = registered("b")
     dead = f"fake:{target.wwid}:c"
     storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
-    clock, seen = Clock(), list[Sighting]()
+    clock, seen = Clock(), list[Report]()
 
     def open_nexus(node: str) -> Nexus:
         path = FaultyPath(target.nexus(node[-1]), FakeClock(), TransportError("gone"), lambda *_: node == dead)
@@ -341,10 +341,10 @@ def test_a_registration_that_the_target_dropped_is_restored(tmp_path: Path) -> N
     generation = target.generation
     node.seen.clear()
     node.go(5.0)
-    standings = [one for one in node.standings() if one is not RegistrationState.REGISTERED]
-    assert set(standings) == {RegistrationState.DROPPED}
+    registrations = [one for one in node.registrations() if one is not RegistrationState.REGISTERED]
+    assert set(registrations) == {RegistrationState.DROPPED}
     assert set(target.keys) == {A, B}
-    assert node.standings()[-1] is RegistrationState.REGISTERED
+    assert node.registrations()[-1] is RegistrationState.REGISTERED
     assert [one.why for one in node.seen if isinstance(one, Registered)] == [
         "the target had dropped this node's registration, and nobody had touched any since"
     ]
@@ -375,7 +375,7 @@ def test_a_new_process_that_does_not_know_the_generation_takes_a_dropped_key_for
     dropped(node)
     node.start()
     node.go(5.0)
-    assert set(node.standings()) == {RegistrationState.PREEMPTED}
+    assert set(node.registrations()) == {RegistrationState.PREEMPTED}
 
 
 def test_what_an_agent_took_for_fenced_is_never_restored(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_what_an_agent_took_for_fenced_is_never_restored(tmp_path: Path) -> None
     end = isolate(lun(target, "b"), contest(own=B, target=A), deadline())
     assert isinstance(end, LunIsolated) and end.already
     node.go(20.0)
-    assert node.standings()[-1] is RegistrationState.PREEMPTED
+    assert node.registrations()[-1] is RegistrationState.PREEMPTED
     assert target.keys == [B]
 
 
