@@ -19,7 +19,7 @@ settings.load_profile("unhurried")
 
 LONG_SUITES = (
     "agent/test_deadlines.py",
-    "agent/test_history.py",
+    "journal/test_history.py",
     "agent/test_parity.py",
     "agent_storage",
     "alerts",

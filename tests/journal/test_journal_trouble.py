@@ -293,7 +293,7 @@ def test_a_journal_that_is_not_there_yet_is_said_so_and_not_made(path: str) -> N
 
 ON_A_SMALL_DISK = """
 import os, subprocess, sys
-from fencer.journal import Journal, JournalError
+from fencer.journal.file import Journal, JournalError
 from tests.journal.events import FENCE
 where = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=755", "tmpfs", where], check=True)
