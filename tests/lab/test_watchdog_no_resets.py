@@ -15,7 +15,7 @@ from .level2 import NODES, TARGET, Shape, restored
 from .watchdog_rig import NODE, Rig
 
 SHAPE = Shape(multipath=True)
-GRACE_S = 10.0
+GRACE_S = 20.0  # multipathd looks at a failed path every 5 s, and the map fails its writes until then
 TIMEOUT_S = 15
 """The processor is emulated and shared: whoever takes it away for long is not what these tests are about."""
 WRITER = "/run/lab/steady_writer.py"
