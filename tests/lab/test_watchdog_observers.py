@@ -193,7 +193,7 @@ def test_a_target_that_forgets(guest: Level2Guest, policy: str) -> None:
         if policy == "self-fence":
             assert watch.wait("decision", 60, lost_s, state="self-fence")["cause"] == "target-forgot"
             return
-        watch.wait("lun", 60, lost_s, standing="target-forgot")
+        watch.wait("lun", 60, lost_s, registration="target-forgot")
         watch.wait("Registered", 60, lost_s, path="")
         watch.wait("decision", 60, lost_s, state="keepalive")
         watch.assert_not_fenced()
