@@ -138,6 +138,8 @@ def find(directory: Path) -> LunList:
 def observe(directory: Path, channel: Channel) -> None:
     """Plays the scene, which another process may change at any time: of all LUNs, or of one ("lost sdc")."""
     batcher = ReportBatcher(channel.send)
+    # Read before the line is written: a test that has seen the line may remove the file at once.
+    how = (directory / "begin").read_text() if (directory / "begin").exists() else ""
     (directory / "observer").write_text(str(os.getpid()))
     with (directory / "observers").open("a") as file:
         file.write(f"{given.serial} {' '.join(lun.name for lun in given.luns.luns)}\n")
@@ -146,8 +148,7 @@ def observe(directory: Path, channel: Channel) -> None:
         batcher.put(report)
         batcher.flush()
 
-    if (directory / "begin").exists():
-        how = (directory / "begin").read_text()
+    if how:
         if how == "hang":
             time.sleep(3600)
         while how == "wait" and (directory / "begin").exists():
