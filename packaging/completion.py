@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from fencer.agent.options import ACTIONS, OPTIONS, Effect, Option, ValueKind
+from fencer.agent.option import Effect, Option, ValueKind
+from fencer.agent.options import ACTIONS, OPTIONS
 from fencer.exporter.main import arguments as exporter_arguments
 from fencer.sidecar import commands
 

@@ -6,7 +6,8 @@ expressions at each start.
 
 from collections.abc import Sequence
 
-from fencer.agent.options import OPTIONS, Option
+from fencer.agent.option import Option
+from fencer.agent.options import OPTIONS
 from fencer.errors import UsageError
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from fencer import __version__
 from fencer._typing import Final
 from fencer.agent.metadata import AGENT, DESCRIPTION, SHORT_DESCRIPTION
-from fencer.agent.options import OPTIONS, Effect, Group, Option, Origin, ValueKind
+from fencer.agent.option import Effect, Group, Option, Origin, ValueKind
+from fencer.agent.options import OPTIONS
 from fencer.errors import UsageError
 
 MARKDOWN_COMMAND: Final = "python -m fencer.agent.manual markdown > docs/options.md"

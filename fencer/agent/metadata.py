@@ -8,7 +8,8 @@ the node itself (unfencing). ``plug`` is the parameter that names the target.
 from collections.abc import Iterator
 
 from fencer._typing import Final
-from fencer.agent.options import ACTIONS, OPTIONS, UNADVERTISED_ACTIONS, Option, ValueKind
+from fencer.agent.option import Option, ValueKind
+from fencer.agent.options import ACTIONS, OPTIONS, UNADVERTISED_ACTIONS
 
 AGENT: Final = "fence_halvm"
 SHORT_DESCRIPTION: Final = "Fence agent for shared-disk HA-LVM clusters: BMC power and SCSI-3 persistent reservations"

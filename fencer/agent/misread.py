@@ -8,7 +8,8 @@ looks right. The sentence shows no value and no left-over word, since either may
 from collections.abc import Iterable, Sequence
 
 from fencer._typing import Final
-from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, Option
+from fencer.agent.option import Option
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS
 
 _LONG_ENOUGH: Final = 5
 """Shortest name that is searched for anywhere in a word. Shorter names are part of many words: ip of description."""

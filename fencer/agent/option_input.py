@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fencer._typing import BinaryIO, Final, NamedTuple
 from fencer.agent.command_line import read_command_line
-from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, Effect, Option, ValueKind
+from fencer.agent.option import Effect, Option, ValueKind
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS
 from fencer.errors import UsageError
 
 MAX_STDIN_BYTES: Final = 1 << 20

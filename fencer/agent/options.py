@@ -3,96 +3,15 @@
 Names, letters, old names, defaults and choices of fence_ipmilan and fence_scsi are those of fence-agents 4.12.1,
 so that a cluster.conf or a CIB written for them keeps working. Two defaults differ on purpose: ``power_wait`` (the
 chassis state is polled instead of waiting) and ``key_value``.
-
-Rows are named tuples, not dataclasses: Pacemaker asks for metadata often, and the import of ``dataclasses``, which
-imports ``inspect``, would take longer than everything else in that call.
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from types import MappingProxyType
 
-from fencer._typing import Final, NamedTuple
+from fencer._typing import Final
+from fencer.agent.ignored_options import IGNORED_OPTIONS
+from fencer.agent.option import Group, Option, Origin, ValueKind
 from fencer.cluster import CLUSTER_CONF
-
-
-class ValueKind(Enum):
-    """Types of option values, by the words of FenceAgentAPI metadata."""
-
-    STRING = "string"
-    BOOLEAN = "boolean"  # on argv a flag; on stdin 1/yes/on/true or 0/no/off/false
-    INTEGER = "integer"  # 0 or more
-    SECOND = "second"  # 0 or more, decimals allowed
-    SELECT = "select"  # one of the choices, in upper or lower case
-
-
-class Group(Enum):
-    """Sections of the man page."""
-
-    GENERAL = "General"
-    POWER = "BMC (power)"
-    STORAGE = "Shared storage"
-    PROOF = "Proof and arbitration"
-
-
-class Effect(Enum):
-    """Whether the agent uses an option."""
-
-    USED = "used"
-    NONE = "none"  # accepted, because callers of other agents send it; -v says that it is ignored
-
-
-class Origin(Enum):
-    """The agent that an option comes from."""
-
-    IPMILAN = "fence_ipmilan"  # including the options that fence-agents' library gives to every agent
-    SCSI = "fence_scsi"
-    OURS = "fence_halvm"
-
-
-class Option(NamedTuple):
-    """One option, a row of the table.
-
-    name: canonical name, as in metadata and on stdin. letter: for argv, or "". long: for argv, without the dashes.
-    argument: placeholder of the value in help texts, without brackets; "" for a flag.
-    short_description: one line for all texts, without default and choices.
-    more: sentences for the man page and the docs. order: place in metadata and help, as fence-agents sorts.
-    old_names: accepted on stdin, deprecated in metadata. silent_names: accepted on stdin, not documented.
-    default: None where there is none, or where it depends on other options (then ``default_text`` describes it).
-    on_stdin: False for a flag that is refused on stdin, since it would prevent or weaken a cluster manager's fence.
-    """
-
-    name: str
-    letter: str
-    long: str
-    argument: str
-    kind: ValueKind
-    order: int
-    group: Group
-    origin: Origin
-    short_description: str
-    more: str = ""
-    default: str | None = None
-    default_text: str = ""
-    choices: tuple[str, ...] = ()
-    old_names: tuple[str, ...] = ()
-    silent_names: tuple[str, ...] = ()
-    required: bool = False
-    effect: Effect = Effect.USED
-    in_metadata: bool = True
-    on_stdin: bool = True
-
-    @property
-    def synopsis(self) -> str:
-        """The option as help texts show it: ``-a, --ip=[ip]``."""
-        letter = f"-{self.letter}, " if self.letter else ""
-        return f"{letter}--{self.long}" + (f"=[{self.argument}]" if self.argument else "")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that stdin accepts."""
-        return (self.name, *self.old_names, *self.silent_names)
-
 
 # Every action that the agent performs. list and list-status work but stay out of the metadata: Pacemaker takes
 # their presence as pcmk_host_check=dynamic-list, and would then ask one node's BMC for the names of all nodes. history
@@ -103,15 +22,9 @@ ACTIONS: Final = (
 )  # fmt: skip
 UNADVERTISED_ACTIONS: Final = ("list", "list-status", "history")
 
-_STRING, _BOOLEAN, _INTEGER, _SECOND, _SELECT = (
-    ValueKind.STRING,
-    ValueKind.BOOLEAN,
-    ValueKind.INTEGER,
-    ValueKind.SECOND,
-    ValueKind.SELECT,
-)
-_GENERAL, _POWER, _STORAGE, _PROOF = Group.GENERAL, Group.POWER, Group.STORAGE, Group.PROOF
-_IPMILAN, _SCSI, _OURS = Origin.IPMILAN, Origin.SCSI, Origin.OURS
+_STRING, _BOOLEAN, _INTEGER, _SECOND, _SELECT = ValueKind
+_GENERAL, _POWER, _STORAGE, _PROOF = Group
+_IPMILAN, _SCSI, _OURS = Origin
 
 OPTIONS: Final[tuple[Option, ...]] = (
     # --- what to do, to whom ---
@@ -148,16 +61,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Take the BMC's address from plug",
         more="Then nodename, if given, remains the name of the node.",
     ),
-    Option(
-        "plug_separator", "", "plug-separator", "char", _STRING, 100, _GENERAL, _IPMILAN,
-        "Separator between several plugs: one node is fenced per call",
-        default=",", effect=Effect.NONE,
-    ),
-    Option(
-        "separator", "", "separator", "char", _STRING, 100, _GENERAL, _IPMILAN,
-        "Separator of the output of list: it prints a name a line",
-        default=",", effect=Effect.NONE, in_metadata=False,
-    ),
     # --- the BMC ---
     Option(
         "ip", "a", "ip", "ip", _STRING, 1, _POWER, _IPMILAN,
@@ -186,16 +89,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Command whose standard output is the password; wins over password",
         more="Run by sh -c, for 5 s at most; what it prints counts, not its exit status.",
         old_names=("passwd_script",),
-    ),
-    Option(
-        "lanplus", "P", "lanplus", "", _BOOLEAN, 1, _POWER, _IPMILAN,
-        "IPMI 2.0 (RMCP+), which is always used",
-        default="0", effect=Effect.NONE,
-    ),
-    Option(
-        "auth", "A", "auth", "auth", _SELECT, 1, _POWER, _IPMILAN,
-        "Authentication type of IPMI 1.5, which is never used",
-        choices=("md5", "password", "none"), effect=Effect.NONE,
     ),
     Option(
         "cipher", "C", "cipher", "cipher", _STRING, 1, _POWER, _IPMILAN,
@@ -305,21 +198,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         ),
         default="0", in_metadata=False, on_stdin=False,
     ),
-    Option(
-        "readonly", "", "readonly", "", _BOOLEAN, 4, _STORAGE, _SCSI,
-        "Open devices read-only, which is always done",
-        effect=Effect.NONE,
-    ),
-    Option(
-        "suppress_errors", "", "suppress-errors", "", _BOOLEAN, 5, _STORAGE, _SCSI,
-        "Suppress fence_scsi's errors before the cluster is up",
-        effect=Effect.NONE,
-    ),
-    Option(
-        "logfile", "f", "logfile", "path", _STRING, 6, _GENERAL, _SCSI,
-        "fence_scsi's log file: use debug_file and the journal",
-        effect=Effect.NONE,
-    ),
     # --- what suffices ---
     Option(
         "proof", "", "proof", "proof", _SELECT, 2, _PROOF, _OURS,
@@ -400,11 +278,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="0",
     ),
     Option(
-        "shell_timeout", "", "shell-timeout", "seconds", _SECOND, 200, _POWER, _IPMILAN,
-        "Time for an answer to one command: the deadline bounds it",
-        default="3", effect=Effect.NONE,
-    ),
-    Option(
         "stonith_status_sleep", "", "stonith-status-sleep", "seconds", _SECOND, 200, _POWER, _IPMILAN,
         "Longest pause between two reads of the chassis state",
         default="1",
@@ -470,52 +343,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "With history: show so many events, the latest first; 0: all",
         default="50", in_metadata=False,
     ),
-    # --- other agents' means, which are not used here ---
-    Option(
-        "ipmitool_path", "", "ipmitool-path", "path", _STRING, 200, _POWER, _IPMILAN,
-        "Path of ipmitool, which is not run",
-        default="/usr/bin/ipmitool", effect=Effect.NONE,
-    ),
-    Option(
-        "ipmitool_timeout", "", "ipmitool-timeout", "timeout", _STRING, 201, _POWER, _IPMILAN,
-        "Retransmission time of ipmitool, which is not run",
-        default="2", effect=Effect.NONE,
-    ),
-    Option(
-        "use_sudo", "", "use-sudo", "", _BOOLEAN, 205, _POWER, _IPMILAN,
-        "Run ipmitool, which is not run, by sudo",
-        old_names=("sudo",), effect=Effect.NONE,
-    ),
-    Option(
-        "sudo_path", "", "sudo-path", "path", _STRING, 300, _POWER, _IPMILAN,
-        "Path of sudo, which is not run",
-        default="/usr/bin/sudo", effect=Effect.NONE,
-    ),
-    Option(
-        "ssh", "x", "ssh", "", _BOOLEAN, 1, _POWER, _IPMILAN,
-        "SSH to the fence device, which is never used",
-        silent_names=("secure",), effect=Effect.NONE, in_metadata=False,
-    ),
-    Option(
-        "corosync_cmap_path", "", "corosync-cmap-path", "path", _STRING, 300, _STORAGE, _SCSI,
-        "Path of corosync-cmapctl, which is not run",
-        default="/usr/sbin/corosync-cmapctl", effect=Effect.NONE,
-    ),
-    Option(
-        "sg_persist_path", "", "sg_persist-path", "path", _STRING, 300, _STORAGE, _SCSI,
-        "Path of sg_persist, which is not run",
-        default="/usr/bin/sg_persist", effect=Effect.NONE,
-    ),
-    Option(
-        "sg_turs_path", "", "sg_turs-path", "path", _STRING, 300, _STORAGE, _SCSI,
-        "Path of sg_turs, which is not run",
-        default="/usr/bin/sg_turs", effect=Effect.NONE,
-    ),
-    Option(
-        "vgs_path", "", "vgs-path", "path", _STRING, 300, _STORAGE, _SCSI,
-        "Path of vgs: LVM's tools are found in PATH",
-        default="/sbin/vgs", effect=Effect.NONE,
-    ),
+    *IGNORED_OPTIONS,
 )  # fmt: skip
 
 # Options whose value a message may show: names, addresses and paths. The value of any other option may be a secret that

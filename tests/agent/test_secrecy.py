@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fencer.agent.main import Agent
-from fencer.agent.options import BY_NAME, HARMLESS, OPTIONS, Option
+from fencer.agent.option import Option
+from fencer.agent.options import BY_NAME, HARMLESS, OPTIONS
 from fencer.agent.report import Report
 from fencer.journal.file import Journal
 from fencer.syslog import SystemLog

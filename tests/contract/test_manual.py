@@ -7,7 +7,8 @@ import peer_options
 import pytest
 
 from fencer.agent.manual import MARKDOWN_COMMAND, help_text, main, man_page, options_markdown, options_table
-from fencer.agent.options import OPTIONS, Effect, Origin
+from fencer.agent.option import Effect, Origin
+from fencer.agent.options import OPTIONS
 from fencer.errors import UsageError
 
 GOLDEN = Path(__file__).parent / "golden"

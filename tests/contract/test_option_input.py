@@ -5,8 +5,9 @@ import io
 import peer_options
 import pytest
 
+from fencer.agent.option import ValueKind
 from fencer.agent.option_input import MAX_STDIN_BYTES, check, parse_argv, parse_stdin, read_stdin, with_defaults
-from fencer.agent.options import BY_NAME, OPTIONS, ValueKind
+from fencer.agent.options import BY_NAME, OPTIONS
 from fencer.errors import UsageError
 
 # --- stdin, line by line ---

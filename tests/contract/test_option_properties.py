@@ -3,8 +3,9 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fencer.agent.option import ValueKind
 from fencer.agent.option_input import OptionInput, check, parse_argv, parse_stdin, with_defaults
-from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, ValueKind
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS
 from fencer.errors import UsageError
 
 NAMES = sorted(BY_NAME)

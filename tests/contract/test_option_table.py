@@ -6,7 +6,8 @@ import peer_options
 import pytest
 from peer_options import PeerOption
 
-from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS, Effect, Origin, ValueKind
+from fencer.agent.option import Effect, Origin, ValueKind
+from fencer.agent.options import ACTIONS, BY_NAME, OPTIONS
 from fencer.model import Action, ArbitrationMode, KeyScheme, Method, Privilege, ProofPolicy
 
 

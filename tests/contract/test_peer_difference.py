@@ -27,8 +27,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.option import ValueKind
 from fencer.agent.option_input import check, parse_argv, parse_stdin
-from fencer.agent.options import BY_NAME, ValueKind
+from fencer.agent.options import BY_NAME
 from fencer.errors import UsageError
 
 pytestmark = pytest.mark.peer
