@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fencer._typing import TYPE_CHECKING, TextIO
+from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
 from fencer.agent.run import Stamped
-from fencer.agent.verdict import Facts, Verdict
+from fencer.agent.verdict import Verdict
 from fencer.model import Action, Proof
 from fencer.observations import (
     Arbitrated,

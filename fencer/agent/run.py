@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from fencer._typing import NamedTuple
+from fencer.agent.facts import Facts
 from fencer.agent.orders import Gate, Guarding, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import Plan
-from fencer.agent.verdict import Facts, decided, is_lost, proofs_of, suffices
+from fencer.agent.verdict import decided, is_lost, proofs_of, suffices
 from fencer.model import Action, Deadline, PowerState, Proof
 from fencer.observations import (
     Arbitrated,

@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 
 from fencer._typing import Final, TextIO
+from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
-from fencer.agent.verdict import Facts
 
 PATIENCE_S: Final = 1.0
 """How long stderr is quiet before the waiting line appears."""

@@ -21,30 +21,11 @@ diag            the BMC accepted the interrupt; that proves nothing about the no
 from collections.abc import Iterable
 
 from fencer._typing import NamedTuple
+from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
 from fencer.agent.request import Caller
 from fencer.model import Action, ArbitrationMode, ChassisCommand, PowerState, Privilege, Proof, ProofPolicy, Side
-from fencer.observations import (
-    Arbitrated,
-    ArbitrationResult,
-    BmcIdentified,
-    ChassisCommanded,
-    ChassisFoundOff,
-    ChassisObserved,
-    LunFailed,
-    LunIsolated,
-    LunRegistered,
-    LunsIdentified,
-    LunState,
-    Noted,
-    Observation,
-    PowerDone,
-    PowerFailed,
-    SelfFenceDue,
-    SessionOpened,
-    StorageDone,
-    StorageFailed,
-)
+from fencer.observations import Arbitrated, ArbitrationResult
 from fencer.storage.goal import StorageGoal
 
 EXIT_OK = 0
@@ -71,114 +52,6 @@ class Verdict(NamedTuple):
     def success(self) -> bool:
         """True unless the call failed. Exit status 2 is the answer "off" of status, not a failure."""
         return self.exit_status != EXIT_FAILURE
-
-
-class Facts:
-    """The observations so far, sorted by kind."""
-
-    def __init__(self) -> None:
-        self.session = False
-        self.states: list[PowerState] = []
-        self.commanded: list[ChassisCommand] = []
-        self.found_off = False
-        self.bmc_guid: bytes | None = None
-        self.power_over = False
-        self.power_done = False
-        self.power_failures: list[PowerFailed] = []
-        self.arbitration: Arbitrated | None = None
-        self.isolated: dict[str, LunIsolated] = {}
-        self._before: dict[str, LunIsolated] = {}  # from races before the last one
-        self.registered: dict[str, LunRegistered] = {}
-        self.lun_states: dict[str, LunState] = {}
-        self.lun_failures: list[LunFailed] = []
-        self.luns: int | None = None
-        self.storage_failure: str | None = None
-        self.self_fence_due = False
-        self.notes: list[Noted] = []
-
-    @classmethod
-    def of(cls, observations: Iterable[Observation]) -> "Facts":
-        """Facts from observations in the order they were made."""
-        facts = cls()
-        for observation in observations:
-            facts.add(observation)
-        return facts
-
-    def add(self, observation: Observation) -> None:
-        """Adds one observation."""
-        match observation:
-            case SessionOpened():
-                self.session = True
-            case LunsIdentified():
-                pass
-            case ChassisFoundOff():
-                self.found_off = not self.commanded
-            case BmcIdentified(guid):
-                self.bmc_guid = guid
-            case ChassisObserved(state):
-                self.found_off = self.found_off and state is PowerState.OFF
-                self.states.append(state)
-            case ChassisCommanded(command):
-                self.commanded.append(command)
-            case PowerFailed():
-                self.power_failures.append(observation)
-                self.power_over = observation.final
-                self.power_done = False
-            case PowerDone():
-                self.power_over = self.power_done = True
-            case Arbitrated():
-                self.arbitration = observation
-            case LunIsolated():  # once weak, it stays weak; once written to, it is no longer "found so"
-                before = self.isolated.get(observation.lun) or self._before.get(observation.lun, observation)
-                self.isolated[observation.lun] = observation._replace(
-                    aborted=observation.aborted and before.aborted, already=observation.already and before.already
-                )
-            case LunRegistered():
-                self.registered[observation.lun] = observation
-            case LunState():
-                self.lun_states[observation.lun] = observation
-            case LunFailed():
-                self.lun_failures.append(observation)
-            case StorageDone(luns):
-                self.luns = luns
-            case StorageFailed(reason):
-                self.storage_failure = reason
-            case SelfFenceDue():
-                self.self_fence_due = True
-            case Noted():
-                self.notes.append(observation)
-
-    def forget_isolation(self) -> None:
-        """Drops what storage proved, and the self-fence time: the target has registered again, and a new race begins.
-
-        It keeps how the key was removed, since commands that the target had queued may still be executed.
-        """
-        self._before |= self.isolated
-        self.isolated = {}
-        self.lun_failures = []
-        self.luns = None
-        self.storage_failure = None
-        self.self_fence_due = False
-
-    @property
-    def storage_over(self) -> bool:
-        return self.luns is not None or self.storage_failure is not None
-
-    def every_lun_in(self, good: dict[str, LunIsolated] | dict[str, LunRegistered] | dict[str, LunState]) -> bool:
-        """True when the procedure has handled every LUN, there is at least one, and each is in good."""
-        return bool(self.luns) and len(good) == self.luns and not self.lun_failures and self.storage_failure is None
-
-    def lost(self, mode: ArbitrationMode) -> bool:
-        """True when another node won, or when a race that has to be decided could not be."""
-        if self.arbitration is None:
-            return False
-        match self.arbitration.result:
-            case ArbitrationResult.WON:
-                return False
-            case ArbitrationResult.LOST:
-                return True
-            case ArbitrationResult.UNREACHABLE:
-                return mode is ArbitrationMode.REQUIRED
 
 
 def proofs_of(plan: Plan, facts: Facts) -> tuple[Proof, ...]:

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from fencer.agent.facts import Facts
 from fencer.agent.terminal import awaited
-from fencer.agent.verdict import Facts
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
 from tests.agent.halvm import AGENT, ENVIRONMENT, at

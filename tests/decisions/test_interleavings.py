@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request
-from fencer.agent.verdict import Facts, judge
+from fencer.agent.verdict import judge
 from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
 from fencer.storage import procedure, unfencing

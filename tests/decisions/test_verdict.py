@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan, make_plan
 from fencer.agent.report import summarise
 from fencer.agent.request import Caller, Request
-from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, Facts, decided, is_beaten, judge, suffices
+from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, decided, is_beaten, judge, suffices
 from fencer.model import (
     Action,
     ArbitrationMode,

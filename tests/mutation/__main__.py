@@ -69,6 +69,7 @@ PLANS = {
     "verdict": Plan(
         "fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")
     ),
+    "facts": Plan("fencer/agent/facts.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
     "fence": Plan("fencer/agent/run.py", ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py")),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),

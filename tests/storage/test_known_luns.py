@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request, Timing
 from fencer.agent.run import Run
 from fencer.agent.storage_worker import storage_job
-from fencer.agent.verdict import Facts, Verdict, judge
+from fencer.agent.verdict import Verdict, judge
 from fencer.errors import StorageError, UsageError
 from fencer.model import Action, BmcSettings, Deadline, ProofPolicy, Secret
 from fencer.observations import ArbitrationResult, ChassisObserved

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request
-from fencer.agent.verdict import Facts, judge
+from fencer.agent.verdict import judge
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
 from fencer.storage import block_devices
