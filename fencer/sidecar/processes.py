@@ -18,11 +18,11 @@ from fencer.sidecar.reports import LISTED
 from fencer.sidecar.settings import Settings
 from fencer.state.snapshot import Snapshot
 from fencer.state.snapshot_file import read_snapshot
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import Marker, write_marker
 from fencer.storage.nexus import Outcome
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import alone
 from fencer.worker import MESSAGE_BYTES, Channel

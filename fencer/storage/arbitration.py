@@ -14,8 +14,12 @@ from fencer._typing import NamedTuple
 from fencer.errors import NotRegistered, StorageError
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult
+from fencer.storage.guarded_registration import register_under_guard
+from fencer.storage.key_removal import Removal, remove_key, weakest
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look
 from fencer.storage.nexus import Outcome
-from fencer.storage.reservations import LogicalUnit, Look, Removal, Turns, register_under_guard, remove_key, weakest
+from fencer.storage.turns import Turns
 
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""

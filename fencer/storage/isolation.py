@@ -6,19 +6,13 @@ from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefus
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest, round_over
+from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.initiator_ports import NO_PORTS
+from fencer.storage.key_removal import Removal, remove_key
+from fencer.storage.logical_unit import LogicalUnit, RoundPause
+from fencer.storage.look import Look
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import (
-    REASONS,
-    REMEDIES,
-    LogicalUnit,
-    Look,
-    Removal,
-    RoundPause,
-    Turns,
-    register_under_guard,
-    remove_key,
-)
+from fencer.storage.turns import REASONS, REMEDIES, Turns
 
 
 def isolate(

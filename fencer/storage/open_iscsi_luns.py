@@ -11,8 +11,8 @@ from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.storage import inquiry
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiTransport
 
 GIVE_SERIAL = "give it a serial number at the target, or another LUN"

@@ -5,10 +5,10 @@ from fencer.errors import StorageError, UsageError
 from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.storage.block_devices import UdevDevices, is_running
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 
 LVM_S = 10.0

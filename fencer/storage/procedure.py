@@ -18,9 +18,10 @@ from fencer.observations import (
 )
 from fencer.storage.arbitration import MEND, Contest, RaceResult, arbitrate, not_registered, still_won
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
-from fencer.storage.reservations import LogicalUnit, Look
 from fencer.storage.settings import StorageSettings
 
 T = TypeVar("T")

@@ -7,8 +7,10 @@ from fencer._typing import NamedTuple
 from fencer.errors import StillUnderWay, StorageError, TransportError, remedies
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
+from fencer.storage.guarded_registration import register_under_guard
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.reservations import LogicalUnit, Look, register_under_guard
 
 ATTEMPTS_MOST = 6
 

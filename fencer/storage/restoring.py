@@ -2,10 +2,11 @@
 
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey
+from fencer.storage.guarded_registration import register_under_guard
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Outcome
 from fencer.storage.registration import Terms, register_path
-from fencer.storage.reservations import LogicalUnit, register_under_guard
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import alone
 

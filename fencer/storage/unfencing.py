@@ -11,10 +11,10 @@ from fencer.errors import StorageError, UsageError
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunRegistered, Observation, StorageDone
 from fencer.storage import procedure
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 
 LOCK_NAME = "registering.lock"

@@ -15,7 +15,7 @@ from fencer.journal.event import EventKind, StepName
 from fencer.journal.file import Journal
 from fencer.model import KeyScheme, Proof, ReservationKey
 from fencer.state.snapshot_file import write_snapshot
-from fencer.storage.reservations import guard_key
+from fencer.storage.look import guard_key
 from fencer.storage.transport import ScsiStatus
 from tests import scenes
 from tests.agent_storage.nodes import CLUSTER, NAMES, Answer, Node, Witness, finish

@@ -14,9 +14,10 @@ from fencer.model import ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import OutAction
-from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.settings import OtherKeys
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget

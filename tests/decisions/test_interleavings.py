@@ -28,10 +28,11 @@ from fencer.model import Action, Proof, ProofPolicy, ReservationKey, Reservation
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
 from fencer.storage import procedure, unfencing
 from fencer.storage.arbitration import RaceResult
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import Sense
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport

@@ -4,7 +4,7 @@ import re
 import time
 from contextlib import AbstractContextManager
 
-from fencer.storage.reservations import Look
+from fencer.storage.look import Look
 from tests.demo.interrupts import Interrupts
 from tests.demo.stage import ONLY_HERE, Call, Stage
 from tests.demo.story import Story

@@ -16,8 +16,9 @@ from fencer.cluster.cluster_conf import Cluster, ClusterNode, merged_attributes,
 from fencer.cluster.keys import derive_key
 from fencer.model import Deadline, KeyScheme, ReservationKey
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look
 from fencer.storage.nexus import Nexus
-from fencer.storage.reservations import LogicalUnit, Look
 from tests.demo.interrupts import Interrupts
 from tests.rig.bmc import Bmc
 from tests.rig.target import Target

@@ -22,9 +22,9 @@ from typing import Self
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunRegistered
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.registration import History, Past, Terms, register
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiStatus
 from tests.demo.interrupts import Interrupts
 

@@ -52,10 +52,13 @@ PLANS = {
         (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py", f"{_STORAGE}second_key.py", f"{_STORAGE}paths.py",
          f"{_STORAGE}procedure.py", "tests/sidecar/test_unregister.py"),
     ),
-    "reservations": Plan(
-        "fencer/storage/reservations.py",
-        (f"{_STORAGE}isolation.py", f"{_STORAGE}arbitration.py", f"{_STORAGE}undo_of_a_registration.py",
-         f"{_STORAGE}paths.py", f"{_STORAGE}second_key.py", f"{_STORAGE}registration.py", f"{_STORAGE}strangers.py"),
+    "logical_unit": Plan("fencer/storage/logical_unit.py", (f"{_STORAGE}paths.py", f"{_STORAGE}arbitration.py")),
+    "look": Plan("fencer/storage/look.py", (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py")),
+    "turns": Plan("fencer/storage/turns.py", (f"{_STORAGE}paths.py", f"{_STORAGE}isolation.py")),
+    "key_removal": Plan("fencer/storage/key_removal.py", (f"{_STORAGE}second_key.py", f"{_STORAGE}isolation.py")),
+    "guarded_registration": Plan(
+        "fencer/storage/guarded_registration.py",
+        (f"{_STORAGE}guarded_registration.py", f"{_STORAGE}paths.py", f"{_STORAGE}registration.py"),
     ),
     "registration": Plan(
         "fencer/storage/registration.py",

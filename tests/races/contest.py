@@ -21,9 +21,9 @@ from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult, LunIsolated
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.nexus import Outcome as PrOutcome
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiStatus, ScsiTransport
 
 KEYS = (ReservationKey(0x5E2F0000_00000001), ReservationKey(0x5E2F0000_00000002))

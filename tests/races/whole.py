@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fencer.storage.reservations import guard_key
+from fencer.storage.look import guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.agent_storage.nodes import Answer, Node, Witness, finish
 from tests.races.contest import Outcome, Series

@@ -2,8 +2,8 @@
 
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.storage.arbitration import Contest
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiTransport
 from tests.storage.fake_target import FakeReservation, FakeTarget
 

@@ -6,9 +6,10 @@ from fencer.errors import StorageError, TransportError
 from fencer.model import ReservationType
 from fencer.observations import ArbitrationResult
 from fencer.storage.arbitration import BACKOFF_S, arbitrate
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, InAction, OutAction
-from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.transport import ScsiStatus, Sense
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, Clock, contest, deadline, lun, registered

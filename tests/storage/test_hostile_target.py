@@ -14,10 +14,11 @@ import pytest
 from fencer.errors import StorageError, StorageRefused, TransportError
 from fencer.observations import ArbitrationResult, LunIsolated
 from fencer.storage.arbitration import arbitrate
+from fencer.storage.guarded_registration import UNDO_S
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import InAction, OutAction
-from fencer.storage.reservations import UNDO_S, LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import Fault, FaultyPath

@@ -7,8 +7,9 @@ from fencer.model import ReservationType
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
+from fencer.storage.key_removal import Removal
+from fencer.storage.look import Look, guard_key
 from fencer.storage.pr import InAction, OutAction, Reservation
-from fencer.storage.reservations import Look, Removal, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, contest, deadline, lun, registered

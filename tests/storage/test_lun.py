@@ -17,9 +17,9 @@ from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
 from fencer.storage import block_devices
 from fencer.storage.block_devices import KernelDevice, UdevDevices, is_running
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.lun import Lun, find_luns, holders_active
 from fencer.storage.procedure import Opened, fence
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, deadline, lun, registered

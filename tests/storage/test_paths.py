@@ -19,9 +19,9 @@ from fencer.model import Deadline
 from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LONGEST_PAUSE_S, LOOK_S, LogicalUnit
 from fencer.storage.nexus import PATH_S, Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LONGEST_PAUSE_S, LOOK_S, LogicalUnit
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.faulty_path import Fault, FaultyPath, always, until

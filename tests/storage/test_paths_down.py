@@ -8,11 +8,11 @@ from fencer.errors import TransportError
 from fencer.model import Deadline
 from fencer.observations import LunFailed, LunRegistered, LunState, Noted, Observation, StorageDone
 from fencer.storage import procedure
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import Marker, read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply, ScsiStatus
 from fencer.storage.unfencing import unfence

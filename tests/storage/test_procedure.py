@@ -21,10 +21,11 @@ from fencer.observations import (
 )
 from fencer.storage import procedure
 from fencer.storage.arbitration import RaceResult
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply
 from tests.storage.fake_target import FakeTarget

@@ -6,10 +6,11 @@ from fencer.errors import TransportError
 from fencer.model import Deadline, OtherKeys, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage import registration
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import OutAction, Reservation
 from fencer.storage.registration import History, Past, Terms, objection
-from fencer.storage.reservations import LogicalUnit, Look, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.faulty_path import FaultyPath

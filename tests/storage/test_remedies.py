@@ -11,13 +11,14 @@ from fencer import errors
 from fencer.errors import MalformedAnswer, NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
 from fencer.observations import LunFailed, LunState, Noted, Observation
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.procedure import Opened, monitor, register_all, status
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import REASONS, REMEDIES, LogicalUnit
 from fencer.storage.settings import StorageSettings
 from fencer.storage.sgutils import SgTransport
 from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
+from fencer.storage.turns import REASONS, REMEDIES
 from fencer.storage.volume_group import BY_HAND, HELD_UP, read_volume_group
 from tests.storage.faulty_path import Fault, FaultyPath, always
 from tests.storage.nodes import A, B, Clock, contest, deadline, registered, unbound

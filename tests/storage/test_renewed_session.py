@@ -6,9 +6,9 @@ from fencer.errors import TransportError
 from fencer.model import Deadline
 from fencer.observations import ArbitrationResult
 from fencer.storage.arbitration import arbitrate
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.open_iscsi_luns import RenewedSession
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.transport import ScsiTransport
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, Clock, contest, deadline, registered

@@ -8,9 +8,10 @@ from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.initiator_ports import ports_of, registered_on
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import FullStatus, Registration
-from fencer.storage.reservations import LogicalUnit, guard_key
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath

@@ -15,9 +15,9 @@ from fencer.observations import (
 from fencer.storage import procedure
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
+from fencer.storage.look import guard_key
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past
-from fencer.storage.reservations import guard_key
 from fencer.storage.settings import StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, C, contest, deadline, lun, registered

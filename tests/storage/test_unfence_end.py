@@ -4,10 +4,10 @@ from pathlib import Path
 
 from fencer.model import ArbitrationMode, Deadline, ReservationKey, ReservationType
 from fencer.observations import Observation, StorageDone
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import Marker, read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence
 

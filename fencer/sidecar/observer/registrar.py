@@ -16,9 +16,9 @@ from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch
 from fencer.sidecar.reports import Registered, RegistrationFailed
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.reservations import LogicalUnit
 from fencer.storage.restoring import restore
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence

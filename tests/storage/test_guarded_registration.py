@@ -7,9 +7,10 @@ import pytest
 
 from fencer.errors import CommandFailed, StillUnderWay, TransportError
 from fencer.model import Deadline, ReservationKey
+from fencer.storage.guarded_registration import UNDO_S, register_under_guard
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import InAction, OutAction
-from fencer.storage.reservations import UNDO_S, guard_key, register_under_guard
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeTarget, FakeTransport
 from tests.storage.nodes import Clock

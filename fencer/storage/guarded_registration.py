@@ -1,0 +1,81 @@
+"""Registers a nexus while another node may be removing this node's key, so that a fenced node never comes back.
+
+docs/decisions/0002-guarded-registration.md has the reasons, and what it does not exclude.
+"""
+
+from contextlib import suppress
+
+from fencer.errors import StorageError
+from fencer.model import Deadline, ReservationKey
+from fencer.storage.look import guard_key
+from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.pr import RegisteredKeys
+
+UNDO_PAUSE_S = 0.05
+UNDO_S = 2.0
+"""What the undoing of a guard key has for itself, also past the deadline: left there, it lets its owner write."""
+
+
+def register_under_guard(
+    nexus: Nexus, own: ReservationKey, aptpl: bool, deadline: Deadline, *, absent_at: int | None = None
+) -> Outcome:
+    """Registers own on a nexus that is not registered, while own is still listed on another one of this LUN.
+
+    absent_at: instead, own is listed nowhere, and the PR generation is still the one with which it was last listed.
+
+    A relogin changes the ISID and a returning path is a new nexus: our key is listed, yet commands conflict. A node
+    whose key was preempted must never come back, and there is no command that registers "only if my key is listed". So
+    the nexus is registered under the guard key first; the PR generation must have moved by exactly our own step between
+    two readings, else it is undone; only then the guard key becomes own. Killed in between, we leave a key that wins
+    nothing. CHANGED: nothing was kept, look again. docs/decisions/0002-guarded-registration.md says what this does and
+    does not exclude.
+    """
+    before = nexus.read_keys(deadline)
+    expected = own in before.keys if absent_at is None else own not in before.keys and before.generation == absent_at
+    if not expected:
+        return Outcome.CHANGED
+    nexus.guarding(True)
+    try:
+        return _by_guard(nexus, own, before, aptpl, deadline, absent_at is None)
+    finally:
+        nexus.guarding(False)
+
+
+def _by_guard(
+    nexus: Nexus, own: ReservationKey, before: RegisteredKeys, aptpl: bool, deadline: Deadline, own_is_listed: bool
+) -> Outcome:
+    guard = guard_key(own)
+    try:
+        outcome = nexus.register(None, guard, aptpl, deadline)
+        if outcome is Outcome.UNSUPPORTED and aptpl:
+            aptpl = False
+            outcome = nexus.register(None, guard, aptpl, deadline)
+        if outcome is Outcome.CONFLICT:  # an earlier attempt ended here
+            outcome = nexus.register(guard, guard, aptpl, deadline)
+        if outcome is not Outcome.DONE:
+            return outcome
+        after = nexus.read_keys(deadline)
+        if after.generation == (before.generation + 1) % (1 << 32) and (own in after.keys) == own_is_listed:
+            outcome = nexus.register(guard, own, aptpl, deadline)
+            if outcome is Outcome.DONE:
+                return Outcome.DONE
+    except StorageError:  # executed perhaps: LIO without /etc/target/pr registers, then answers 2/0800
+        _forget(nexus, guard, aptpl, deadline)
+        raise
+    _forget(nexus, guard, aptpl, deadline)
+    return Outcome.CHANGED
+
+
+def _forget(nexus: Nexus, guard: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+    """Unregisters the guard key; a conflict says that it is not there (any more). Takes UNDO_S at most, whatever the
+    deadline, of which only the clock counts.
+
+    aptpl as before: the last REGISTER, whatever it does, decides whether *all* registrations of the LUN survive a power
+    loss (SPC-4 5.13.5).
+    """
+    own_time = Deadline.after(UNDO_S, deadline.clock)
+    while not own_time.passed:
+        with suppress(StorageError):
+            if nexus.register(guard, None, aptpl, own_time) in (Outcome.DONE, Outcome.CONFLICT):
+                return
+        nexus.sleep(min(UNDO_PAUSE_S, own_time.remaining_s))  # its REGISTER may be under way yet

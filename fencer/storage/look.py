@@ -1,0 +1,68 @@
+"""One consistent reading of a LUN's registrations and reservation, and what it shows."""
+
+from collections.abc import Collection
+
+from fencer._typing import NamedTuple
+from fencer.model import ReservationKey, ReservationType
+from fencer.storage.pr import Reservation
+
+HOLDER_ONLY_TYPES = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
+"""Under these only the holder writes, whoever else is registered (SPC-4 table 45)."""
+
+_GUARD_BIT = 1 << 63
+
+
+def guard_key(key: ReservationKey) -> ReservationKey:
+    """The key under which a node registers a nexus while it is not yet certain that it may: see register_under_guard.
+
+    It gives its owner no standing in a race, and whoever fences the owner removes it, too.
+    """
+    return ReservationKey(int(key) ^ _GUARD_BIT or _GUARD_BIT >> 1)
+
+
+class Look(NamedTuple):
+    """One consistent reading of a LUN: both answers carry the same PR generation."""
+
+    generation: int
+    keys: frozenset[ReservationKey]
+    reservation: Reservation
+
+    def __str__(self) -> str:
+        held = self.reservation
+        kind = "no reservation" if held.type is None else f"{held.type.name} held by {held.holder or 'all'}"
+        return f"generation {self.generation}, keys {', '.join(map(str, sorted(self.keys))) or 'none'}, {kind}"
+
+    def listed(self, key: ReservationKey) -> tuple[ReservationKey, ...]:
+        """Those of a node's two keys (its own and its guard key) that are registered."""
+        return tuple(each for each in (key, guard_key(key)) if each in self.keys)
+
+    def strangers(self, known: Collection[ReservationKey]) -> tuple[ReservationKey, ...]:
+        """Registered keys that are none of known nodes' keys."""
+        return tuple(sorted(self.keys.difference(known, map(guard_key, known))))
+
+    def shuts_out(self, key: ReservationKey) -> bool:
+        """True when nothing sent under key is written: the key is absent, a registered survivor holds a reservation.
+
+        All six reservation types refuse the writes of an initiator that is not registered (SPC-4 table 45); the absence
+        of the key alone proves nothing, since a LUN without a reservation takes everybody's writes.
+        """
+        return not self.listed(key) and self.held_without(key)
+
+    def held_without(self, key: ReservationKey) -> bool:
+        """True when a reservation is held by somebody registered other than key."""
+        if self.reservation.type is None:
+            return False
+        survivors = self.keys - {key, guard_key(key)}
+        if self.reservation.holder is None:  # an all-registrants type
+            return bool(survivors)
+        return self.reservation.holder in survivors
+
+    def keeps_from_writing(self, key: ReservationKey) -> ReservationKey | None:
+        """Who holds a reservation under which a registrant under key may not write; None when it may."""
+        held = self.reservation
+        return held.holder if held.type in HOLDER_ONLY_TYPES and held.holder != key else None
+
+    def held_by(self, key: ReservationKey) -> bool:
+        """True when a registrant under key holds the reservation; with an all-registrants type each of them does."""
+        held = self.reservation
+        return key in self.keys and held.type is not None and held.holder in (key, None)
