@@ -179,7 +179,7 @@ class Worker:
         try:
             message: object = loads(data) if data else None
         except Exception as error:  # noqa: BLE001 - unpickling may raise any exception
-            return Crashed(f"unreadable message from a worker: {type(error).__name__}")
+            return Crashed(f"unreadable message from a worker: {type(error).__name__}: please report this")
         return message
 
     def end_within(self, seconds: float) -> None:
@@ -293,6 +293,7 @@ def _run(job: Job, channel: Channel) -> int:
         channel.send(Crashed(str(error)[:REASON_CHARS], misuse=isinstance(error, UsageError)))
         return 1
     except BaseException as error:  # noqa: BLE001 - the only place that can report an unexpected error to the parent
-        channel.send(Crashed(f"unexpected {type(error).__name__}: {error}"[:REASON_CHARS]))
+        text = f"unexpected {type(error).__name__}: {error}"[:REASON_CHARS]
+        channel.send(Crashed(f"{text}: please report this"))
         return 1
     return 0

@@ -60,7 +60,7 @@ def test_a_childs_exception_is_told() -> None:
         raise ZeroDivisionError("surprise")
 
     with child(fails) as worker:
-        assert worker.receive() == Crashed("unexpected ZeroDivisionError: surprise")
+        assert worker.receive() == Crashed("unexpected ZeroDivisionError: surprise: please report this")
 
 
 def test_an_error_of_ours_is_told_in_its_own_words() -> None:

@@ -47,6 +47,9 @@ UNDO_GRACE_S = 2.2
 GOODBYE_S = 0.3
 """How long a child may take to log out of its BMC when it is told to stop."""
 
+_LOOK_THERE = "look at the system log, then call again"
+_SILENT_END = f"the storage worker ended without a word: {_LOOK_THERE}"
+
 
 class Stamped(NamedTuple):
     """An observation and when it arrived, in seconds since the start of the run."""
@@ -140,14 +143,10 @@ class Run:
 
     def _from_power(self, message: object) -> None:
         match message:
-            case None | Crashed():
-                reason = (
-                    message.reason
-                    if isinstance(message, Crashed)
-                    else "the attempt at the BMC ended without a word, see the system log"
-                )
-                self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False))
-                self._end_power_attempt(again=True)
+            case None:
+                self._power_crashed("the attempt at the BMC ended without a word", _LOOK_THERE)
+            case Crashed(reason):
+                self._power_crashed(reason, "call again")
             case PowerFailed():
                 self._note(message)
                 self._end_power_attempt(again=not message.final)
@@ -162,6 +161,10 @@ class Run:
             case _:
                 self._note(message)  # type: ignore[arg-type]  # unpickled; Facts leaves alone what it does not know
 
+    def _power_crashed(self, reason: str, remedy: str) -> None:
+        self._note(PowerFailed(f"{self._plan.request.bmc}: {reason}", final=False, remedy=remedy))
+        self._end_power_attempt(again=True)
+
     def _from_storage(self, message: object) -> None:
         match message:
             case Seen(what):
@@ -173,7 +176,7 @@ class Run:
             case None | Crashed():
                 if isinstance(message, Crashed) and message.misuse:
                     self.misuse = message.reason
-                reason = message.reason if isinstance(message, Crashed) else "the storage worker ended without a word"
+                reason = message.reason if isinstance(message, Crashed) else _SILENT_END
                 self._storage_ended(StorageFailed(reason))
             case _:
                 pass  # no message of ours says anything else

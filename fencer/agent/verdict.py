@@ -125,6 +125,8 @@ def is_beaten(plan: Plan, facts: Facts) -> bool:
 def judge(plan: Plan, facts: Facts, late: bool = False) -> Verdict:
     """Returns the verdict. late: the deadline passed before everything was over."""
     verdict = _judge(plan, facts, late)
+    if not verdict.success and not verdict.reasons:  # an attempt that was ended from outside, for example
+        verdict = verdict._replace(reasons=(f"{plan.request.who}: nothing was seen that decides it: {_CALL_AGAIN}",))
     failed = tuple(side for side, bad in _failures(plan, facts, late, verdict) if bad)
     return verdict._replace(failed=failed)
 
@@ -181,7 +183,7 @@ def _judge_fence(plan: Plan, facts: Facts, late: bool) -> Verdict:
     if plan.request.action is Action.REBOOT:
         text = "Success: Rebooted"
         if PowerState.OFF in facts.states[-1:] and not reasons:
-            reasons = (f"{plan.request.bmc}: the node is off and was not seen on again",)
+            reasons = (f"{plan.request.bmc}: the node is off and was not seen on again: switch it on (-o on)",)
     elif facts.found_off or (Proof.POWER not in proofs and all(lun.already for lun in facts.isolated.values())):
         text = "Success: Already OFF"
     else:
@@ -294,6 +296,8 @@ def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
 
 _REFUSED = "correct what it refuses, in the options or at the BMC"
 _UNANSWERED = "look at this BMC, its network and its host, then call again"
+_LONGER = "give a longer deadline, and let the cluster manager wait as long"
+_LOOK = "run monitor, which names the LUN"
 
 
 def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
@@ -307,20 +311,21 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
     if plan.storage is not None:
         reasons += [failed.reason for failed in facts.lun_failures]
         if facts.storage_failure is not None:
-            reasons.append(facts.storage_failure)
+            reasons.append(facts.storage_failure)  # names its remedy
         elif late and not facts.storage_over:
             within = f"within {plan.request.timing.deadline_s:g} s"
             reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}: mend its paths")
         elif plan.storage is StorageGoal.FENCE and not facts.storage_over and Proof.POWER in proofs_of(plan, facts):
-            reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then")
+            reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then: {_LOOK}")
     proofs = proofs_of(plan, facts)
     if plan.awaits_self_fence and not suffices(plan.request.policy, proofs):
         bound = f"{plan.request.who}: its self-fence bound of {plan.request.self_fence_bound_s:g} s"
         if Proof.STORAGE in proofs:
             within = f"within {plan.request.timing.deadline_s:g} s" if late else "before the end"
-            reasons.append(f"{bound} did not pass {within}, counted from when its key was gone from every LUN")
+            passed = f"{bound} did not pass {within}, counted from when its key was gone from every LUN"
+            reasons.append(f"{passed}: {_LONGER if late else _CALL_AGAIN}")
         elif not reasons:
-            reasons.append(f"{bound} proves nothing while its key is not gone from every LUN")
+            reasons.append(f"{bound} proves nothing while its key is not gone from every LUN: {_CALL_AGAIN}")
     return tuple(dict.fromkeys(reasons))
 
 

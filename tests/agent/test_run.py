@@ -114,6 +114,24 @@ def test_power_is_not_touched_unless_arbitration_is_won(storage: Job, policy: Pr
     assert played.took_s < 4
 
 
+ENDINGS = [
+    (lambda _channel: os._exit(3), "ended without a word: look at the system log, then call again"),
+    (lambda _channel: 1 // 0, "unexpected ZeroDivisionError: integer division or modulo by zero: please report this"),
+]
+
+
+@pytest.mark.parametrize(("end", "says"), ENDINGS)
+def test_a_storage_worker_that_ends_says_what_to_do(end: Job, says: str) -> None:
+    played = play(None, storage_says(then=end), policy=ProofPolicy.STORAGE, arbitration=ArbitrationMode.OFF)
+    assert any(reason.endswith(says) for reason in played.verdict.reasons), played.verdict.reasons
+
+
+@pytest.mark.parametrize(("end", "says"), ENDINGS)
+def test_an_attempt_at_the_bmc_that_ends_says_what_to_do(end: Job, says: str) -> None:
+    played = play(end, None, deadline_s=1.0)
+    assert any(says in reason and reason.endswith("call again") for reason in played.verdict.reasons)
+
+
 def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_until_the_deadline() -> None:
     played = play(power_must_not_move, storage_says(LunsIdentified(("lun",)), then=hang), deadline_s=0.6)
     assert not played.verdict.success

@@ -569,3 +569,32 @@ def test_what_a_later_attempt_mended_is_no_warning() -> None:
 def test_a_failure_names_its_remedy(the_plan: Plan, seen: tuple[Observation, ...], late: bool, remedy: str) -> None:
     verdict = verdict_of(the_plan, *seen, late=late)
     assert any(remedy in reason for reason in verdict.reasons), verdict.reasons
+
+
+def test_more_luns_than_there_should_be_prove_nothing() -> None:
+    by_storage = plan(bmc=False, policy=ProofPolicy.STORAGE)
+    assert verdict_of(by_storage, WON, ISOLATED_A, StorageDone(1)).success
+    assert not verdict_of(by_storage, WON, ISOLATED_A, ISOLATED_B, StorageDone(1)).success
+
+
+def test_a_new_race_takes_the_self_fence_time_back() -> None:
+    facts = Facts.of((WON, ISOLATED_A, StorageDone(1), DUE))
+    by_self = plan(policy=ProofPolicy.SELF)
+    assert judge(by_self, facts).success
+    facts.forget_isolation()
+    for what in (ISOLATED_A, StorageDone(1)):
+        facts.add(what)
+    assert not judge(by_self, facts).success
+    facts.add(DUE)
+    assert judge(by_self, facts).success
+
+
+@pytest.mark.parametrize("order", [(FOUND_A, ISOLATED_A), (ISOLATED_A, FOUND_A)])
+def test_a_lun_that_was_written_to_once_is_not_found_so(order: tuple[Observation, ...]) -> None:
+    verdict = verdict_of(plan(bmc=False, policy=ProofPolicy.STORAGE), WON, *order, StorageDone(1))
+    assert verdict.text == "Success: Powered OFF"
+
+
+def test_status_is_the_state_seen_last() -> None:
+    assert verdict_of(plan(Action.STATUS, storage=False), ON, OFF).exit_status == EXIT_STATUS_OFF
+    assert verdict_of(plan(Action.STATUS, storage=False), OFF, ON).exit_status == EXIT_OK

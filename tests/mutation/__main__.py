@@ -22,15 +22,17 @@ ROOT = Path(__file__).parents[2]
 NOISE = (
     "core/ReplaceBinaryOperator_BitOr%",
     "core/ReplaceBinaryOperator_%_BitOr",
-    "core/ReplaceComparisonOperator_Is_Eq",
-    "core/ReplaceComparisonOperator_IsNot_NotEq",
+    *(f"core/ReplaceComparisonOperator_Is_{other}" for other in ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")),
+    *(f"core/ReplaceComparisonOperator_IsNot_{other}" for other in ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")),
 )
-"""Left out: mutants of type annotations (``int | None``), and ``==`` for ``is`` between members of an enum or None."""
+"""Left out: mutants of type annotations (``int | None``), and an order between members of an enum, or None, that have
+none (``is`` for ``is not`` is tried)."""
 
 LONGEST_S = 120.0
 """Of one run of the tests; a mutant that makes them hang is noticed."""
 
 _STORAGE = "tests/storage/test_"
+_VERDICTS = tuple(f"tests/decisions/test_{name}.py" for name in ("verdict", "remedies", "self_fence"))
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,8 @@ PLANS = {
         (f"{_STORAGE}unfencing.py", f"{_STORAGE}unfence_end.py", f"{_STORAGE}paths_down.py"),
     ),
     "marker": Plan("fencer/storage/marker.py", (f"{_STORAGE}marker.py", f"{_STORAGE}unfencing.py")),
-    "verdict": Plan(
-        "fencer/agent/verdict.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")
-    ),
-    "facts": Plan("fencer/agent/facts.py", ("tests/decisions/test_verdict.py", "tests/decisions/test_self_fence.py")),
+    "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
+    "facts": Plan("fencer/agent/facts.py", _VERDICTS),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
     "fence": Plan("fencer/agent/run.py", ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py")),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
