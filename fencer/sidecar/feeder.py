@@ -32,6 +32,7 @@ from fencer.sidecar.messages import (
     Level,
     ListChecked,
     ReadConfig,
+    ReplaceObserver,
     Unregister,
     Unregistered,
 )
@@ -119,6 +120,8 @@ class Daemon:
         self._publisher.is_recorded()
         now = self._environment.clock()
         decision = self._decision = self._policy.decide(now)
+        if self._feeding is not None and self._policy.needs_new_observer():
+            self._links.supervisor.send(ReplaceObserver())
         if (ended := self._act(decision, now)) is not None:
             return ended
         if self._feeding is not None:

@@ -58,6 +58,10 @@ class Generations(NamedTuple):
     of_luns: tuple[tuple[str, int], ...]
 
 
+class ReplaceObserver(NamedTuple):
+    """The observer says nothing although it runs: another one is to take its place."""
+
+
 class Unregister(NamedTuple):
     """Take this node's key off the LUNs: answered by Unregistered."""
 

@@ -59,6 +59,7 @@ class Policy:
         self._fatal: Obstacle | None = None
         self._paused_until_s: float | None = None
         self._end: Decision | None = None
+        self._silent_since_s: float | None = None
 
     def reconfigure(self, settings: PolicySettings, now: float) -> None:
         """Other settings from now on. What is known stays known; grace, pause and what no grace can mend go on."""
@@ -73,6 +74,15 @@ class Policy:
     def explain_silence(self, reason: str) -> None:
         """Notes why the observing process has ended, for the reason that is shown while there is none."""
         self._known.explain_silence(reason)
+        self._silent_since_s = None
+
+    def needs_new_observer(self) -> bool:
+        """Whether the observing process has been silent for a quarter of the grace: a new one has the rest to see
+        that all is well. Says so once in that time."""
+        if self._silent_since_s is None or self._now - self._silent_since_s < self._settings.timing.grace_s / 4:
+            return False
+        self._silent_since_s = self._now
+        return True
 
     @property
     def joining(self) -> tuple[str, ...]:
@@ -147,6 +157,10 @@ class Policy:
             return self._fence(self._fatal.cause, self._fatal.text)
         obstacles, worries = self._known.judged(now)
         met = self._known.enough(obstacles)
+        if not any(each is not None and each.cause is Cause.OBSERVERS_SILENT for each in obstacles):
+            self._silent_since_s = None
+        elif self._silent_since_s is None:
+            self._silent_since_s = now
         if not self._armed:
             if not (met and self._known.is_complete()):
                 return Decision(PolicyState.STARTING, _bounded(tuple(each.text for each in obstacles if each)))

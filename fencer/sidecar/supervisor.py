@@ -40,6 +40,7 @@ from fencer.sidecar.messages import (
     Observe,
     Observing,
     ReadConfig,
+    ReplaceObserver,
     StartReporting,
     Unregister,
     Unregistered,
@@ -140,6 +141,11 @@ class Supervisor:
                 self._take(order)
             case Generations(of_luns):
                 self._generations = of_luns
+            case ReplaceObserver():
+                observer = self._children[OBSERVER]
+                # One that cannot be killed hangs in the kernel, and its successor would hang there, too.
+                if observer.worker is not None and not self._ended:
+                    self._end_child(observer, "it was stopped or hung, and is replaced")
             case Unregister():
                 observer = self._children[OBSERVER]
                 observer.start_at_s = self._list_at_s = None  # it would register again
@@ -200,14 +206,20 @@ class Supervisor:
             child.reason = message.reason
             if message.misuse:
                 self._feeder.send(ChildEnded(child.name, message.reason, misuse=True))
-        elif message is None and child.worker is not None:
-            self._close(child.worker)
-            child.worker = None
-            self._feeder.send(ChildEnded(child.name, child.reason or "it was killed", misuse=False))
-            child.reason = ""
-            if time.monotonic() - child.started_s > STEADY_S:
-                child.pause_s = FIRST_PAUSE_S
-            child.start_later()
+        elif message is None:
+            self._end_child(child, child.reason or "it was killed")
+
+    def _end_child(self, child: Child, reason: str) -> None:
+        """Kills it, if it runs still, and starts it again later."""
+        if child.worker is None:
+            return
+        self._close(child.worker)
+        child.worker = None
+        self._feeder.send(ChildEnded(child.name, reason, misuse=False))
+        child.reason = ""
+        if time.monotonic() - child.started_s > STEADY_S:
+            child.pause_s = FIRST_PAUSE_S
+        child.start_later()
 
     # --- the list of the LUNs ---------------------------------------------------------------------------------------
 

@@ -212,6 +212,22 @@ def test_silent_observers_are_a_loss() -> None:
     assert (end.state, end.cause) == (PolicyState.SELF_FENCE, Cause.OBSERVERS_SILENT)
 
 
+def test_silent_observers_are_to_be_replaced_before_they_are_a_loss() -> None:
+    bench = Bench()
+    silent_s = 100.1 + SidecarTiming().path_stale_s
+    bench.policy.decide(silent_s)
+    assert not bench.policy.needs_new_observer()
+    bench.policy.decide(silent_s + GRACE_S / 4)
+    assert bench.policy.needs_new_observer()
+    assert not bench.policy.needs_new_observer()  # asked for once
+    bench.policy.explain_silence("it was stopped")  # another one has been started, and has as long to be heard
+    bench.policy.decide(silent_s + GRACE_S / 4 + 0.1)
+    bench.policy.decide(silent_s + GRACE_S / 2)
+    assert not bench.policy.needs_new_observer()
+    bench.policy.decide(silent_s + GRACE_S / 2 + 0.2)
+    assert bench.policy.needs_new_observer()
+
+
 def test_after_a_stall_of_the_daemon_the_grace_begins_now() -> None:
     bench = Bench()
     woken_s = bench.now + 3600
