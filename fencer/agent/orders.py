@@ -3,11 +3,11 @@
 from enum import Enum, auto
 
 from fencer._typing import NamedTuple
+from fencer.agent.request import StorageRequest
 from fencer.model import BmcSettings, Deadline
 from fencer.observations import ArbitrationResult, Observation
 from fencer.power.procedure import PowerGoal, PowerTiming
 from fencer.storage.goal import StorageGoal
-from fencer.storage.settings import StorageSettings
 
 
 class Gate(Enum):
@@ -33,7 +33,7 @@ class StorageOrder(NamedTuple):
     """
 
     goal: StorageGoal
-    settings: StorageSettings
+    request: StorageRequest
     slot_s: float
     repair: bool
     needed: bool

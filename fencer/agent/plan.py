@@ -1,11 +1,10 @@
 """Plans a request: which worker does what, in which order, and what proves success. Pure."""
 
 from fencer._typing import NamedTuple
-from fencer.agent.request import Caller, Request
+from fencer.agent.request import Caller, Request, StorageRequest
 from fencer.model import Action, ArbitrationMode, ProofPolicy
 from fencer.power.procedure import PowerAim, PowerGoal
 from fencer.storage.goal import StorageGoal
-from fencer.storage.settings import StorageSettings
 
 
 class Plan(NamedTuple):
@@ -156,25 +155,27 @@ _PROOFS = {
 }
 
 
-def _fence_steps(request: Request, storage: StorageSettings) -> list[str]:
-    remove = f"PREEMPT AND ABORT key {storage.target_key} with this node's key {storage.own_key}"
+def _fence_steps(request: Request, storage: StorageRequest) -> list[str]:
+    where = storage.settings.where
+    remove = f"PREEMPT AND ABORT key {storage.target_key} with this node's key {storage.settings.own_key}"
     steps = []
     if storage.arbitration is not ArbitrationMode.OFF:
-        steps.append(f"arbitrate ({storage.arbitration}) on the first LUN of {storage.where} by WWID: {remove}")
-    steps.append(f"isolate {request.who} from every LUN of {storage.where}: {remove}, then read back")
+        steps.append(f"arbitrate ({storage.arbitration}) on the first LUN of {where} by WWID: {remove}")
+    steps.append(f"isolate {request.who} from every LUN of {where}: {remove}, then read back")
     return steps
 
 
-def _storage_steps(goal: StorageGoal, request: Request, storage: StorageSettings) -> list[str]:
+def _storage_steps(goal: StorageGoal, request: Request, storage: StorageRequest) -> list[str]:
+    settings = storage.settings
     match goal:
         case StorageGoal.FENCE:
             return _fence_steps(request, storage)
         case StorageGoal.REGISTER:
             return [
-                f"register key {storage.own_key} on every path of {storage.where}",
-                f"reserve ({storage.reservation_type.name}) where no reservation is held, then read back",
+                f"register key {settings.own_key} on every path of {settings.where}",
+                f"reserve ({settings.reservation_type.name}) where no reservation is held, then read back",
             ]
         case StorageGoal.STATUS:
-            return [f"read the keys on {storage.where}"]
+            return [f"read the keys on {settings.where}"]
         case StorageGoal.MONITOR:
-            return [f"read keys, reservation and capabilities of {storage.where}"]
+            return [f"read keys, reservation and capabilities of {settings.where}"]

@@ -4,12 +4,7 @@ import math
 from enum import Enum, auto
 
 from fencer._typing import NamedTuple
-from fencer.model import (
-    Action,
-    BmcSettings,
-    Method,
-    ProofPolicy,
-)
+from fencer.model import Action, ArbitrationMode, BmcSettings, Method, ProofPolicy, ReservationKey
 from fencer.storage.settings import StorageSettings
 
 AGAINST_OTHERS = (Action.OFF, Action.REBOOT, Action.DIAG)
@@ -41,6 +36,19 @@ class Timing(NamedTuple):
     retry_on: int = 1
 
 
+class StorageRequest(NamedTuple):
+    """What a call wants on the shared LUNs.
+
+    settings: which LUNs they are, and this node's key. target_key: of the node to fence; None where the action needs
+    none. re_register: register this node although it was preempted in this boot.
+    """
+
+    settings: StorageSettings
+    target_key: ReservationKey | None = None
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED
+    re_register: bool = False
+
+
 class Request(NamedTuple):
     """One call of the agent.
 
@@ -54,7 +62,7 @@ class Request(NamedTuple):
     target_is_local: bool
     policy: ProofPolicy
     bmc: BmcSettings | None = None
-    storage: StorageSettings | None = None
+    storage: StorageRequest | None = None
     method: Method = Method.ONOFF
     timing: Timing = Timing()
     dry_run: bool = False

@@ -7,12 +7,11 @@ option and the remedy.
 import math
 from collections.abc import Mapping
 
-from fencer.agent.request import AGAINST_OTHERS, Caller, Request, Timing
+from fencer.agent.request import AGAINST_OTHERS, Caller, Request, StorageRequest, Timing
 from fencer.agent.time_limits import LOOK_S, LOOKS, fence_deadline_s
 from fencer.cluster.membership import Membership
 from fencer.errors import UsageError
 from fencer.model import Action, BmcSettings, Method, Privilege, ProofPolicy, Secret
-from fencer.storage.settings import StorageSettings
 
 PASSWORD_SCRIPT_S = 5.0
 PACEMAKERS_EXAMPLE = "node1"
@@ -155,7 +154,7 @@ def _unfenced_node(full: Mapping[str, str], caller: Caller, membership: Membersh
 
 
 def _policy(
-    full: Mapping[str, str], bmc: BmcSettings | None, storage: StorageSettings | None, action: Action
+    full: Mapping[str, str], bmc: BmcSettings | None, storage: StorageRequest | None, action: Action
 ) -> ProofPolicy:
     policy = ProofPolicy(full["proof"])
     if action in (Action.OFF, Action.REBOOT, Action.VALIDATE_ALL):

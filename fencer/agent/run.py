@@ -296,13 +296,13 @@ class Run:
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _start_storage(self) -> None:
-        plan, settings = self._plan, self._plan.request.storage
-        if plan.storage is None or settings is None:
+        plan, storage = self._plan, self._plan.request.storage
+        if plan.storage is None or storage is None:
             self._workers.drop_storage()  # warmed up for LUNs that this action does not look at
             return
         self._race_is_open = plan.gated
         terms = plan.request.timing.rank_slot_s, plan.may_repair, plan.needs_storage
-        self._workers.need_storage().send(StorageOrder(plan.storage, settings, *terms, self._deadline))
+        self._workers.need_storage().send(StorageOrder(plan.storage, storage, *terms, self._deadline))
 
     def _start_power(self) -> None:
         request, goal = self._plan.request, self._plan.power

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fencer.agent.request import AGAINST_OTHERS
+from fencer.agent.request import AGAINST_OTHERS, StorageRequest
 from fencer.cluster import key_owners
 from fencer.cluster.key_owners import GivenKeys
 from fencer.cluster.membership import Membership
@@ -18,8 +18,8 @@ _AS_A_FENCE = (*AGAINST_OTHERS, Action.VALIDATE_ALL)
 
 def build_storage(
     full: Mapping[str, str], action: Action, target: str | None, local: bool, membership: Membership
-) -> StorageSettings:
-    """Returns the settings: the shared LUNs, whose key is whose, and how to arbitrate. Raises UsageError."""
+) -> StorageRequest:
+    """Returns the shared LUNs, this node's key, the target's key and how to arbitrate. Raises UsageError."""
     devices = tuple(full.get("devices", "").replace(",", " ").split())
     _check_iscsi_urls(devices)
     given = _given_keys(full)
@@ -38,19 +38,21 @@ def build_storage(
     if own is not None and own == target_key and action in _AS_A_FENCE:
         raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
     theirs = target_key or (given.target if action is not Action.ON else None)
-    return StorageSettings(
+    settings = StorageSettings(
         devices=devices,
         volume_group=None if devices else full.get("vg") or None,
         own_key=own,
-        target_key=target_key,
-        cluster_keys=tuple(keys.items()),
         reservation_type=ReservationType.named(full["reservation_type"]),
         aptpl=full["aptpl"] == "1",
-        arbitration=ArbitrationMode(full["arbitration"]),
         initiator=full.get("initiator") or _initiator(membership),
         state_dir=state_dir,
-        re_register=full.get("re_register") == "1",
         others=key_owners.other_keys(membership, given, keys, own, theirs),
+    )
+    return StorageRequest(
+        settings,
+        target_key=target_key,
+        arbitration=ArbitrationMode(full["arbitration"]),
+        re_register=full.get("re_register") == "1",
     )
 
 

@@ -7,10 +7,11 @@ from fencer.agent.orders import Guarding, LookAgain, Looked, Seen, StorageOrder
 from fencer.errors import StorageError
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.storage import procedure
-from fencer.storage.arbitration import RaceResult
+from fencer.storage.arbitration import Contest, RaceResult
 from fencer.storage.goal import StorageGoal
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.worker import Channel
 
@@ -65,16 +66,17 @@ def storage_job(channel: Channel) -> None:
 def _carry_out(order: StorageOrder, channel: Channel) -> None:
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     in_doubt = order.goal is StorageGoal.FENCE
-    opened = open_luns(order.settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
+    settings = order.request.settings
+    opened = open_luns(settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
     emit = emitter(channel)
     for lun in opened.luns:
         for nexus in lun.nexuses:
             nexus.guarding = _guarding(channel, nexus.name)
-    if order.goal in (StorageGoal.REGISTER, StorageGoal.MONITOR) and order.settings.volume_group is not None:
-        emit = _remembering(order.settings, opened, emit)
+    if order.goal in (StorageGoal.REGISTER, StorageGoal.MONITOR) and settings.volume_group is not None:
+        emit = _remembering(settings, opened, emit)
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
     if opened.doubt:
-        emit(LunFailed(order.settings.where, opened.doubt))
+        emit(LunFailed(settings.where, opened.doubt))
     _pursue(order, opened, emit, questions(channel))
     for lun in opened.luns:
         lun.close()
@@ -103,22 +105,24 @@ def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit
 
 
 def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: procedure.Questions) -> None:
-    settings, deadline = order.settings, order.deadline
-    own, target = settings.own_key, settings.target_key
+    settings, deadline = order.request.settings, order.deadline
+    own, target = settings.own_key, order.request.target_key
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
-            procedure.fence(opened, settings, own, target, order.slot_s, emit, deadline, order.repair, asked)
+            contest = Contest.on(settings, own, target, slot_s=order.slot_s, repair=order.repair)
+            procedure.fence(opened, contest, order.request.arbitration, settings.where, emit, deadline, asked)
         case StorageGoal.REGISTER if own is not None:
             from fencer.storage.unfencing import unfence  # a fence needs none of it
 
-            unfence(opened, settings, own, emit, deadline)
+            terms = Terms.on(settings, own, re_register=order.request.re_register)
+            unfence(opened, terms, settings.state_dir, emit, deadline)
         case StorageGoal.STATUS if target is not None:
-            procedure.status(opened, settings, target, emit, deadline)
+            procedure.status(opened, Contest.on(settings, own or target, target), emit, deadline)
         case StorageGoal.MONITOR:
             from fencer.storage.marker import read_marker
             from fencer.storage.unfencing import past
 
             found = read_marker(settings.state_dir)
-            procedure.monitor(opened, settings, own, lambda wwid: past(found, wwid), emit, deadline, order.needed)
+            procedure.monitor(opened, settings, lambda wwid: past(found, wwid), emit, deadline, order.needed)
         case _:
             raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with", GIVE_KEY)

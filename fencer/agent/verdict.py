@@ -343,4 +343,4 @@ def _late_power_text(plan: Plan, facts: Facts) -> str:
 
 
 def _where(plan: Plan) -> str:
-    return plan.request.storage.where if plan.request.storage is not None else "storage"
+    return plan.request.storage.settings.where if plan.request.storage is not None else "storage"

@@ -1,6 +1,7 @@
 """Derives from watchdogd.toml and the cluster's files: this node and its key, all nodes' keys, the LUNs."""
 
 import os
+from collections.abc import Mapping
 
 from fencer.cluster import key_owners
 from fencer.cluster.key_owners import GivenKeys
@@ -31,20 +32,20 @@ def derive(settings: Settings) -> Config:
     membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
     membership.require()
     try:
-        storage = _storage(settings, membership)
+        storage, keys = _storage(settings, membership)
     except NoKey as error:
         raise UsageError(_in_its_own_words(error, membership)) from error
     local = membership.local
     node = local.name if local is not None else settings.local_node or os.uname().nodename
-    nodes = tuple(NodeSnapshot(name, str(key)) for name, key in storage.cluster_keys)
+    nodes = tuple(NodeSnapshot(name, str(key)) for name, key in keys.items())
     if not any(each.key == str(storage.own_key) for each in nodes):
         nodes = (*(each for each in nodes if each.name != node), NodeSnapshot(node, str(storage.own_key)))
     observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
     return Config(settings, node, str(storage.own_key), nodes, observer)
 
 
-def _storage(settings: Settings, membership: Membership) -> StorageSettings:
-    """The shared LUNs and whose keys are on them. Raises NoKey where this node's key is not known."""
+def _storage(settings: Settings, membership: Membership) -> tuple[StorageSettings, Mapping[str, ReservationKey]]:
+    """The shared LUNs, and the key of each node by its name. Raises NoKey where this node's key is not known."""
     local_key = key_owners.parse_key("local_key", settings.local_key) if settings.local_key else None
     given = GivenKeys(KeyScheme(settings.key_value), local_key)
     keys = key_owners.node_keys(membership, given, own_suffices=True)
@@ -53,17 +54,16 @@ def _storage(settings: Settings, membership: Membership) -> StorageSettings:
     own: ReservationKey | None = key_owners.own_key(membership, given, keys, registered)
     if own is None:
         raise key_owners.no_own_key(membership)
-    return StorageSettings(
+    storage = StorageSettings(
         devices=tuple(settings.devices),
         volume_group=None if settings.devices else settings.vg or None,
         own_key=own,
-        target_key=None,
-        cluster_keys=tuple(keys.items()),
         reservation_type=ReservationType.named(settings.reservation_type),
         aptpl=settings.aptpl,
         state_dir=settings.state_dir,
         others=key_owners.other_keys(membership, given, keys, own, None),
     )
+    return storage, keys
 
 
 def _in_its_own_words(error: NoKey, membership: Membership) -> str:

@@ -86,7 +86,7 @@ class PolicySettings(NamedTuple):
 
 
 class ObserverSettings(NamedTuple):
-    """The observers' settings. storage: devices or volume_group, own_key, reservation_type, aptpl, state_dir count.
+    """The observers' settings.
 
     storage.devices must name disks of this node: an iscsi:// session of our own says nothing of the node's paths.
     """

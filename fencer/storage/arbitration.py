@@ -19,6 +19,7 @@ from fencer.storage.key_removal import Removal, remove_key, weakest
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.nexus import Outcome
+from fencer.storage.settings import StorageSettings
 from fencer.storage.turns import Turns
 
 BACKOFF_S = 0.02
@@ -47,6 +48,19 @@ class Contest(NamedTuple):
     slot_s: float
     repair: bool = True
     others: OtherKeys | None = None
+
+    @classmethod
+    def on(
+        cls,
+        settings: StorageSettings,
+        own: ReservationKey,
+        target: ReservationKey,
+        *,
+        slot_s: float = 0.0,
+        repair: bool = True,
+    ) -> "Contest":
+        """The contest of own and target on the LUNs of settings."""
+        return cls(own, target, settings.reservation_type, settings.aptpl, slot_s, repair, settings.others)
 
     @property
     def two_nodes(self) -> bool:

@@ -75,29 +75,27 @@ class Opened:
 
 def fence(
     opened: Opened,
-    settings: StorageSettings,
-    own: ReservationKey,
-    target: ReservationKey,
-    slot_s: float,
+    contest: Contest,
+    mode: ArbitrationMode,
+    where: str,
     emit: Emit,
     deadline: Deadline,
-    repair: bool = True,
     asked: Questions | None = None,
 ) -> None:
     """Arbitrates on the first LUN, then isolates the target from all of them side by side.
 
+    where: the LUNs, as the operator named them.
     asked: when the race is won, looks at the arbiter again at each question, until there are no more.
     """
-    contest = _contest(settings, own, target, slot_s, repair)
     arbiter, end = None, RaceResult(ArbitrationResult.UNREACHABLE)
-    if settings.arbitration is not ArbitrationMode.OFF:
-        within = _time_to_decide(settings.arbitration, deadline)
+    if mode is not ArbitrationMode.OFF:
+        within = _time_to_decide(mode, deadline)
         arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
-        where = arbiter.name if arbiter is not None else settings.where
+        where = arbiter.name if arbiter is not None else where
         emit(Arbitrated(end.result, where, end.reason, end.registered))
         if end.result is ArbitrationResult.LOST:
             return
-        if end.result is ArbitrationResult.UNREACHABLE and settings.arbitration is ArbitrationMode.REQUIRED:
+        if end.result is ArbitrationResult.UNREACHABLE and mode is ArbitrationMode.REQUIRED:
             return
     won = end.result is ArbitrationResult.WON
     alone = allocate_lock()  # a nexus is not for several threads at once
@@ -117,19 +115,13 @@ def fence(
         start_new_thread(_each, (opened, one, emit))
     while (answer := asked()) is not None:
         with alone:
-            again = still_won(arbiter, contest, _time_to_decide(settings.arbitration, deadline))
+            again = still_won(arbiter, contest, _time_to_decide(mode, deadline))
         answer(again)
 
 
 def _time_to_decide(mode: ArbitrationMode, deadline: Deadline) -> Deadline:
     """Where arbitration is only preferred, power needs time after a LUN that does not answer."""
     return deadline.within(deadline.remaining_s / 2) if mode is ArbitrationMode.PREFERRED else deadline
-
-
-def _contest(
-    settings: StorageSettings, own: ReservationKey, target: ReservationKey, slot_s: float = 0.0, repair: bool = True
-) -> Contest:
-    return Contest(own, target, settings.reservation_type, settings.aptpl, slot_s, repair, settings.others)
 
 
 def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> RaceResult:
@@ -159,15 +151,13 @@ def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str
 
 def register_all(
     opened: Opened,
-    settings: StorageSettings,
-    own: ReservationKey,
+    terms: Terms,
     past_of: Callable[[str], Past],
     emit: Emit,
     deadline: Deadline,
 ) -> None:
     """Registers this node on every path of every LUN. past_of: what is recorded of a WWID in this boot."""
-    terms = Terms(own, settings.reservation_type, settings.aptpl, settings.re_register, settings.others)
-    refusals = () if settings.re_register else _refusals(opened, own, past_of, deadline)
+    refusals = () if terms.re_register else _refusals(opened, terms.own, past_of, deadline)
     if refusals:  # fenced on one LUN is fenced: the others are left alone
         emit(*opened.unknown, *refusals, StorageDone(opened.count))
     else:
@@ -203,15 +193,9 @@ def looks_of(luns: Sequence[LogicalUnit], deadline: Deadline) -> tuple[tuple[Log
     return tuple((lun, found[lun.wwid]) for lun in luns)
 
 
-def status(
-    opened: Opened,
-    settings: StorageSettings,
-    target: ReservationKey,
-    emit: Emit,
-    deadline: Deadline,
-) -> None:
-    """Reads whether target is registered, and whether it would be shut out if it is not. Writes nothing."""
-    contest = _contest(settings, settings.own_key or target, target)
+def status(opened: Opened, contest: Contest, emit: Emit, deadline: Deadline) -> None:
+    """Reads whether the target is registered, and whether it would be shut out if it is not. Writes nothing."""
+    target = contest.target
 
     def one(lun: LogicalUnit) -> tuple[Observation, ...]:
         look = lun.look_everywhere(deadline).look
@@ -226,7 +210,6 @@ def status(
 def monitor(
     opened: Opened,
     settings: StorageSettings,
-    own: ReservationKey | None,
     past_of: Callable[[str], Past],
     emit: Emit,
     deadline: Deadline,
@@ -237,17 +220,13 @@ def monitor(
 
     needed: no fence succeeds without a proof by storage.
     """
-    _each(opened, lambda lun: _monitor_one(lun, settings, own, past_of(lun.wwid), deadline, needed), emit)
+    _each(opened, lambda lun: _monitor_one(lun, settings, past_of(lun.wwid), deadline, needed), emit)
 
 
 def _monitor_one(
-    lun: LogicalUnit,
-    settings: StorageSettings,
-    own: ReservationKey | None,
-    past: Past,
-    deadline: Deadline,
-    needed: bool,
+    lun: LogicalUnit, settings: StorageSettings, past: Past, deadline: Deadline, needed: bool
 ) -> tuple[Observation, ...]:
+    own = settings.own_key
     looks = lun.look_everywhere(deadline)
     look = looks.look
     notes: tuple[Noted, ...] = ()
@@ -267,21 +246,19 @@ def _monitor_one(
     if look.keys and held is None:
         reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing: {RESERVE}"
         return (*notes, LunFailed(lun.name, reason))
-    if (unknown := _unknown_key(lun, look, settings, own, needed)) is not None:
+    if (unknown := _unknown_key(lun, look, settings, needed)) is not None:
         return (*notes, unknown)
     notes += _weaknesses(lun, settings, deadline)
     return (*notes, LunState(lun.name, own is not None and own in look.keys, held is not None))
 
 
-def _unknown_key(
-    lun: LogicalUnit, look: Look, settings: StorageSettings, own: ReservationKey | None, needed: bool
-) -> LunFailed | None:
+def _unknown_key(lun: LogicalUnit, look: Look, settings: StorageSettings, needed: bool) -> LunFailed | None:
     """A key of no known node, also where power proves every fence: its owner writes here, and when it is a node of this
     cluster that has other files than this one, each of the two takes the other one for fenced already.
 
     needed: no fence succeeds without a proof by storage.
     """
-    others = settings.others
+    own, others = settings.own_key, settings.others
     strangers = look.strangers((*others.known, own) if own is not None else others.known) if others is not None else ()
     if others is None or len(strangers) <= others.unnamed_most:
         return None

@@ -11,6 +11,7 @@ from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.settings import StorageSettings
 
 ATTEMPTS_MOST = 6
 
@@ -46,6 +47,11 @@ class Terms(NamedTuple):
     aptpl: bool
     re_register: bool = False
     others: OtherKeys | None = None
+
+    @classmethod
+    def on(cls, settings: StorageSettings, own: ReservationKey, *, re_register: bool = False) -> "Terms":
+        """The terms of own on the LUNs of settings."""
+        return cls(own, settings.reservation_type, settings.aptpl, re_register, settings.others)
 
     def bar(self, look: Look) -> str | None:
         """Why a node that is registered under own may not write to this LUN; None when it may. Pure.

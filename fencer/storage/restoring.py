@@ -1,27 +1,24 @@
 """Puts this node's key back on a LUN whose target dropped it, if no registration has changed since."""
 
 from fencer.errors import StorageError
-from fencer.model import Deadline, ReservationKey
+from fencer.model import Deadline
 from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Outcome
 from fencer.storage.registration import Terms, register_path
-from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import alone
 
 
-def restore(
-    lun: LogicalUnit, settings: StorageSettings, own: ReservationKey, generation: int, deadline: Deadline
-) -> None:
+def restore(lun: LogicalUnit, terms: Terms, state_dir: str, generation: int, deadline: Deadline) -> None:
     """generation: PRGENERATION as it was last read with own listed, and is now without it.
 
     A node that proves by storage that this node is fenced moves it, by PREEMPT or by the trace that
     fencer.storage.isolation leaves. register_under_guard looks before and after its own step. Raises StorageError when
     anything has moved, or no path takes it; UsageError when the marker cannot be written.
     """
-    terms = Terms(own, settings.reservation_type, settings.aptpl)
-    with alone(settings.state_dir, deadline):
+    own = terms.own
+    with alone(state_dir, deadline):
         _register_first(lun, terms, generation, deadline)
         for nexus in lun.nexuses:
             if (refusal := register_path(nexus, terms, own, deadline)) is not None:
@@ -32,11 +29,11 @@ def restore(
             look = lun.look(deadline)
         if own not in look.keys:
             raise StorageError(f"{lun.name}: key {own} is gone again")
-        found = read_marker(settings.state_dir)
+        found = read_marker(state_dir)
         if isinstance(found, Marker):
             others = tuple(mark for mark in found.luns if mark.wwid != lun.wwid)
             marks = (*others, LunMark(lun.wwid, look.generation, registered=True))
-            write_marker(settings.state_dir, Marker(own, marks))
+            write_marker(state_dir, Marker(own, marks))
 
 
 def _register_first(lun: LogicalUnit, terms: Terms, generation: int, deadline: Deadline) -> None:

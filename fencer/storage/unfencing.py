@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fencer.errors import StorageError, UsageError
-from fencer.model import Deadline, ReservationKey
+from fencer.model import Deadline
 from fencer.observations import LunFailed, LunRegistered, Observation, StorageDone
 from fencer.storage import procedure
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past
-from fencer.storage.settings import StorageSettings
+from fencer.storage.registration import History, Past, Terms
 
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
@@ -35,28 +34,24 @@ def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str)
             return Past(History.NEVER)
 
 
-def unfence(
-    opened: Opened, settings: StorageSettings, own: ReservationKey, emit: procedure.Emit, deadline: Deadline
-) -> None:
+def unfence(opened: Opened, terms: Terms, state_dir: str, emit: procedure.Emit, deadline: Deadline) -> None:
     """Registers this node, between two writings of the marker. A LUN that cannot be read is not touched.
 
     Raises UsageError when the marker cannot be written, StorageError when another process registers until the deadline.
     """
-    with alone(settings.state_dir, deadline):
-        _unfence(opened, settings, own, emit, deadline)
+    with alone(state_dir, deadline):
+        _unfence(opened, terms, state_dir, emit, deadline)
 
 
-def _unfence(
-    opened: Opened, settings: StorageSettings, own: ReservationKey, emit: procedure.Emit, deadline: Deadline
-) -> None:
-    found = read_marker(settings.state_dir)
+def _unfence(opened: Opened, terms: Terms, state_dir: str, emit: procedure.Emit, deadline: Deadline) -> None:
+    found = read_marker(state_dir)
     # A LUN that does not answer leaves time for those that do.
     generations, silent = _generations(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
     marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
-    trusted = settings.re_register or not isinstance(found, UnreadableMarker)
+    trusted = terms.re_register or not isinstance(found, UnreadableMarker)
     if trusted:
-        write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
+        write_marker(state_dir, Marker(terms.own, tuple(marks.values())))
     done: set[str] = set()
     ends: list[Observation] = []
 
@@ -68,12 +63,12 @@ def _unfence(
             emit(*before_the_end)
 
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
-    procedure.register_all(readable, settings, own, lambda wwid: past(found, wwid), note, deadline)
+    procedure.register_all(readable, terms, lambda wwid: past(found, wwid), note, deadline)
     registered = tuple(lun for lun in readable.luns if lun.name in done)
     if trusted or len(registered) == opened.count:
         after, _ = _generations(registered, deadline)
         marks |= {wwid: LunMark(wwid, generation, registered=True) for wwid, generation in after.items()}
-        write_marker(settings.state_dir, Marker(own, tuple(marks.values())))
+        write_marker(state_dir, Marker(terms.own, tuple(marks.values())))
     emit(*ends)
 
 

@@ -22,17 +22,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
-from fencer.agent.request import Caller, Request
+from fencer.agent.request import Caller, Request, StorageRequest
 from fencer.agent.verdict import judge
 from fencer.model import Action, Proof, ProofPolicy, ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, LunIsolated, Observation
 from fencer.storage import procedure, unfencing
-from fencer.storage.arbitration import RaceResult
+from fencer.storage.arbitration import Contest, RaceResult
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import Sense
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
@@ -137,29 +138,25 @@ class Fences(RuleBasedStateMachine):
             )
         )
 
-    def settings_of(self, node: Node, victim: int | None) -> StorageSettings:
+    def settings_of(self, node: Node) -> StorageSettings:
         return StorageSettings(
-            ("lun0", "lun1"),
-            None,
-            node.key,
-            KEYS[victim] if victim is not None else None,
-            reservation_type=self.kind,
-            state_dir=str(node.state_dir),
+            ("lun0", "lun1"), None, node.key, reservation_type=self.kind, state_dir=str(node.state_dir)
         )
 
     def begin_unfence(self, node: Node) -> None:
         node.victim = None
-        asked = self.settings_of(node, None)
+        terms, state_dir = Terms.on(self.settings_of(node), node.key), str(node.state_dir)
         node.stage = Stage(
             lambda stage: unfencing.unfence(
-                self.opened(node, stage), asked, node.key, lambda *_what: None, stage.deadline
+                self.opened(node, stage), terms, state_dir, lambda *_what: None, stage.deadline
             )
         )
 
     def begin_fence(self, node: Node, victim: Node) -> None:
         node.victim, node.facts = victim.number, Facts()
         life, victim_life, counts = node.life, victim.life, victim.unfenced
-        asked = self.settings_of(node, victim.number)
+        settings = self.settings_of(node)
+        asked = StorageRequest(settings, victim.key)
         request = Request(Action.OFF, Caller.CLUSTER, "victim", False, ProofPolicy.STORAGE, storage=asked)
         plan = make_plan(request)
 
@@ -194,8 +191,9 @@ class Fences(RuleBasedStateMachine):
                 stage.sleep(1.0)  # while the BMC lets nobody in
                 return looks.pop() if looks else None
 
-            order = node.key, victim.key, 0.25, emit, stage.deadline, self.repair, questions
-            procedure.fence(self.opened(node, stage), asked, *order)
+            contest = Contest.on(settings, node.key, victim.key, slot_s=0.25, repair=self.repair)
+            order = asked.arbitration, settings.where, emit, stage.deadline, questions
+            procedure.fence(self.opened(node, stage), contest, *order)
 
         node.stage = Stage(work)
 

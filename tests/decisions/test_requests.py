@@ -54,9 +54,9 @@ def ask(directory: Path, **given: str) -> Request:
 def test_keys_are_derived_and_differ(tmp_path: Path) -> None:
     storage = ask(tmp_path, action="off").storage
     assert storage is not None
-    assert storage.own_key is not None
+    assert storage.settings.own_key is not None
     assert storage.target_key is not None
-    assert int(storage.own_key) & 0xFFFFFFFF == 2
+    assert int(storage.settings.own_key) & 0xFFFFFFFF == 2
     assert int(storage.target_key) & 0xFFFFFFFF == 1
 
 
@@ -76,7 +76,7 @@ def test_on_of_another_node_needs_its_bmc(tmp_path: Path) -> None:
 def test_keys_that_are_given_win(tmp_path: Path) -> None:
     storage = ask(tmp_path, action="off", key="0xabc", local_key="0DEF").storage
     assert storage is not None
-    assert (storage.target_key, storage.own_key) == (ReservationKey(0xABC), ReservationKey(0xDEF))
+    assert (storage.target_key, storage.settings.own_key) == (ReservationKey(0xABC), ReservationKey(0xDEF))
 
 
 def test_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ OTHER_LUN = "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"
 def test_luns_are_separated_by_commas_or_blanks(tmp_path: Path, between: str) -> None:
     storage = ask(tmp_path, action="off", devices=f"{LUN}{between}{OTHER_LUN}").storage
     assert storage is not None
-    assert storage.devices == (LUN, OTHER_LUN)
+    assert storage.settings.devices == (LUN, OTHER_LUN)
 
 
 @pytest.mark.parametrize("action", ["off", "reboot"])
@@ -370,7 +370,7 @@ def test_whose_keys_may_be_on_the_luns(
     known = membership(tmp_path, nodes, "serv-0002" if nodes > 1 else "serv-0001")
     storage = build_request(with_defaults(given, {}), given, Caller.CLUSTER, known).storage
     assert storage is not None
-    assert storage.others == others
+    assert storage.settings.others == others
 
 
 @pytest.mark.parametrize(

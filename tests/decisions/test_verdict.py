@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan, make_plan
 from fencer.agent.report import summarise
-from fencer.agent.request import Caller, Request
+from fencer.agent.request import Caller, Request, StorageRequest
 from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, decided, is_beaten, judge, suffices
 from fencer.model import (
     Action,
@@ -80,7 +80,7 @@ def plan(
         Request(
             action, caller, "victim", local, policy,
             BmcSettings("bmc", 623, b"", Secret(b"")) if bmc else None,
-            StorageSettings(("a", "b"), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
+            StorageRequest(StorageSettings(("a", "b"), None, ReservationKey(1)), ReservationKey(2), arbitration)
             if storage else None,
             self_fence_bound_s=24.0,
         )

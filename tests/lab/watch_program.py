@@ -35,7 +35,7 @@ given = json.loads(options)
 on_target_reset = TargetReset(given.pop("on_target_reset", "re-register"))
 not_ours = set(given.pop("not_ours"))
 timing = SidecarTiming(**given)
-storage = StorageSettings(tuple(disks), None, ReservationKey.parse(key), None, state_dir=state_dir)
+storage = StorageSettings(tuple(disks), None, ReservationKey.parse(key), state_dir=state_dir)
 log = Path(log_path).open("a", buffering=1)  # noqa: SIM115 - for as long as the program runs
 
 

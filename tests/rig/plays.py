@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import make_plan
-from fencer.agent.request import Caller, Request, Timing
+from fencer.agent.request import Caller, Request, StorageRequest, Timing
 from fencer.agent.run import Run, Stamped
 from fencer.agent.verdict import Verdict, judge
 from fencer.model import (
@@ -163,7 +163,7 @@ def play(
         False,
         policy,
         BmcSettings("bmc", 623, b"", Secret(b""), known=known) if power else None,
-        StorageSettings(("lun",), None, ReservationKey(1), ReservationKey(2), arbitration=arbitration)
+        StorageRequest(StorageSettings(("lun",), None, ReservationKey(1)), ReservationKey(2), arbitration)
         if storage
         else None,
         timing=Timing(

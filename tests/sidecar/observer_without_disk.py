@@ -44,7 +44,7 @@ def main(state_dir: str) -> None:
     target = registered("b", target=FakeTarget())
     order = Observe(
         ObserverSettings(
-            StorageSettings(("/dev/sda",), None, A, None, state_dir=state_dir),
+            StorageSettings(("/dev/sda",), None, A, state_dir=state_dir),
             SidecarTiming(0.05, 0.2, 0.05, 0.2, 0.1, 1.0, 0.2),
         ),
         LunList((FoundLun(target.wwid, "lun", ("sdzz",)),)),

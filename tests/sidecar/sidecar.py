@@ -118,7 +118,7 @@ class FicklePolicy(Policy):
 
 def config(path: str) -> Config:
     settings = read_settings(path)
-    storage = StorageSettings(settings.devices, None, KEY, None)
+    storage = StorageSettings(settings.devices, None, KEY)
     observer = ObserverSettings(storage, settings.timing, settings.on_target_reset)
     return Config(settings, "serv-0001", str(KEY), (NodeSnapshot("serv-0001", str(KEY)),), observer)
 

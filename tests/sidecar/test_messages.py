@@ -86,7 +86,7 @@ def test_the_same_luns_again_and_again_go_together_and_fit() -> None:
 
 def test_what_a_target_lists_beyond_is_counted_and_our_own_key_is_among_the_first() -> None:
     taken: list[Report] = []
-    storage = StorageSettings(("/dev/sda",), None, OWN, None, state_dir="/nonexistent")
+    storage = StorageSettings(("/dev/sda",), None, OWN, state_dir="/nonexistent")
     watch = LunWatch(WWID, "lun", storage, SidecarTiming(), taken.append)
     watch._learn(Reading(1, KEYS, Reservation(1, OWN, TYPE)), 1.0)
     (told,) = taken
@@ -107,7 +107,7 @@ class NoEvents:
 
 def test_a_list_is_sent_in_parts_that_fit_and_taken_as_one() -> None:
     sent: list[list[Report]] = []
-    storage = StorageSettings(("/dev/sda",), None, OWN, None, state_dir="/nonexistent")
+    storage = StorageSettings(("/dev/sda",), None, OWN, state_dir="/nonexistent")
     luns = LunList(tuple(FoundLun(f"{WWID}{n}", NAME) for n in range(LUNS_MOST)))
     observation = Observation(
         ObserverSettings(storage), luns, dict, NoEvents(), lambda _: None, lambda _: None, lambda _: True, sent.append

@@ -35,7 +35,7 @@ OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xA2)
 def stop(state_dir: Path, *shared: FakeTarget, paths: tuple[str, ...] = ("a",)) -> None:
     """Node a stops in order."""
     opened = Opened(tuple(lun(target, *paths) for target in shared))
-    order = Unregister(ObserverSettings(StorageSettings(("x",), None, A, None, state_dir=str(state_dir))))
+    order = Unregister(ObserverSettings(StorageSettings(("x",), None, A, state_dir=str(state_dir))))
     processes.unregister(order, lambda _settings, _deadline: opened)
 
 
@@ -161,7 +161,7 @@ class Node:
 @pytest.fixture
 def node(target: Target, tmp_path: Path) -> Node:
     storage = StorageSettings(
-        tuple(target.urls), None, OWN, None, initiator="iqn.2026-11.test.fence-halvm:one", state_dir=str(tmp_path)
+        tuple(target.urls), None, OWN, initiator="iqn.2026-11.test.fence-halvm:one", state_dir=str(tmp_path)
     )
     node = Node(storage)
     assert OWN in keys(target)

@@ -9,7 +9,7 @@ import pytest
 
 from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
-from fencer.agent.request import Caller, Request, Timing
+from fencer.agent.request import Caller, Request, StorageRequest, Timing
 from fencer.agent.run import Run
 from fencer.agent.storage_worker import storage_job
 from fencer.agent.verdict import Verdict, judge
@@ -59,7 +59,7 @@ class Host:
             action is Action.ON,
             policy,
             BmcSettings("bmc", 623, b"", Secret(b"")) if bmc and action is not Action.MONITOR else None,
-            StorageSettings((), GROUP, A, B, state_dir=self.state_dir),
+            StorageRequest(StorageSettings((), GROUP, A, state_dir=self.state_dir), B),
             timing=Timing(deadline_s=20.0, rank_slot_s=0.0),
         )
         plan = make_plan(request)
@@ -146,7 +146,7 @@ def test_only_a_fence_does_without_lvm(host: Host, action: Action) -> None:
 
 
 def test_lvm_is_given_less_time_where_there_is_a_list(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = StorageSettings((), GROUP, A, B, state_dir=host.state_dir)
+    settings = StorageSettings((), GROUP, A, state_dir=host.state_dir)
     open_luns.open_luns(settings, Deadline.after(30), in_doubt=True)
     write_known(host.state_dir, GROUP, WWIDS)
     open_luns.open_luns(settings, Deadline.after(30), in_doubt=True)

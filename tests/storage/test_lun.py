@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from fencer.agent.facts import Facts
 from fencer.agent.plan import make_plan
-from fencer.agent.request import Caller, Request
+from fencer.agent.request import Caller, Request, StorageRequest
 from fencer.agent.verdict import judge
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
 from fencer.storage import block_devices
+from fencer.storage.arbitration import Contest
 from fencer.storage.block_devices import KernelDevice, UdevDevices, is_running
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.lun import Lun, find_luns, holders_active
@@ -325,14 +326,15 @@ def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
         LogicalUnit(found.wwid, found.name, lun(target, "a").nexuses)
         for found, target in zip(find_luns([], node, physical_volumes=["/dev/md0"]).luns, targets, strict=True)
     )
-    storage = StorageSettings((), "shared_vg", A, B)
+    storage = StorageRequest(StorageSettings((), "shared_vg", A), B)
     facts = Facts()
 
     def emit(*several):
         for what in several:
             facts.add(what)
 
-    fence(Opened(luns), storage, A, B, 0.0, emit, deadline())
+    contest = Contest.on(storage.settings, A, B)
+    fence(Opened(luns), contest, storage.arbitration, "shared_vg", emit, deadline())
     plan = make_plan(Request(Action.OFF, Caller.CLUSTER, "serv-0002", False, ProofPolicy.STORAGE, storage=storage))
     assert judge(plan, facts).proofs == (Proof.STORAGE,)
     assert sorted(facts.isolated) == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]

@@ -12,13 +12,13 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import Marker, read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past
+from fencer.storage.registration import History, Past, Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply, ScsiStatus
 from fencer.storage.unfencing import unfence
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import Fault, FaultyPath
-from tests.storage.nodes import A, B, Clock, deadline, registered, unbound
+from tests.storage.nodes import A, Clock, contest, deadline, registered, unbound
 
 DEAD = TransportError("/dev/sde: no SCSI status: DID_NO_CONNECT")
 REGISTERED = Past(History.REGISTERED, 1, A)
@@ -26,8 +26,7 @@ FAULTS = {"dead": DEAD, "busy": ScsiReply(ScsiStatus.BUSY, None, b""), "hangs": 
 EACH_FAULT = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 
 
-def settings_for(state_dir: Path | str = "") -> StorageSettings:
-    return StorageSettings(("x",), None, A, B, state_dir=str(state_dir))
+SETTINGS = StorageSettings(("x",), None, A)
 
 
 def four_paths(target: FakeTarget, clock: Clock, fault: Fault, bad: set[str]) -> LogicalUnit:
@@ -40,9 +39,7 @@ def four_paths(target: FakeTarget, clock: Clock, fault: Fault, bad: set[str]) ->
 
 def monitor(lun: LogicalUnit, clock: Clock) -> list[Observation]:
     seen: list[Observation] = []
-    procedure.monitor(
-        Opened((lun,)), settings_for(), A, lambda _: REGISTERED, lambda *w: seen.extend(w), deadline(clock)
-    )
+    procedure.monitor(Opened((lun,)), SETTINGS, lambda _: REGISTERED, lambda *w: seen.extend(w), deadline(clock))
     return seen
 
 
@@ -82,7 +79,7 @@ def test_monitor_and_status_of_paths_that_differ_fail() -> None:
     lun, _, _ = two_gateways(clock)
     assert isinstance(monitor(lun, clock)[0], LunFailed)
     seen: list[Observation] = []
-    procedure.status(Opened((lun,)), settings_for(), B, lambda *what: seen.extend(what), deadline(clock))
+    procedure.status(Opened((lun,)), contest(), lambda *what: seen.extend(what), deadline(clock))
     assert isinstance(seen[0], LunFailed)
     assert "different registrations" in seen[0].reason
 
@@ -94,7 +91,9 @@ def test_a_dead_lun_leaves_time_to_register_on_the_others(tmp_path: Path) -> Non
     luns = [LogicalUnit(target.wwid, target.wwid, [Nexus(target.nexus("a"))]) for target in living]
     luns.insert(1, LogicalUnit("naa.6001405000000002", "dead", [Nexus(dead)]))
     seen: list[Observation] = []
-    unfence(Opened(tuple(luns)), settings_for(tmp_path), A, lambda *what: seen.extend(what), Deadline.after(3))
+    unfence(
+        Opened(tuple(luns)), Terms.on(SETTINGS, A), str(tmp_path), lambda *what: seen.extend(what), Deadline.after(3)
+    )
     assert [type(what) for what in seen].count(LunFailed) == 1
     assert {what.lun for what in seen if isinstance(what, LunRegistered)} == {target.wwid for target in living}
     marker = read_marker(str(tmp_path))

@@ -20,12 +20,12 @@ from fencer.observations import (
     StorageDone,
 )
 from fencer.storage import procedure
-from fencer.storage.arbitration import RaceResult
+from fencer.storage.arbitration import Contest, RaceResult
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past
+from fencer.storage.registration import History, Past, Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply
 from tests.storage.fake_target import FakeTarget
@@ -36,8 +36,8 @@ def targets(count: int = 3) -> list[FakeTarget]:
     return [registered("a", "b", target=FakeTarget(wwid=f"naa.6001405{n:025x}")) for n in range(count)]
 
 
-def settings_for(mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> StorageSettings:
-    return StorageSettings(("x",), None, A, B, arbitration=mode)
+SETTINGS = StorageSettings(("x",), None, A)
+CONTEST = Contest.on(SETTINGS, A, B)
 
 
 def telling(seen: list[Observation]) -> procedure.Emit:
@@ -49,7 +49,7 @@ def telling(seen: list[Observation]) -> procedure.Emit:
 
 def fence(opened: Opened, mode: ArbitrationMode = ArbitrationMode.REQUIRED) -> list[Observation]:
     seen: list[Observation] = []
-    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline())
+    procedure.fence(opened, CONTEST, mode, "x", telling(seen), deadline())
     return seen
 
 
@@ -181,7 +181,7 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
         return Past(History.REGISTERED, 1, A) if wwid == shared[1].wwid else Past(History.NEVER)
 
     opened = Opened(tuple(lun(t, "a") for t in shared))
-    procedure.register_all(opened, settings_for(), A, past_of, telling(seen), deadline())
+    procedure.register_all(opened, Terms.on(SETTINGS, A), past_of, telling(seen), deadline())
     assert not any(isinstance(what, LunRegistered) for what in seen)
     assert all(t.log == [] for t in shared)
 
@@ -198,7 +198,7 @@ def test_unfencing_refused_on_one_lun_registers_on_none() -> None:
 def test_status_writes_nothing(names: tuple[str, ...], holder: str | None, state: tuple[bool, bool]) -> None:
     target = registered(*names, holder=holder)
     seen: list[Observation] = []
-    procedure.status(Opened((lun(target, "b"),)), settings_for(), B, telling(seen), deadline())
+    procedure.status(Opened((lun(target, "b"),)), CONTEST, telling(seen), deadline())
     assert seen == [LunState(lun(target).name, *state), StorageDone(1)]
     assert target.log == []
 
@@ -207,7 +207,7 @@ def test_a_guard_key_is_a_registration_to_status() -> None:
     target = registered("a", "b")
     target.registrations[target._session("b")] = int(guard_key(B))
     seen: list[Observation] = []
-    procedure.status(Opened((lun(target, "a"),)), settings_for(), B, telling(seen), deadline())
+    procedure.status(Opened((lun(target, "a"),)), CONTEST, telling(seen), deadline())
     assert seen == [LunState(lun(target).name, True, True), StorageDone(1)]
 
 
@@ -228,12 +228,12 @@ def test_monitor_says_whether_a_fence_would_work_and_writes_nothing(
 ) -> None:
     seen: list[Observation] = []
     opened = Opened((lun(target, "a"),))
-    procedure.monitor(opened, settings_for(), own, lambda _wwid: past, telling(seen), deadline())
+    procedure.monitor(opened, SETTINGS._replace(own_key=own), lambda _wwid: past, telling(seen), deadline())
     assert any(isinstance(what, LunState) for what in seen) is good
     assert any(isinstance(what, LunFailed) for what in seen) is not good
     assert any(isinstance(what, Noted) for what in seen) is noted
     assert target.log == []
-    assert WERO is settings_for().reservation_type
+    assert WERO is SETTINGS.reservation_type
 
 
 # --- no arbiter -------------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_without_an_arbiter_the_other_luns_show_whether_this_node_is_registered(
     clock = Clock()
     seen: list[Observation] = []
     opened = Opened(tuple(lun(t, "a", clock=clock) for t in shared), UNNAMED)
-    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline(clock))
+    procedure.fence(opened, CONTEST, mode, "x", telling(seen), deadline(clock))
     end = seen[0]
     assert isinstance(end, Arbitrated)
     assert (end.result, end.registered) == (result, shown)
@@ -300,7 +300,7 @@ class Asker:
 def asked_fence(
     opened: Opened, asker: Asker, seen: list[Observation], mode: ArbitrationMode = ArbitrationMode.REQUIRED
 ) -> None:
-    procedure.fence(opened, settings_for(mode), A, B, 0.0, telling(seen), deadline(), asked=asker)
+    procedure.fence(opened, CONTEST, mode, "x", telling(seen), deadline(), asked=asker)
 
 
 def nothing() -> None:
@@ -409,9 +409,8 @@ def test_where_arbitration_is_only_preferred_a_silent_arbiter_leaves_power_half_
     def emit(*what: Observation) -> None:
         told.extend(clock.now for each in what if isinstance(each, Arbitrated))
 
-    settings = settings_for(ArbitrationMode.PREFERRED)
     opened = Opened((lun(target, "a", clock=clock),))
-    procedure.fence(opened, settings, A, B, 0.0, emit, deadline(clock, 30.0), asked=asker)
+    procedure.fence(opened, CONTEST, ArbitrationMode.PREFERRED, "x", emit, deadline(clock, 30.0), asked=asker)
     if asked:
         assert asker.results == [ArbitrationResult.UNREACHABLE]
         assert 14 < clock.now < 16

@@ -14,14 +14,14 @@ from fencer.storage.isolation import isolate
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.procedure import Opened, monitor, register_all, status
-from fencer.storage.registration import History, Past
+from fencer.storage.registration import History, Past, Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.sgutils import SgTransport
 from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
 from fencer.storage.turns import REASONS, REMEDIES
 from fencer.storage.volume_group import BY_HAND, HELD_UP, read_volume_group
 from tests.storage.faulty_path import Fault, FaultyPath, always
-from tests.storage.nodes import A, B, Clock, contest, deadline, registered, unbound
+from tests.storage.nodes import A, Clock, contest, deadline, registered, unbound
 
 CLASSES = [
     found
@@ -42,7 +42,7 @@ FAULTS: dict[str, Fault] = {
     "unsupported": ScsiReply(ScsiStatus.CHECK_CONDITION, Sense(5, 0x20, 0), b""),
     "conflict": ScsiReply(ScsiStatus.RESERVATION_CONFLICT, None, b""),
 }
-SETTINGS = StorageSettings(("lun",), None, A, B)
+SETTINGS = StorageSettings(("lun",), None, A)
 
 
 def _isolate(lun: LogicalUnit, clock: Clock) -> list[Observation]:
@@ -52,22 +52,21 @@ def _isolate(lun: LogicalUnit, clock: Clock) -> list[Observation]:
 def _register(lun: LogicalUnit, clock: Clock) -> list[Observation]:
     told: list[Observation] = []
     past = Past(History.NEVER)
-    register_all(
-        Opened((lun,)), SETTINGS, A, lambda _wwid: past, lambda *what: told.extend(what), deadline(clock, SHORT_S)
-    )
+    terms = Terms.on(SETTINGS, A)
+    register_all(Opened((lun,)), terms, lambda _wwid: past, lambda *what: told.extend(what), deadline(clock, SHORT_S))
     return told
 
 
 def _monitor(lun: LogicalUnit, clock: Clock) -> list[Observation]:
     told: list[Observation] = []
     within = deadline(clock, SHORT_S)
-    monitor(Opened((lun,)), SETTINGS, A, lambda _wwid: NEVER, lambda *what: told.extend(what), within)
+    monitor(Opened((lun,)), SETTINGS, lambda _wwid: NEVER, lambda *what: told.extend(what), within)
     return told
 
 
 def _status(lun: LogicalUnit, clock: Clock) -> list[Observation]:
     told: list[Observation] = []
-    status(Opened((lun,)), SETTINGS, B, lambda *what: told.extend(what), deadline(clock, SHORT_S))
+    status(Opened((lun,)), contest(), lambda *what: told.extend(what), deadline(clock, SHORT_S))
     return told
 
 

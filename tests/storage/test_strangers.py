@@ -28,14 +28,10 @@ NAMED = OtherKeys((B, D))
 TWO = OtherKeys((B,))
 
 
-def settings_for(mode: ArbitrationMode, others: OtherKeys | None) -> StorageSettings:
-    return StorageSettings(("x",), None, A, B, arbitration=mode, others=others)
-
-
 def fence(target: FakeTarget, mode: ArbitrationMode, others: OtherKeys | None = NAMED) -> list[Observation]:
     seen: list[Observation] = []
     opened = Opened((lun(target, "a"),))
-    procedure.fence(opened, settings_for(mode, others), A, B, 0.0, lambda *what: seen.extend(what), deadline())
+    procedure.fence(opened, contest(others=others), mode, "x", lambda *what: seen.extend(what), deadline())
     return seen
 
 
@@ -117,8 +113,7 @@ def test_a_fence_proves_nothing_then(mode: ArbitrationMode, others: OtherKeys | 
 def test_nor_does_status(others: OtherKeys | None) -> None:
     seen: list[Observation] = []
     opened = Opened((lun(registered("a", "c"), "a"),))
-    settings = settings_for(ArbitrationMode.REQUIRED, others)
-    procedure.status(opened, settings, B, lambda *what: seen.extend(what), deadline())
+    procedure.status(opened, contest(others=others), lambda *what: seen.extend(what), deadline())
     assert [type(what) for what in seen] == [LunFailed, StorageDone]
 
 
@@ -144,10 +139,10 @@ def test_monitor_fails_beforehand_whatever_proves(
     """A node that has other files than this one would be fenced, and fence, by keys that nobody has."""
     target = registered(*names)
     seen: list[Observation] = []
-    settings = settings_for(ArbitrationMode.REQUIRED, others)
+    settings = StorageSettings(("x",), None, A, others=others)
     past = Past(History.REGISTERED, 1, A)
     opened = Opened((lun(target, "a"),))
-    procedure.monitor(opened, settings, A, lambda _: past, lambda *what: seen.extend(what), deadline(), needed=needed)
+    procedure.monitor(opened, settings, lambda _: past, lambda *what: seen.extend(what), deadline(), needed=needed)
     failures = [what for what in seen if isinstance(what, LunFailed)]
     assert [str(C) in what.reason for what in failures] == ([True] if failed else [])
     assert any(isinstance(what, LunState) for what in seen) is not failed

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from fencer.model import ArbitrationMode, Deadline, ReservationKey, ReservationType
+from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import Observation, StorageDone
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import Marker, read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.settings import StorageSettings
+from fencer.storage.registration import Terms
 from fencer.storage.unfencing import unfence
 
 from .fake_target import FakeTarget
@@ -17,19 +17,7 @@ OWN = ReservationKey(0xA1)
 
 
 def test_the_marker_is_whole_before_the_end_is_told(tmp_path: Path) -> None:
-    settings = StorageSettings(
-        devices=("/dev/sdb",),
-        volume_group=None,
-        own_key=OWN,
-        target_key=None,
-        cluster_keys=(),
-        reservation_type=ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
-        aptpl=True,
-        arbitration=ArbitrationMode.REQUIRED,
-        initiator="",
-        state_dir=str(tmp_path),
-        re_register=False,
-    )
+    terms = Terms(OWN, ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY, aptpl=True)
     lun = LogicalUnit("naa.1", "/dev/sdb", [Nexus(FakeTarget().nexus("a"))])
     registered_at_the_end: list[bool] = []
 
@@ -39,5 +27,5 @@ def test_the_marker_is_whole_before_the_end_is_told(tmp_path: Path) -> None:
             assert isinstance(found, Marker)
             registered_at_the_end.append(all(mark.registered for mark in found.luns))
 
-    unfence(Opened((lun,)), settings, OWN, heard, Deadline.after(5))
+    unfence(Opened((lun,)), terms, str(tmp_path), heard, Deadline.after(5))
     assert registered_at_the_end == [True]

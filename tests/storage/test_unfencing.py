@@ -11,24 +11,19 @@ from fencer.observations import LunFailed, LunRegistered, Observation
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.pr import OutAction
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past
-from fencer.storage.settings import StorageSettings
+from fencer.storage.registration import History, Past, Terms
 from fencer.storage.transport import ScsiReply
 from fencer.storage.unfencing import alone, past, unfence
 from tests.storage.fake_target import FakeTarget
-from tests.storage.nodes import A, B, deadline, lun, registered
+from tests.storage.nodes import WERO, A, B, deadline, lun, registered
 
 WWID = registered().wwid
 
 
-def settings_in(directory: Path, *, re_register: bool = False) -> StorageSettings:
-    return StorageSettings(("x",), None, A, None, state_dir=str(directory), re_register=re_register)
-
-
 def unfenced(target: FakeTarget, directory: Path, *, re_register: bool = False) -> list[Observation]:
     seen: list[Observation] = []
-    settings = settings_in(directory, re_register=re_register)
-    unfence(Opened((lun(target, "a"),)), settings, A, lambda *what: seen.extend(what), deadline())
+    terms = Terms(A, WERO, aptpl=True, re_register=re_register)
+    unfence(Opened((lun(target, "a"),)), terms, str(directory), lambda *what: seen.extend(what), deadline())
     return seen
 
 

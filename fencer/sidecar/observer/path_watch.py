@@ -195,7 +195,7 @@ class PathWatch:
             return
         if self.lun.registration not in LISTED or self.lun.fenced or turns.left_behind:
             return
-        terms = Terms(own, self._storage.reservation_type, self._storage.aptpl)
+        terms = Terms.on(self._storage, own)
         try:
             with self._no_longer_than(turns, REGISTER_S, alone=True):
                 refusal = register_path(self._connected(turns), terms, own, self._deadline(REGISTER_S))

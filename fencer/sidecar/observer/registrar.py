@@ -19,6 +19,7 @@ from fencer.state.snapshot import RegistrationState
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.restoring import restore
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence
@@ -59,8 +60,8 @@ class Keeper:
         send: Send,
         clock: Callable[[], float],
     ) -> None:
-        self._storage: Final = storage
-        self._own: Final = own
+        self._terms: Final = Terms.on(storage, own)
+        self._state_dir: Final = storage.state_dir
         self._timing: Final = timing
         self._on_target_reset: Final = on_target_reset
         self._luns: Final = luns
@@ -132,7 +133,7 @@ class Keeper:
 
         deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
         try:
-            unfence(Opened(tuple(opened)), self._storage, self._own, hear, deadline)
+            unfence(Opened(tuple(opened)), self._terms, self._state_dir, hear, deadline)
         finally:
             for unit in opened:
                 unit.close()
@@ -158,7 +159,7 @@ class Keeper:
                 nexuses.append(self._open_nexus(path.path.node))
             unit = LogicalUnit(lun.watch.wwid, lun.watch.name, nexuses)
             deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S, self._clock)
-            restore(unit, self._storage, self._own, generation, deadline)
+            restore(unit, self._terms, self._state_dir, generation, deadline)
         finally:
             for nexus in nexuses:
                 nexus.close()

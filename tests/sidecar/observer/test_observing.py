@@ -74,7 +74,7 @@ class Rig:
 
     def __init__(self, tmp_path: Path, target: FakeTarget) -> None:
         self.clock, self.target = Clock(), target
-        self.storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
+        self.storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
         self.seen: list[Report] = []
         self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append)
         self.probes = {name: FakeProbe(self.clock) for name in ("a", "a2")}
@@ -376,7 +376,7 @@ class Process:
         self.names = ["a"]
         self.events = FakeEvents()
         self.probes: dict[str, FakeProbe] = {}
-        storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
+        storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
         self.observation = Observation(
             ObserverSettings(storage, QUICK),
             LunList((FoundLun(target.wwid, "lun"),)),
@@ -476,12 +476,12 @@ def test_a_path_that_hangs_holds_no_other(process: Process) -> None:
 
 
 def test_an_iscsi_address_is_no_path_of_this_node(tmp_path: Path) -> None:
-    storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), None, state_dir=str(tmp_path))
+    storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no path of this node"):
         list_luns(storage)
 
 
 def test_a_node_without_a_key_is_bad_input(tmp_path: Path) -> None:
-    storage = StorageSettings(("/dev/sdb",), None, None, None, state_dir=str(tmp_path))
+    storage = StorageSettings(("/dev/sdb",), None, None, state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no reservation key"):
         observe(Observe(ObserverSettings(storage), LunList(()), ()), None, lambda: None)  # type: ignore[arg-type]

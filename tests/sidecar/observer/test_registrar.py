@@ -20,6 +20,7 @@ from fencer.storage.isolation import isolate
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import LOCK_NAME, unfence
 from tests.storage.fake_target import FakeTarget
@@ -63,7 +64,7 @@ class Node:
 
     def start(self, generation: int | None = None) -> None:
         """A new process. generation: see LunWatch."""
-        storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(self.state_dir))
+        storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(self.state_dir))
         self.luns = []
         self.probes = []
         for target in self.targets:
@@ -168,7 +169,7 @@ def test_nothing_is_registered_before_every_path_has_been_tried(tmp_path: Path) 
     kept.paths[0].turn()
     late = PathWatch(
         KernelPath("a2", "0:0:0:0", "a2", 2), kept.watch, lambda _: Ok(), node.open,
-        StorageSettings((), None, A, None), TIMING, node.seen.append, node.clock,
+        StorageSettings((), None, A), TIMING, node.seen.append, node.clock,
     )  # fmt: skip
     node.luns[0] = KeptLun(kept.watch, (*kept.paths, late))
     node.keeper.turn()
@@ -245,8 +246,9 @@ def test_a_marker_that_cannot_be_written_registers_nobody(tmp_path: Path) -> Non
 
 
 def _unfence(tmp_path: Path, target: FakeTarget, seconds: float) -> None:
-    storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
-    unfence(Opened((lun(target, "a"),)), storage, A, lambda *_what: None, Deadline.after(seconds))
+    unfence(
+        Opened((lun(target, "a"),)), Terms(A, WERO, aptpl=True), str(tmp_path), lambda *_: None, Deadline.after(seconds)
+    )
 
 
 def test_while_another_process_registers_nothing_is_written(tmp_path: Path) -> None:
@@ -303,7 +305,7 @@ def test_a_marker_of_this_boot_without_its_key_is_a_preemption_for_a_new_process
 def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path) -> None:
     target = registered("b")
     dead = f"fake:{target.wwid}:c"
-    storage = StorageSettings(("/dev/sda",), None, A, None, state_dir=str(tmp_path))
+    storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
     clock, seen = Clock(), list[Report]()
 
     def open_nexus(node: str) -> Nexus:
