@@ -82,6 +82,11 @@ test-all: venv host-packages lab-packages  ## everything that CI runs: lint, all
 	@$(MAKE) --no-print-directory -j2 test-host lab
 	@$(MAKE) --no-print-directory test-lab
 
+.PHONY: conformance
+conformance: venv host-packages lab-packages  ## fence-agents' checks, pcs, crmsh and Pacemaker's fencer of Debian 12 and 13 (as root)
+	$(PYTHON) -m tests.conformance.debian_root
+	$(PYTEST) tests/conformance -n 2 --dist loadfile
+
 .PHONY: race
 race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table of results
 	$(PYTHON) -m tests.races
