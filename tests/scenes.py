@@ -52,7 +52,7 @@ def lun(number: int, nodes: int = 2, width: int = 2, **changes: Any) -> LunSnaps
     made = LunSnapshot(
         wwid=f"36001405{number:024x}",
         name=f"/dev/mapper/mpath{chr(97 + number % 26)}{number // 26 or ''}",
-        standing="registered",
+        registration="registered",
         generation=4 + number,
         keys=tuple(KeySnapshot(key_of(n), node_name(n), width) for n in range(1, nodes + 1)),
         holder=key_of(2),
@@ -215,7 +215,7 @@ def degraded() -> Readings:
         0,
         error="no path gave its registrations",
         read_monotonic_s=NOW.monotonic_s - 9.0,
-        standing="",
+        registration="",
         paths=(
             path("sdb", "2:0:0:0", up=False, error="no answer within 2 s"),
             path("sdc", "3:0:0:0", up=False, error="removed by the kernel"),

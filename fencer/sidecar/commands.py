@@ -282,7 +282,7 @@ def _describe(snapshot: Snapshot, age_s: float, current: bool) -> list[str]:
     else:
         lines.append("watchdog not armed")
     for lun in snapshot.luns:
-        lines.append(f"{lun.name} ({lun.wwid}): {lun.standing or 'unknown'} {lun.error}".rstrip())
+        lines.append(f"{lun.name} ({lun.wwid}): {lun.registration or 'unknown'} {lun.error}".rstrip())
         lines += [
             f"  {path.name} {path.address}: {'up' if path.up else 'DOWN'}, "
             f"{'registered' if path.registered else 'NOT registered'} {path.error}".rstrip()

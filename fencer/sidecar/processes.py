@@ -70,7 +70,7 @@ def predecessor(settings: Settings, boot_id: str) -> Predecessor | None:
         return None
     until_s = before.paused_until_monotonic_s
     paused = until_s is not None and until_s > time.monotonic()
-    generations = tuple((lun.wwid, lun.generation) for lun in before.luns if lun.standing in LISTED)
+    generations = tuple((lun.wwid, lun.generation) for lun in before.luns if lun.registration in LISTED)
     taken_up = before.watchdog.armed and before.storage == settings.named_storage
     luns = _watched(before) if taken_up else None
     return Predecessor(before.watchdog, until_s if paused else None, generations, luns)

@@ -247,7 +247,7 @@ class Publisher:
         return LunSnapshot(
             wwid=view.wwid,
             name=view.name,
-            standing=str(view.registration or ""),
+            registration=str(view.registration or ""),
             generation=view.generation,
             keys=tuple(key(*each) for each in view.keys),
             holder="" if view.holder is None else str(view.holder),

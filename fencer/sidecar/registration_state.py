@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.state.snapshot import RegistrationState
+from fencer.storage.look import HOLDER_ONLY_TYPES
 from fencer.storage.pr import Reservation
 from fencer.storage.registration import History, Past
-
-_HOLDER_ONLY = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
 
 
 class Reading(NamedTuple):
@@ -38,7 +37,7 @@ def judge(reading: Reading, past: Past, own: ReservationKey, type_: ReservationT
         if held.type is None:
             return RegistrationState.UNPROTECTED
         # With a holder-only type as configured, one node writes and the others stand by.
-        refused = held.type in _HOLDER_ONLY and held.holder != own and held.type is not type_
+        refused = held.type in HOLDER_ONLY_TYPES and held.holder != own and held.type is not type_
         return RegistrationState.CONFLICT if refused else RegistrationState.REGISTERED
     if past.key in reading.keys:  # registered in this boot under an earlier configuration's key
         return RegistrationState.NEVER

@@ -58,15 +58,16 @@ class KeySnapshot(NamedTuple):
 
 
 class LunSnapshot(NamedTuple):
-    """standing: a RegistrationState, or "" while unknown. type: the reservation's SPC name, "" when none is held.
+    """A LUN, as it was last read.
 
+    registration: this node's RegistrationState, "" while unknown. type: the reservation's SPC name, "" if none is held.
     holder: the key, "" when none or when all registrants hold it. error: why it could not be read, "" else. more_keys:
     how many are listed besides keys. read_only: what of it the kernel takes no writes for, "" else.
     """
 
     wwid: str
     name: str
-    standing: str
+    registration: str
     generation: int
     keys: tuple[KeySnapshot, ...]
     holder: str

@@ -109,8 +109,8 @@ class RaceResult(NamedTuple):
     registered: bool = False
 
 
-def standing(look: Look, contest: Contest) -> RaceResult | None:
-    """What one look at the LUN says of the race; None while it is open. Pure.
+def race_result(look: Look, contest: Contest) -> RaceResult | None:
+    """The result of the race by one look at the LUN; None while the race is open. Pure.
 
     It is won where nothing of the target's is left (Contest.victims). In a cluster of more than two nodes others may
     be registered, under whatever key: that the target writes no more is another matter, for isolation to prove or for
@@ -137,7 +137,7 @@ def arbitrate(
     try:
         look = lun.look(deadline)
         wait_s = contest.wait_s(lun.active_here)
-        if standing(look, contest) is None and wait_s > 0:
+        if race_result(look, contest) is None and wait_s > 0:
             sleep(min(wait_s, deadline.remaining_s))
             look = lun.look(deadline)
         return _race(lun, contest, look, deadline, sleep)
@@ -157,7 +157,7 @@ def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> RaceRes
     None: it is open again, since the target is registered. Never raises.
     """
     try:
-        return standing(lun.look_everywhere(deadline).look, contest)
+        return race_result(lun.look_everywhere(deadline).look, contest)
     except NotRegistered as error:
         return _lost(contest, error)
     except StorageError as error:
@@ -178,9 +178,9 @@ def _race(
     reason = f"{lun.name}: no decision before the deadline"
     while not deadline.passed:
         look = look or (lun.look_everywhere(deadline).look if removals else lun.look(deadline))
-        end = standing(look, contest)
+        end = race_result(look, contest)
         if end is not None and end.result is ArbitrationResult.WON and not removals:
-            end = standing(lun.look_everywhere(deadline, look).look, contest)
+            end = race_result(lun.look_everywhere(deadline, look).look, contest)
         if end is not None:
             return end._replace(removal=weakest(removals.values()))
         victims, look = contest.victims(look), None

@@ -15,7 +15,7 @@ _GUARD_BIT = 1 << 63
 def guard_key(key: ReservationKey) -> ReservationKey:
     """The key under which a node registers a nexus while it is not yet certain that it may: see register_under_guard.
 
-    It gives its owner no standing in a race, and whoever fences the owner removes it, too.
+    A node that has only this key loses a race. A fence of that node removes this key, too.
     """
     return ReservationKey(int(key) ^ _GUARD_BIT or _GUARD_BIT >> 1)
 

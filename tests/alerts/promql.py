@@ -21,7 +21,7 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     (table.SNAPSHOT_STATUS.name, "status"): frozenset(SnapshotStatus),
     (table.JOURNAL_STATUS.name, "status"): frozenset(JournalStatus),
     (table.SIDECAR_STATE.name, "state"): frozenset(PolicyState),
-    (table.LUN_STANDING.name, "standing"): frozenset({*RegistrationState, "unknown"}),
+    (table.LUN_REGISTRATION.name, "registration"): frozenset({*RegistrationState, "unknown"}),
     (table.COLLECTOR_SUCCESS.name, "collector"): frozenset({READING, *(each.name for each in SUBSYSTEMS)}),
     **{(metric.name, "kind"): frozenset(EventKind) for metric in table.METRICS if "kind" in metric.labels},
     **{(metric.name, "outcome"): frozenset(FenceOutcome) for metric in table.METRICS if "outcome" in metric.labels},

@@ -104,9 +104,9 @@ def test_the_runbook_has_no_page_of_an_alert_that_is_not() -> None:
     ("expression", "complaint"),
     [
         ("halvm_sidecar_sate == 1", "no such metric"),
-        ('halvm_sidecar_state{standing="x"} == 1', "has no label standing"),
+        ('halvm_sidecar_state{registration="x"} == 1', "has no label registration"),
         ('halvm_sidecar_state{state="self_fence"} == 1', "matches none"),
-        ('halvm_lun_standing{standing=~"preempted|shut_out"} == 1', "names what cannot be"),
+        ('halvm_lun_registration{registration=~"preempted|shut_out"} == 1', "names what cannot be"),
         ("max by (lnu) (halvm_lun_paths)", "no label is called lnu"),
     ],
 )

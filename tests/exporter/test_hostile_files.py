@@ -169,8 +169,8 @@ texts = st.text(max_size=40)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=texts, error=texts, key=texts, state=texts, standing=texts)
-def test_any_text_makes_a_valid_exposition(place, sources, name, error, key, state, standing):
+@given(name=texts, error=texts, key=texts, state=texts, registration=texts)
+def test_any_text_makes_a_valid_exposition(place, sources, name, error, key, state, registration):
     """Lone surrogates, newlines, quotes, markup: in each place where a text can stand."""
     of = scenes.snapshot()
     of = of._replace(
@@ -179,7 +179,7 @@ def test_any_text_makes_a_valid_exposition(place, sources, name, error, key, sta
         reasons=(error,),
         nodes=(*of.nodes, scenes.NodeSnapshot(name, key)),
         luns=(
-            scenes.lun(0, name=name, error=error, standing=standing),
+            scenes.lun(0, name=name, error=error, registration=registration),
             scenes.lun(1, type=error, holder=key, wwid=name),
         ),
     )

@@ -52,5 +52,5 @@ def test_a_take_over_resets_no_node(rig: Rig, how: str, away_s: int) -> None:
     state = rig.wait_state("keepalive", GRACE_S + 60)
     print(f"{how} for {away_s} s: feeding and registered {time.monotonic() - began - away_s:.1f} s after the end")
     assert rig.resets.wait(0) is None
-    assert [lun["standing"] for lun in state["luns"]] == ["registered"]
+    assert [lun["registration"] for lun in state["luns"]] == ["registered"]
     assert all(path["up"] and path["registered"] for lun in state["luns"] for path in lun["paths"])

@@ -122,7 +122,7 @@ def test_it_arms_after_the_first_look_and_feeds(sidecar: Sidecar) -> None:
     snapshot = sidecar.until(PolicyState.KEEPALIVE)
     assert sidecar.acts("arm") == ["arm"]
     assert snapshot.watchdog.armed and snapshot.watchdog.timeout_s == 2
-    assert snapshot.luns[0].standing == "registered"
+    assert snapshot.luns[0].registration == "registered"
     assert snapshot.luns[0].keys[0].node == "serv-0001"
     assert snapshot.luns[0].paths[0].up and snapshot.luns[0].paths[0].registered
     assert snapshot.luns[0].type == "write exclusive registrants only"

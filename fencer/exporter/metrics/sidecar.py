@@ -11,7 +11,7 @@ from fencer.state.readings import SnapshotReading, SnapshotStatus, readable_now,
 from fencer.state.snapshot import KeySnapshot, NodeSnapshot, PolicyState, RegistrationState, Snapshot
 
 UNKNOWN_KEYS_MOST: Final = 32
-_STANDINGS: Final = tuple(standing.value for standing in RegistrationState)
+_REGISTRATION_STATES: Final = tuple(state.value for state in RegistrationState)
 
 
 def collect_snapshot(reading: SnapshotReading, out: Families) -> None:
@@ -87,15 +87,15 @@ def collect_reservations(snapshot: Snapshot | None, out: Families) -> None:
         if lun.read_monotonic_s > 0:
             out.put(table.LUN_READ_TIME, unix_s(snapshot, lun.read_monotonic_s), lun.wwid)
         if readable:
-            standing, nodes = lun.standing, snapshot.nodes
-            out.take(_read, lun.wwid, standing, lun.generation, lun.keys, lun.holder, lun.type, nodes)
+            registration, nodes = lun.registration, snapshot.nodes
+            out.take(_read, lun.wwid, registration, lun.generation, lun.keys, lun.holder, lun.type, nodes)
         else:
             out.take(_unread, lun.wwid)
 
 
 def _read(
     wwid: str,
-    standing: str,
+    registration: str,
     generation: int,
     keys: tuple[KeySnapshot, ...],
     holder: str,
@@ -104,9 +104,8 @@ def _read(
 ) -> Families:
     """The families of a LUN that was read. A function of its own, so that they are reused: they rarely change."""
     out = Families()
-    state_set(
-        out, table.LUN_STANDING, _STANDINGS, standing if standing in _STANDINGS else RegistrationState.UNKNOWN, wwid
-    )
+    state = registration if registration in _REGISTRATION_STATES else RegistrationState.UNKNOWN
+    state_set(out, table.LUN_REGISTRATION, _REGISTRATION_STATES, state, wwid)
     out.put(table.LUN_GENERATION, generation, wwid)
     names = {node.key: node.name for node in nodes}
     for node in nodes:
@@ -123,7 +122,7 @@ def _read(
 
 def _unread(wwid: str) -> Families:
     out = Families()
-    state_set(out, table.LUN_STANDING, _STANDINGS, RegistrationState.UNKNOWN, wwid)
+    state_set(out, table.LUN_REGISTRATION, _REGISTRATION_STATES, RegistrationState.UNKNOWN, wwid)
     return out
 
 

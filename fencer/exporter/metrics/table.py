@@ -75,7 +75,7 @@ LABELS: Final = (
     Label("proof", "what proved it: `power`, `storage`, `power+storage`, `storage+self`, `power+storage+self`, `none`",
           "the proofs' combinations"),
     Label("python", "version of Python", "1"),
-    Label("standing", f"{_all(RegistrationState)}: see fencer/sidecar/reports.py", str(len(RegistrationState))),
+    Label("registration", f"{_all(RegistrationState)}: see fencer/state/snapshot.py", str(len(RegistrationState))),
     Label("state", _all(PolicyState), str(len(PolicyState))),
     Label("status", "see the metric", "see the metric"),
     Label("step", _all(StepName), str(len(StepName))),
@@ -266,8 +266,8 @@ LUN_READ_TIME: Final = Metric(
     "reservations", _S, _GAUGE, "halvm_lun_read_timestamp_seconds", ("lun",),
     "When the LUN's registrations were last read. Absent if never.",
 )  # fmt: skip
-LUN_STANDING: Final = Metric(
-    "reservations", _S, _GAUGE, "halvm_lun_standing", ("lun", "standing"),
+LUN_REGISTRATION: Final = Metric(
+    "reservations", _S, _GAUGE, "halvm_lun_registration", ("lun", "registration"),
     "State set of this node's registration at the LUN; unknown while it cannot be read.",
 )  # fmt: skip
 LUN_GENERATION: Final = Metric(

@@ -145,7 +145,7 @@ def _untold(snapshot: Snapshot) -> list[str]:
 def _has_finding(lun: LunSnapshot, snapshot: Snapshot) -> bool:
     if not readable_now(lun, snapshot) or not all(path.up and path.registered for path in lun.paths) or not lun.paths:
         return True
-    return lun.standing in _STANDINGS or not lun.type
+    return lun.registration in _REGISTRATION_FINDINGS or not lun.type
 
 
 def _lost(snapshot: Snapshot) -> list[LunSnapshot]:
@@ -214,7 +214,7 @@ def _of_watchdog(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(FindingSeverity.WARNING, text, "HalvmWatchdogFedLate", remedy)
 
 
-_STANDINGS: Final = {
+_REGISTRATION_FINDINGS: Final = {
     RegistrationState.PREEMPTED: (
         FindingSeverity.BAD,
         "This node's key was preempted on {}: another node has fenced it.",
@@ -267,10 +267,10 @@ def _of_luns(snapshot: Snapshot) -> Iterator[Finding]:
     if lost and snapshot.state is not PolicyState.SELF_FENCE and snapshot.grace_remaining_s is None:
         yield from (Finding(FindingSeverity.BAD, text, page) for text, page in _losses(lost))
     readable = [lun for lun in snapshot.luns if lun not in lost]
-    for standing, (severity, text, page) in _STANDINGS.items():
-        if there := [lun for lun in readable if lun.standing == standing]:
+    for state, (severity, text, page) in _REGISTRATION_FINDINGS.items():
+        if there := [lun for lun in readable if lun.registration == state]:
             yield Finding(severity, text.format(_named(there)), page)
-    unheld = [lun for lun in readable if not lun.type and lun.standing == RegistrationState.REGISTERED]
+    unheld = [lun for lun in readable if not lun.type and lun.registration == RegistrationState.REGISTERED]
     if unheld:
         text = f"Nobody holds a reservation on {_named(unheld)}: any initiator may write there."
         yield Finding(FindingSeverity.BAD, text, "HalvmNoReservation")
@@ -301,7 +301,7 @@ def _of_paths(snapshot: Snapshot) -> Iterator[Finding]:
             text = f"{words.names([p.name for p in down])} to {_name(lun)} {are} down{why}{last}."
             yield Finding(severity, text, "HalvmLastPath" if last else "HalvmPathLost")
         bare = [path.name for path in up if not path.registered]
-        if bare and lun.standing not in _STANDINGS:  # which covers the whole LUN
+        if bare and lun.registration not in _REGISTRATION_FINDINGS:  # which covers the whole LUN
             text = f"{words.names(bare)} to {_name(lun)}: up, but this node's key is not on it; not counted."
             yield Finding(FindingSeverity.WARNING, text, "HalvmPathLost")
 

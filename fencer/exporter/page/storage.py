@@ -49,7 +49,7 @@ def _in_order(lun: LunSnapshot, snapshot: Snapshot) -> bool:
     """Whether all nodes and no other keys are registered, a reservation is held, and all paths are usable."""
     return (
         readable_now(lun, snapshot)
-        and lun.standing == RegistrationState.REGISTERED
+        and lun.registration == RegistrationState.REGISTERED
         and bool(lun.type)
         and {key.key for key in lun.keys} == {node.key for node in snapshot.nodes}
         and all(path.up and path.registered for path in lun.paths)

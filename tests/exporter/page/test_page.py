@@ -124,12 +124,12 @@ def test_a_journal_that_cannot_be_read_is_wrong():
         ({"luns_unsettled": "pvs does not answer"}, "is not certain: pvs does not answer."),
         ({"watchdog": scenes.snapshot().watchdog._replace(worst_gap_s=8.0)}, "went unfed for 8.0 s once"),
         ({"luns": ()}, "watches no LUN"),
-        ({"luns": (scenes.lun(0, standing="preempted"),)}, "key was preempted on /dev/mapper/mpatha"),
-        ({"luns": (scenes.lun(0, standing="unprotected", type="", holder=""),)}, "Nobody holds a reservation"),
+        ({"luns": (scenes.lun(0, registration="preempted"),)}, "key was preempted on /dev/mapper/mpatha"),
+        ({"luns": (scenes.lun(0, registration="unprotected", type="", holder=""),)}, "Nobody holds a reservation"),
         ({"luns": (scenes.lun(0, type="", holder=""),)}, "Nobody holds a reservation"),
-        ({"luns": (scenes.lun(0, standing="target-forgot", keys=()),)}, "has lost all registrations"),
-        ({"luns": (scenes.lun(0, standing="dropped"),)}, "has dropped this node's registration on /dev/mapper/mpatha"),
-        ({"luns": (scenes.lun(0, standing="never"),)}, "not been registered on /dev/mapper/mpatha in this boot"),
+        ({"luns": (scenes.lun(0, registration="target-forgot", keys=()),)}, "has lost all registrations"),
+        ({"luns": (scenes.lun(0, registration="dropped"),)}, "dropped this node's registration on /dev/mapper/mpatha"),
+        ({"luns": (scenes.lun(0, registration="never"),)}, "not been registered on /dev/mapper/mpatha in this boot"),
         ({"luns": (scenes.lun(0, read_monotonic_s=4900.0),)}, "Registrations cannot be read from /dev/mapper/mpatha"),
         ({"luns": (scenes.lun(0, paths=()),)}, "/dev/mapper/mpatha is lost: no path is up."),
         ({"luns": (scenes.lun(0, paths=(scenes.path("sdb", "1", registered=False),)),)}, "key is not on it"),
@@ -162,7 +162,7 @@ def test_each_trouble_of_the_journal_has_its_sentence(event, words):
 
 
 STARTING = scenes.snapshot()._replace(
-    state=PolicyState.STARTING, watchdog=scenes.NOT_ARMED, luns=(scenes.lun(0, standing="never", paths=()),)
+    state=PolicyState.STARTING, watchdog=scenes.NOT_ARMED, luns=(scenes.lun(0, registration="never", paths=()),)
 )
 
 
