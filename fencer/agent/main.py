@@ -112,8 +112,9 @@ class Agent:
         values = given.values
         if values.get("help") == "1":
             from fencer.agent.manual import help_text  # a call needs at most one of these
+            from fencer.agent.terminal import columns
 
-            return help_text()
+            return help_text(min(columns(self._stdout, self._environ), 100))
         if values.get("version") == "1":
             from fencer import __version__
 

@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fencer import __version__
 from fencer._typing import Final
@@ -15,7 +15,10 @@ from fencer.errors import UsageError
 
 MARKDOWN_COMMAND: Final = "python -m fencer.agent.manual markdown > docs/options.md"
 
-_COLUMN: Final = 34  # where a description starts in --help
+_COLUMN: Final = 32
+"""Where a description starts in --help."""
+_NARROW: Final = 70
+"""Below so many columns a description stands under its option."""
 
 _ACTIONS: Final = (
     ("reboot", "Fence the node, then switch it on. It has succeeded once the fence is proved. This is the default."),
@@ -38,6 +41,14 @@ _EXIT_STATUS: Final = (
     ("1", "It failed, or nothing was proved; the reason is on stderr."),
     ("2", "For status only: the node is off."),
 )
+_EXAMPLES: Final = (
+    (
+        "Would a fence of serv-0001 work now?",
+        f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /etc/bmc-password --vg=shared_vg",
+    ),
+    ("What would be done?", f"{AGENT} -o off -n serv-0001 --vg=shared_vg --dry-run"),
+    ("Who fenced whom, and what proved it?", f"{AGENT} -o history"),
+)
 _FILES: Final = (
     ("/etc/cluster/cluster.conf", "Nodes, their ids, fence devices and volume groups, where it exists."),
     ("/run/fence-halvm", "Marks that are gone after a reboot; among them, that this node was registered in this boot."),
@@ -45,9 +56,9 @@ _FILES: Final = (
 )
 
 
-def help_text() -> str:
-    """``--help``: one line an option, in fence-agents' order; those without effect last."""
-    return "".join(f"{line}\n" for line in _help())
+def help_text(columns: int = 80) -> str:
+    """``--help``, wrapped to so many columns: actions, options by group, those without effect, examples."""
+    return "".join(f"{line}\n" for line in _help(columns))
 
 
 def man_page(version: str = __version__) -> str:
@@ -80,14 +91,49 @@ def _remark(row: Option) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _help() -> Iterator[str]:
-    yield f"Usage:\n\t{AGENT} [options]"
-    yield "\tWithout any, name=value lines are read from standard input."
-    for title, effect in (("Options:", Effect.USED), ("Accepted for other agents' callers, ignored:", Effect.NONE)):
-        yield title
-        for row in _sorted():
-            if row.effect is effect:
-                yield f"   {row.synopsis:{_COLUMN - 4}} {row.short_description}{_remark(row)}"
+def _help(columns: int) -> Iterator[str]:
+    yield f"Usage: {AGENT} [options]"
+    yield from _wrapped("Without any option, name=value lines are read from standard input.", columns)
+    yield "\nActions (-o, default reboot):"
+    yield from _rows(_ACTIONS, columns)
+    for group in Group:
+        yield f"\n{group.value}:"
+        rows = (row for row in _sorted() if row.group is group and row.effect is Effect.USED)
+        yield from _rows((_help_row(row) for row in rows), columns)
+    yield "\nAccepted for other agents' callers, ignored:"
+    yield from _rows((_help_row(row) for row in _sorted() if row.effect is Effect.NONE), columns)
+    yield "\nExamples:"
+    for question, command in _EXAMPLES:
+        yield from _wrapped(question, columns, "  ")
+        yield f"    {command}"  # a line, however long, so that it can be copied
+    yield ""
+    yield from _wrapped(f"More on each option, exit status and files: man {AGENT}", columns)
+
+
+def _help_row(row: Option) -> tuple[str, str]:
+    return row.synopsis if row.letter else f"    {row.synopsis}", f"{row.short_description}{_remark(row)}"
+
+
+def _rows(pairs: Iterable[tuple[str, str]], columns: int) -> Iterator[str]:
+    """Two columns; the second one under the first where that is too long, or the terminal too narrow."""
+    indent = " " * (_COLUMN if columns >= _NARROW else 8)
+    for term, text in pairs:
+        head, fits = f"  {term}", columns >= _NARROW and len(term) + 4 <= _COLUMN
+        lines = list(_wrapped(text, columns, indent))
+        if fits:
+            yield head + lines.pop(0)[len(head) :]
+        else:
+            yield head
+        yield from lines
+
+
+def _wrapped(text: str, columns: int, indent: str = "") -> Iterator[str]:
+    from textwrap import wrap  # for people alone: it loads the regular expressions
+
+    width = max(columns, len(indent) + 20)
+    yield from wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _man(version: str) -> Iterator[str]:
@@ -120,10 +166,9 @@ def _man(version: str) -> Iterator[str]:
     yield ".SH FILES"
     yield from _definitions(_FILES)
     yield ".SH EXAMPLES"
-    yield from _paragraphs(("Would a fence of serv-0001 work now?",))
-    yield _roff_example(f"{AGENT} -o monitor -n serv-0001 -a 192.168.1.50 -l ADMIN -S /etc/bmc-password --vg=shared_vg")
-    yield from _paragraphs(("What would be done?",))
-    yield _roff_example(f"{AGENT} -o off -n serv-0001 --vg=shared_vg --dry-run")
+    for question, command in _EXAMPLES:
+        yield from _paragraphs((question,))
+        yield _roff_example(command)
     yield ".SH SEE ALSO\n.BR fence_ipmilan (8),\n.BR fence_scsi (8),\n.BR sg_persist (8),\n.BR stonith_admin (8)"
 
 
@@ -184,7 +229,7 @@ def _markdown_row(row: Option) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Prints the text that argv names. Returns the exit status. Raises UsageError for an unknown name."""
-    makers = {"help": help_text, "man": man_page, "markdown": options_markdown}
+    makers: dict[str, Callable[[], str]] = {"help": help_text, "man": man_page, "markdown": options_markdown}
     if len(argv) != 1 or argv[0] not in makers:
         raise UsageError(f"fencer.agent.manual: give one of {', '.join(makers)}")
     sys.stdout.write(makers[argv[0]]())

@@ -3,10 +3,13 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
-from fencer._typing import Final, TextIO
-from fencer.agent.facts import Facts
-from fencer.agent.plan import Plan
+from fencer._typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:  # --help needs none of what a fence loads
+    from fencer.agent.facts import Facts
+    from fencer.agent.plan import Plan
 
 PATIENCE_S: Final = 1.0
 """How long stderr is quiet before the waiting line appears."""
@@ -16,11 +19,22 @@ _COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m"}
 _PLAIN: Final = "\x1b[0m"
 
 
+def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
+    """How wide the text on this stream may be: the terminal's width, else COLUMNS, else 80."""
+    found = 0
+    if stream.isatty():
+        with suppress(OSError, ValueError):
+            found = os.get_terminal_size(stream.fileno()).columns  # 0: the terminal does not know
+    given = environ.get("COLUMNS", "")
+    return found or (int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 0) or 80
+
+
 class Terminal:
     """The terminal on stderr. Does nothing where stderr is no terminal, or one without control codes."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
+        self._environ = environ
         self.understands = stream.isatty() and environ.get("TERM", "dumb") not in ("", "dumb")
         self._coloured = self.understands and not environ.get("NO_COLOR")  # https://no-color.org
         self._quiet_since = time.monotonic()
@@ -40,8 +54,7 @@ class Terminal:
             return
         self._waiting = text
         try:
-            columns = os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: it does not know
-            self._stream.write(_CLEAR + text[: columns - 1])
+            self._stream.write(_CLEAR + text[: columns(self._stream, self._environ) - 1])
             self._stream.flush()
         except (OSError, ValueError):
             self.understands = False
@@ -58,7 +71,7 @@ class Terminal:
                 self.understands = False
 
 
-def awaited(plan: Plan, facts: Facts) -> str:
+def awaited(plan: "Plan", facts: "Facts") -> str:
     """The words for what a run waits for. Pure."""
     bmc, racing = f"BMC {plan.request.bmc}", plan.gated and facts.arbitration is None
     parts: list[str] = []

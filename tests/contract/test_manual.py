@@ -1,14 +1,18 @@
 """--help, the man page and docs/options.md: golden, current, and without a formatter's warning."""
 
+import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import peer_options
 import pytest
 
 from fencer.agent.manual import MARKDOWN_COMMAND, help_text, main, man_page, options_markdown, options_table
-from fencer.agent.option import Effect, Origin
-from fencer.agent.options import OPTIONS
+from fencer.agent.metadata import AGENT
+from fencer.agent.option import Effect, Group, Origin
+from fencer.agent.options import ACTIONS, OPTIONS
 from fencer.errors import UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,13 +33,38 @@ def test_docs_are_current():
     assert options_markdown() == DOCS.read_text(), f"run {MARKDOWN_COMMAND}"
 
 
-def test_help_has_one_line_an_option():
-    lines = [line for line in help_text().splitlines() if line.startswith("   ")]
-    assert len(lines) == len(OPTIONS)
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_help_fits_and_keeps_its_words(columns):
+    lines = help_text(columns).splitlines()
+    examples = [line for line in lines if line.startswith(f"    {AGENT} ")]
+    assert len(examples) > 2, "whole lines, to be copied"
+    longest = 8 + len("(callback|user|operator|administrator,")  # a word is not broken
+    assert all(len(line) <= max(columns, longest) for line in lines if line not in examples)
+    assert " ".join(help_text(columns).split()) == " ".join(help_text().split())
+
+
+def test_help_has_each_option_once_under_its_group():
+    text = help_text()
     for row in OPTIONS:
-        (line,) = [line for line in lines if line.startswith(f"   {row.synopsis} ")]
-        assert row.short_description in line
-        assert len(line) < 170
+        assert len(re.findall(rf"^ +{re.escape(row.synopsis)}( |$)", text, re.MULTILINE)) == 1
+    start = {group: text.index(f"\n{group.value}:\n") for group in Group}
+    assert start[Group.POWER] < text.index("\n  -a, --ip=[ip]") < start[Group.STORAGE]
+    assert text.index("\nAccepted for other agents' callers, ignored:\n") < text.index("\n  -P, --lanplus")
+
+
+def test_help_names_every_action_and_the_man_page():
+    text = help_text()
+    assert all(re.search(rf"^  ([a-z, -]+, )?{action}\b", text, re.MULTILINE) for action in ACTIONS)
+    assert text.endswith("man fence_halvm\n")
+
+
+@pytest.mark.parametrize(("told", "expected"), [("60", 60), ("", 80), ("wide", 80), ("200", 100)])
+def test_help_is_as_wide_as_columns_says(told, expected):
+    command = [Path(sys.executable).with_name("fence_halvm"), "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=True, env=os.environ | {"COLUMNS": told}
+    )
+    assert done.stdout == help_text(expected)
 
 
 def test_every_option_is_in_every_text():
