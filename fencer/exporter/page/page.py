@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from fencer.exporter.page import words
-from fencer.exporter.page.findings import Finding, FindingSeverity, find, nothing_there
+from fencer.exporter.page.finding import Finding, FindingSeverity
+from fencer.exporter.page.findings import find, nothing_there
 from fencer.exporter.page.markup import Markup, element, mark
 from fencer.exporter.page.storage import paths_from_here, who_may_write
 from fencer.exporter.page.story import monitors, story

@@ -4,7 +4,7 @@ from typing import Final
 
 from fencer.exporter.metrics.journal import bmc_reachable
 from fencer.exporter.page import words
-from fencer.exporter.page.findings import proved
+from fencer.exporter.page.journal_findings import proved
 from fencer.exporter.page.markup import Markup, element, joined, mark
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.state.readings import Readings

@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector
 
 from fencer.exporter.metrics import table
 from fencer.exporter.metrics.collector import HalvmCollector
-from fencer.exporter.metrics.table import METRICS, MetricKind, Source, markdown
+from fencer.exporter.metrics.manual import markdown
+from fencer.exporter.metrics.table import METRICS, MetricKind, Source
 from fencer.state.readings import Readings
 from tests import scenes
 from tests.exporter.metrics.promtool import promtool
@@ -122,7 +123,7 @@ def test_names_follow_the_conventions():
 
 
 def test_the_documentation_is_current():
-    assert markdown() == DOCS.read_text(), "run python -m fencer.exporter.metrics.table > docs/metrics.md"
+    assert markdown() == DOCS.read_text(), "run python -m fencer.exporter.metrics.manual > docs/metrics.md"
 
 
 def test_what_comes_from_the_snapshot_says_so():

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fencer.exporter.page import findings
-from fencer.exporter.page.findings import FindingSeverity, find
+from fencer.exporter.page import findings, journal_findings, lun_findings
+from fencer.exporter.page.finding import FindingSeverity
+from fencer.exporter.page.findings import find
 from fencer.exporter.page.page import CONTENT_SECURITY_POLICY, render
 from fencer.journal.event import FenceOutcome
 from fencer.model import Proof
@@ -279,7 +280,7 @@ def test_a_fence_is_no_news_an_hour_after_the_node_is_back():
 
 def test_every_finding_links_to_its_page_of_the_runbook():
     pages = {line[3:] for line in RUNBOOK.read_text().splitlines() if line.startswith("## Halvm")}
-    source = inspect.getsource(findings)
+    source = "".join(map(inspect.getsource, (findings, journal_findings, lun_findings)))
     named = set(re.findall(r'"(Halvm\w+)"', source))
     assert named
     assert named <= pages

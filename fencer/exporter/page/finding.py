@@ -1,0 +1,20 @@
+"""A finding of the status page."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class FindingSeverity(IntEnum):
+    """How urgent a finding is."""
+
+    BAD = 0
+    WARNING = 1
+
+
+class Finding(NamedTuple):
+    """One finding. text: a sentence. page: its alert in the runbook. remedy: what to look at next, or ""."""
+
+    severity: FindingSeverity
+    text: str
+    page: str
+    remedy: str = ""
