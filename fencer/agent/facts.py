@@ -1,29 +1,10 @@
 """What is known of one call so far: its observations, sorted by kind. The verdict is made from them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from fencer import observations as observed
 from fencer.model import ArbitrationMode, ChassisCommand, PowerState
-from fencer.observations import (
-    Arbitrated,
-    ArbitrationResult,
-    BmcIdentified,
-    ChassisCommanded,
-    ChassisFoundOff,
-    ChassisObserved,
-    LunFailed,
-    LunIsolated,
-    LunRegistered,
-    LunsIdentified,
-    LunState,
-    Noted,
-    Observation,
-    PowerDone,
-    PowerFailed,
-    SelfFenceDue,
-    SessionOpened,
-    StorageDone,
-    StorageFailed,
-)
+from fencer.observations import Observation
 
 
 class Facts:
@@ -37,17 +18,17 @@ class Facts:
         self.bmc_guid: bytes | None = None
         self.power_over = False
         self.power_done = False
-        self.power_failures: list[PowerFailed] = []
-        self.arbitration: Arbitrated | None = None
-        self.isolated: dict[str, LunIsolated] = {}
-        self._before: dict[str, LunIsolated] = {}  # from races before the last one
-        self.registered: dict[str, LunRegistered] = {}
-        self.lun_states: dict[str, LunState] = {}
-        self.lun_failures: list[LunFailed] = []
+        self.power_failures: list[observed.PowerFailed] = []
+        self.arbitration: observed.Arbitrated | None = None
+        self.isolated: dict[str, observed.LunIsolated] = {}
+        self._before: dict[str, observed.LunIsolated] = {}  # from races before the last one
+        self.registered: dict[str, observed.LunRegistered] = {}
+        self.lun_states: dict[str, observed.LunState] = {}
+        self.lun_failures: list[observed.LunFailed] = []
         self.luns: int | None = None
         self.storage_failure: str | None = None
         self.self_fence_due = False
-        self.notes: list[Noted] = []
+        self.notes: list[observed.Noted] = []
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> "Facts":
@@ -60,45 +41,45 @@ class Facts:
     def add(self, observation: Observation) -> None:
         """Adds one observation."""
         match observation:
-            case SessionOpened():
+            case observed.SessionOpened():
                 self.session = True
-            case LunsIdentified():
+            case observed.LunsIdentified():
                 pass
-            case ChassisFoundOff():
+            case observed.ChassisFoundOff():
                 self.found_off = not self.commanded
-            case BmcIdentified(guid):
+            case observed.BmcIdentified(guid):
                 self.bmc_guid = guid
-            case ChassisObserved(state):
+            case observed.ChassisObserved(state):
                 self.found_off = self.found_off and state is PowerState.OFF
                 self.states.append(state)
-            case ChassisCommanded(command):
+            case observed.ChassisCommanded(command):
                 self.commanded.append(command)
-            case PowerFailed():
+            case observed.PowerFailed():
                 self.power_failures.append(observation)
                 self.power_over = observation.final
                 self.power_done = False
-            case PowerDone():
+            case observed.PowerDone():
                 self.power_over = self.power_done = True
-            case Arbitrated():
+            case observed.Arbitrated():
                 self.arbitration = observation
-            case LunIsolated():  # once weak, it stays weak; once written to, it is no longer "found so"
+            case observed.LunIsolated():  # once weak, it stays weak; once written to, it is no longer "found so"
                 before = self.isolated.get(observation.lun) or self._before.get(observation.lun, observation)
                 self.isolated[observation.lun] = observation._replace(
                     aborted=observation.aborted and before.aborted, already=observation.already and before.already
                 )
-            case LunRegistered():
+            case observed.LunRegistered():
                 self.registered[observation.lun] = observation
-            case LunState():
+            case observed.LunState():
                 self.lun_states[observation.lun] = observation
-            case LunFailed():
+            case observed.LunFailed():
                 self.lun_failures.append(observation)
-            case StorageDone(luns):
+            case observed.StorageDone(luns):
                 self.luns = luns
-            case StorageFailed(reason):
+            case observed.StorageFailed(reason):
                 self.storage_failure = reason
-            case SelfFenceDue():
+            case observed.SelfFenceDue():
                 self.self_fence_due = True
-            case Noted():
+            case observed.Noted():
                 self.notes.append(observation)
 
     def forget_isolation(self) -> None:
@@ -117,7 +98,7 @@ class Facts:
     def storage_over(self) -> bool:
         return self.luns is not None or self.storage_failure is not None
 
-    def every_lun_in(self, good: dict[str, LunIsolated] | dict[str, LunRegistered] | dict[str, LunState]) -> bool:
+    def every_lun_in(self, good: Collection[str]) -> bool:
         """True when the procedure has handled every LUN, there is at least one, and each is in good."""
         return bool(self.luns) and len(good) == self.luns and not self.lun_failures and self.storage_failure is None
 
@@ -126,9 +107,9 @@ class Facts:
         if self.arbitration is None:
             return False
         match self.arbitration.result:
-            case ArbitrationResult.WON:
+            case observed.ArbitrationResult.WON:
                 return False
-            case ArbitrationResult.LOST:
+            case observed.ArbitrationResult.LOST:
                 return True
-            case ArbitrationResult.UNREACHABLE:
+            case observed.ArbitrationResult.UNREACHABLE:
                 return mode is ArbitrationMode.REQUIRED

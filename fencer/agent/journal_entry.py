@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from fencer import observations as observed
 from fencer._typing import TYPE_CHECKING, assert_never
 from fencer.agent.plan import Plan
 from fencer.agent.report import describe
@@ -10,26 +11,7 @@ from fencer.agent.run import Stamped
 from fencer.agent.verdict import Verdict
 from fencer.journal.event import Event, EventKind, FenceOutcome, Step, StepName
 from fencer.model import Action
-from fencer.observations import (
-    Arbitrated,
-    BmcIdentified,
-    ChassisCommanded,
-    ChassisFoundOff,
-    ChassisObserved,
-    LunFailed,
-    LunIsolated,
-    LunRegistered,
-    LunsIdentified,
-    LunState,
-    Noted,
-    Observation,
-    PowerDone,
-    PowerFailed,
-    SelfFenceDue,
-    SessionOpened,
-    StorageDone,
-    StorageFailed,
-)
+from fencer.observations import Observation
 from fencer.storage.goal import StorageGoal
 from fencer.syslog import NAME
 
@@ -95,12 +77,12 @@ class Record:
     def _step(self, stamped: Stamped) -> Step | None:
         """The step of an observation; None for an observation that needs no line."""
         what = stamped.what
-        text = what.text if isinstance(what, Noted) else describe(what, self._plan)
+        text = what.text if isinstance(what, observed.Noted) else describe(what, self._plan)
         if not text:
             return None
         name = _name(what)
-        bmc = name in _BMC or isinstance(what, PowerFailed)
-        took_s = what.bound_s if isinstance(what, SelfFenceDue) else stamped.at_s - self._ready_at_s[bmc]
+        bmc = name in _BMC or isinstance(what, observed.PowerFailed)
+        took_s = what.bound_s if isinstance(what, observed.SelfFenceDue) else stamped.at_s - self._ready_at_s[bmc]
         step = Step(stamped.at_s, text, name, max(0.0, took_s))
         if bmc or name in (StepName.IDENTIFY, StepName.ARBITRATE):  # LUNs are isolated side by side
             self._ready_at_s[bmc] = stamped.at_s
@@ -140,27 +122,27 @@ def _kind(plan: Plan) -> EventKind:
 
 def _name(what: Observation) -> StepName:
     match what:
-        case SessionOpened() | BmcIdentified():
+        case observed.SessionOpened() | observed.BmcIdentified():
             return StepName.SESSION
-        case ChassisCommanded():
+        case observed.ChassisCommanded():
             return StepName.COMMAND
-        case ChassisFoundOff() | ChassisObserved():
+        case observed.ChassisFoundOff() | observed.ChassisObserved():
             return StepName.CHASSIS
-        case LunsIdentified():
+        case observed.LunsIdentified():
             return StepName.IDENTIFY
-        case Arbitrated():
+        case observed.Arbitrated():
             return StepName.ARBITRATE
-        case LunIsolated():
+        case observed.LunIsolated():
             return StepName.ISOLATE
-        case LunRegistered():
+        case observed.LunRegistered():
             return StepName.REGISTER
-        case LunState():
+        case observed.LunState():
             return StepName.LOOK
-        case SelfFenceDue():
+        case observed.SelfFenceDue():
             return StepName.SELF_FENCE
-        case PowerFailed() | LunFailed() | StorageFailed():
+        case observed.PowerFailed() | observed.LunFailed() | observed.StorageFailed():
             return StepName.FAILURE
-        case PowerDone() | StorageDone() | Noted():
+        case observed.PowerDone() | observed.StorageDone() | observed.Noted():
             return StepName.OTHER
         case _:
             assert_never(what)

@@ -7,33 +7,14 @@ import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from fencer import observations as observed
 from fencer._typing import TYPE_CHECKING, TextIO
 from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
 from fencer.agent.run import Stamped
 from fencer.agent.verdict import Verdict
 from fencer.model import Action, Proof
-from fencer.observations import (
-    Arbitrated,
-    ArbitrationResult,
-    BmcIdentified,
-    ChassisCommanded,
-    ChassisFoundOff,
-    ChassisObserved,
-    LunFailed,
-    LunIsolated,
-    LunRegistered,
-    LunsIdentified,
-    LunState,
-    Noted,
-    Observation,
-    PowerDone,
-    PowerFailed,
-    SelfFenceDue,
-    SessionOpened,
-    StorageDone,
-    StorageFailed,
-)
+from fencer.observations import Observation
 from fencer.power.identity import tells_apart
 from fencer.regular_file import open_for_append
 from fencer.storage.goal import StorageGoal
@@ -193,39 +174,39 @@ def describe(what: Observation, plan: Plan) -> str:
     """The text of one observation; "" for an observation that needs no line."""
     bmc = f"BMC {plan.request.bmc}"
     match what:
-        case SessionOpened():
+        case observed.SessionOpened():
             return f"{bmc}: session open"
-        case BmcIdentified():
+        case observed.BmcIdentified():
             return _who(what, plan)
-        case ChassisCommanded(command):
+        case observed.ChassisCommanded(command):
             return f"{bmc}: chassis command {command.name.lower()} accepted"
-        case ChassisFoundOff():
+        case observed.ChassisFoundOff():
             return f"{bmc}: chassis power is off already, to be confirmed"
-        case ChassisObserved(state):
+        case observed.ChassisObserved(state):
             return f"{bmc}: chassis power is {state}"
-        case PowerFailed(reason, final):
+        case observed.PowerFailed(reason, final):
             return f"{reason}" + ("" if final else " (trying again)")
-        case Arbitrated(ArbitrationResult.WON, lun):
+        case observed.Arbitrated(observed.ArbitrationResult.WON, lun):
             return f"{lun}: arbitration won"
-        case Arbitrated(result, lun, reason):
+        case observed.Arbitrated(result, lun, reason):
             return f"{lun}: arbitration {result}: {reason}"
-        case LunIsolated(lun, aborted, already):
+        case observed.LunIsolated(lun, aborted, already):
             how = "found so" if already else "PREEMPT AND ABORT" if aborted else "plain PREEMPT or no answer"
             return f"{lun}: isolated ({how}), read back"
-        case LunRegistered(lun, paths, missing):
+        case observed.LunRegistered(lun, paths, missing):
             of = f"{paths} of {paths + len(missing)}" if missing else f"{paths}"
             plural = "" if paths + len(missing) == 1 else "s"
             return f"{lun}: key registered on {of} path{plural}, reservation held, read back"
-        case LunState(lun, registered, protected):
+        case observed.LunState(lun, registered, protected):
             held = "a reservation is held by a survivor" if protected else "no reservation of a survivor"
             return f"{lun}: key {'registered' if registered else 'absent'}, {held}"
-        case LunFailed(_, reason) | StorageFailed(reason):
+        case observed.LunFailed(_, reason) | observed.StorageFailed(reason):
             return reason
-        case LunsIdentified(names):
+        case observed.LunsIdentified(names):
             return f"{len(names)} LUN{'s' if len(names) != 1 else ''} identified"
-        case SelfFenceDue(bound_s):
+        case observed.SelfFenceDue(bound_s):
             return f"{bound_s:g} s since its key was gone from every LUN: an armed sidecar has reset {plan.request.who}"
-        case PowerDone() | StorageDone() | Noted():
+        case observed.PowerDone() | observed.StorageDone() | observed.Noted():
             return ""
 
 
@@ -245,7 +226,7 @@ def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
     return f"unfence {whom}" if unfence else _WORDS[action].format(whom)
 
 
-def _who(what: BmcIdentified, plan: Plan) -> str:
+def _who(what: observed.BmcIdentified, plan: Plan) -> str:
     """The BMC's GUID where monitor learns it, and what makes the session weaker than it could be."""
     told = []
     if not tells_apart(what.guid):

@@ -56,14 +56,16 @@ def _say(stream: TextIO, text: str) -> None:
         return
 
 
-class _Parser(argparse.ArgumentParser):
+class _ExporterArguments(argparse.ArgumentParser):
+    """Raises UsageError on wrong usage."""
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see {NAME} --help")
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line. The options are named as those of Prometheus' own exporters."""
-    parser = _Parser(
+    parser = _ExporterArguments(
         prog=NAME,
         description="Prometheus exporter and status page of fence-halvm: what the sidecar and the journal know.",
         allow_abbrev=False,

@@ -101,8 +101,8 @@ def duration_s(text: str) -> float:
     return seconds
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse exits 2, which ``status`` means as "degraded or starting". So wrong usage is an error like others."""
+class _SidecarArguments(argparse.ArgumentParser):
+    """Raises UsageError on wrong usage. argparse would exit 2, which ``status`` uses for "degraded or starting"."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see {self.prog} --help")
@@ -124,10 +124,10 @@ examples:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = _Parser(add_help=False)
+    shared = _SidecarArguments(add_help=False)
     # No default here: that of a word's parser would replace the file that was given before the word.
     shared.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=f"default: {DEFAULT_PATH}")
-    parser = _Parser(
+    parser = _SidecarArguments(
         prog=PROGRAM,
         description="Resets this node when it has lost its shared storage or its reservation key.",
         epilog=_EPILOG,
