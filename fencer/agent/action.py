@@ -162,7 +162,7 @@ class Performer:
         check(values)
         full = with_defaults(values, self._environ)
         action = Action(full["action"])
-        request = build_request(full, values, self._caller, membership)
+        request = build_request(full, values, self._caller, membership, self._report.waiting_for)
         for doubt in request.doubts:
             self._report.warning(doubt)
         request, known = _with_known_bmc(request, full)
@@ -206,7 +206,7 @@ class Performer:
         spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: loading counts against the first method only
         if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
             report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
-            _sleep_until(time.monotonic() + request.timing.delay_s, interrupt)
+            _sleep_until(time.monotonic() + request.timing.delay_s, interrupt, report)
         record.begin()
         began = time.monotonic()
         deadline = Deadline.after(time_left_s(request.timing.deadline_s, spent_s))
@@ -286,12 +286,19 @@ class Performer:
                 values = cluster_defaults.resolve(values, membership, membership.cluster).methods[0][0]
         check(values)
         full = with_defaults(values, self._environ)
-        request, known = _with_known_bmc(build_request(full, values, self._caller, membership), full)
+        request = build_request(full, values, self._caller, membership, self._report.waiting_for)
+        request, known = _with_known_bmc(request, full)
         if known is not None and known.doubt not in self._doubts:  # of one directory, for all nodes
             self._doubts.add(known.doubt)
             self._warn(known.doubt)
         plan = make_plan(request)
-        run = Run(plan, share.within(request.timing.deadline_s), self._workers, lambda _: None)
+        deadline = share.within(request.timing.deadline_s)
+
+        def show() -> bool:
+            self._report.waiting(plan, run.facts, deadline.remaining_s)
+            return False
+
+        run = Run(plan, deadline, self._workers, lambda _: None, show)
         verdict = judge(plan, run.execute(), run.late)
         state = {EXIT_OK: "ON", EXIT_STATUS_OFF: "OFF"}.get(verdict.exit_status)
         if state is None:
@@ -315,6 +322,7 @@ def time_left_s(deadline_s: float, spent_s: float) -> float:
     return deadline_s - min(spent_s, deadline_s / 2)
 
 
-def _sleep_until(at: float, interrupt: _Interrupt) -> None:
+def _sleep_until(at: float, interrupt: _Interrupt, report: Report) -> None:
     while (left := at - time.monotonic()) > 0 and not interrupt():
+        report.waiting_for("the delay to pass", left)
         time.sleep(min(left, 0.5))

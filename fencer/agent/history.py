@@ -2,25 +2,32 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TextIO
 
 from fencer.agent.options import BY_NAME
 from fencer.errors import UsageError
 from fencer.journal.event import Event
 from fencer.journal.file import Journal, JournalError
 
+if TYPE_CHECKING:
+    from fencer.agent.terminal import Terminal
+
 _HEAD = ("when", "who", "whom", "action", "outcome", "proved by", "took", "error")
 _LEAST = (23, 9, 9, 7, 7, 13, 7, 0)
+_OUTCOME = _HEAD.index("outcome")
+_SAMPLE = 50
+"""By so many events, the latest, the columns are made as wide as their texts: a long history need not be read first."""
 PATIENCE_S = 1.0
 """How long a read is repeated while writers come and go."""
 
 
-def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> int:
+def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int, terminal: "Terminal | None" = None) -> int:
     """Prints the events. Returns the exit status. Raises UsageError where the journal cannot be read.
 
-    values: checked option text.
+    values: checked option text. terminal: the one that stdout is; None where it is none, or not a person's.
     """
     path = values.get("journal") or BY_NAME["journal"].default or ""
     if path == "none":
@@ -33,7 +40,7 @@ def print_history(values: Mapping[str, str], stdout: TextIO, verbosity: int) -> 
         routine=as_json or verbosity > 0,
     )
     try:
-        for line in _json_lines(events) if as_json else _table(events, steps=verbosity > 0):
+        for line in _json_lines(events) if as_json else _table(events, terminal, steps=verbosity > 0):
             stdout.write(f"{line}\n")
         stdout.flush()
     except JournalError as error:
@@ -53,23 +60,31 @@ def _json_lines(events: Iterator[Event]) -> Iterator[str]:
         yield json.dumps(fields, ensure_ascii=False)
 
 
-def _table(events: Iterator[Event], *, steps: bool) -> Iterator[str]:
-    """Yields the lines of the table. Column widths are fixed, so that the first line need not wait for the last."""
-    any_event = False
-    for event in events:
-        if not any_event:
-            yield _row(_HEAD)
-            any_event = True
-        yield _row(_cells(event))
+def _table(events: Iterator[Event], terminal: "Terminal | None", *, steps: bool) -> Iterator[str]:
+    """Yields the lines of the table. On a terminal an error stands below its event, wrapped at words."""
+    first = list(islice(events, _SAMPLE))
+    if not first:
+        yield "The journal holds nothing of that."
+        return
+    columns = zip(*map(_cells, first), strict=True)
+    widths = [max(least, *map(len, column)) for least, column in zip(_LEAST, columns, strict=True)]
+    shown = len(_HEAD) - (terminal is not None)
+    yield _row(_HEAD[:shown], widths)
+    for event in chain(first, events):
+        cells = _cells(event)
+        yield _row(cells[:shown], widths, terminal.outcome if terminal else str)
+        if terminal and event.error:
+            yield terminal.paragraph(event.error)
         if steps:
             for step in event.steps:
                 yield f"    {step.at_s:8.3f} s  (+{step.took_s:.3f})  {step.text}"
-    if not any_event:
-        yield "The journal holds nothing of that."
 
 
-def _row(cells: tuple[str, ...]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, _LEAST, strict=True)).rstrip()
+def _row(cells: Sequence[str], widths: Sequence[int], outcome: Callable[[str], str] = str) -> str:
+    """The cells in their columns. outcome: colours that cell, which keeps its width on the screen."""
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths)]  # noqa: B905 - the last may be left out
+    padded[_OUTCOME] = outcome(padded[_OUTCOME])
+    return "  ".join(padded).rstrip()
 
 
 def _cells(event: Event) -> tuple[str, ...]:

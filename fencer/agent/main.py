@@ -98,8 +98,11 @@ class Agent:
 
     def _history(self, given: OptionInput) -> int:
         from fencer.agent.history import print_history  # brings SQLite
+        from fencer.agent.terminal import Terminal
 
-        return print_history(given.values, self._stdout, given.verbosity)
+        person = self._stdout.isatty() and not given.from_stdin
+        terminal = Terminal(self._stdout, self._environ) if person else None
+        return print_history(given.values, self._stdout, given.verbosity, terminal)
 
     def _fail(self, sentence: str) -> int:
         from fencer.agent.report import Report  # shortens and cleans the line, and writes it to the system log

@@ -10,6 +10,7 @@ import select
 import signal
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from fencer.errors import UsageError
@@ -25,9 +26,10 @@ _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 """Exit statuses of a shell (POSIX.1-2017, 2.8.2)."""
 
 
-def ask(script: str, patience_s: float) -> bytes:
+def ask(script: str, patience_s: float, meanwhile: Callable[[float], None] = lambda _left_s: None) -> bytes:
     """Returns the output, without white space at its end. Raises UsageError.
 
+    meanwhile: called again and again with the seconds that are left.
     After patience_s the command is killed with its process group. It is not waited for: a process in state D does not
     die.
     """
@@ -44,7 +46,7 @@ def ask(script: str, patience_s: float) -> bytes:
     finally:
         os.close(write_end)
     try:
-        output, status = _read(pid, read_end, time.monotonic() + patience_s)
+        output, status = _read(pid, read_end, time.monotonic() + patience_s, meanwhile)
     finally:
         os.close(read_end)
     if len(output) > OUTPUT_BYTES:
@@ -87,11 +89,12 @@ def _start(script: str, output: int) -> int:
     )
 
 
-def _read(pid: int, read_end: int, until: float) -> tuple[bytes, int | None]:
+def _read(pid: int, read_end: int, until: float, meanwhile: Callable[[float], None]) -> tuple[bytes, int | None]:
     """Returns the output and the exit status; None where the command did not end in time. Kills the process group."""
     os.set_blocking(read_end, False)
     output, status = b"", None
     while status is None and len(output) <= OUTPUT_BYTES and (left_s := until - time.monotonic()) > 0:
+        meanwhile(left_s)
         if select.select([read_end], [], [], min(_LOOK_AGAIN_S, left_s))[0]:
             data = os.read(read_end, OUTPUT_BYTES)
             output += data

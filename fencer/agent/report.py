@@ -57,10 +57,12 @@ class Report:
         self.steps = verbosity > 0 or stderr.isatty()
         self._for_cluster = for_cluster
         self._terminal: Terminal | None = None
-        if stderr.isatty() and not for_cluster:
+        self._verdicts: Terminal | None = None
+        if not for_cluster and (stderr.isatty() or stdout.isatty()):
             from fencer.agent import terminal  # not on the hot path: nearly every caller is a program
 
-            self._terminal = terminal.Terminal(stderr, environ)
+            self._terminal = terminal.Terminal(stderr, environ) if stderr.isatty() else None
+            self._verdicts = terminal.Terminal(stdout, environ)
         self._debug: TextIO | None = None
         self._debug_trouble = ""
         self._lines = 0
@@ -85,7 +87,7 @@ class Report:
         """Writes one line to stdout."""
         self.end_waiting()
         try:
-            self._stdout.write(text + "\n")
+            self._stdout.write((self._verdicts.coloured(text) if self._verdicts else text) + "\n")
             self._stdout.flush()
         except (OSError, ValueError):
             self.error("standard output is closed: the result could not be told")
@@ -145,14 +147,20 @@ class Report:
         if shown:
             self._lines += 1
             self.end_waiting()
-            _write(self._stderr, f"{NAME}: {self._terminal.coloured(line) if self._terminal else line}\n")
+            start = f"{NAME}: "
+            _write(self._stderr, (self._terminal.sentence(start, line) if self._terminal else start + line) + "\n")
 
     def waiting(self, plan: Plan, facts: Facts, left_s: float) -> None:
-        """Shows on a terminal what the run waits for."""
-        if self._terminal is not None and not self._quiet:
+        """Shows on a terminal what the run waits for. Call it at least every half second."""
+        if self._terminal is not None:
             from fencer.agent.terminal import awaited
 
-            self._terminal.wait(awaited(plan, facts), left_s)
+            self.waiting_for(awaited(plan, facts), left_s)
+
+    def waiting_for(self, what: str, left_s: float) -> None:
+        """The same in the caller's words."""
+        if self._terminal is not None and not self._quiet:
+            self._terminal.wait(what, left_s)
 
     def end_waiting(self) -> None:
         """Removes the line that ``waiting`` has shown."""

@@ -5,7 +5,7 @@ option and the remedy.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fencer.agent.request import AGAINST_OTHERS, Caller, Request, StorageRequest, Timing
 from fencer.agent.time_limits import LOOK_S, LOOKS, fence_deadline_s
@@ -21,10 +21,20 @@ MAX_USERNAME_BYTES = 16  # IPMI 2.0 §13.20, RAKP message 1
 MAX_PASSWORD_BYTES = 20  # IPMI 2.0 §22.30
 
 
-def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Caller, membership: Membership) -> Request:
+Waiting = Callable[[str, float], None]
+"""Shows what is waited for, and how many seconds that may still take."""
+
+
+def build_request(
+    full: Mapping[str, str],
+    given: Mapping[str, str],
+    caller: Caller,
+    membership: Membership,
+    waiting: Waiting = lambda _what, _left_s: None,
+) -> Request:
     """Builds the request. Raises UsageError.
 
-    full: option text with defaults. given: only what the caller wrote.
+    full: option text with defaults. given: only what the caller wrote. waiting: called while password_script runs.
     """
     action = Action(full["action"])
     target = target_name(full, membership)
@@ -43,7 +53,7 @@ def build_request(full: Mapping[str, str], given: Mapping[str, str], caller: Cal
     if storage is not None and action is Action.ON and not local:
         membership.require()  # without it this node could be taken for another one
     unfencing = action is Action.ON and local and storage is not None
-    bmc = None if unfencing else _bmc(full)  # this node runs, so it need not be switched on
+    bmc = None if unfencing else _bmc(full, waiting)  # this node runs, so it need not be switched on
     if action is Action.ON and storage is not None and not local:
         _require_other_node(target, bmc, membership)
     if bmc is None and storage is None:
@@ -168,7 +178,7 @@ def _policy(
 # --- BMC ----------------------------------------------------------------------------------------------------------
 
 
-def _bmc(full: Mapping[str, str]) -> BmcSettings | None:
+def _bmc(full: Mapping[str, str], waiting: Waiting) -> BmcSettings | None:
     address = full.get("ip", "")
     if not address:
         return None
@@ -179,7 +189,7 @@ def _bmc(full: Mapping[str, str]) -> BmcSettings | None:
         address=address,
         port=port,
         username=_at_most("username", _bytes(full.get("username", "")), MAX_USERNAME_BYTES),
-        password=Secret(_at_most("password", _password(full), MAX_PASSWORD_BYTES)),
+        password=Secret(_at_most("password", _password(full, waiting), MAX_PASSWORD_BYTES)),
         kg=_kg(full.get("hexadecimal_kg", "")),
         cipher=_cipher(full.get("cipher", "")),
         privilege=_privilege(full),
@@ -192,13 +202,14 @@ def _privilege(full: Mapping[str, str]) -> Privilege | None:
     return None if level is Privilege.ADMINISTRATOR else level
 
 
-def _password(full: Mapping[str, str]) -> bytes:
+def _password(full: Mapping[str, str], waiting: Waiting) -> bytes:
     script = full.get("password_script", "")
     if not script:
         return _bytes(full.get("password", ""))
     from fencer.agent import password_script  # only where there is a script
 
-    return password_script.ask(script, min(PASSWORD_SCRIPT_S, _seconds(full, "deadline")))
+    patience_s = min(PASSWORD_SCRIPT_S, _seconds(full, "deadline"))
+    return password_script.ask(script, patience_s, lambda left_s: waiting("password_script", left_s))
 
 
 def _doubts(full: Mapping[str, str]) -> tuple[str, ...]:

@@ -15,7 +15,11 @@ PATIENCE_S: Final = 1.0
 """How long stderr is quiet before the waiting line appears."""
 
 _CLEAR: Final = "\r\x1b[K"
-_COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m"}
+_COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m", "Success": "\x1b[32m"}
+_INDENT: Final = " " * 4
+_NARROWEST: Final = 40
+"""Below so many columns sentences are left to the terminal to break."""
+_OUTCOMES: Final = {"success": "\x1b[32m", "failure": "\x1b[1;31m", "unknown": "\x1b[33m"}
 _PLAIN: Final = "\x1b[0m"
 
 
@@ -30,7 +34,7 @@ def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
 
 
 class Terminal:
-    """The terminal on stderr. Does nothing where stderr is no terminal, or one without control codes."""
+    """A terminal on stderr or stdout. Does nothing where the stream is none, or one without control codes."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
@@ -41,9 +45,30 @@ class Terminal:
         self._waiting = ""
 
     def coloured(self, line: str) -> str:
-        """The line, with ERROR or WARNING at its start in colour."""
+        """The line, with ERROR, WARNING or Success at its start in colour."""
         word, colon, rest = line.partition(":")
         return f"{_COLOURS[word]}{word}{_PLAIN}{colon}{rest}" if self._coloured and word in _COLOURS else line
+
+    def outcome(self, cell: str) -> str:
+        """A cell of a table with the outcome of an event in colour."""
+        colour = _OUTCOMES.get(cell.strip())
+        return f"{colour}{cell}{_PLAIN}" if self._coloured and colour else cell
+
+    def sentence(self, start: str, line: str) -> str:
+        """Start and line as one text, wrapped at words where it is wider than the terminal. Colours as above."""
+        return start + self.coloured(self._wrapped(start + line).removeprefix(start))
+
+    def paragraph(self, text: str) -> str:
+        """Text below another line: indented, and wrapped at words."""
+        return self._wrapped(_INDENT + text)
+
+    def _wrapped(self, text: str) -> str:
+        width = columns(self._stream, self._environ)
+        if not self.understands or width < _NARROWEST or len(text) <= width:
+            return text
+        from textwrap import wrap  # for people alone: it loads the regular expressions
+
+        return "\n".join(wrap(text, width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False))
 
     def wait(self, what: str, left_s: float) -> None:
         """Shows, at most once a second, what the run waits for and the time left. The next line replaces it."""

@@ -1,8 +1,14 @@
 """A person at a terminal: what is waited for, and colour; never for a cluster manager, and never in a pipe."""
 
 import contextlib
+import fcntl
 import os
+import re
+import struct
 import subprocess
+import termios
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -13,19 +19,28 @@ from fencer.observations import PowerDone, SessionOpened, StorageDone
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
 from tests.decisions.test_verdict import WON, plan
 from tests.rig.bmc import Bmc
+from tests.rig.journal import own_journal
 from tests.rig.udp_proxy import UdpProxy
 
 CLEAR = "\r\x1b[K"
+NONE: Mapping[str, str] = MappingProxyType({})
+GREEN, RED = "\x1b[32m", "\x1b[1;31m"
 
 
-def seen(bmc: Bmc, port: int, *argv: str, stdin: str | None = None, **environ: str) -> str:
-    """All that a call with a silent BMC writes to a terminal."""
+def seen(bmc: Bmc, port: int, *argv: str, stdin: str | None = None, columns: int = 0, **environ: str) -> str:
+    """All that a call writes to a terminal, on stdout and stderr. columns: its width; 0: it does not tell."""
+    return run([AGENT, *(argv and (*at(bmc, port), *argv))], stdin, columns, environ)
+
+
+def run(command: list[str], stdin: str | None = None, columns: int = 0, environ: Mapping[str, str] = NONE) -> str:
+    """The same for any call."""
     leader, terminal = os.openpty()
     try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
         process = subprocess.Popen(
-            [AGENT, *(argv and (*at(bmc, port), *argv))],
+            command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=terminal,
             stderr=terminal,
             env=ENVIRONMENT | {"TERM": "xterm"} | environ,
         )
@@ -39,11 +54,16 @@ def seen(bmc: Bmc, port: int, *argv: str, stdin: str | None = None, **environ: s
             while chunk := os.read(leader, 4096):
                 said += chunk
         process.wait(timeout=60)
-        return said.decode()
+        return said.decode().replace("\r\n", "\n")
     finally:
         os.close(leader)
         if terminal >= 0:
             os.close(terminal)
+
+
+def ticks(said: str, what: str) -> set[str]:
+    """The different times left that were shown for what is waited for."""
+    return set(re.findall(rf"\r\x1b\[Kwaiting for {what}: (\d+) s left", said))
 
 
 def test_a_person_sees_what_is_waited_for_and_how_long(bmc: Bmc, proxy: UdpProxy) -> None:
@@ -61,6 +81,52 @@ def test_who_wants_no_colour_gets_none(bmc: Bmc, proxy: UdpProxy, environ: dict[
     assert "ERROR: " in said
     assert "\x1b[1" not in said
     assert ("waiting for" in said) is ("TERM" not in environ)
+
+
+def test_what_is_waited_for_is_told_again_and_again(bmc: Bmc, proxy: UdpProxy) -> None:
+    """No line of nothing: a silent BMC, a delay, a script that hangs, a list of states."""
+    proxy.blackhole = True
+    silent = f"BMC {bmc.address} to open a session"
+    assert len(ticks(seen(bmc, proxy.port, "-o", "reboot", "-n", "n", "--deadline=6"), silent)) > 1
+    assert len(ticks(seen(bmc, proxy.port, "-o", "list-status", "-n", "n", "--deadline=6"), silent)) > 1
+    delayed = seen(bmc, bmc.port, "-o", "off", "-n", "n", "--delay=5")
+    assert len(ticks(delayed, "the delay to pass")) > 1
+    assert "Success: Powered OFF" in re.sub(r"\x1b\[\d*m", "", delayed)
+    hanging = seen(bmc, bmc.port, "-o", "status", "-n", "n", "-S", "sleep 60")
+    assert len(ticks(hanging, "password_script")) > 1
+
+
+def test_quiet_is_quiet(bmc: Bmc, proxy: UdpProxy) -> None:
+    proxy.blackhole = True
+    assert "waiting" not in seen(bmc, proxy.port, "-o", "off", "--deadline=3", "-q")
+
+
+@pytest.mark.parametrize(("environ", "colour"), [({}, GREEN), ({"NO_COLOR": "1"}, ""), ({"TERM": "dumb"}, "")], ids=str)
+def test_the_verdict_is_in_colour(bmc: Bmc, environ: dict[str, str], colour: str) -> None:
+    said = seen(bmc, bmc.port, "-o", "off", "-n", "n", **environ)
+    assert f"{colour}Success{colour and chr(27) + '[0m'}: Powered OFF\n" in said
+    assert bool(colour) is ("\x1b[32m" in said)
+
+
+def test_a_sentence_is_wrapped_at_words(bmc: Bmc) -> None:
+    arguments = ("-o", "off", "-n", "n", "-p", "wrong")
+    narrow = re.sub(r"\x1b\[[\d;]*[mK]", "", seen(bmc, bmc.port, *arguments, columns=50)).replace("\r", "")
+    assert max(map(len, narrow.splitlines())) <= 50
+    sentence = f"ERROR: {bmc.address}: login: wrong password for user ADMIN: correct what it refuses, in the options or"
+    assert sentence in " ".join(narrow.split())
+    assert "\n    " in narrow
+
+
+def test_history_on_a_terminal(bmc: Bmc) -> None:
+    seen(bmc, bmc.port, "-o", "off", "-n", "n", "-p", "wrong")
+    command = [AGENT, "-o", "history", "--limit=1", f"--journal={own_journal()}"]
+    said = run(command, columns=70)
+    head, row, *error = said.splitlines()
+    assert head.split()[-1] == "took"
+    assert f"{RED}failure\x1b[0m  -" in row
+    assert all(line.startswith("    ") and len(line) <= 70 for line in error)
+    assert f"{bmc.address}: login: wrong password" in " ".join(said.split())
+    assert "\x1b" not in run(command, environ={"NO_COLOR": "1"})
 
 
 def test_a_cluster_manager_with_a_terminal_gets_lines_alone(bmc: Bmc, proxy: UdpProxy) -> None:

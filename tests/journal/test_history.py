@@ -29,13 +29,32 @@ def test_who_whom_outcome_proof_and_error_newest_first(path: str) -> None:
     lines = outcome.stdout.splitlines()
     assert lines[0].split() == ["when", "who", "whom", "action", "outcome", "proved", "by", "took", "error"]
     assert lines[1] == (
-        "2025-11-22 17:27:40 JST  serv-0002  serv-0001  reboot   failure  -              30.00 s  "
+        "2025-11-22 17:27:40 JST  serv-0002  serv-0001  reboot   failure  -                              30.00 s  "
         "192.168.1.50: Timed out"
     )
     assert lines[2] == (
         "2025-11-22 17:26:40 JST  serv-0002  serv-0001  reboot   success  power+storage (plain PREEMPT)  4.50 s"
     )
     assert len(lines) == 3
+
+
+def test_long_names_have_their_columns(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE._replace(target="serv-0001.cluster.example.com"))
+    journal.append(FENCE._replace(action="off"))
+    head, *rows = history(path).stdout.splitlines()
+    assert [row[head.index("action") :].split()[0] for row in rows] == ["off", "reboot"]
+    assert all(row[head.index("outcome") :].startswith("success ") for row in rows)
+
+
+def test_a_history_that_is_longer_than_the_sample_is_whole(path: str) -> None:
+    journal = Journal(path)
+    journal.append(FENCE._replace(action="off"))
+    for _ in range(60):
+        journal.append(FENCE)
+    rows = history(path, "--limit=0").stdout.splitlines()[1:]
+    assert len(rows) == 61
+    assert " off " in rows[-1]
 
 
 def test_verbose_shows_the_steps(path: str) -> None:
