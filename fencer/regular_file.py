@@ -3,6 +3,8 @@
 A FIFO would wait for its other end, and a device may start when it is opened (a watchdog does). So the file is checked
 before it is opened, and again once it is open, because it may have been replaced in between.
 
+A regular file may hang, too: where it may, it is waited for FILE_S at most (fencer.network_file).
+
 Symbolic links: a configuration file may be a link that root or this user has made, since many tools manage /etc that
 way. A file that this project writes is never a link.
 """
@@ -11,6 +13,7 @@ import os
 import stat
 
 from fencer.errors import UsageError
+from fencer.network_file import in_time
 
 CONFIGURATION_BYTES = 1 << 20
 """Largest size of a configuration file. The cluster.conf of the largest cluster has a tenth of it."""
@@ -21,9 +24,12 @@ def read_regular_file(path: str, most_bytes: int = CONFIGURATION_BYTES, *, link:
 
     Raises OSError. Raises ValueError where path is no regular file, no valid name, or longer than most_bytes.
     """
-    descriptor = _open(path, os.O_RDONLY, link=link)
-    with open(descriptor, "rb") as file:
-        content = file.read(most_bytes + 1)
+
+    def read() -> bytes:
+        with open(_open(path, os.O_RDONLY, link=link), "rb") as file:
+            return file.read(most_bytes + 1)
+
+    content = in_time(read, path)
     if len(content) > most_bytes:
         raise ValueError(f"longer than {most_bytes} bytes")
     return content
@@ -48,7 +54,7 @@ def open_for_append(path: str) -> int:
 
 def is_private(directory: str) -> bool:
     """Whether only root and this user can rename or replace the files in directory. Raises OSError."""
-    found = os.stat(directory)
+    found = in_time(lambda: os.stat(directory), directory)
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
 

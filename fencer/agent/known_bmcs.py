@@ -13,6 +13,7 @@ from fencer.agent.options import BY_NAME
 from fencer.agent.request import Request
 from fencer.errors import UsageError
 from fencer.model import BmcSettings, KnownBmc
+from fencer.network_file import in_time, stand_apart
 from fencer.power.identity import BmcIdentity, IdentityKind, parse_guid, parse_identity, tells_apart
 from fencer.regular_file import is_private, read_regular_file
 
@@ -94,7 +95,7 @@ class KnownBmcs:
         from fencer.atomic_file import replace_file  # not needed on the hot path of a fence
 
         try:
-            replace_file(Path(path), _content(learnt), 0o600, durable=True)
+            in_time(lambda: replace_file(Path(path), _content(learnt), 0o600, durable=True), path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return f"{path}: {reason}: whose BMC this is was not learnt"
@@ -108,10 +109,7 @@ class KnownBmcs:
         except OSError:
             return
         try:
-            null = os.open(os.devnull, os.O_RDWR)
-            for descriptor in (0, 1, 2):
-                os.dup2(null, descriptor)
-            os.closerange(3, 256)  # the caller's files, and the sockets that show other children our end
+            stand_apart(-1)
             self.learn(guid, looked=False)
         finally:
             os._exit(0)
@@ -130,20 +128,22 @@ class KnownBmcs:
                     "it writable by root alone"
                 )
                 return []
-            names = sorted(name for name in os.listdir(self._directory) if name.startswith(_PREFIX))
+            listed = in_time(lambda: os.listdir(self._directory), self._directory)
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
             self.doubt = f"{self._directory}: {error}: what was learnt of the BMCs is not known"
             return []
         found = []
-        for name in names:
+        for name in sorted(name for name in listed if name.startswith(_PREFIX)):
             path = os.path.join(self._directory, name)
             try:
                 learnt = _parse(read_regular_file(path, _LONGEST_BYTES))
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 self.doubt = f"{path}: {reason}: whose BMC it was about is not known: remove the file"
+                if isinstance(error, TimeoutError):
+                    return []  # the others would hang as long, one after the other
                 continue
             found.append(learnt)
         return found

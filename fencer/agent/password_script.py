@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fencer.errors import UsageError
+from fencer.network_file import in_time
 
 OUTPUT_BYTES = 4096
 """Longest output that is read. A password has at most 20 bytes (IPMI 2.0 22.30)."""
@@ -65,7 +66,7 @@ def doubt(script: str) -> str | None:
     if not words or not words[0].startswith("/"):
         return None
     try:
-        found = os.stat(words[0])
+        found = in_time(lambda: os.stat(words[0]), words[0])
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(found.st_mode) or (found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022):

@@ -5,6 +5,7 @@ fenced and dlm_controld do not read the output while they wait. So all of it sta
 
 import time
 from collections.abc import Mapping
+from io import StringIO
 from types import MappingProxyType
 
 from fencer import observations as observed
@@ -14,6 +15,7 @@ from fencer.agent.plan import Plan
 from fencer.agent.run import Stamped
 from fencer.agent.verdict import Verdict
 from fencer.model import Action, Proof
+from fencer.network_file import in_time, may_hang
 from fencer.observations import Observation
 from fencer.power.identity import tells_apart
 from fencer.regular_file import open_for_append
@@ -64,24 +66,40 @@ class Report:
             self._terminal = terminal.Terminal(stderr, environ) if stderr.isatty() else None
             self._verdicts = terminal.Terminal(stdout, environ)
         self._debug: TextIO | None = None
+        self._debug_path = ""  # of a file that is written when the call ends, since it may hang
         self._debug_trouble = ""
         self._lines = 0
         self._steps: list[tuple[str, float]] = []
 
     def open_debug_file(self, path: str) -> None:
         """Writes all lines to this file, too. ``close`` warns of a failure; no fence fails because of it."""
+        if may_hang(path):
+            self._debug, self._debug_path = StringIO(), path
+            return
         try:
-            self._debug = open(open_for_append(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open as long as we run
+            self._debug = _open_debug(path)
         except (OSError, ValueError) as error:
-            self._debug_trouble = f"{error.strerror if isinstance(error, OSError) else error}"
+            self._debug_trouble = _reason(error)
 
     def close(self) -> None:
         """Warns of a failure of the debug file. Called last, after the verdict."""
         self.end_waiting()
+        if self._debug_path and isinstance(self._debug, StringIO):
+            self._write_debug_at_last(self._debug_path, self._debug.getvalue())
         trouble, self._debug_trouble = self._debug_trouble, ""
         if trouble:
             self._debug = None
             self.warning(f"debug_file: {trouble}: give a file that root alone can make and write")
+
+    def _write_debug_at_last(self, path: str, text: str) -> None:
+        def append() -> str:
+            with _open_debug(path) as file:
+                return _write(file, text)
+
+        try:
+            self._debug_trouble = in_time(append, path)
+        except (OSError, ValueError) as error:
+            self._debug_trouble = _reason(error)
 
     def result(self, text: str) -> None:
         """Writes one line to stdout."""
@@ -168,13 +186,21 @@ class Report:
             self._terminal.begin_line()
 
 
+def _open_debug(path: str) -> TextIO:
+    return open(open_for_append(path), "a", encoding="utf-8", errors="backslashreplace")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return f"{error.strerror if isinstance(error, OSError) else error}"
+
+
 def _write(stream: TextIO, text: str) -> str:
     """Writes text. Returns why that failed, or "": a reader that is gone must not change a verdict."""
     try:
         stream.write(text)
         stream.flush()
     except (OSError, ValueError) as error:
-        return f"{error.strerror if isinstance(error, OSError) else error}"
+        return _reason(error)
     return ""
 
 

@@ -6,6 +6,7 @@ from fencer._typing import TYPE_CHECKING, NamedTuple
 from fencer.cluster import CLUSTER_CONF
 from fencer.cluster.host_names import is_address, match_host_names
 from fencer.errors import UsageError
+from fencer.network_file import in_time
 
 if TYPE_CHECKING:
     from fencer.cluster.cluster_conf import Cluster
@@ -82,12 +83,12 @@ def read_membership(cluster_conf: str | None, local_node: str | None, corosync_c
     host_names = (local_node,) if local_node else _host_names()
     path = cluster_conf or CLUSTER_CONF
     try:
-        if cluster_conf or os.path.lexists(path):
+        if cluster_conf or _is_there(path):
             from fencer.cluster.cluster_conf import read_cluster  # brings an XML parser
 
             cluster = read_cluster(path)
             found = Membership(cluster.name, cluster.identities, host_names, path, cluster)
-        elif os.path.lexists(corosync_conf):
+        elif _is_there(corosync_conf):
             from fencer.cluster.corosync_conf import read_corosync
 
             path = corosync_conf
@@ -118,6 +119,14 @@ def with_addresses(found: Membership, *, own_by_address: bool) -> Membership:
         return found
     here = [position for position, each in enumerate(numbers_of) if any(map(is_own, each))]
     return found._replace(by_address=here[0]) if len(here) == 1 else found
+
+
+def _is_there(path: str) -> bool:
+    """Raises UsageError where that cannot be told in time."""
+    try:
+        return in_time(lambda: os.path.lexists(path), path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}: look at its file system") from error
 
 
 def _host_names() -> tuple[str, ...]:
