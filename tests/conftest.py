@@ -31,6 +31,9 @@ LONG_SUITES = (
     "journal/test_journal_trouble.py",
     "journal/test_writer_process",
     "sidecar/test_daemon.py",
+    "sidecar/test_daemon_pause.py",
+    "sidecar/test_daemon_reload.py",
+    "sidecar/test_daemon_restart.py",
 )
 """What costs most processor time, whole: marked slow, so that make test-fast stays below a minute."""
 

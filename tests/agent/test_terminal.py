@@ -17,7 +17,7 @@ from fencer.agent.terminal import awaited
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
-from tests.decisions.test_verdict import WON, plan
+from tests.decisions.calls import WON, plan
 from tests.rig.bmc import Bmc
 from tests.rig.journal import own_journal
 from tests.rig.udp_proxy import UdpProxy

@@ -9,9 +9,12 @@ from pathlib import Path
 from fencer.cluster.keys import NodeIdentity, derive_key
 from fencer.model import Deadline, KeyScheme, ReservationKey
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import RegisteredKeys, Reservation
 from fencer.storage.transport import ScsiStatus
+from tests.rig.bmc import Bmc
+from tests.rig.target import Target
 
 AGENT = Path(__file__).parents[2] / "agents" / "fence_halvm.py"
 CLUSTER = "lvm-cluster"
@@ -138,3 +141,32 @@ class Witness:
 
     def close(self) -> None:
         self._transport.close()
+
+
+def bmc_options(bmc: Bmc, **more: object) -> dict[str, object]:
+    return {"ip": bmc.address, "ipport": bmc.port, "username": "ADMIN", "password": "ADMIN", "cipher": 3} | more
+
+
+def fenced(target: Target, victim: Node) -> bool:
+    """By the LUNs alone: the key gone from all of them, a reservation held."""
+    ok = True
+    for url in target.urls:
+        witness = Witness(url)
+        keys = witness.keys().keys
+        ok = ok and not {victim.key, guard_key(victim.key)} & set(keys) and witness.reservation().type is not None
+        witness.close()
+    return ok
+
+
+def dead_bmc() -> dict[str, object]:
+    """A loopback address where nobody listens."""
+    return {"ip": "127.0.0.99", "ipport": 9, "username": "ADMIN", "password": "ADMIN", "login_timeout": 1}
+
+
+def listing(url: str) -> object:
+    """Generation and keys: any PERSISTENT RESERVE OUT but RESERVE and RELEASE moves them."""
+    witness = Witness(url)
+    try:
+        return witness.keys()
+    finally:
+        witness.close()

@@ -24,7 +24,7 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
-from tests.decisions.test_verdict import EVERYTHING, plan
+from tests.decisions.calls import EVERYTHING, plan
 
 GONE, WON = LunIsolated("a", aborted=True, already=False), Arbitrated(ArbitrationResult.WON, "a")
 BARE = LunState("a", False, False)

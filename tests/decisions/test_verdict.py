@@ -7,27 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fencer.agent.facts import Facts
-from fencer.agent.plan import Plan, make_plan
+from fencer.agent.plan import Plan
 from fencer.agent.report import summarise
-from fencer.agent.request import Caller, Request, StorageRequest
+from fencer.agent.request import Caller
 from fencer.agent.verdict import EXIT_FAILURE, EXIT_OK, EXIT_STATUS_OFF, decided, is_beaten, judge, suffices
 from fencer.model import (
     Action,
     ArbitrationMode,
-    BmcSettings,
     ChassisCommand,
-    PowerState,
     Proof,
     ProofPolicy,
-    ReservationKey,
-    Secret,
-    Side,
 )
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     ChassisCommanded,
-    ChassisFoundOff,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -37,71 +31,32 @@ from fencer.observations import (
     Observation,
     PowerDone,
     PowerFailed,
-    SelfFenceDue,
     SessionOpened,
     StorageDone,
     StorageFailed,
 )
-from fencer.storage.settings import StorageSettings
-
-WON = Arbitrated(ArbitrationResult.WON, "a")
-LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")
-UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "a", "no path")
-OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
-FOUND_OFF = ChassisFoundOff()
-ISOLATED_A = LunIsolated("a", aborted=True, already=False)
-ISOLATED_B = LunIsolated("b", aborted=True, already=False)
-WEAK_B = LunIsolated("b", aborted=False, already=False)
-FOUND_A, FOUND_B = LunIsolated("a", True, True), LunIsolated("b", True, True)
-FAILED_B = LunFailed("b", "b: dead")
-DONE = StorageDone(2)
-DUE = SelfFenceDue(24.0)
-
-EVERYTHING: tuple[Observation, ...] = (
-    SessionOpened(), ChassisCommanded(ChassisCommand.OFF), ChassisCommanded(ChassisCommand.DIAG), OFF, ON,
-    PowerFailed("bmc: no", False), PowerFailed("bmc: refused", True), PowerDone(),
-    WON, LOST, UNREACHABLE, ISOLATED_A, ISOLATED_B, WEAK_B, FOUND_A, FAILED_B, Noted("note"),
-    LunRegistered("a", 1), LunRegistered("b", 1), LunState("a", True, True), LunState("b", False, True),
-    LunState("b", False, False), DONE, StorageDone(0), StorageDone(1), StorageFailed("died"), DUE,
-)  # fmt: skip
-
-
-def plan(
-    action: Action = Action.OFF,
-    policy: ProofPolicy = ProofPolicy.POWER,
-    *,
-    bmc: bool = True,
-    storage: bool = True,
-    local: bool = False,
-    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
-    caller: Caller = Caller.CLUSTER,
-) -> Plan:
-    return make_plan(
-        Request(
-            action, caller, "victim", local, policy,
-            BmcSettings("bmc", 623, b"", Secret(b"")) if bmc else None,
-            StorageRequest(StorageSettings(("a", "b"), None, ReservationKey(1)), ReservationKey(2), arbitration)
-            if storage else None,
-            self_fence_bound_s=24.0,
-        )
-    )  # fmt: skip
-
-
-def verdict_of(the_plan: Plan, *observations: Observation, late: bool = False):  # type: ignore[no-untyped-def]
-    return judge(the_plan, Facts.of(observations), late)
-
+from tests.decisions.calls import (
+    DONE,
+    DUE,
+    EVERYTHING,
+    FAILED_B,
+    FOUND_A,
+    FOUND_B,
+    FOUND_OFF,
+    ISOLATED_A,
+    ISOLATED_B,
+    LOST,
+    OFF,
+    ON,
+    UNREACHABLE,
+    WEAK_B,
+    WON,
+    plan,
+    plans,
+    verdict_of,
+)
 
 # --- whatever is observed --------------------------------------------------------------------------------------------
-
-plans = st.builds(
-    plan,
-    st.sampled_from([Action.OFF, Action.REBOOT]),
-    st.sampled_from(ProofPolicy),
-    bmc=st.booleans(),
-    storage=st.booleans(),
-    arbitration=st.sampled_from(ArbitrationMode),
-    caller=st.sampled_from(Caller),
-)
 
 
 @settings(max_examples=400, deadline=None)
@@ -464,111 +419,6 @@ def test_on_needs_an_observed_on() -> None:
 def test_a_fence_may_repair_a_nexus_only_where_every_target_is_switched_off(policy: ProofPolicy, may: bool) -> None:
     assert plan(policy=policy).may_repair is may
     assert not plan(Action.DIAG, policy).may_repair
-
-
-# --- monitor: would a fence work now? ---------------------------------------------------------------------------------
-
-READY = (LunState("a", True, True), LunState("b", True, True), StorageDone(2))
-UNREADY = (LunState("a", True, True), LunState("b", False, True), StorageDone(2))
-ANSWERS = (SessionOpened(), ON, PowerDone())
-SILENCE = (PowerFailed("bmc: No route to host", final=False),)
-REFUSAL = (PowerFailed("bmc: wrong password", final=True),)
-
-
-@pytest.mark.parametrize(
-    ("policy", "power", "storage", "caller", "works"),
-    [
-        *((policy, ANSWERS, READY, caller, True) for policy in ProofPolicy for caller in Caller),
-        *((policy, ANSWERS, UNREADY, Caller.CLUSTER, True) for policy in ProofPolicy),
-        *((policy, ANSWERS, UNREADY, Caller.PERSON, False) for policy in ProofPolicy),
-        *((policy, SILENCE, READY, Caller.CLUSTER, False) for policy in (ProofPolicy.POWER, ProofPolicy.ALL)),
-        *(
-            (policy, SILENCE, READY, caller, True)
-            for policy in (ProofPolicy.ANY, ProofPolicy.SELF, ProofPolicy.STORAGE)
-            for caller in Caller
-        ),
-        (ProofPolicy.ANY, SILENCE, (FAILED_B, LunState("a", True, True), DONE), Caller.CLUSTER, False),
-        (ProofPolicy.ANY, SILENCE, UNREADY, Caller.PERSON, False),
-        *((policy, REFUSAL, READY, Caller.CLUSTER, False) for policy in ProofPolicy),
-    ],
-)
-def test_monitor_says_whether_a_fence_would_work(
-    policy: ProofPolicy, power: tuple[Observation, ...], storage: tuple[Observation, ...], caller: Caller, works: bool
-) -> None:
-    late = power is SILENCE
-    verdict = verdict_of(plan(Action.MONITOR, policy, caller=caller), *power, *storage, late=late)
-    assert verdict.success is works
-    assert (Side.POWER in verdict.failed) is (power is not ANSWERS)
-    assert bool(verdict.reasons) is (not works or bool(verdict.failed))
-
-
-def test_monitor_without_arbitration_needs_no_key_where_power_fences() -> None:
-    the_plan = plan(Action.MONITOR, arbitration=ArbitrationMode.OFF, caller=Caller.PERSON)
-    assert verdict_of(the_plan, *ANSWERS, *UNREADY).success
-
-
-def test_a_monitor_of_an_unregistered_node_tells_a_person_what_to_do() -> None:
-    verdict = verdict_of(plan(Action.MONITOR, caller=Caller.PERSON), *ANSWERS, *UNREADY)
-    assert verdict.failed == (Side.STORAGE,)
-    assert verdict.reasons == (
-        "b: a fence fails while this node is not registered: run fence_halvm -o on on it (unfence)",
-    )
-
-
-# --- which side failed ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("the_plan", "seen", "late", "failed"),
-    [
-        (plan(), (WON, SessionOpened(), OFF, PowerDone(), ISOLATED_A, ISOLATED_B, DONE), False, ()),
-        (plan(), (WON, *SILENCE, ISOLATED_A, ISOLATED_B, DONE), True, (Side.POWER,)),
-        (plan(), (WON, SessionOpened(), OFF, PowerDone(), ISOLATED_A, FAILED_B, DONE), False, (Side.STORAGE,)),
-        (plan(), (LOST,), False, (Side.STORAGE,)),
-        (plan(), (UNREACHABLE, StorageFailed("died")), False, (Side.STORAGE,)),
-        (plan(), (*REFUSAL, StorageFailed("died")), False, (Side.POWER, Side.STORAGE)),
-        (plan(policy=ProofPolicy.ANY), (WON, ISOLATED_A, ISOLATED_B, DONE, *SILENCE), True, (Side.POWER,)),
-        (plan(storage=False), (*SILENCE, SessionOpened(), OFF, PowerDone()), False, ()),
-        (plan(storage=False), (SessionOpened(), ON), True, (Side.POWER,)),
-        (plan(Action.ON, local=True), (LunRegistered("a", 1), FAILED_B, DONE), False, (Side.STORAGE,)),
-        (plan(Action.STATUS, bmc=False), (LunState("a", False, False), StorageDone(1)), False, (Side.STORAGE,)),
-    ],
-)
-def test_which_side_failed(the_plan: Plan, seen: tuple[Observation, ...], late: bool, failed: tuple[Side, ...]) -> None:
-    assert verdict_of(the_plan, *seen, late=late).failed == failed
-
-
-@settings(max_examples=200, deadline=None)
-@given(plans, st.lists(st.sampled_from(EVERYTHING), max_size=10), st.booleans())
-def test_a_failure_has_a_side(the_plan: Plan, seen: list[Observation], late: bool) -> None:
-    verdict = verdict_of(the_plan, *seen, late=late)
-    if not verdict.success and (the_plan.power is not None or the_plan.storage is not None):
-        assert verdict.failed
-
-
-def test_what_a_later_attempt_mended_is_no_warning() -> None:
-    verdict = verdict_of(plan(storage=False), *SILENCE, SessionOpened(), OFF, PowerDone())
-    assert (verdict.success, verdict.reasons) == (True, ())
-
-
-@pytest.mark.parametrize(
-    ("the_plan", "seen", "late", "remedy"),
-    [
-        (plan(), (LOST,), False, "leave this node to the one that won, or unfence it"),
-        (plan(), (UNREACHABLE,), False, "mend this node's paths"),
-        (plan(), (), False, "call again"),
-        (plan(storage=False), (), False, "call again"),
-        (plan(storage=False), REFUSAL, False, "correct what it refuses"),
-        (plan(storage=False), SILENCE, True, "look at this BMC"),
-        (plan(storage=False), (SessionOpened(), ON), True, "call again"),
-        (plan(storage=False), (), True, "check its address, network and power"),
-        (plan(bmc=False, policy=ProofPolicy.STORAGE), (WON,), True, "mend its paths"),
-        (plan(Action.STATUS, bmc=False), (LunState("a", False, False), StorageDone(1)), False, "run on (unfence)"),
-    ],
-)
-def test_a_failure_names_its_remedy(the_plan: Plan, seen: tuple[Observation, ...], late: bool, remedy: str) -> None:
-    verdict = verdict_of(the_plan, *seen, late=late)
-    assert any(remedy in reason for reason in verdict.reasons), verdict.reasons
 
 
 def test_more_luns_than_there_should_be_prove_nothing() -> None:

@@ -9,6 +9,8 @@ from fencer.state.snapshot import RegistrationState
 A, B = ReservationKey(0xA), ReservationKey(0xB)
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
 TIMING = SidecarTiming(grace_s=10.0)
+GRACE_S, SETTLE_S = TIMING.grace_s, TIMING.settle_s
+TICK_S = TIMING.decide_interval_s
 
 
 def listed(

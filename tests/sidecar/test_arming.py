@@ -10,16 +10,7 @@ import pytest
 
 from fencer.sidecar.sd_notify import READY_VARIABLE
 from fencer.state.snapshot import PolicyState
-from tests.sidecar.test_daemon import PATIENCE_S, Sidecar, wait_for
-
-
-@pytest.fixture
-def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
-    made = Sidecar(tmp_path)
-    yield made
-    for process in made.processes:
-        process.kill()
-        process.wait()
+from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
 
 
 def starting_for(rig: Sidecar, text: str) -> bool:

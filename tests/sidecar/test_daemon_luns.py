@@ -4,7 +4,6 @@ so nothing may reset the node; and when it is lost, nothing may keep it from bei
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,7 @@ from fencer.sidecar.processes import predecessor
 from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
 from fencer.state.snapshot_file import write_snapshot
-from tests.sidecar.test_daemon import PATIENCE_S, Sidecar, wait_for
-
-
-@pytest.fixture
-def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
-    sidecar = Sidecar(tmp_path)
-    yield sidecar
-    for process in sidecar.processes:
-        process.kill()
-        process.wait()
+from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
 
 
 def names(sidecar: Sidecar, text: str) -> None:

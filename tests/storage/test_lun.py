@@ -1,6 +1,4 @@
 import contextlib
-import errno
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,89 +13,15 @@ from fencer.agent.request import Caller, Request, StorageRequest
 from fencer.agent.verdict import judge
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.model import Action, Proof, ProofPolicy
-from fencer.storage import block_devices
 from fencer.storage.arbitration import Contest
-from fencer.storage.block_devices import KernelDevice, UdevDevices, is_running
+from fencer.storage.block_devices import KernelDevice
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.lun import Lun, find_luns, holders_active
 from fencer.storage.procedure import Opened, fence
 from fencer.storage.settings import StorageSettings
+from tests.storage.fake_devices import HEX_A, WWID_A, WWID_B, FakeDevices
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, deadline, lun, registered
-
-WWID_A = "naa.60014050000000000000000000000001"
-WWID_B = "naa.60014050000000000000000000000002"
-HEX_A = WWID_A.removeprefix("naa.")
-
-
-class FakeDevices:
-    """A node's devices: a sysfs tree with the kernel's layout below a directory, and the links of /dev in a dict."""
-
-    def __init__(self, root: Path) -> None:
-        self.sys = root / "sys"
-        self.links: dict[str, str] = {}
-        self.devices: dict[str, KernelDevice] = {}
-        self.numbers = itertools.count()
-        for bus in ("scsi", "virtio", "nvme"):
-            (self.sys / "bus" / bus).mkdir(parents=True)
-
-    def from_device_file(self, path: str) -> KernelDevice:
-        if "\0" in path:
-            raise ValueError("embedded null byte")
-        name = self.links.get(path, path.removeprefix("/dev/"))
-        if name == "file":
-            raise OSError(errno.ENOTBLK, "Block device required")
-        if name == "dead":
-            raise OSError(errno.ENODEV, "No such device")
-        if name not in self.devices:
-            raise OSError(errno.ENOENT, "No such file or directory")
-        return self.devices[name]
-
-    def from_name(self, name):
-        device = self.devices.get(name)
-        return device if device and device.subsystem == "block" else None
-
-    def all(self):
-        return iter([device for device in self.devices.values() if device.subsystem == "block"])
-
-    def _add(self, name, sys_path, subsystem="block", **properties):
-        sys_path.mkdir(parents=True, exist_ok=True)
-        for directory in ("holders", "slaves"):
-            (sys_path / directory).mkdir(exist_ok=True)
-        self.devices[name] = KernelDevice(name, subsystem, f"/dev/{name}", sys_path, properties)
-
-    def disk(self, name, wwid=WWID_A, *, bus="scsi", scsi_type="0", sg=None, bound=True, **properties):
-        unit = self.sys / "devices" / f"unit{next(self.numbers)}"
-        unit.mkdir(parents=True)
-        (unit / "subsystem").symlink_to(self.sys / "bus" / bus)
-        (unit / "type").write_text(f"{scsi_type}\n")
-        if wwid:
-            (unit / "wwid").write_text(f"{wwid}\n")
-        if bound:
-            self._add(name, unit / "block" / name, **properties)
-            (unit / "block" / name / "device").symlink_to(unit)
-        if sg:
-            self._add(sg, unit / "scsi_generic" / sg, subsystem="scsi_generic")
-            (unit / "scsi_generic" / sg / "device").symlink_to(unit)
-
-    def partition(self, disk, name):
-        self._add(name, self.devices[disk].sys_path / name)
-        (self.devices[name].sys_path / "partition").write_text("1\n")
-
-    def mapped(self, name, dm_name, uuid, *below, in_sysfs=True):
-        path = self.sys / "devices" / "virtual" / "block" / name
-        self._add(name, path, **({} if in_sysfs else {"DM_UUID": uuid, "DM_NAME": dm_name}))
-        (path / "dm").mkdir()
-        if in_sysfs:
-            (path / "dm" / "uuid").write_text(f"{uuid}\n")
-            (path / "dm" / "name").write_text(f"{dm_name}\n")
-        self.links[f"/dev/mapper/{dm_name}"] = name
-        self.stack(name, *below)
-
-    def stack(self, name, *below):
-        for lower in below:
-            (self.devices[name].sys_path / "slaves" / lower).symlink_to(self.devices[lower].sys_path)
-            (self.devices[lower].sys_path / "holders" / name).symlink_to(self.devices[name].sys_path)
 
 
 @pytest.fixture
@@ -445,46 +369,3 @@ def test_any_entry_is_found_or_a_fence_error(node, entry):
 def test_importing_does_not_load_pyudev():
     code = "import sys, fencer.storage.lun; sys.exit('pyudev' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-
-
-@pytest.fixture
-def udev() -> UdevDevices:
-    try:
-        return UdevDevices()
-    except UsageError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.peer
-def test_udev_finds_this_hosts_devices(udev):
-    devices = list(udev.all())
-    if not devices:
-        pytest.skip("this host has no block device")
-    for device in devices:
-        assert udev.from_name(device.name) == device
-        assert device.subsystem == "block"
-        assert Path(device.sys_path).is_dir()
-        if Path(device.node).exists():
-            assert udev.from_device_file(device.node) == device
-
-
-@pytest.mark.peer
-def test_udev_says_what_is_wrong(udev, tmp_path):
-    assert udev.from_name("nosuch") is None
-    for path, expected in ((tmp_path / "none", errno.ENOENT), (tmp_path, errno.ENOTBLK)):
-        with pytest.raises(OSError) as caught:
-            udev.from_device_file(str(path))
-        assert caught.value.errno == expected
-    assert udev.from_device_file("/dev/null").subsystem == "mem"
-
-
-@pytest.mark.parametrize(
-    ("state", "running"),
-    [("running", True), ("", True), ("blocked", False), ("offline", False), ("transport-offline", False)],
-)
-def test_the_kernels_word_on_a_path(monkeypatch, state, running):
-    asked = []
-    monkeypatch.setattr(block_devices, "read_attribute", lambda path: asked.append(path) or state)
-    assert is_running("/dev/sdb") is running
-    assert is_running("/dev/sg3") is running
-    assert asked == ["/sys/class/block/sdb/device/state", "/sys/class/scsi_generic/sg3/device/state"]

@@ -1,5 +1,7 @@
 """The marker around a registration: what is on disk at each command, and what it means when it is read again."""
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from fencer.storage.pr import OutAction
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past, Terms
 from fencer.storage.transport import ScsiReply
-from fencer.storage.unfencing import alone, past, unfence
+from fencer.storage.unfencing import LOCK_NAME, alone, past, unfence
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import WERO, A, B, deadline, lun, registered
 
@@ -148,3 +150,49 @@ def test_a_state_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
     target = registered("b")
     unfenced(target, tmp_path / "run" / "fence-halvm")
     assert mark_of(tmp_path / "run" / "fence-halvm") == LunMark(WWID, target.generation, registered=True)
+
+
+# --- beside another process ------------------------------------------------------------------------------------------
+
+
+def _unfence(tmp_path: Path, target: FakeTarget, seconds: float) -> None:
+    unfence(
+        Opened((lun(target, "a"),)), Terms(A, WERO, aptpl=True), str(tmp_path), lambda *_: None, Deadline.after(seconds)
+    )
+
+
+def test_while_another_process_registers_nothing_is_written(tmp_path: Path) -> None:
+    import fcntl
+
+    target = registered("b")
+    held = os.open(tmp_path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(StorageError, match="another process is registering this node"):
+            _unfence(tmp_path, target, 0.1)
+        assert target.keys == [B]
+        assert read_marker(str(tmp_path)) is None
+    finally:
+        os.close(held)
+    _unfence(tmp_path, target, 5)
+    assert set(target.keys) == {A, B}
+
+
+def test_many_at_once_end_with_a_whole_marker(tmp_path: Path) -> None:
+    target = registered("b")
+    failures: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            _unfence(tmp_path, target, 20)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert read_marker(str(tmp_path)) == Marker(A, (LunMark(target.wwid, target.generation, registered=True),))
+    assert set(target.keys) == {A, B}

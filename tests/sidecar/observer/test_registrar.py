@@ -1,12 +1,10 @@
 """Registering whole LUNs, with the marker of this boot: at the start, after a target forgot, never once fenced."""
 
-import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from fencer.errors import StorageError, TransportError
+from fencer.errors import TransportError
 from fencer.model import Deadline
 from fencer.observations import LunIsolated
 from fencer.sidecar.observer.kernel_paths import KernelPath
@@ -19,26 +17,13 @@ from fencer.state.snapshot import RegistrationState
 from fencer.storage.isolation import isolate
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Nexus
-from fencer.storage.procedure import Opened
-from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
-from fencer.storage.unfencing import LOCK_NAME, unfence
+from tests.sidecar.observer.path_rig import StillClock
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath
-from tests.storage.nodes import WERO, A, B, C, contest, deadline, lun, registered
-from tests.storage.nodes import Clock as FakeClock
+from tests.storage.nodes import WERO, A, B, C, Clock, contest, deadline, lun, registered
 
 TIMING = SidecarTiming()
-
-
-class Clock:
-    """Stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Ok:
@@ -58,7 +43,7 @@ class Node:
 
     def __init__(self, state_dir: Path, *targets: FakeTarget) -> None:
         self.state_dir, self.targets = state_dir, targets
-        self.clock, self.active, self.policy = Clock(), True, TargetReset.RE_REGISTER
+        self.clock, self.active, self.policy = StillClock(), True, TargetReset.RE_REGISTER
         self.seen: list[Report] = []
         self.start()
 
@@ -242,52 +227,6 @@ def test_a_marker_that_cannot_be_written_registers_nobody(tmp_path: Path) -> Non
     assert failed.reason.startswith("state_dir: ")
 
 
-# --- beside the agent ----------------------------------------------------------------------------------------------
-
-
-def _unfence(tmp_path: Path, target: FakeTarget, seconds: float) -> None:
-    unfence(
-        Opened((lun(target, "a"),)), Terms(A, WERO, aptpl=True), str(tmp_path), lambda *_: None, Deadline.after(seconds)
-    )
-
-
-def test_while_another_process_registers_nothing_is_written(tmp_path: Path) -> None:
-    import fcntl
-
-    (target,) = targets(1)
-    held = os.open(tmp_path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(StorageError, match="another process is registering this node"):
-            _unfence(tmp_path, target, 0.1)
-        assert target.keys == [B]
-        assert read_marker(str(tmp_path)) is None
-    finally:
-        os.close(held)
-    _unfence(tmp_path, target, 5)
-    assert set(target.keys) == {A, B}
-
-
-def test_many_at_once_end_with_a_whole_marker(tmp_path: Path) -> None:
-    (target,) = targets(1)
-    failures: list[BaseException] = []
-
-    def one() -> None:
-        try:
-            _unfence(tmp_path, target, 20)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert failures == []
-    assert read_marker(str(tmp_path)) == Marker(A, (LunMark(target.wwid, target.generation, registered=True),))
-    assert set(target.keys) == {A, B}
-
-
 def marked(tmp_path: Path, target: FakeTarget, generation: int) -> None:
     """Registered in this boot, with that generation."""
     write_marker(str(tmp_path), Marker(A, (LunMark(target.wwid, generation, registered=True),)))
@@ -306,10 +245,10 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
     target = registered("b")
     dead = f"fake:{target.wwid}:c"
     storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
-    clock, seen = Clock(), list[Report]()
+    clock, seen = StillClock(), list[Report]()
 
     def open_nexus(node: str) -> Nexus:
-        path = FaultyPath(target.nexus(node[-1]), FakeClock(), TransportError("gone"), lambda *_: node == dead)
+        path = FaultyPath(target.nexus(node[-1]), Clock(), TransportError("gone"), lambda *_: node == dead)
         return Nexus(path, sleep=lambda _: None)
 
     watch = LunWatch(target.wwid, "lun", storage, TIMING, seen.append)
