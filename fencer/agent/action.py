@@ -127,7 +127,7 @@ class Performer:
     def _warn_of_cluster(self, membership: Membership) -> None:
         """Warns of everything in cluster.conf that would make a fence fail or hit the wrong node, for all nodes."""
         if membership.cluster is not None:
-            from fencer.cluster.cluster_conf import problems
+            from fencer.cluster.problems import problems
 
             for problem in problems(membership.cluster):
                 self._report.warning(f"{membership.source}: {problem}")

@@ -20,6 +20,12 @@ def packed(address: str) -> bytes | None:
         return None
 
 
+def is_cut_short(address: str) -> bool:
+    """Whether it is numbers and dots, but no IPv4 address of four numbers: ``192.168.10``. Resolvers take it for
+    192.168.0.10 (inet_aton(3))."""
+    return bool(address) and not address.strip("0123456789.") and packed(address) is None
+
+
 def is_own(number: bytes) -> bool:
     """Whether an interface of this host has this IP address, as corosync asks it (totemconfig.c). Never a loopback's.
 

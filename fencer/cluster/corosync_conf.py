@@ -3,7 +3,7 @@
 Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``}``, ``key: value``, ``#`` comments.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fencer._typing import NamedTuple
 from fencer.cluster.host_names import match_host_names
@@ -25,6 +25,32 @@ class CorosyncCluster(NamedTuple):
     nodes: tuple[NodeIdentity, ...]
 
 
+class ConfSetting(NamedTuple):
+    """A ``key: value``. line: where it stands."""
+
+    value: str
+    line: int
+
+
+class ConfSection(NamedTuple):
+    """path: the names from the outermost section on. settings: the last one of each key counts, as for corosync."""
+
+    path: tuple[str, ...]
+    line: int
+    end_line: int
+    settings: Mapping[str, ConfSetting]
+
+    def value(self, key: str, default: str = "") -> str:
+        """What a key is set to."""
+        setting = self.settings.get(key)
+        return default if setting is None else setting.value
+
+    def line_of(self, key: str) -> int:
+        """Where a key is set; where the section begins when it is not."""
+        setting = self.settings.get(key)
+        return self.line if setting is None else setting.line
+
+
 def read_corosync(path: str = "/etc/corosync/corosync.conf") -> CorosyncCluster:
     """Reads and parses a file. Raises UsageError when it cannot be read or makes no sense."""
     try:
@@ -38,37 +64,43 @@ def read_corosync(path: str = "/etc/corosync/corosync.conf") -> CorosyncCluster:
 
 def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
     """Raises UsageError naming ``source`` and the line when the text is not a corosync.conf."""
-    sections: list[str] = []
     cluster_name = ""
     nodes: list[NodeIdentity] = []
-    current: dict[str, str] = {}
+    for section in parse_sections(text, source):
+        if section.path == ("totem",):
+            cluster_name = section.value("cluster_name", cluster_name)
+        elif section.path == ("nodelist", "node"):
+            nodes.append(_node(section, len(nodes), f"{source} line {section.end_line}"))
+    return CorosyncCluster(cluster_name, tuple(nodes))
+
+
+def parse_sections(text: str, source: str = "corosync.conf") -> tuple[ConfSection, ...]:
+    """All sections, in the order in which they end. Raises UsageError as parse_corosync does."""
+    sections: list[ConfSection] = []
+    open_: list[tuple[str, int, dict[str, ConfSetting]]] = []
     number = 0
     # Only line feeds end a line for corosync; splitlines() knows many more.
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        if (section := _section_start(line)) is not None:
-            sections.append(section)
-            if sections == ["nodelist", "node"]:
-                current = {}
+        if (name := _section_start(line)) is not None:
+            open_.append((name, number, {}))
         elif line == "}":
-            if not sections:
+            if not open_:
                 raise UsageError(f"corosync_conf: {source} line {number}: a closing brace without a section: remove it")
-            if sections == ["nodelist", "node"]:
-                nodes.append(_node(current, len(nodes), f"{source} line {number}"))
-            sections.pop()
+            path = tuple(each[0] for each in open_)
+            _, begin, settings = open_.pop()
+            sections.append(ConfSection(path, begin, number, settings))
         elif ":" in line:
             key, _, value = (part.strip() for part in line.partition(":"))
-            if sections == ["totem"] and key == "cluster_name":
-                cluster_name = value
-            elif sections == ["nodelist", "node"]:
-                current[key] = value
+            if open_:
+                open_[-1][2][key] = ConfSetting(value, number)
         else:
             raise UsageError(f"corosync_conf: {source} line {number}: neither a section nor 'key: value': correct it")
-    if sections:
-        raise UsageError(f"corosync_conf: {source} line {number}: section {sections[-1]} is not closed: add a brace")
-    return CorosyncCluster(cluster_name, tuple(nodes))
+    if open_:
+        raise UsageError(f"corosync_conf: {source} line {number}: section {open_[-1][0]} is not closed: add a brace")
+    return tuple(sections)
 
 
 def _section_start(line: str) -> str | None:
@@ -84,14 +116,14 @@ def find_local_identity(cluster: CorosyncCluster, host_names: Iterable[str]) -> 
     return None if index is None else cluster.nodes[index]
 
 
-def _node(keys: dict[str, str], position: int, where: str) -> NodeIdentity:
-    node_id = keys.get("nodeid", "0")
+def _node(section: ConfSection, position: int, where: str) -> NodeIdentity:
+    node_id = section.value("nodeid", "0")
     # int() alone also takes signs, underscores, other scripts' digits, and megabytes of them.
     if not (node_id.isascii() and node_id.isdigit() and len(node_id) <= 10 and int(node_id) < 1 << 32):
         raise UsageError(
             f"corosync_conf: {where}: nodeid {node_id[:40]!r} is not a number from 0 to 4294967295: correct it"
         )
-    ring0_addr = keys.get("ring0_addr", "")
-    addresses = tuple(address for link in range(_LINKS) if (address := keys.get(f"ring{link}_addr")))
+    ring0_addr = section.value("ring0_addr")
+    addresses = tuple(address for link in range(_LINKS) if (address := section.value(f"ring{link}_addr")))
     # Without a name, the first address names the node (Pacemaker, get_node_name; fence_scsi reads the same).
-    return NodeIdentity(keys.get("name") or ring0_addr, int(node_id), position, ring0_addr, addresses)
+    return NodeIdentity(section.value("name") or ring0_addr, int(node_id), position, ring0_addr, addresses)

@@ -11,39 +11,11 @@ from fencer.cluster.cluster_conf import (
     merged_attributes,
     other_node,
     parse_cluster,
-    problems,
     read_cluster,
 )
+from fencer.cluster.problems import problems
 from fencer.errors import FenceError, UsageError
-
-EXAMPLE = """<?xml version="1.0"?>
-<cluster name="lvm-cluster" config_version="2">
-  <cman two_node="1" expected_votes="1"/>
-  <clusternodes>
-    <clusternode name="serv-0001" nodeid="1">
-      <fence><method name="bmc-and-disk"><device name="halvm1"/></method></fence>
-      <unfence><device name="halvm1" action="on"/></unfence>
-    </clusternode>
-    <clusternode name="serv-0002" nodeid="2">
-      <fence><method name="bmc-and-disk"><device name="halvm2"/></method></fence>
-      <unfence><device name="halvm2" action="on"/></unfence>
-    </clusternode>
-  </clusternodes>
-  <fencedevices>
-    <fencedevice name="halvm1" agent="fence_halvm" ipaddr="192.168.1.50" login="ADMIN" passwd="s3cret" vg="shared_vg"/>
-    <fencedevice name="halvm2" agent="fence_halvm" ipaddr="192.168.1.51" login="ADMIN" passwd="s3cret" vg="shared_vg"/>
-  </fencedevices>
-  <rm>
-    <resources><lvm name="lvm" vg_name="shared_vg" lv_name="ha_lv"/></resources>
-    <service name="serv"><lvm ref="lvm"/></service>
-  </rm>
-</cluster>
-"""
-
-
-def edited(old: str, new: str):
-    assert old in EXAMPLE
-    return parse_cluster(EXAMPLE.replace(old, new))
+from tests.cluster.example import EXAMPLE, edited
 
 
 def test_example_parses():
@@ -54,10 +26,6 @@ def test_example_parses():
     assert cluster.nodes[1].unfence[0].attributes == {"action": "on"}
     assert cluster.volume_groups == ("shared_vg",)
     assert [(i.name, i.position) for i in cluster.identities] == [("serv-0001", 0), ("serv-0002", 1)]
-
-
-def test_example_has_no_problems():
-    assert problems(parse_cluster(EXAMPLE)) == ()
 
 
 def test_repr_shows_no_password():
@@ -101,128 +69,6 @@ def test_merging_an_unknown_device_is_a_usage_error():
     node = cluster.nodes[0]
     with pytest.raises(UsageError, match="no fencedevice 'nosuch'"):
         merged_attributes(cluster, node, node.fence_methods[0].devices[0])
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "sentence"),
-    [
-        ('name="lvm-cluster" ', "", "the cluster has no name"),
-        ('name="serv-0002" nodeid', 'name="SERV-0001" nodeid', "more than one clusternode SERV-0001"),
-        ('name="serv-0002" nodeid', "nodeid", "clusternode 2 has no name"),
-        ('nodeid="2"', 'nodeid="1"', "serv-0001 and serv-0002 have the same nodeid 1"),
-        (' nodeid="2"', "", "clusternode serv-0002 has no nodeid"),
-        ('nodeid="2"', 'nodeid="0"', "clusternode serv-0002 has no nodeid"),
-        ('<device name="halvm2"/>', '<device name="gone"/>', "device gone refers to a fencedevice that does not exist"),
-        ('<device name="halvm2"/>', "<device/>", "has a device without a name"),
-        ('<device name="halvm2"/>', "", "method bmc-and-disk has no device"),
-        ('<device name="halvm2"/>', '<device name="halvm2"/>' * 9, "more than 8 devices"),
-        (
-            '<fence><method name="bmc-and-disk"><device name="halvm2"/></method></fence>',
-            "",
-            "serv-0002 has no fence method",
-        ),
-        ('ipaddr="192.168.1.51" ', 'ipaddr="192.168.1.50" ', "have the same BMC address 192.168.1.50"),
-        ('name="halvm2" agent="fence_halvm"', 'name="halvm2"', "fencedevice halvm2 names no agent"),
-        ('name="halvm2" agent', 'name="halvm1" agent', "more than one fencedevice halvm1"),
-        ('<device name="halvm2" action="on"/>', '<device name="halvm2"/>', 'does not say action="on"'),
-        ('<unfence><device name="halvm2" action="on"/></unfence>', "", "serv-0002 has no unfence device"),
-        ('<device name="halvm2"/>', '<device name="halvm2" login="Y"/>', "attribute login has no effect"),
-        ('ipaddr="192.168.1.51"', 'ipaddr="a&#10;action=off"', "attribute ipaddr contains a line break"),
-        ("</clusternodes>", '<clusternode name="c" nodeid="3"/></clusternodes>', "two_node is set in a cluster of 3"),
-    ],
-)
-def test_problem_is_named(old, new, sentence):
-    assert any(sentence in problem for problem in problems(edited(old, new)))
-
-
-def test_device_with_neither_bmc_nor_storage():
-    cluster = edited('ipaddr="192.168.1.51" login="ADMIN" passwd="s3cret" vg="shared_vg"', 'login="ADMIN"')
-    assert any("neither a BMC address (ip) nor storage" in p for p in problems(cluster))
-
-
-POWER_ONLY = '<fencedevice name="backup" agent="fence_ipmilan" ipaddr="192.168.1.99" login="ADMIN" passwd="s3cret"/>'
-
-
-def with_backup(device: str, methods: str):
-    """serv-0002 is fenced by these methods; backup is the device."""
-    text = EXAMPLE.replace('<method name="bmc-and-disk"><device name="halvm2"/></method>', methods)
-    return parse_cluster(text.replace("</fencedevices>", f"{device}</fencedevices>"))
-
-
-BACKUP_LAST = '<method name="disk"><device name="halvm2"/></method><method name="bmc"><device name="backup"/></method>'
-BACKUP_FIRST = '<method name="bmc"><device name="backup"/></method><method name="disk"><device name="halvm2"/></method>'
-
-
-IPMI_AGENTS = [
-    "fence_ipmilan",
-    "fence_ipmilanplus",
-    "fence_idrac",
-    "fence_ilo3",
-    "fence_ilo4",
-    "fence_ilo5",
-    "fence_imm",
-]
-OTHER_POWER_AGENTS = ["fence_redfish", "fence_apc_snmp", "fence_apc", "fence_drac5", "fence_not_known_here"]
-
-
-@pytest.mark.parametrize("agent", ["fence_halvm", *IPMI_AGENTS, *OTHER_POWER_AGENTS])
-def test_a_method_that_shoots_whoever_won(agent: str):
-    found = problems(with_backup(POWER_ONLY.replace("fence_ipmilan", agent), BACKUP_LAST))
-    assert found == (
-        "clusternode serv-0002: a node that lost the fence race would still shoot it by method bmc: "
-        "let that begin with a fence_halvm device with vg or devices, or remove it",
-    )
-
-
-@pytest.mark.parametrize(
-    ("device", "methods"),
-    [
-        (POWER_ONLY, BACKUP_FIRST),
-        (POWER_ONLY.replace("fence_ipmilan", "fence_halvm").replace("/>", ' vg="shared_vg"/>'), BACKUP_LAST),
-        (POWER_ONLY, BACKUP_LAST.replace('<device name="backup"', '<device name="halvm2"/><device name="backup"')),
-        (POWER_ONLY.replace("fence_ipmilan", "fence_scsi"), BACKUP_LAST),
-        (POWER_ONLY.replace("fence_ipmilan", "fence_kdump"), BACKUP_LAST),
-    ],
-    ids=["before the race", "arbitrates, too", "after one that does", "no power agent", "one that waits"],
-)
-def test_a_second_method_that_is_no_problem(device: str, methods: str):
-    assert problems(with_backup(device, methods)) == ()
-
-
-@pytest.mark.parametrize("agent", IPMI_AGENTS)
-def test_two_nodes_with_one_bmc_are_told_whatever_its_agent_is_called(agent: str):
-    text = EXAMPLE.replace("fence_halvm", agent).replace("192.168.1.51", "192.168.1.50")
-    assert "clusternodes serv-0001 and serv-0002 have the same BMC address 192.168.1.50" in problems(
-        parse_cluster(text)
-    )
-
-
-@pytest.mark.parametrize("action", ["status", "monitor", "metadata", "List", "validate-all"])
-def test_a_device_that_fences_nobody_is_told(action: str):
-    (found,) = problems(edited('<device name="halvm2"/>', f'<device name="halvm2" action="{action}"/>'))
-    assert found.endswith('device halvm2 does not say action="off" or "reboot": fenced would take it for a fence')
-
-
-def test_a_method_that_only_switches_on_is_told():
-    (found,) = problems(edited('<device name="halvm2"/>', '<device name="halvm2" action="on"/>'))
-    assert found.endswith("method bmc-and-disk only switches on: fenced would take it for a fence")
-    pair = '<device name="halvm2" action="off"/><device name="halvm2" action="on"/>'
-    assert problems(edited('<device name="halvm2"/>', pair)) == ()
-
-
-def test_one_power_switch_may_serve_two_nodes():
-    text = EXAMPLE.replace("fence_halvm", "fence_apc").replace("192.168.1.51", "192.168.1.50")
-    assert problems(parse_cluster(text)) == ()
-
-
-def test_problems_name_no_password():
-    found = problems(edited('<device name="halvm2"/>', '<device name="halvm2" passwd="s3cret2"/>'))
-    assert any("passwd has no effect" in problem for problem in found)
-    assert "s3cret" not in " ".join(found)
-
-
-def test_empty_cluster_has_no_node():
-    assert "there is no clusternode" in problems(parse_cluster('<cluster name="c"/>'))
 
 
 @pytest.mark.parametrize(

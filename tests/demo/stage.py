@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fencer.cluster.cluster_conf import Cluster, ClusterNode, merged_attributes, problems, read_cluster
+from fencer.cluster.cluster_conf import Cluster, ClusterNode, merged_attributes, read_cluster
 from fencer.cluster.keys import derive_key
+from fencer.cluster.problems import problems
 from fencer.model import Deadline, KeyScheme, ReservationKey
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
 from fencer.storage.logical_unit import LogicalUnit
