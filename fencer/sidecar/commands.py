@@ -238,7 +238,8 @@ def _described(candidate: watchdog_device.Candidate, settings: Settings) -> str:
 
 def _advice(config: Config) -> list[str]:
     """Advice on what may not fit: how long devices hold commands; what else uses watchdog or reservations."""
-    from fencer.sidecar import coexistence, device_timeouts  # only --check-config looks
+    from fencer import coexistence  # only --check-config looks
+    from fencer.sidecar import device_timeouts
 
     found: list[str] = []
     with contextlib.suppress(FenceError):  # without LUNs there are no timeouts to compare

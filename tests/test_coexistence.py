@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fencer.sidecar.coexistence import Neighbour, Weight, find
+from fencer.coexistence import Neighbour, Weight, find
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Finds what else on this machine uses the watchdog or the reservations (docs/coexistence.md), by its files.
 
-For ``halvm-watchdogd --check-config``. root: where the machine's files are, for tests. Only text files are opened.
+For ``halvm-watchdogd --check-config`` and ``halvmctl check``. root: where the machine's files are, for tests. Only text
+files are opened.
 """
 
 import re
@@ -18,13 +19,15 @@ class Weight(Enum):
 
 
 class Neighbour(NamedTuple):
-    """name: what it is. source: the file that says so. text: what it means, and what to change."""
+    """name: what it is. source: the file that says so; line: of it, 0 when unknown. text: what it means, and what to
+    change."""
 
     name: str
     source: str
     text: str
     weight: Weight = Weight.CONFLICT
     device: str = ""
+    line: int = 0
 
     def __str__(self) -> str:
         return f"{self.name}: {self.source}: {self.text}"
@@ -98,20 +101,20 @@ def _corosync(root: Path) -> Iterator[Neighbour]:
 def _multipathd(root: Path) -> Iterator[Neighbour]:
     files = [root / "etc/multipath.conf", *sorted((root / "etc/multipath/conf.d").glob("*.conf"))]
     for path in files:
-        for line in _lines(path):
+        for number, line in _numbered(path):
             match line.replace('"', " ").split():
                 case ["reservation_key", "file", *_]:
                     text = (
                         "reservation_key file: multipathd registers the keys of /etc/multipath/prkeys on paths that "
                         "come back: remove the map's line there unless it is this node's key (mpathpersist made it)"
                     )
-                    yield Neighbour("multipathd", _shown(path, root), text)
+                    yield Neighbour("multipathd", _shown(path, root), text, line=number)
                 case ["reservation_key", key, *_]:
                     text = (
                         f"reservation_key {key}: multipathd registers this key on paths that come back, also on a node "
                         "that was fenced: remove the line; halvm-watchdogd registers every path itself"
                     )
-                    yield Neighbour("multipathd", _shown(path, root), text)
+                    yield Neighbour("multipathd", _shown(path, root), text, line=number)
 
 
 def _kdump(root: Path) -> Iterator[Neighbour]:
@@ -144,14 +147,19 @@ def _assignments(path: Path) -> Iterator[tuple[str, str]]:
 
 def _lines(path: Path) -> Iterator[str]:
     """Without comments, blank lines, and what cannot be read."""
+    yield from (line for _, line in _numbered(path))
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """The same with the number of each line."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n"), start=1):
         bare = line.strip()
         if bare and not bare.startswith(("#", ";")):
-            yield bare
+            yield number, bare
 
 
 def _shown(path: Path, root: Path) -> str:
