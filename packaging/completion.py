@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the completions of all three programs for bash and zsh, out of the tables and parsers that they run by.
+"""Writes the completions of all four programs for bash and zsh, out of the tables and parsers that they run by.
 
 ``make texts`` calls it; what it wrote is committed, and a test holds it against the programs.
 """
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fencer.agent.option import Effect, Option, ValueKind
 from fencer.agent.options import ACTIONS, OPTIONS
+from fencer.ctl.main import arguments as ctl_arguments
 from fencer.exporter.main import arguments as exporter_arguments
 from fencer.sidecar import commands
 
@@ -90,10 +91,11 @@ def _parsed_flag(action: argparse.Action) -> Flag:
 
 
 def programs() -> tuple[Program, ...]:
-    """All three."""
+    """All four."""
     return (
         agent(),
         parsed("halvm-watchdogd", commands._parser()),
+        parsed("halvmctl", ctl_arguments()),
         parsed("halvm-exporter", exporter_arguments()),
     )
 

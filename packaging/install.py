@@ -15,6 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 PROGRAMS = {
     "agents/fence_halvm.py": "fence_halvm",
     "agents/halvm_watchdogd.py": "halvm-watchdogd",
+    "agents/halvmctl.py": "halvmctl",
     "exporters/halvm_exporter.py": "halvm-exporter",
 }
 """Source of each thin executable, and its name in sbin."""
@@ -66,7 +67,7 @@ def install(root: Path, private: str, sites: list[str], sbin: str, units: str, i
     tree.copy("packaging/fence-halvm.preset", f"{Path(units).parent}/system-preset/50-fence-halvm.preset")
     tree.copy("packaging/fence-halvm.tmpfiles", "/usr/lib/tmpfiles.d/fence-halvm.conf")
     tree.copy("packaging/needrestart.conf", "/etc/needrestart/conf.d/fence-halvm.conf")
-    for page in ("fence_halvm.8", "halvm-watchdogd.8", "halvm-exporter.8"):
+    for page in ("fence_halvm.8", "halvm-watchdogd.8", "halvmctl.8", "halvm-exporter.8"):
         tree.copy(f"packaging/{page}", f"/usr/share/man/man8/{page}")
     for name in PROGRAMS.values():
         tree.copy(f"packaging/completions/{name}.bash", f"/usr/share/bash-completion/completions/{name}")

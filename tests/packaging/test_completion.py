@@ -10,7 +10,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMPLETIONS = PROJECT / "packaging" / "completions"
-PROGRAMS = ("fence_halvm", "halvm-watchdogd", "halvm-exporter")
+PROGRAMS = ("fence_halvm", "halvm-watchdogd", "halvmctl", "halvm-exporter")
 
 
 def generator() -> ModuleType:
@@ -52,6 +52,8 @@ def offered(program: str, *words: str) -> set[str]:
         (("fence_halvm", "--ip", "=", "1"), set()),
         (("halvm-watchdogd", "pau"), {"pause"}),
         (("halvm-watchdogd", "--check"), {"--check-config"}),
+        (("halvmctl", "che"), {"check"}),
+        (("halvmctl", "check", "--corosync"), {"--corosync-conf="}),
         (("halvm-exporter", "--web.c"), {"--web.config.file="}),
     ],
 )

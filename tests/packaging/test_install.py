@@ -36,7 +36,7 @@ def test_every_module_is_there(root):
     assert {path.relative_to(root / PRIVATE) for path in (root / PRIVATE).rglob("*.py")} == source
 
 
-@pytest.mark.parametrize("program", ["fence_halvm", "halvm-watchdogd"])
+@pytest.mark.parametrize("program", ["fence_halvm", "halvm-watchdogd", "halvmctl"])
 def test_the_programs_start_without_site_packages(root, program):
     """Regular files, as Pacemaker lists agents; --version needs no library."""
     path = root / "usr/sbin" / program

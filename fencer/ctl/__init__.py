@@ -1,0 +1,1 @@
+"""halvmctl: shows the state of the cluster on one screen, and checks beforehand that a failover will work."""

@@ -1,0 +1,1 @@
+"""``halvmctl check``."""

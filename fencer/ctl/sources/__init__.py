@@ -1,0 +1,1 @@
+"""What the cluster's own programs and files say: for each of them one data type and one parser."""

@@ -1,0 +1,250 @@
+"""Rules that need more than one file: the machine, its volume groups, what the other programs say."""
+
+from pathlib import Path
+
+import pytest
+
+from fencer.ctl.check.cluster_rules import copies_findings
+from fencer.ctl.check.corosync_rules import corosync_findings
+from fencer.ctl.check.devices import Device, host_names
+from fencer.ctl.check.lvm_rules import Use, group_findings
+from fencer.ctl.check.machine import bound_findings, journal_findings, machine_files, read_hosts
+from fencer.ctl.check.multipath_rules import registering_findings
+from fencer.ctl.check.programs import agent_findings, monitored, sidecar_findings
+from fencer.ctl.check.service_rules import service_findings
+from fencer.ctl.check.stonith_rules import stonith_findings
+from fencer.ctl.exit_status import CtlStatus
+from fencer.ctl.sources.cib import parse_cib
+from fencer.ctl.sources.commands import Done, ToolAnswer
+from fencer.ctl.sources.local_files import Fences
+from fencer.ctl.sources.lvm_conf import LvmConf
+from fencer.ctl.sources.lvm_report import LogicalVolume, LvmGroup
+from fencer.journal.event import Event, EventKind, FenceOutcome
+from fencer.model import Action
+from fencer.state.readings import SnapshotReading, SnapshotStatus
+from tests.scenes import healthy
+
+GOOD = Path(__file__).parents[1] / "good"
+CIB = (GOOD / "cib.xml").read_text()
+NODES = ("serv-0001", "serv-0002")
+USE = Use("shared_vg", "system_id", "cib.xml", 47)
+GROUP = LvmGroup("shared_vg", "serv-0001", "", autoactivation=False, clustered=False)
+NO_LVM_CONF = LvmConf({}, ())
+DEVICE = Device("cib.xml", 14, "fence-serv-0001", "fence_halvm", ("serv-0001",), {"vg": "shared_vg", "ip": "10.0.0.1"})
+
+
+# --- volume groups ----------------------------------------------------------------------------------------------------
+
+
+def test_a_group_that_is_as_the_services_use_it():
+    assert group_findings([GROUP], [USE], NODES, NO_LVM_CONF) == []
+    locked = GROUP._replace(system_id="", lock_type="dlm")
+    assert group_findings([locked], [USE._replace(mode="lvmlockd")], NODES, NO_LVM_CONF) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "use", "text", "remedy"),
+    [
+        (GROUP._replace(name="x"), USE, "no volume group shared_vg on this node; vgs shows x", "look at filter"),
+        (GROUP._replace(system_id=""), USE, "no system ID: two nodes can activate it", "vgchange --systemid"),
+        (GROUP._replace(system_id=""), USE._replace(mode=""), "no system ID", "vgchange --systemid"),
+        (GROUP._replace(system_id="old"), USE, "belongs to old, which is no node", "vgchange --systemid"),
+        (GROUP._replace(lock_type="dlm"), USE, "has lock type dlm, but", "vg_access_mode=lvmlockd"),
+        (GROUP, USE._replace(mode="lvmlockd"), "has no lock type", "--lock-type dlm"),
+        (GROUP._replace(clustered=True), USE, "clvmd's clustered flag", "--lock-opt force"),
+        (GROUP._replace(autoactivation=True), USE, "autoactivation of shared_vg is on", "--setautoactivation n"),
+    ],
+)
+def test_a_group_that_is_not(group: LvmGroup, use: Use, text: str, remedy: str):
+    (found,) = group_findings([group], [use], NODES, NO_LVM_CONF)
+    assert text in found.text
+    assert remedy in found.remedy
+    assert (found.source, found.line) == ("cib.xml", 47)
+
+
+def test_a_group_that_the_devices_file_hides():
+    (found,) = group_findings([], [USE], NODES, NO_LVM_CONF, devices_file=True)
+    assert "lvmdevices --adddev" in found.remedy
+
+
+def test_a_file_system_on_a_volume_that_does_not_exist():
+    cib = parse_cib(CIB, "cib.xml")
+    volume = LogicalVolume("shared_vg", "ha-lv", "/dev/mapper/shared_vg-ha--lv")
+    (found,) = service_findings(cib, "cib.xml", [volume])
+    assert found.text == "fs mounts /dev/shared_vg/ha_lv, but shared_vg has no ha_lv: it has ha-lv"
+    assert CIB.split("\n")[found.line - 1].strip().startswith('<nvpair id="fs-device"')
+    assert service_findings(cib, "cib.xml", [volume._replace(name="ha_lv")]) == []
+
+
+# --- the CIB ----------------------------------------------------------------------------------------------------------
+
+
+def texts(cib: str) -> list[str]:
+    parsed = parse_cib(cib, "F")
+    return [each.text for each in (*stonith_findings(parsed, "F"), *service_findings(parsed, "F"))]
+
+
+def test_no_device_at_all():
+    without = CIB[: CIB.index('      <primitive id="fence-serv-0001"')] + CIB[CIB.index('      <group id="ha">') :]
+    assert texts(without) == ["there is no stonith device: no node can be fenced"]
+
+
+def test_two_nodes_with_fence_ipmilan_alone():
+    power = CIB.replace("fence_halvm", "fence_ipmilan").replace(
+        'name="vg" value="shared_vg"', 'name="lanplus" value="1"'
+    )
+    (found,) = texts(power)
+    assert found.startswith("two nodes without arbitration")
+    base = '<nvpair id="d" name="pcmk_delay_base" value="5s"/>'
+    delayed = power.replace('<instance_attributes id="fence-serv-0001-ia">', f'<instance_attributes id="i">{base}')
+    assert texts(delayed) == []
+
+
+def test_a_level_by_which_the_loser_of_a_race_would_shoot():
+    backup = (
+        '<primitive id="backup" class="stonith" type="fence_apc"><instance_attributes id="b"><nvpair id="b1" '
+        'name="pcmk_host_list" value="serv-0001 serv-0002"/></instance_attributes></primitive>'
+    )
+    levels = (
+        '<fencing-topology><fencing-level id="f1" target="serv-0001" index="1" devices="fence-serv-0001"/>'
+        '<fencing-level id="f2" target="serv-0001" index="2" devices="backup"/></fencing-topology>'
+    )
+    spoiled = CIB.replace('      <group id="ha">', f'{backup}<group id="ha">').replace(
+        "</constraints>", f"</constraints>{levels}"
+    )
+    assert texts(spoiled) == ["a node that lost the fence race would still shoot serv-0001 by level 2"]
+
+
+def test_a_group_whose_members_are_in_the_wrong_order():
+    first, second = CIB.index('        <primitive id="vg"'), CIB.index('        <primitive id="fs"')
+    end = CIB.index("      </group>")
+    turned = CIB[:first] + CIB[second:end] + CIB[first:second] + CIB[end:]
+    assert texts(turned) == ["group ha mounts fs before vg activates its volume group"]
+
+
+def test_resources_that_no_group_holds_together():
+    loose = CIB.replace('      <group id="ha">\n', "").replace("      </group>\n", "")
+    assert texts(loose) == ["nothing orders vg before fs"]
+    order = '<rsc_order id="o" first="vg" then="fs"/>'
+    assert texts(loose.replace("<constraints>", f"<constraints>{order}")) == ["nothing keeps fs on the node of vg"]
+    together = f'{order}<rsc_colocation id="c" rsc="fs" with-rsc="vg" score="INFINITY"/>'
+    assert texts(loose.replace("<constraints>", f"<constraints>{together}")) == []
+
+
+def test_a_service_that_does_not_wait_for_the_fence():
+    meta = '<meta_attributes id="m"><nvpair id="r" name="requires" value="quorum"/></meta_attributes>'
+    head = '<primitive id="vg" class="ocf" provider="heartbeat" type="LVM-activate">'
+    (found,) = texts(CIB.replace(head, head + meta))
+    assert "starts on the survivor before the other is fenced" in found
+
+
+def test_host_lists_as_pacemaker_reads_them():
+    assert host_names("a, b;c", "") == ("a", "b", "c")
+    assert host_names("", "serv-0001:1;serv-0002:2") == ("serv-0001", "serv-0002")
+
+
+# --- files of this machine --------------------------------------------------------------------------------------------
+
+
+def test_copies_that_differ_name_the_line():
+    one = (GOOD / "cluster.conf").read_bytes()
+    other = one.replace(b'config_version="2"', b'config_version="3"')
+    assert copies_findings([("a", one), ("b", one)]) == []
+    (found,) = copies_findings([("a", one), ("b", other)])
+    assert (found.source, found.line) == ("b", 2)
+
+
+def test_a_ring_address_that_is_loopback_by_etc_hosts(tmp_path: Path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n127.0.1.1 serv-0001.example.com serv-0001 # Debian\n10.9.0.2 serv-0002\n")
+    text = (GOOD / "corosync.conf").read_text().replace("10.9.0.1", "serv-0001").replace("10.9.0.2", "serv-0002")
+    (found,) = corosync_findings(text, "F", ("serv-0001",), read_hosts(str(hosts)))
+    assert "ring0_addr serv-0001 is 127.0.1.1 by /etc/hosts" in found.text
+    assert read_hosts(str(tmp_path / "nosuch")) == {}
+
+
+def test_a_host_that_has_another_name():
+    (found,) = corosync_findings((GOOD / "corosync.conf").read_text(), "F", ("serv-1",))
+    assert "no node is named serv-1, as this host is" in found.text
+
+
+def test_keys_that_multipathd_registers_have_their_line(tmp_path: Path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/multipath.conf").write_text("defaults {\n  reservation_key 0x1\n}\n")
+    (found,) = registering_findings(str(tmp_path))
+    assert (found.source, found.line) == ("/etc/multipath.conf", 2)
+    assert "also on a node that was fenced" in found.text
+
+
+def test_a_cluster_that_does_not_run_is_not_looked_at():
+    _, found = machine_files(lambda _argv: ToolAnswer("", "cibadmin: exit status 102: not connected"))
+    assert [each.status for each in found if each.source == "CIB"] == [CtlStatus.UNKNOWN]
+    _, found = machine_files(lambda _argv: ToolAnswer("", "cibadmin: not installed", missing=True))
+    assert not [each for each in found if each.source == "CIB"]
+
+
+# --- what the other programs say --------------------------------------------------------------------------------------
+
+
+def test_what_the_agent_says():
+    errors = "fence_halvm: WARNING: deadline: too long: give less\nfence_halvm: ERROR: BMC: no answer: look\n"
+    warned, failed = agent_findings(DEVICE, Action.MONITOR, Done(1, "", errors))
+    assert (warned.status, failed.status) == (CtlStatus.WARNING, CtlStatus.FAULT)
+    assert failed.text == "device fence-serv-0001: fence_halvm -o monitor: BMC: no answer: look"
+    assert (failed.source, failed.line) == ("cib.xml", 14)
+    assert agent_findings(DEVICE, Action.MONITOR, Done(0, "", "")) == []
+    (silent,) = agent_findings(DEVICE, Action.MONITOR, Done(1, "", ""))
+    assert "exit status 1" in silent.text
+
+
+def test_an_agent_that_is_missing_or_hangs_is_unknown_and_not_success():
+    (found,) = agent_findings(DEVICE, Action.MONITOR, Done(None, "", "fence_halvm: no answer within 25 s"))
+    assert found.status is CtlStatus.UNKNOWN
+
+
+def test_each_of_our_devices_is_monitored_with_its_own_options():
+    said: list[str] = []
+
+    def run(_argv: object, given: str, _limit_s: float) -> Done:
+        said.append(given)
+        return Done(0, "", "")
+
+    other = DEVICE._replace(name="other", agent="fence_ipmilan")
+    passwords = DEVICE._replace(attributes={**DEVICE.attributes, "password": "s3cret", "action": "off"})
+    assert monitored([DEVICE, passwords, other], run) == []
+    assert len(said) == 2
+    lines = next(text for text in said if "s3cret" in text).splitlines()
+    assert {"action=monitor", "nodename=serv-0001", "vg=shared_vg", "journal=none", "password=s3cret"} <= set(lines)
+    assert "action=off" not in lines
+
+
+def test_what_the_sidecar_says():
+    good = Done(0, "F: ok\nnode a, key 0x1\nadvice: sdb: the SCSI timeout is 30 s\n", "")
+    (advice,) = sidecar_findings("F", good)
+    assert (advice.status, advice.text.endswith("sdb: the SCSI timeout is 30 s")) == (CtlStatus.WARNING, True)
+    found = sidecar_findings("F", Done(1, "", "halvm-watchdogd: F: watchdog: busy\nhalvm-watchdogd: vg: gone\n"))
+    assert [each.text.partition("--check-config: ")[2] for each in found] == ["watchdog: busy", "vg: gone"]
+    assert sidecar_findings("F", Done(None, "", "no answer"))[0].status is CtlStatus.UNKNOWN
+
+
+def test_proof_by_self_needs_a_sidecar_and_its_bound():
+    device = DEVICE._replace(attributes={"proof": "self", "self_fence_bound": "10"})
+    (found,) = bound_findings([device], SnapshotReading(SnapshotStatus.MISSING))
+    assert "no sidecar runs here" in found.text
+    snapshot = healthy().snapshot.snapshot
+    assert snapshot is not None
+    fresh = SnapshotReading(SnapshotStatus.FRESH, snapshot._replace(bound_s=84.0))
+    (found,) = bound_findings([device], fresh)
+    assert "self_fence_bound is 10 s, the sidecar's own bound 84 s" in found.text
+    enough = device._replace(attributes={"proof": "self", "self_fence_bound": "90"})
+    assert list(bound_findings([enough], fresh)) == []
+
+
+def test_what_the_journal_tells():
+    failed = Event(
+        1.0, 2.0, EventKind.FENCE, "fence_halvm", "a", "b", "off", FenceOutcome.FAILURE, error="BMC: no answer"
+    )
+    (found,) = journal_findings(Fences((failed,)))
+    assert "the last fence, of b, ended with failure: BMC: no answer" in found.text
+    assert next(journal_findings(Fences(problem="journal: locked"))).text == "journal: locked"
+    assert list(journal_findings(Fences())) == []
