@@ -226,7 +226,8 @@ class Performer:
         report.end_waiting()
         if interrupt():
             name = signal.Signals(interrupt.signal).name
-            report.error(f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again")
+            reason = f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again"
+            report.interrupted(reason, facts, plan, time.monotonic() - began)
             self._warn(record.interrupted(name))
             return _Ending(EXIT_FAILURE, final=True)
         verdict = judge(plan, facts, run.late)
@@ -261,7 +262,7 @@ class Performer:
             membership.require()
         if full["action"] == Action.LIST:
             for each in names:
-                self._report.result(each)
+                self._report.node(each)
             return EXIT_OK
         deadline = Deadline.after(time_left_s(overall_s(full, self._caller), self._age_s()))
         for number, each in enumerate(names):
@@ -273,7 +274,7 @@ class Performer:
                     raise
                 self._report.warning(f"{each}: {error}")
                 state = "UNKNOWN"
-            self._report.result(f"{each},,{state}")
+            self._report.node(each, state)
         return EXIT_OK
 
     def _state(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:

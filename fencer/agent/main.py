@@ -75,6 +75,10 @@ class Agent:
         try:
             given = parse_argv(self._argv) if self._argv else parse_stdin(read_stdin(self._stdin))
             check(given.values)
+            if given.values.get("json") == "1":
+                from fencer.agent.json_result import refuse  # a cluster manager never asks for it
+
+                refuse(given)
             if given.values.get("action", "").lower() == "history":
                 return self._history(given)
             text = self._documentation(given)
@@ -152,6 +156,7 @@ class Agent:
                 quiet=quiet,
                 verbosity=given.verbosity,
                 for_cluster=given.from_stdin,
+                as_json=given.values.get("json") == "1",
                 environ=self._environ,
             )
             return Performer(given, workers, report, self._environ, journal_writer, self._age_s).perform()

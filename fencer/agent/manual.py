@@ -56,6 +56,31 @@ _FILES: Final = (
 )
 
 
+JSON_FIELDS: Final = (
+    ("at", "When the call began its action, UTC, ISO 8601."),
+    ("action", "The action."),
+    ("node", "The node that it was about; null where none was named."),
+    ("bmc", "Address of the BMC; null where none was used."),
+    ("outcome", "success, failure, or unknown where a signal ended the call before there was a verdict."),
+    ("exit_status", "The exit status: 0, 1 or 2."),
+    ("state", "on or off: for status its answer, for other actions the chassis power as last read; null: not known."),
+    ("proofs", "What proved a fence: power, storage, self."),
+    ("weak", "true where storage was proved only by a plain PREEMPT or by a command without an answer."),
+    ("result", "The line that is printed without --json; empty where there is none."),
+    ("reasons", "Sentences: why it failed, or what did not work beside a success."),
+    ("took_s", "Seconds from the end of delay to the verdict."),
+)
+"""Fields of the object that --json prints for on, off, reboot, diag, status and monitor."""
+
+_JSON: Final = (
+    "With --json, standard output has one JSON object a line; standard error stays as it is. on, off, reboot, diag, "
+    "status and monitor print one object, with the fields below. Where several fence methods of cluster.conf are "
+    "tried, each prints one, and the last one counts. list prints an object with node for each node, list-status one "
+    "with node and state (on, off or null). history prints one for each event. A call that is refused because of its "
+    "options prints none: the exit status is 1, and the reason is on standard error."
+)
+
+
 def help_text(columns: int = 80) -> str:
     """``--help``, wrapped to so many columns: actions, options by group, those without effect, examples."""
     return "".join(f"{line}\n" for line in _help(columns))
@@ -163,6 +188,9 @@ def _man(version: str) -> Iterator[str]:
     yield from _definitions(_man_option(row) for row in _sorted() if row.effect is Effect.NONE)
     yield ".SH EXIT STATUS"
     yield from _definitions(_EXIT_STATUS)
+    yield ".SH JSON"
+    yield from _paragraphs((_JSON,))
+    yield from _definitions(JSON_FIELDS)
     yield ".SH FILES"
     yield from _definitions(_FILES)
     yield ".SH EXAMPLES"
@@ -215,7 +243,11 @@ def _markdown() -> Iterator[str]:
     yield options_table(Effect.USED, Origin.SCSI)
     yield "## Accepted without effect\n"
     yield "Callers of fence_ipmilan and fence_scsi send them; with `-v` the agent says that they are ignored.\n"
-    yield options_table(Effect.NONE).rstrip("\n")
+    yield options_table(Effect.NONE)
+    yield "## Output of --json\n"
+    yield f"{_JSON}\n"
+    yield "| field | meaning |\n| --- | --- |"
+    yield from (f"| `{name}` | {meaning} |" for name, meaning in JSON_FIELDS)
 
 
 def _markdown_row(row: Option) -> str:

@@ -335,7 +335,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "json", "", "json", "", _BOOLEAN, 301, _GENERAL, _OURS,
-        "With history: one JSON object a line",
+        "Print results as JSON: one object a line",
+        more="Only on the command line, or with history; refused beside an action that prints no result.",
         default="0", in_metadata=False,
     ),
     Option(

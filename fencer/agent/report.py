@@ -45,12 +45,13 @@ class Report:
         quiet: bool = False,
         verbosity: int = 0,
         for_cluster: bool = False,
+        as_json: bool = False,
         log: SystemLog | None = None,
         environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """for_cluster: the reader is a cluster manager. log: None for the system log of this machine.
+        """for_cluster: the reader is a cluster manager. as_json: results are JSON objects instead of text.
 
-        environ: its TERM and NO_COLOR describe the terminal.
+        log: None for the system log of this machine. environ: its TERM and NO_COLOR describe the terminal.
         """
         self._stdout = stdout
         self._stderr = stderr
@@ -58,6 +59,7 @@ class Report:
         self._log = SystemLog() if log is None else log
         self.steps = verbosity > 0 or stderr.isatty()
         self._for_cluster = for_cluster
+        self._as_json = as_json
         self._terminal: Terminal | None = None
         self._verdicts: Terminal | None = None
         if not for_cluster and (stderr.isatty() or stdout.isatty()):
@@ -136,7 +138,11 @@ class Report:
 
     def verdict(self, verdict: Verdict, facts: Facts, plan: Plan, took_s: float) -> None:
         """Reports the verdict: the line on stdout first, since callers act on it."""
-        if verdict.success and verdict.text:
+        if self._as_json:
+            from fencer.agent.json_result import verdict_line  # a cluster manager never asks for it
+
+            self.result(verdict_line(plan, facts, verdict, took_s))
+        elif verdict.success and verdict.text:
             self.result(verdict.text)
         for note in dict.fromkeys(facts.notes):
             (self.notice if note.lasting else self.warning)(note.text)
@@ -149,6 +155,23 @@ class Report:
             summary = f"{summarise(verdict, facts, plan)}, in {took_s:.2f} s"
             # A failure is already reported; a caller that shows only the last line must show that one.
             self._line(Severity.NOTICE, summary, always=verdict.success and not self._for_cluster)
+
+    def interrupted(self, reason: str, facts: Facts, plan: Plan, took_s: float) -> None:
+        """Reports a call that a signal ended before there was a verdict."""
+        if self._as_json:
+            from fencer.agent.json_result import interrupted_line
+
+            self.result(interrupted_line(plan, facts, reason, took_s))
+        self.error(reason)
+
+    def node(self, name: str, state: str | None = None) -> None:
+        """Writes one node of a list to stdout. state: ``ON``, ``OFF`` or ``UNKNOWN``; None where it was not asked."""
+        if self._as_json:
+            from fencer.agent.json_result import node_line
+
+            self.result(node_line(name, state))
+        else:
+            self.result(name if state is None else f"{name},,{state}")
 
     def _line(self, severity: Severity, text: str, *, always: bool) -> None:
         shown = (always or self.steps) and not (self._quiet and not self.steps) and self._lines < LINES_MOST

@@ -51,5 +51,5 @@ _arguments -s \
     --journal='[Journal of what was fenced, switched on, unfenced and monitored; none\: keep no journal]:file:_files' \
     --key-value='[How a reservation key is derived from a node]:value:(nodeid id hash)' \
     --state-dir='[Directory of the marks that must not survive a reboot]:value:' \
-    --json'[With history\: one JSON object a line]' \
+    --json'[Print results as JSON\: one object a line]' \
     --limit='[With history\: show so many events, the latest first; 0\: all]:value:'
