@@ -67,6 +67,7 @@ class ArbitrationResult(StrEnum):
 
     WON = "won"
     LOST = "lost"  # this node's key is gone, or another node won the race
+    REFUSED = "refused"  # this node was fenced by the target, and has not met it since: it does not enter the race
     UNREACHABLE = "unreachable"  # no LUN to arbitrate on
 
 

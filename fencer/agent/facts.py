@@ -109,7 +109,7 @@ class Facts:
         match self.arbitration.result:
             case observed.ArbitrationResult.WON:
                 return False
-            case observed.ArbitrationResult.LOST:
+            case observed.ArbitrationResult.LOST | observed.ArbitrationResult.REFUSED:
                 return True
             case observed.ArbitrationResult.UNREACHABLE:
                 return mode is ArbitrationMode.REQUIRED

@@ -9,16 +9,14 @@ import os
 from collections.abc import Mapping
 
 from fencer._typing import NamedTuple
-from fencer.agent.options import BY_NAME
 from fencer.agent.request import Request
 from fencer.errors import UsageError
 from fencer.model import BmcSettings, KnownBmc
 from fencer.network_file import in_time, stand_apart
 from fencer.power.identity import BmcIdentity, IdentityKind, parse_guid, parse_identity, tells_apart
 from fencer.regular_file import is_private, read_regular_file
+from fencer.state.directories import persistent_directory
 
-PERSISTENT_DIRECTORY = "/var/lib/fence-halvm"
-"""Directory of these files unless state_dir is given. The default of state_dir does not survive a reboot."""
 ANY_BMC = "none"
 _PREFIX = "bmc-"
 _BY_LOOKING, _BY_FENCE = "monitor", "fence"
@@ -50,7 +48,7 @@ class KnownBmcs:
     def __init__(self, request: Request, full: Mapping[str, str]) -> None:
         """full: option text with defaults."""
         self.doubt: str | None = None
-        self._directory = _directory(full["state_dir"])
+        self._directory = persistent_directory(full["state_dir"])
         self._given = full.get("bmc_guid", "").strip()
         self._bmc = request.bmc
         self._node = request.target or ""
@@ -147,10 +145,6 @@ class KnownBmcs:
                 continue
             found.append(learnt)
         return found
-
-
-def _directory(state_dir: str) -> str:
-    return PERSISTENT_DIRECTORY if state_dir == BY_NAME["state_dir"].default else state_dir
 
 
 def _where(bmc: BmcSettings) -> str:

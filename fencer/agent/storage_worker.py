@@ -1,11 +1,14 @@
 """The job of the storage worker, an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
 
+import os
 import time
 from collections.abc import Callable
 
+from fencer._typing import TYPE_CHECKING
 from fencer.agent.orders import Guarding, LookAgain, Looked, Seen, StorageOrder
 from fencer.errors import StorageError
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
+from fencer.state.directories import fenced_record as fenced_record_path
 from fencer.storage import procedure
 from fencer.storage.arbitration import Contest, RaceResult
 from fencer.storage.goal import StorageGoal
@@ -15,8 +18,15 @@ from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.worker import Channel
 
+if TYPE_CHECKING:
+    from fencer.cluster.contact import Contact
+    from fencer.model import Deadline
+
 OBSERVATIONS_A_MESSAGE = 16
 """So many fit into one message (worker.MESSAGE_BYTES) even if each names dozens of failed paths."""
+
+CONTACT_S = 2.0
+"""Timeout for corosync to say whether this node has met its peer."""
 
 GIVE_KEY = "give key=, or the node's name (plug, nodename) and a file that lists the nodes"
 
@@ -46,6 +56,18 @@ def questions(channel: Channel) -> procedure.Questions:
         return answer
 
     return wait
+
+
+def _asking(deadline: "Deadline") -> "Callable[[], Contact]":
+    """Returns the function that asks corosync."""
+
+    def ask() -> "Contact":
+        from fencer.cluster.contact import ask_contact
+        from fencer.storage.volume_group import run_without_waiting  # brings subprocess
+
+        return ask_contact(run_without_waiting, min(CONTACT_S, deadline.remaining_s / 4))
+
+    return ask
 
 
 def _guarding(channel: Channel, path: str) -> Callable[[bool], None]:
@@ -110,12 +132,18 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
             contest = Contest.on(settings, own, target, slot_s=order.slot_s, repair=order.repair)
+            if os.path.lexists(fenced_record_path(settings.persistent_dir)):
+                from fencer.storage import fenced_record
+
+                refusal = fenced_record.refusal(settings.persistent_dir, _asking(deadline), emit)
+                contest = contest._replace(refusal=refusal)
+                emit = fenced_record.forget_once_won(settings.persistent_dir, emit)
             procedure.fence(opened, contest, order.request.arbitration, settings.where, emit, deadline, asked)
         case StorageGoal.REGISTER if own is not None:
             from fencer.storage.unfencing import unfence  # a fence needs none of it
 
             terms = Terms.on(settings, own, re_register=order.request.re_register)
-            unfence(opened, terms, settings.state_dir, emit, deadline)
+            unfence(opened, terms, settings.state_dir, emit, deadline, _asking(deadline))
         case StorageGoal.STATUS if target is not None:
             procedure.status(opened, Contest.on(settings, own or target, target), emit, deadline)
         case StorageGoal.MONITOR:
@@ -123,6 +151,10 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
             from fencer.storage.unfencing import past
 
             found = read_marker(settings.state_dir)
+            if os.path.lexists(fenced_record_path(settings.persistent_dir)):
+                from fencer.storage import fenced_record
+
+                fenced_record.note_refusal(settings.persistent_dir, _asking(deadline), emit)
             procedure.monitor(opened, settings, lambda wwid: past(found, wwid), emit, deadline, order.needed)
         case _:
             raise StorageError(f"{settings.where}: no key to {order.goal.name.lower()} with", GIVE_KEY)

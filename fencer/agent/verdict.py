@@ -116,7 +116,7 @@ def is_beaten(plan: Plan, facts: Facts) -> bool:
     """
     end = facts.arbitration
     if end is not None and end.result is not ArbitrationResult.UNREACHABLE:
-        return end.result is ArbitrationResult.LOST
+        return end.result is not ArbitrationResult.WON
     storage = plan.request.storage
     required = plan.gated and storage is not None and storage.arbitration is ArbitrationMode.REQUIRED
     return required and not (end is not None and end.registered)
@@ -288,6 +288,8 @@ def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
         case ArbitrationResult.UNREACHABLE:
             how = "the fence race cannot be decided"
             remedy = "mend this node's paths to the LUN, then call again"
+        case ArbitrationResult.REFUSED:
+            return f"Failed: the fence is refused, {done}: {arbitration.reason}"
         case _:
             how = "the fence race is lost"
             remedy = "leave this node to the one that won, or unfence it (on) if it never was"

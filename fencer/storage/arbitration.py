@@ -33,12 +33,20 @@ MEND = (
 NAME_THEM = "correct key=, or give cluster_conf=FILE with the cluster's nodes: no file here lists them"
 
 
+class Refusal(NamedTuple):
+    """Whose keys this node may not remove, and why (fencer.storage.fenced_record)."""
+
+    keys: frozenset[ReservationKey]
+    reason: str
+
+
 class Contest(NamedTuple):
     """Who fences whom, and how long each waits before it writes.
 
     slot_s: a node waits its rank times this. 0 switches the ranks off.
     repair: a nexus that lost its registration may be registered again although it carries data (0002 says when).
     others: whose keys may be there besides own; None where that is not known.
+    refusal: this node was fenced by the target, and has not met it since; None where nothing is refused.
     """
 
     own: ReservationKey
@@ -48,6 +56,7 @@ class Contest(NamedTuple):
     slot_s: float
     repair: bool = True
     others: OtherKeys | None = None
+    refusal: Refusal | None = None
 
     @classmethod
     def on(
@@ -186,6 +195,8 @@ def _race(
         victims, look = contest.victims(look), None
         if not victims:
             continue  # it came back between two looks
+        if contest.refusal is not None and contest.refusal.keys & set(victims):
+            return RaceResult(ArbitrationResult.REFUSED, contest.refusal.reason)
         nexus = turns.next()
         if nexus is None:
             if ended := round_over(lun, contest, turns, deadline, sleep):

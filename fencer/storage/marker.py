@@ -42,9 +42,14 @@ class Marker(NamedTuple):
 
 
 class EarlierBootMarker(NamedTuple):
-    """A whole marker, of another boot. In this boot nothing has been registered, so registering is right."""
+    """A whole marker, of another boot. In this boot nothing has been registered, so registering is right.
+
+    key, luns: what was registered then, by which this node may know that it was fenced since.
+    """
 
     boot_id: str
+    key: ReservationKey | None = None
+    luns: tuple[LunMark, ...] = ()
 
 
 class UnreadableMarker(NamedTuple):
@@ -90,7 +95,7 @@ def read_marker(
         boot_id = read_boot_id(boot_id_path)
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{boot_id_path}: {error}")
-    return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id)
+    return Marker(key, luns) if noted_boot_id == boot_id else EarlierBootMarker(noted_boot_id, key, luns)
 
 
 def registered_key(state_dir: str) -> ReservationKey | None:

@@ -93,7 +93,7 @@ def fence(
         arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
         where = arbiter.name if arbiter is not None else where
         emit(Arbitrated(end.result, where, end.reason, end.registered))
-        if end.result is ArbitrationResult.LOST:
+        if end.result in (ArbitrationResult.LOST, ArbitrationResult.REFUSED):
             return
         if end.result is ArbitrationResult.UNREACHABLE and mode is ArbitrationMode.REQUIRED:
             return

@@ -2,6 +2,7 @@
 
 from fencer._typing import NamedTuple
 from fencer.model import OtherKeys, ReservationKey, ReservationType
+from fencer.state.directories import STATE_DIR, persistent_directory
 
 
 class StorageSettings(NamedTuple):
@@ -19,10 +20,15 @@ class StorageSettings(NamedTuple):
     reservation_type: ReservationType = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
     aptpl: bool = True
     initiator: str = ""
-    state_dir: str = "/run/fence-halvm"
+    state_dir: str = STATE_DIR
     others: OtherKeys | None = None
 
     @property
     def where(self) -> str:
         """The LUNs in an operator's words."""
         return f"volume group {self.volume_group}" if self.volume_group else ", ".join(self.devices)
+
+    @property
+    def persistent_dir(self) -> str:
+        """Where this node's last registration, and the record that it was fenced, survive a reboot."""
+        return persistent_directory(self.state_dir)

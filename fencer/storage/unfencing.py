@@ -3,15 +3,17 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from fencer.errors import StorageError, UsageError
-from fencer.model import Deadline
-from fencer.observations import LunFailed, LunRegistered, Observation, StorageDone
-from fencer.storage import procedure
+from fencer.model import Deadline, ReservationKey
+from fencer.observations import LunFailed, LunRegistered, Noted, Observation, StorageDone
+from fencer.state.directories import persistent_directory
+from fencer.storage import fenced_record, procedure
 from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import Look
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import History, Past, Terms
@@ -34,19 +36,37 @@ def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str)
             return Past(History.NEVER)
 
 
-def unfence(opened: Opened, terms: Terms, state_dir: str, emit: procedure.Emit, deadline: Deadline) -> None:
+def unfence(
+    opened: Opened,
+    terms: Terms,
+    state_dir: str,
+    emit: procedure.Emit,
+    deadline: Deadline,
+    ask: fenced_record.AskContact | None = None,
+) -> None:
     """Registers this node, between two writings of the marker. A LUN that cannot be read is not touched.
 
+    ask: asks corosync whether this node has met its peer, where it was fenced by it; None: that is left for later.
     Raises UsageError when the marker cannot be written, StorageError when another process registers until the deadline.
     """
     with alone(state_dir, deadline):
-        _unfence(opened, terms, state_dir, emit, deadline)
+        _unfence(opened, terms, state_dir, emit, deadline, ask)
 
 
-def _unfence(opened: Opened, terms: Terms, state_dir: str, emit: procedure.Emit, deadline: Deadline) -> None:
-    found = read_marker(state_dir)
+def _unfence(
+    opened: Opened,
+    terms: Terms,
+    state_dir: str,
+    emit: procedure.Emit,
+    deadline: Deadline,
+    ask: fenced_record.AskContact | None,
+) -> None:
+    found, persistent_dir = read_marker(state_dir), persistent_directory(state_dir)
     # A LUN that does not answer leaves time for those that do.
-    generations, silent = _generations(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
+    looks, silent = _looks(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
+    generations = {wwid: look.generation for wwid, look in looks.items()}
+    if not isinstance(found, Marker | UnreadableMarker):  # this boot's first registration
+        _record_fence(opened, terms.own, found or read_marker(persistent_dir), looks, persistent_dir, emit)
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
     marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
     trusted = terms.re_register or not isinstance(found, UnreadableMarker)
@@ -66,18 +86,59 @@ def _unfence(opened: Opened, terms: Terms, state_dir: str, emit: procedure.Emit,
     procedure.register_all(readable, terms, lambda wwid: past(found, wwid), note, deadline)
     registered = tuple(lun for lun in readable.luns if lun.name in done)
     if trusted or len(registered) == opened.count:
-        after, _ = _generations(registered, deadline)
-        marks |= {wwid: LunMark(wwid, generation, registered=True) for wwid, generation in after.items()}
-        write_marker(state_dir, Marker(terms.own, tuple(marks.values())))
+        after, _ = _looks(registered, deadline)
+        marks |= {wwid: LunMark(wwid, look.generation, registered=True) for wwid, look in after.items()}
+        marker = Marker(terms.own, tuple(marks.values()))
+        write_marker(state_dir, marker)
+        if persistent_dir != state_dir and not _is_kept(found, marker):
+            _keep(persistent_dir, marker, emit)
+    if ask is not None:
+        fenced_record.note_refusal(persistent_dir, ask, emit)
     emit(*ends)
 
 
-def _generations(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, int], tuple[LunFailed, ...]]:
-    """PRGENERATION by WWID, and the LUNs that cannot be read."""
+def _looks(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, Look], tuple[LunFailed, ...]]:
+    """A look at each LUN, by WWID, and the LUNs that cannot be read."""
     looks = procedure.looks_of(tuple(luns), deadline)
-    generations = {lun.wwid: look.generation for lun, look in looks if not isinstance(look, StorageError)}
+    seen = {lun.wwid: look for lun, look in looks if not isinstance(look, StorageError)}
     silent = (LunFailed(lun.name, look.with_remedy) for lun, look in looks if isinstance(look, StorageError))
-    return generations, tuple(silent)
+    return seen, tuple(silent)
+
+
+def _record_fence(
+    opened: Opened,
+    own: ReservationKey,
+    earlier: Marker | EarlierBootMarker | UnreadableMarker | None,
+    looks: Mapping[str, Look],
+    persistent_dir: str,
+    emit: procedure.Emit,
+) -> None:
+    """Records that this node was fenced since it last registered, where the LUNs show that."""
+    names = {lun.wwid: lun.name for lun in opened.luns}
+    record = fenced_record.find_fence(earlier, own, looks, names) if isinstance(earlier, EarlierBootMarker) else None
+    if record is None:
+        return
+    try:
+        fenced_record.write_record(persistent_dir, record)
+    except OSError as error:
+        emit(Noted(f"{persistent_dir}: {error.strerror}: that this node was fenced was not recorded: look at the disk"))
+
+
+def _is_kept(found: Marker | EarlierBootMarker | UnreadableMarker | None, marker: Marker) -> bool:
+    """Whether this boot has kept that already, so that nothing need be written to a disk that may hang."""
+    return isinstance(found, Marker) and found.key == marker.key and _registered(found) == _registered(marker)
+
+
+def _registered(marker: Marker) -> set[str]:
+    return {mark.wwid for mark in marker.luns if mark.registered}
+
+
+def _keep(persistent_dir: str, marker: Marker, emit: procedure.Emit) -> None:
+    """Keeps what is registered now where it survives a reboot."""
+    try:
+        write_marker(persistent_dir, marker)
+    except UsageError:
+        emit(Noted(f"{persistent_dir}: the registration was not kept for the next boot: look at the disk"))
 
 
 @contextmanager

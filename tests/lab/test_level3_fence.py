@@ -7,7 +7,7 @@ import time
 import pytest
 
 from . import user_cluster as rig
-from .level3 import NODES, Cluster
+from .level3 import NODES, Cluster, Link
 from .rows import further
 
 A, B = NODES
@@ -123,3 +123,47 @@ def test_a_node_in_trouble_comes_back(rigged: Cluster, trouble: "object") -> Non
     rig.unfence(rigged, B)
     rigged.nodes[B].run(f"kill {rig.start_writer(rigged, B).pid}", check=True)
     assert rig.violations(rigged, B, fenced["mark"]) > 0
+
+
+def _members(cluster: Cluster, node: str, count: int) -> None:
+    """Waits until corosync on a node has so many members."""
+    end = time.monotonic() + 90
+    while (found := cluster.nodes[node].run("corosync-quorumtool -s | grep -x 'Nodes: *[0-9]*'").out.split()[1:]) != [
+        str(count)
+    ]:
+        assert time.monotonic() < end, f"{node}: {found}"
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_the_loser_of_a_split_cluster_does_not_shoot_the_winner(rigged: Cluster) -> None:
+    """corosync with wait_for_all: 0, under which a node that boots alone has quorum."""
+    a, b = rigged.nodes.values()
+    for guest in (a, b):
+        guest.run("systemctl start corosync", check=True)
+    for node in NODES:
+        _members(rigged, node, 2)
+    rigged.cut(A, Link.CLUSTER)
+    _members(rigged, A, 1)
+    fenced = a.run(rig.agent(B, "reboot", deadline="120"))
+    assert fenced.rc == 0, fenced
+    boot = rig.boot_id(rigged, A)
+
+    rig.boot(rigged, B)
+    b.run("systemctl start corosync", check=True)
+    _members(rigged, B, 1)
+    assert "a fence of the other node would be refused" in rig.unfence(rigged, B).err
+    assert rig.keys(b) == [1, 2]
+    refused = b.run(rig.agent(A, "reboot"))
+    assert refused.rc == 1, refused
+    assert "the fence is refused, nothing was powered off" in refused.err
+    assert "remove /var/lib/fence-halvm/fenced.json" in refused.err
+    assert rig.keys(b) == [1, 2]
+    assert rig.boot_id(rigged, A) == boot
+
+    rigged.heal(A, Link.CLUSTER)
+    _members(rigged, B, 2)
+    assert "refused" not in rig.unfence(rigged, B).err
+    b.run("test ! -e /var/lib/fence-halvm/fenced.json", check=True)
+    for guest in (a, b):
+        guest.run("systemctl stop corosync", check=True)

@@ -1,0 +1,49 @@
+"""Whether this node has met the other node of a two-node cluster since corosync started here.
+
+Read from corosync's configuration map (corosync-cmapctl(8), cmap_keys(7)). ``runtime.members.ID`` exists for each node
+that has been a member of this node's partition since corosync started, also after it left.
+"""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
+
+Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
+
+
+class Contact(Enum):
+    """What corosync says of the other node."""
+
+    MET = auto()  # it has been a member since corosync started
+    NEVER = auto()  # it has not, and this node has quorum alone (two_node)
+    BY_QUORUM = auto()  # quorum does not rest on two_node: a third vote decides which node may go on
+    UNKNOWN = auto()  # no corosync, no answer in time, or no list of the nodes
+
+
+def ask_contact(run: Run, timeout_s: float) -> Contact:
+    """Asks corosync. run: takes argv and seconds; raises OSError or subprocess.TimeoutExpired. Never raises."""
+    try:
+        done = run(CMAP, timeout_s)
+    except (OSError, subprocess.SubprocessError):
+        return Contact.UNKNOWN
+    return parse_contact(done.stdout) if done.returncode == 0 else Contact.UNKNOWN
+
+
+def parse_contact(output: str) -> Contact:
+    """Decides from the lines ``KEY (TYPE) = VALUE`` that corosync-cmapctl prints. Pure."""
+    values: dict[str, str] = {}
+    for line in output.split("\n"):
+        key, found, value = line.partition(" = ")
+        if found:
+            values[key.partition(" ")[0]] = value.strip()
+    two_node = values.get("runtime.votequorum.two_node")
+    if two_node == "0":
+        return Contact.BY_QUORUM
+    local = values.get("runtime.votequorum.this_node_id")
+    listed = {value for key, value in values.items() if key.startswith("nodelist.node.") and key.endswith(".nodeid")}
+    others = listed - {local}
+    if two_node != "1" or local not in listed or len(others) != 1 or f"runtime.members.{local}.status" not in values:
+        return Contact.UNKNOWN
+    return Contact.MET if f"runtime.members.{others.pop()}.status" in values else Contact.NEVER

@@ -1,0 +1,136 @@
+"""The record "this node was fenced by its peer, and has not met it since" (docs/decisions/0016-fence-loop.md).
+
+A two-node cluster that stays split has a loop: the loser of the fence race reboots, registers, and may then win the
+race against the node that runs the service. So the loser keeps this record, and a fence of that peer is refused while
+it stands. It stands until corosync has seen the peer as a member, until this node wins a race all the same (the peer's
+key is gone), or until an operator removes the file.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from fencer._typing import NamedTuple
+from fencer.cluster.contact import Contact
+from fencer.errors import UsageError
+from fencer.model import ReservationKey
+from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observation
+from fencer.regular_file import is_private, read_regular_file
+from fencer.state.directories import fenced_record
+from fencer.storage.arbitration import Refusal
+from fencer.storage.look import Look, guard_key
+from fencer.storage.marker import EarlierBootMarker
+from fencer.storage.procedure import Emit
+
+_LONGEST_BYTES = 1 << 16
+
+AskContact = Callable[[], Contact]
+
+
+class FencedRecord(NamedTuple):
+    """by: the keys that were on the LUN when this node found its own key gone: the peer's."""
+
+    by: tuple[ReservationKey, ...]
+    lun: str
+
+    def __str__(self) -> str:
+        return f"{self.lun}: this node was fenced by the node with key {', '.join(map(str, self.by))}"
+
+
+def find_fence(
+    earlier: EarlierBootMarker, own: ReservationKey, looks: Mapping[str, Look], names: Mapping[str, str]
+) -> FencedRecord | None:
+    """Whether this node was fenced since it last registered, by what its LUNs show before it registers. Pure.
+
+    It was where its key was registered in an earlier boot and is gone, the LUN's PR generation has moved on, and a
+    registered node holds a reservation. A LUN that has lost all registrations shows no holder, or a generation that
+    began again. names: of the LUNs, by WWID.
+    """
+    mine = {own, guard_key(own)} | ({earlier.key, guard_key(earlier.key)} if earlier.key is not None else set())
+    for mark in earlier.luns:
+        look = looks.get(mark.wwid)
+        if look is None or not mark.registered or mine & look.keys or look.generation <= mark.generation:
+            continue
+        if look.held_without(own):
+            return FencedRecord(tuple(sorted(look.keys)), names.get(mark.wwid, mark.wwid))
+    return None
+
+
+def read_record(directory: str) -> FencedRecord | str | None:
+    """The record; None where there is none; or why it cannot be relied on. Never raises for what is found there."""
+    path = fenced_record(directory)
+    if not os.path.lexists(path):
+        return None
+    import json  # only where there is a record
+
+    try:
+        if not is_private(directory):
+            return f"{directory}: others than root may write to it"
+        document = json.loads(read_regular_file(path, _LONGEST_BYTES))
+        return FencedRecord(tuple(ReservationKey.parse(key) for key in document["by"]), str(document["lun"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        return f"{path}: {error.strerror if isinstance(error, OSError) else type(error).__name__}"
+
+
+def write_record(directory: str, record: FencedRecord) -> None:
+    """Replaces the record, durably. Raises OSError."""
+    import json
+    from pathlib import Path
+
+    from fencer.atomic_file import replace_file  # a fence writes none
+
+    document = {"by": [str(key) for key in record.by], "lun": record.lun}
+    replace_file(Path(fenced_record(directory)), json.dumps(document).encode() + b"\n", 0o600, durable=True)
+
+
+def forget(directory: str) -> None:
+    """Removes the record. A file that cannot be removed is judged again at the next call."""
+    with suppress(OSError):
+        os.unlink(fenced_record(directory))
+
+
+def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
+    """Why this node may not fence the peer that fenced it; None where it may. Forgets a record that no longer stands.
+
+    Only where corosync says that the two have never met since: what is not known refuses no fence, since a fence that
+    is refused for ever keeps a service down.
+    """
+    record = read_record(directory)
+    if record is None:
+        return None
+    if isinstance(record, str):
+        emit(Noted(f"{record}: whether this node was fenced by its peer is not known: look at the file, or remove it"))
+        return None
+    match ask():
+        case Contact.MET | Contact.BY_QUORUM:
+            forget(directory)
+            return None
+        case Contact.NEVER:
+            reason = (
+                f"{record}, and corosync has not seen that node since: it may run the service: mend the network "
+                "between the nodes; or make sure that the other node is off, then confirm that to the cluster (pcs "
+                f"stonith confirm), or remove {fenced_record(directory)} and call again"
+            )
+            return Refusal(frozenset(record.by), reason)
+        case Contact.UNKNOWN:
+            unknown = "whether corosync has seen that node since cannot be told, so a fence of it goes on all the same"
+            emit(Noted(f"{record}: {unknown}: once the two nodes have met, remove {fenced_record(directory)}"))
+            return None
+
+
+def note_refusal(directory: str, ask: AskContact, emit: Emit) -> None:
+    """Says of a record that stands what it means for a fence, for ``on`` and ``monitor``."""
+    found = refusal(directory, ask, emit)
+    if found is not None:
+        emit(Noted(f"a fence of the other node would be refused: {found.reason}"))
+
+
+def forget_once_won(directory: str, emit: Emit) -> Emit:
+    """Returns an emit that forgets the record when this node wins a race: the peer's key is gone then."""
+
+    def watch(*several: Observation) -> None:
+        if any(isinstance(what, Arbitrated) and what.result is ArbitrationResult.WON for what in several):
+            forget(directory)
+        emit(*several)
+
+    return watch

@@ -1,0 +1,150 @@
+"""Whether two nodes have met, by corosync's map: texts, failures, and a real corosync in namespaces of its own."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fencer.cluster.contact import CMAP, Contact, ask_contact, parse_contact
+
+ALONE = """\
+nodelist.local_node_pos (u32) = 0
+nodelist.node.0.name (str) = serv-0001
+nodelist.node.0.nodeid (u32) = 1
+nodelist.node.0.ring0_addr (str) = 10.99.0.1
+nodelist.node.1.name (str) = serv-0002
+nodelist.node.1.nodeid (u32) = 2
+nodelist.node.1.ring0_addr (str) = 10.99.0.2
+runtime.members.1.config_version (u64) = 0
+runtime.members.1.ip (str) = r(0) ip(10.99.0.1)
+runtime.members.1.join_count (u32) = 1
+runtime.members.1.status (str) = joined
+runtime.votequorum.ev_barrier (u32) = 2
+runtime.votequorum.this_node_id (u32) = 1
+runtime.votequorum.two_node (u8) = 1
+"""
+LEFT = ALONE + "runtime.members.2.join_count (u32) = 1\nruntime.members.2.status (str) = left\n"
+THIRD = "nodelist.node.2.nodeid (u32) = 3\n"
+
+
+def without(text: str, start: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(start))
+
+
+@pytest.mark.parametrize(
+    ("output", "contact"),
+    [
+        (ALONE, Contact.NEVER),
+        (LEFT, Contact.MET),
+        (LEFT.replace("= left", "= joined"), Contact.MET),
+        (ALONE.replace("two_node (u8) = 1", "two_node (u8) = 0"), Contact.BY_QUORUM),
+        (without(ALONE, "runtime.votequorum.two_node"), Contact.UNKNOWN),
+        (ALONE + THIRD, Contact.UNKNOWN),
+        (without(ALONE, "nodelist"), Contact.UNKNOWN),
+        (without(ALONE, "runtime.members"), Contact.UNKNOWN),
+        (without(ALONE, "runtime.votequorum.this_node_id"), Contact.UNKNOWN),
+        ("", Contact.UNKNOWN),
+        ("\0\n = \n=", Contact.UNKNOWN),
+    ],
+)
+def test_what_the_map_says(output: str, contact: Contact) -> None:
+    assert parse_contact(output) is contact
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), subprocess.TimeoutExpired("x", 1)])
+def test_a_corosync_that_does_not_answer_is_unknown(error: Exception) -> None:
+    def run(_argv: Sequence[str], _timeout_s: float) -> "subprocess.CompletedProcess[str]":
+        raise error
+
+    assert ask_contact(run, 1.0) is Contact.UNKNOWN
+
+
+def test_an_answer_with_an_error_is_unknown() -> None:
+    assert ask_contact(lambda argv, _: subprocess.CompletedProcess(argv, 1, ALONE, ""), 1.0) is Contact.UNKNOWN
+
+
+CONF = """\
+totem {{
+  version: 2
+  cluster_name: contact
+  transport: udpu
+}}
+nodelist {{
+  node {{
+    name: serv-0001
+    nodeid: 1
+    ring0_addr: 10.99.0.1
+  }}
+  node {{
+    name: serv-0002
+    nodeid: 2
+    ring0_addr: 10.99.0.2
+  }}
+}}
+quorum {{
+  provider: corosync_votequorum
+  two_node: {two_node}
+  wait_for_all: 0
+}}
+logging {{
+  to_stderr: no
+  to_syslog: no
+}}
+"""
+
+SCRIPT = """
+set -eu
+conf=$1 peer_joins=$2
+shift 2
+begin() {  # a corosync with this address on this interface
+  for each in /run /dev/shm /var/lib/corosync; do mount -t tmpfs none $each; done
+  mkdir -p /run/corosync
+  ip link set lo up
+  ip link set "$2" up
+  ip address add "$1/24" dev "$2"
+  exec corosync -f -c "$conf" >/dev/null 2>&1
+}
+asked() { "$@" 2>/dev/null | grep -q "$what" || return 1; }
+until_asked() { what=$1; shift; for _ in $(seq 300); do asked "$@" && return; sleep 0.1; done; }
+export conf
+export -f begin
+ip link add one type veth peer name two
+trap 'kill $(jobs -p); wait' EXIT
+if [ "$peer_joins" = 1 ]; then
+  wait_for="until ip link show two; do sleep 0.1; done"
+  unshare --net --mount --ipc bash -c "$wait_for; begin 10.99.0.2 two" >/dev/null 2>&1 &
+  peer=$!
+  sleep 0.3
+  ip link set two netns "$peer"
+else
+  ip link set two up
+fi
+for each in /run /dev/shm /var/lib/corosync; do mount -t tmpfs none $each; done
+(begin 10.99.0.1 one) &
+until_asked 'runtime.members.1.status' "$@"
+if [ "$peer_joins" = 1 ]; then
+  until_asked 'runtime.members.2.status' "$@"
+  kill "$peer"
+  until_asked 'runtime.members.2.status (str) = left' "$@"
+fi
+exec 2>&1
+"$@"
+"""
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("two_node", "peer", "contact"),
+    [(1, False, Contact.NEVER), (1, True, Contact.MET), (0, False, Contact.BY_QUORUM)],
+)
+def test_a_real_corosync(tmp_path: Path, two_node: int, peer: bool, contact: Contact) -> None:
+    """peer: another one joins and leaves again."""
+    assert shutil.which("corosync"), "install what tests/host-packages.txt lists"
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF.format(two_node=two_node))
+    command = ["unshare", "--net", "--mount", "--ipc", "bash", "-c", SCRIPT, "corosync", str(conf), str(int(peer))]
+    done = subprocess.run([*command, *CMAP], capture_output=True, text=True, timeout=100, check=False)
+    assert parse_contact(done.stdout) is contact, done.stdout + done.stderr

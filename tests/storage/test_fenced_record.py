@@ -1,0 +1,131 @@
+"""The record that this node was fenced: what shows a fence, what the file may hold, and what becomes of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fencer.cluster.contact import Contact
+from fencer.model import ReservationKey, ReservationType
+from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observation
+from fencer.storage import fenced_record
+from fencer.storage.arbitration import Refusal, arbitrate
+from fencer.storage.fenced_record import FencedRecord, find_fence, read_record, refusal, write_record
+from fencer.storage.look import Look, guard_key
+from fencer.storage.marker import EarlierBootMarker, LunMark
+from fencer.storage.pr import Reservation
+from tests.storage.nodes import ALL_REGISTRANTS, WERO, A, B, Clock, contest, deadline, lun, registered
+
+WWID = "naa.1"
+EARLIER = EarlierBootMarker("earlier boot", A, (LunMark(WWID, 7, registered=True),))
+RECORD = FencedRecord((B,), "lun")
+
+
+def look(
+    *keys: ReservationKey, generation: int = 8, kind: ReservationType | None = WERO, holder: ReservationKey | None = B
+) -> Look:
+    return Look(generation, frozenset(keys), Reservation(generation, holder, kind))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "seen", "fenced"),
+    [
+        (EARLIER, look(B), True),
+        (EARLIER, look(B, kind=ALL_REGISTRANTS[0], holder=None), True),
+        (EARLIER, look(A, B), False),
+        (EARLIER, look(guard_key(A), B), False),
+        (EARLIER, look(B, generation=7), False),  # forgotten by the target with the session
+        (EARLIER, look(B, generation=2), False),  # the target has lost everything
+        (EARLIER, look(), False),
+        (EARLIER, look(B, kind=None, holder=None), False),
+        (EARLIER._replace(key=ReservationKey(0xD)), look(ReservationKey(0xD), B), False),  # as it registered then
+        (EARLIER._replace(key=None), look(B), True),
+        (EARLIER._replace(luns=(LunMark(WWID, 7, registered=False),)), look(B), False),
+        (EARLIER._replace(luns=(LunMark("naa.2", 7, registered=True),)), look(B), False),
+        (EARLIER._replace(luns=()), look(B), False),
+    ],
+)
+def test_what_shows_a_fence(earlier: EarlierBootMarker, seen: Look, fenced: bool) -> None:
+    assert find_fence(earlier, A, {WWID: seen}, {WWID: "lun"}) == (RECORD if fenced else None)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_record(str(tmp_path), RECORD)
+    assert read_record(str(tmp_path)) == RECORD
+
+
+@pytest.mark.parametrize("content", ["", "torn", "[]", "{}", '{"by": ["x"], "lun": "l"}', '{"by": 1, "lun": 2}'])
+def test_a_record_that_makes_no_sense_refuses_nothing_and_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "fenced.json").write_text(content)
+    notes = refused(tmp_path, Contact.NEVER)[1]
+    assert [str(tmp_path / "fenced.json") in text for text in notes] == [True]
+
+
+def test_a_record_in_a_directory_of_others_refuses_nothing(tmp_path: Path) -> None:
+    write_record(str(tmp_path), RECORD)
+    tmp_path.chmod(0o777)
+    found, notes = refused(tmp_path, Contact.NEVER)
+    assert found is None
+    assert "others than root may write to it" in notes[0]
+
+
+def refused(directory: Path, contact: Contact) -> tuple[Refusal | None, list[str]]:
+    notes: list[str] = []
+
+    def emit(*several: Observation) -> None:
+        notes.extend(what.text for what in several if isinstance(what, Noted))
+
+    return refusal(str(directory), lambda: contact, emit), notes
+
+
+@pytest.mark.parametrize(
+    ("contact", "refuses", "stays", "notes"),
+    [
+        (Contact.NEVER, True, True, 0),
+        (Contact.MET, False, False, 0),
+        (Contact.BY_QUORUM, False, False, 0),
+        (Contact.UNKNOWN, False, True, 1),
+    ],
+)
+def test_what_corosync_says_decides(tmp_path: Path, contact: Contact, refuses: bool, stays: bool, notes: int) -> None:
+    write_record(str(tmp_path), RECORD)
+    found, said = refused(tmp_path, contact)
+    assert (found is not None, (tmp_path / "fenced.json").exists(), len(said)) == (refuses, stays, notes)
+    assert all(str(tmp_path / "fenced.json") in text for text in said)
+
+
+def test_without_a_record_corosync_is_not_asked(tmp_path: Path) -> None:
+    assert refusal(str(tmp_path), lambda: pytest.fail("asked"), lambda *_: None) is None
+
+
+def raced(*, keys: frozenset[ReservationKey] = frozenset((B,)), names: str = "ab") -> ArbitrationResult:
+    target = registered(*names)
+    before = set(target.keys)
+    clock = Clock()
+    terms = contest(A, B, refusal=Refusal(keys, "not yet"))
+    end = arbitrate(lun(target, "a", clock=clock), terms, deadline(clock), clock.sleep)
+    assert end.result is not ArbitrationResult.REFUSED or (set(target.keys), end.reason) == (before, "not yet")
+    return end.result
+
+
+def test_a_race_that_is_refused_writes_nothing() -> None:
+    assert raced() is ArbitrationResult.REFUSED
+
+
+def test_a_refusal_is_about_these_keys_alone() -> None:
+    assert raced(keys=frozenset((ReservationKey(0xD),))) is ArbitrationResult.WON
+    assert raced(names="a") is ArbitrationResult.WON  # nothing of the target's is left to remove
+
+
+def test_a_node_that_is_not_registered_has_lost_rather_than_being_refused() -> None:
+    assert raced(names="b") is ArbitrationResult.LOST
+
+
+@pytest.mark.parametrize(("result", "stays"), [(r, r is not ArbitrationResult.WON) for r in ArbitrationResult])
+def test_the_record_goes_with_a_race_that_was_won(tmp_path: Path, result: ArbitrationResult, stays: bool) -> None:
+    write_record(str(tmp_path), RECORD)
+    seen: list[Observation] = []
+    hear: Callable[..., None] = lambda *what: seen.extend(what)  # noqa: E731
+    fenced_record.forget_once_won(str(tmp_path), hear)(Arbitrated(result, "lun"))
+    assert seen == [Arbitrated(result, "lun")]
+    assert (tmp_path / "fenced.json").exists() is stays
