@@ -52,7 +52,11 @@ _EXAMPLES: Final = (
 _FILES: Final = (
     ("/etc/cluster/cluster.conf", "Nodes, their ids, fence devices and volume groups, where it exists."),
     ("/run/fence-halvm", "Marks that are gone after a reboot; among them, that this node was registered in this boot."),
-    ("/var/lib/fence-halvm", "The journal: who fenced whom, when, how long each step took, what proved it."),
+    (
+        "/var/lib/fence-halvm",
+        "The journal: who fenced whom, when, how long each step took, what proved it. fenced.json: this node was "
+        "fenced by its peer, so a fence of that peer is refused until they meet or the file is removed.",
+    ),
 )
 
 

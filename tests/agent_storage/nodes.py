@@ -1,5 +1,6 @@
 """The nodes of a small cluster, each with its own state directory and its own way of calling the agent."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -97,6 +98,11 @@ class Node:
         """What a reboot does to /run."""
         for path in self.state_dir.glob("*"):
             path.unlink()
+
+    def reboot(self) -> None:
+        """What a reboot leaves of a state directory on a disk: the marker is another boot's."""
+        marker = self.state_dir / "registered.json"
+        marker.write_text(json.dumps(json.loads(marker.read_text()) | {"boot_id": "an earlier boot"}))
 
 
 def _run(argv: list[str]) -> Answer:

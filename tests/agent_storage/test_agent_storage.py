@@ -53,6 +53,24 @@ def test_a_fenced_node_loses_every_fence_and_never_registers_again(target: Targe
     assert not fenced(target, one)
 
 
+def test_a_node_that_was_fenced_says_so_after_its_reboot(target: Target, nodes: tuple[Node, Node]) -> None:
+    """Without a corosync nobody can say whether it has met the other one since: then no fence is refused."""
+    one, two = nodes
+    assert two.call("reboot", one.name).status == 0
+    one.reboot()
+    record = one.state_dir / "fenced.json"
+    assert not record.exists()
+    for said in (one.unfence(), one.call("monitor", two.name)):
+        assert said.status == 0, said.stderr
+        assert f"this node was fenced by the node with key {two.key}" in said.stderr
+        assert str(record) in said.stderr
+    off = one.call("off", two.name)
+    assert off.status == 0, off.stderr
+    assert "a fence of it goes on all the same" in off.stderr
+    assert fenced(target, two)
+    assert not record.exists()
+
+
 def test_re_register_overrides(target: Target, nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     assert two.call("off", one.name).status == 0

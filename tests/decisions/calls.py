@@ -39,6 +39,7 @@ from fencer.storage.settings import StorageSettings
 
 WON = Arbitrated(ArbitrationResult.WON, "a")
 LOST = Arbitrated(ArbitrationResult.LOST, "a", "key gone")
+REFUSED = Arbitrated(ArbitrationResult.REFUSED, "a", "not met: mend the network")
 UNREACHABLE = Arbitrated(ArbitrationResult.UNREACHABLE, "a", "no path")
 OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
 FOUND_OFF = ChassisFoundOff()
@@ -53,7 +54,7 @@ DUE = SelfFenceDue(24.0)
 EVERYTHING: tuple[Observation, ...] = (
     SessionOpened(), ChassisCommanded(ChassisCommand.OFF), ChassisCommanded(ChassisCommand.DIAG), OFF, ON,
     PowerFailed("bmc: no", False), PowerFailed("bmc: refused", True), PowerDone(),
-    WON, LOST, UNREACHABLE, ISOLATED_A, ISOLATED_B, WEAK_B, FOUND_A, FAILED_B, Noted("note"),
+    WON, LOST, REFUSED, UNREACHABLE, ISOLATED_A, ISOLATED_B, WEAK_B, FOUND_A, FAILED_B, Noted("note"),
     LunRegistered("a", 1), LunRegistered("b", 1), LunState("a", True, True), LunState("b", False, True),
     LunState("b", False, False), DONE, StorageDone(0), StorageDone(1), StorageFailed("died"), DUE,
 )  # fmt: skip

@@ -48,6 +48,7 @@ from tests.decisions.calls import (
     LOST,
     OFF,
     ON,
+    REFUSED,
     UNREACHABLE,
     WEAK_B,
     WON,
@@ -195,7 +196,7 @@ def test_self_is_named() -> None:
     assert any("let 24 s pass" in step for step in the_plan.steps())
 
 
-@pytest.mark.parametrize("end", [LOST, UNREACHABLE])
+@pytest.mark.parametrize("end", [LOST, REFUSED, UNREACHABLE])
 @pytest.mark.parametrize("policy", ProofPolicy)
 def test_a_race_not_won_beats_an_observed_off(end: Arbitrated, policy: ProofPolicy) -> None:
     verdict = verdict_of(plan(policy=policy), OFF, ISOLATED_A, ISOLATED_B, DONE, end)
@@ -203,7 +204,7 @@ def test_a_race_not_won_beats_an_observed_off(end: Arbitrated, policy: ProofPoli
     assert "nothing was powered off" in verdict.reasons[0]
 
 
-@pytest.mark.parametrize("end", [LOST, UNREACHABLE])
+@pytest.mark.parametrize("end", [LOST, REFUSED, UNREACHABLE])
 @pytest.mark.parametrize("command", [ChassisCommand.OFF, ChassisCommand.CYCLE])
 def test_a_race_that_is_lost_after_power_was_touched_does_not_say_that_it_was_not(
     end: Arbitrated, command: ChassisCommand
@@ -225,6 +226,8 @@ SHOWN = UNREACHABLE._replace(registered=True)
     ("arbitration", "seen", "beaten"),
     [
         (ArbitrationMode.REQUIRED, (LOST,), True),
+        (ArbitrationMode.REQUIRED, (REFUSED,), True),
+        (ArbitrationMode.PREFERRED, (REFUSED,), True),
         (ArbitrationMode.REQUIRED, (UNREACHABLE,), True),
         (ArbitrationMode.REQUIRED, (SHOWN,), False),
         (ArbitrationMode.REQUIRED, (), True),
