@@ -124,12 +124,12 @@ def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline],
             if lun.look(deadline).held_by(own):
                 reason = "this node holds the reservation, without which a node that was fenced could write again"
                 raise StorageError(f"{lun.name}: {reason}")
-        if storage.persistent_dir != storage.state_dir:
-            with suppress(UsageError):  # a full disk; then the next boot takes this node for one that was fenced
-                write_marker(storage.persistent_dir, Marker(own, ()))
         for lun in opened.luns:
             _unregister(lun, own, storage.aptpl, deadline)
         write_marker(storage.state_dir, Marker(own, ()))
+        if storage.persistent_dir != storage.state_dir:
+            with suppress(UsageError):  # a full disk; then the next boot takes this node for one that was fenced
+                write_marker(storage.persistent_dir, Marker(own, ()))
 
 
 def _unregister(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:

@@ -15,15 +15,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fencer.cluster.contact import Contact
 from fencer.errors import StorageError
-from fencer.model import OtherKeys, ReservationKey
+from fencer.model import ArbitrationMode, OtherKeys, ReservationKey
 from fencer.observations import Arbitrated, ArbitrationResult, LunRegistered, Noted, Observation
 from fencer.sidecar.messages import Unregister
 from fencer.sidecar.processes import unregister
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage import fenced_record, procedure
+from fencer.storage.arbitration import Contest
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
@@ -57,7 +59,7 @@ class Node:
     def settings(self) -> StorageSettings:
         others = OtherKeys((KEYS[1 - self.number],))
         run = str(self.directory / f"run.{self.life}")
-        return StorageSettings(("lun",), None, self.key, KEYS[1 - self.number], state_dir=run, others=others)
+        return StorageSettings(("lun",), None, self.key, state_dir=run, others=others)
 
 
 class Cluster:
@@ -68,7 +70,8 @@ class Cluster:
         self.target = FakeTarget()
         self.nodes = tuple(Node(number, Path(self.scratch.name)) for number in (0, 1))
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("fencer.storage.settings.persistent_directory", lambda run: str(Path(run).parent))
+        for module in ("settings", "unfencing"):
+            self.patch.setattr(f"fencer.storage.{module}.persistent_directory", lambda run: str(Path(run).parent))
         self.patch.setattr("fencer.storage.marker.read_boot_id", lambda _path: self.booted)
         self.booted = ""
         for node in self.nodes:
@@ -94,7 +97,8 @@ class Cluster:
 
         def work(stage: Stage) -> None:
             opened = self.opened(node, stage)
-            unfence(opened, node.settings, node.key, lambda *what: seen.extend(what), stage.deadline, ask)
+            terms = Terms.on(node.settings, node.key, re_register=False)
+            unfence(opened, terms, node.settings.state_dir, lambda *what: seen.extend(what), stage.deadline, ask)
 
         self.finish(node, Stage(work))
         return seen
@@ -107,8 +111,9 @@ class Cluster:
         def work(stage: Stage) -> None:
             emit = fenced_record.forget_once_won(directory, lambda *what: seen.extend(what))
             refused = fenced_record.refusal(directory, node.contact, emit)
-            order = node.key, peer.key, 0.0, emit, stage.deadline
-            procedure.fence(self.opened(node, stage), node.settings, *order, refusal=refused)
+            contest = Contest.on(node.settings, node.key, peer.key, slot_s=0.0, repair=True)._replace(refusal=refused)
+            mode = ArbitrationMode.REQUIRED
+            procedure.fence(self.opened(node, stage), contest, mode, "lun", emit, stage.deadline)
 
         return Stage(work), seen
 
