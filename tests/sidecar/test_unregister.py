@@ -18,6 +18,7 @@ from fencer.storage.isolation import isolate
 from fencer.storage.marker import LunMark, Marker, read_marker, write_marker
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
+from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiStatus
 from fencer.storage.unfencing import LOCK_NAME, unfence
@@ -152,7 +153,7 @@ class Node:
         deadline = Deadline.after(10)
         self._opened = open_luns(storage, deadline)
         self._order = Unregister(ObserverSettings(storage))
-        unfence(self._opened, storage, OWN, lambda *_: None, deadline)
+        unfence(self._opened, Terms.on(storage, OWN), storage.state_dir, lambda *_: None, deadline)
 
     def unregister(self) -> None:
         processes.unregister(self._order, lambda _settings, _deadline: self._opened)
