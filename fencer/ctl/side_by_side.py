@@ -22,16 +22,17 @@ class SourceReading(NamedTuple, Generic[T]):
 
 
 def parsed(ask: Ask, argv: tuple[str, ...], parse: Callable[[str], T]) -> SourceReading[T]:
-    """Asks a program and parses what it prints."""
+    """Asks a program and parses what it prints. Of a program that failed, an empty answer means nothing."""
     answer: ToolAnswer = ask(argv)
     if answer.missing:
         return SourceReading()
-    if answer.problem:
+    if answer.problem and not answer.out.strip():
         return SourceReading(problem=answer.problem)
     try:
-        return SourceReading(parse(answer.out))
+        value = parse(answer.out)
     except (ValueError, FenceError) as error:
         return SourceReading(problem=str(error))
+    return SourceReading(problem=answer.problem) if answer.problem and not value else SourceReading(value)
 
 
 def side_by_side(

@@ -10,6 +10,7 @@ from typing import Final
 
 from fencer.cluster import CLUSTER_CONF
 from fencer.cluster.membership import COROSYNC_CONF
+from fencer.ctl.asking import read_vgs
 from fencer.ctl.check.configuration import (
     ConfigText,
     Configuration,
@@ -27,6 +28,7 @@ from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import monitored, sidecar_checked, validated
 from fencer.ctl.side_by_side import parsed
 from fencer.ctl.sources import local_files, lvm_report
+from fencer.ctl.sources.cib import CIB_FILE
 from fencer.ctl.sources.cib import COMMAND as CIB_COMMAND
 from fencer.ctl.sources.commands import Ask, Run, ask, run_program
 from fencer.ctl.sources.local_files import Fences
@@ -43,7 +45,6 @@ DEVICES_FILE: Final = "/etc/lvm/devices/system.devices"
 DLM_CONF: Final = "/etc/dlm/dlm.conf"
 MULTIPATH_CONF: Final = "/etc/multipath.conf"
 MULTIPATH_DIRECTORY: Final = "/etc/multipath/conf.d"
-CIB_FILE: Final = "/var/lib/pacemaker/cib/cib.xml"
 WATCHDOGD_CONF: Final = "/etc/fence-halvm/watchdogd.toml"
 AS_ROOT: Final = "run halvmctl check as root"
 
@@ -61,7 +62,9 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     devices = fence_devices(files, configuration)
     machine = _machine(local_node, configuration, asking, root=root)
     found += file_findings(files, configuration, machine)
-    found += registering_findings()
+    asked_sidecar = root and Path(WATCHDOGD_CONF).exists()
+    if not asked_sidecar:  # else it says so itself
+        found += registering_findings()
     found += validated(devices, apart=False, run=run)
     snapshot, fences = local_files.sidecar(), local_files.last_fences()
     found += [*bound_findings(devices, snapshot), *journal_findings(fences)]
@@ -71,7 +74,7 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     found += monitored(devices, run)
     for group in {use.group: use for use in uses_of_groups(files, configuration)}.values():
         found += _shared(group.group, group.source, group.line)
-    if Path(WATCHDOGD_CONF).exists():
+    if asked_sidecar:
         found += sidecar_checked(WATCHDOGD_CONF, run)
     return found
 
@@ -117,7 +120,7 @@ def _machine(local_node: str | None, configuration: Configuration, asking: Ask, 
     machine = Machine(names, read_hosts(), devices_file=told == "1" or (not told and Path(DEVICES_FILE).exists()))
     if not root:  # LVM opens no disk then, and shows no group
         return machine
-    vgs = parsed(asking, lvm_report.VGS, lvm_report.parse_vgs)
+    vgs = read_vgs(asking)
     lvs = parsed(asking, lvm_report.LVS, lvm_report.parse_lvs)
     return machine._replace(groups=vgs.value, volumes=lvs.value)
 

@@ -134,13 +134,20 @@ def _device(cib: Cib, device: Primitive, source: str) -> Iterator[CheckFinding]:
     if "failure-timeout" not in device.meta:
         text = f"device {device.name} has no failure-timeout: after a BMC was away it stays stopped"
         yield warning(source, device.line, text, f"pcs stonith meta {device.name} failure-timeout=60s")
-    if is_false(device.meta["target-role"].text.replace("Stopped", "off")) if "target-role" in device.meta else False:
+    role = device.meta.get("target-role")
+    if role is not None and role.text.casefold() == "stopped":
         text = f"device {device.name} is disabled (target-role=Stopped): its node cannot be fenced"
-        yield fault(source, device.line_of("target-role"), text, f"pcs stonith enable {device.name}")
+        yield fault(source, role.line, text, f"pcs stonith enable {device.name}")
     for name in ("pcmk_delay_max", "pcmk_delay_base", "delay"):
-        if storage and (delay_s := seconds(device.value(name, "0").partition(":")[2] or device.value(name, "0"))):
+        if storage and (delay_s := max(delays_s(device.value(name)), default=0.0)):
             text = f"device {device.name}: {name} delays each failover by {delay_s:g} s, and the disk decides anyway"
             yield warning(source, device.line_of(name), text, f"pcs stonith update {device.name} {name}=")
+
+
+def delays_s(text: str) -> tuple[float, ...]:
+    """The delays in ``5s``, or in pcmk_delay_base's ``node1:5s;node2:0``, but those of 0."""
+    entries = text.replace(";", " ").replace(",", " ").split()
+    return tuple(delay_s for entry in entries if (delay_s := seconds(entry.rpartition(":")[2])))
 
 
 def _duel(cib: Cib, devices: Collection[Device], nodes: Collection[str], source: str) -> Iterator[CheckFinding]:
@@ -157,9 +164,9 @@ def _duel(cib: Cib, devices: Collection[Device], nodes: Collection[str], source:
         for each in known[:1]
         if each.agent not in NOT_POWER_AGENTS
     ]
-    delayed = {each.attributes.get("pcmk_delay_base", each.attributes.get("delay", "0")) for each in shot}
-    random = any(each.attributes.get("pcmk_delay_max") for each in shot)
-    if len(shot) == 2 and len(delayed) == 1 and not random and shot[0].name != shot[1].name:
+    delays = {delays_s(each.attributes.get("pcmk_delay_base") or each.attributes.get("delay", "")) for each in shot}
+    random = any(delays_s(each.attributes.get("pcmk_delay_max", "")) for each in shot)
+    if len(shot) == 2 and len(delays) == 1 and not random and shot[0].name != shot[1].name:
         text = "two nodes without arbitration: when they lose sight of each other, each switches the other off"
         yield fault(source, shot[1].line, text, "give each fence_halvm device vg=GROUP: the reservation decides")
 

@@ -12,6 +12,8 @@ from fencer.cluster.xml_lines import LinedXml, parse_xml
 from fencer.errors import UsageError
 
 COMMAND: Final = ("cibadmin", "--query", "--local")
+CIB_FILE: Final = "/var/lib/pacemaker/cib/cib.xml"
+"""This node's copy, for while Pacemaker does not run."""
 DEFAULT_TIMEOUT_S: Final = 20.0
 """Of an operation that gives none, and for which op_defaults gives none."""
 

@@ -11,8 +11,8 @@ COMMAND_S: Final = 10.0
 
 
 class ToolAnswer(NamedTuple):
-    """What a program said. problem: why that is no answer, one sentence; "" when it is one. missing: the program is not
-    installed, so what it would tell is not there either."""
+    """What a program said. problem: that it failed and why, one sentence; "" where it succeeded. Some programs fail for
+    the sake of a part and print the rest. missing: the program is not installed, so there is nothing to tell."""
 
     out: str
     problem: str = ""
@@ -34,9 +34,10 @@ def ask(argv: Sequence[str], limit_s: float = COMMAND_S) -> ToolAnswer:
         return ToolAnswer("", f"{name}: {error.strerror}")
     except subprocess.TimeoutExpired:
         return ToolAnswer("", f"{name}: no answer within {limit_s:g} s")
-    if done.returncode and not done.stdout.strip():
+    if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return ToolAnswer("", f"{name}: exit status {done.returncode}: {said[-1][:200] if said else 'no message'}")
+        problem = f"{name}: exit status {done.returncode}: {said[-1][:200] if said else 'no message'}"
+        return ToolAnswer(done.stdout, problem)
     return ToolAnswer(done.stdout)
 
 

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 _OPTIONS: Final = ("--readonly", "--nolocking", "--foreign", "--shared", "--nohints", "--reportformat", "json")
 # Without locks, and groups of other hosts too: as in fencer.storage.volume_group.
 VGS: Final = ("vgs", *_OPTIONS, "-o", "vg_name,vg_systemid,vg_lock_type,vg_autoactivation,vg_attr")
+VGS_BEFORE_2_03_12: Final = ("vgs", *_OPTIONS, "-o", "vg_name,vg_systemid,vg_lock_type,vg_attr")
+"""For an LVM that has no property autoactivation, and refuses to be asked for it."""
 LVS: Final = ("lvs", *_OPTIONS, "-o", "vg_name,lv_name,lv_dm_path,lv_attr")
 
 

@@ -4,23 +4,21 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from fencer.cluster.device_names import logical_volume_of
 from fencer.cluster.key_owners import GivenKeys, node_keys
 from fencer.cluster.membership import Membership, read_membership
+from fencer.ctl.asking import read_cib, read_vgs
 from fencer.ctl.side_by_side import SourceReading, parsed, side_by_side
 from fencer.ctl.sources import crm_mon, local_files, luns, lvm_report, mounts, quorum
-from fencer.ctl.sources.cib import COMMAND as CIB_COMMAND
-from fencer.ctl.sources.cib import Cib, parse_cib
+from fencer.ctl.sources.cib import Cib
 from fencer.ctl.sources.commands import Ask, ask
 from fencer.ctl.status.view import View, Volume
 from fencer.errors import UsageError
 from fencer.model import KeyScheme, ReservationKey
 from fencer.state.readings import SnapshotReading, SnapshotStatus
 from fencer.state.snapshot import Snapshot
-
-CIB_FILE: Final = "/var/lib/pacemaker/cib/cib.xml"
 
 
 def gather(cluster_conf: str | None, local_node: str | None, groups: tuple[str, ...], asking: Ask = ask) -> View:
@@ -34,7 +32,7 @@ def gather(cluster_conf: str | None, local_node: str | None, groups: tuple[str, 
             "corosync-quorumtool": lambda: parsed(asking, quorum.COMMAND, quorum.parse_quorum),
             "crm_mon": lambda: parsed(asking, crm_mon.COMMAND, crm_mon.parse_crm_mon),
             "cib": lambda: read_cib(asking),
-            "vgs": lambda: parsed(asking, lvm_report.VGS, lvm_report.parse_vgs),
+            "vgs": lambda: read_vgs(asking),
             "lvs": lambda: parsed(asking, lvm_report.LVS, lvm_report.parse_lvs),
             "mounts": lambda: SourceReading(mounts.read_mounts()),
             "sidecar": lambda: SourceReading(local_files.sidecar()),
@@ -63,20 +61,6 @@ def gather(cluster_conf: str | None, local_node: str | None, groups: tuple[str, 
         snapshot,
         said["journal"].value or local_files.Fences(problem=said["journal"].problem),
     )
-
-
-def read_cib(asking: Ask, file: str = CIB_FILE) -> SourceReading[Cib]:
-    """The CIB of the running cluster; while it does not run, of this node's file."""
-    answer = asking(CIB_COMMAND)
-    if not answer.problem:
-        try:
-            return SourceReading(parse_cib(answer.out, "cibadmin"))
-        except UsageError as error:
-            return SourceReading(problem=str(error))
-    try:
-        return SourceReading(parse_cib(Path(file).read_bytes(), file))
-    except (OSError, UsageError) as error:
-        return SourceReading(problem="" if answer.missing else f"{answer.problem}; {error}")
 
 
 def shared_groups(membership: Membership, cib: Cib | None) -> tuple[str, ...]:

@@ -7,17 +7,19 @@ import pytest
 from fencer.ctl.check.cluster_rules import copies_findings
 from fencer.ctl.check.corosync_rules import corosync_findings
 from fencer.ctl.check.devices import Device, host_names
-from fencer.ctl.check.lvm_rules import Use, group_findings
+from fencer.ctl.check.dlm_rules import dlm_findings
+from fencer.ctl.check.lvm_rules import Use, group_findings, lvm_conf_findings
 from fencer.ctl.check.machine import bound_findings, journal_findings, machine_files, read_hosts
 from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import agent_findings, monitored, sidecar_findings
 from fencer.ctl.check.service_rules import service_findings
-from fencer.ctl.check.stonith_rules import stonith_findings
+from fencer.ctl.check.stonith_rules import delays_s, stonith_findings
 from fencer.ctl.exit_status import CtlStatus
 from fencer.ctl.sources.cib import parse_cib
 from fencer.ctl.sources.commands import Done, ToolAnswer
+from fencer.ctl.sources.dlm_conf import parse_dlm_conf
 from fencer.ctl.sources.local_files import Fences
-from fencer.ctl.sources.lvm_conf import LvmConf
+from fencer.ctl.sources.lvm_conf import LvmConf, parse_lvm_conf
 from fencer.ctl.sources.lvm_report import LogicalVolume, LvmGroup
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import Action
@@ -76,6 +78,34 @@ def test_a_file_system_on_a_volume_that_does_not_exist():
     assert service_findings(cib, "cib.xml", [volume._replace(name="ha_lv")]) == []
 
 
+def findings_of_lvm(text: str, use: Use) -> list[str]:
+    return [each.text for each in lvm_conf_findings(parse_lvm_conf(text, "F"), [use])]
+
+
+def test_a_group_under_lvmlockd_needs_lvmlockd():
+    use = USE._replace(mode="lvmlockd")
+    (found,) = findings_of_lvm("global { use_lvmlockd = 0 }", use)
+    assert "use_lvmlockd is 0, but shared_vg is activated through lvmlockd" in found
+    assert findings_of_lvm("global { use_lvmlockd = 1 }", use) == []
+
+
+def test_tags_in_volume_list_are_cmans_way():
+    use = USE._replace(mode="tagging")
+    assert findings_of_lvm('activation { volume_list = [ "root", "@serv-0001" ] }', use) == []
+
+
+# --- dlm.conf ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_nodes_with_power_alone_under_dlm():
+    text = (GOOD / "dlm.conf").read_text().replace(" vg=shared_vg", "").replace("unfence ", "# ")
+    names = {"1": "serv-0001", "2": "serv-0002"}
+    (found,) = dlm_findings(parse_dlm_conf(text, "F"), "F", names)
+    assert (found.line, found.text.split(":")[0]) == (8, "two nodes without arbitration")
+    delayed = text.replace("ip=192.168.1.50", "ip=192.168.1.50 delay=5")
+    assert dlm_findings(parse_dlm_conf(delayed, "F"), "F", names) == []
+
+
 # --- the CIB ----------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +128,14 @@ def test_two_nodes_with_fence_ipmilan_alone():
     base = '<nvpair id="d" name="pcmk_delay_base" value="5s"/>'
     delayed = power.replace('<instance_attributes id="fence-serv-0001-ia">', f'<instance_attributes id="i">{base}')
     assert texts(delayed) == []
+    both = delayed.replace('<instance_attributes id="fence-serv-0002-ia">', f'<instance_attributes id="j">{base}')
+    assert texts(both) == [found]
+
+
+def test_delays_as_pacemaker_reads_them():
+    assert delays_s("5s") == (5.0,)
+    assert delays_s("serv-0001:5s;serv-0002:0") == (5.0,)
+    assert delays_s("") == delays_s("0") == ()
 
 
 def test_a_level_by_which_the_loser_of_a_race_would_shoot():
@@ -138,6 +176,40 @@ def test_a_service_that_does_not_wait_for_the_fence():
     assert "starts on the survivor before the other is fenced" in found
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (
+            '<nvpair id="vg-vgname"',
+            '<nvpair id="p" name="partial_activation" value="true"/><nvpair id="vg-vgname"',
+            "vg: partial_activation starts the service on a group of which a disk is missing",
+        ),
+        (
+            '<group id="ha">',
+            '<group id="ha"><primitive id="d" class="ocf" provider="pacemaker" type="Dummy"><meta_attributes id="m">'
+            '<nvpair id="x" name="target-role" value="Stopped"/></meta_attributes></primitive>',
+            "d is disabled (target-role=Stopped)",
+        ),
+        (
+            '<group id="ha">',
+            '<group id="ha"><primitive id="v" class="ocf" provider="heartbeat" type="LVM-activate">'
+            '<instance_attributes id="i"><nvpair id="x" name="vg_access_mode" value="system_id"/></instance_attributes>'
+            '<operations><op id="o" name="start" timeout="90s"/><op id="q" name="stop" timeout="90s"/></operations>'
+            "</primitive>",
+            "v (LVM-activate) names no volume group",
+        ),
+    ],
+)
+def test_a_service_that_would_not_start(old: str, new: str, text: str):
+    assert texts(CIB.replace(old, new, 1)) == [text]
+
+
+def test_a_device_with_neither_bmc_nor_storage():
+    without = CIB.replace('          <nvpair id="fence-serv-0001-ip" name="ip" value="192.168.1.50"/>\n', "", 1)
+    without = without.replace('          <nvpair id="fence-serv-0001-vg" name="vg" value="shared_vg"/>\n', "", 1)
+    assert "device fence-serv-0001 has neither a BMC address (ip) nor storage (vg or devices)" in texts(without)
+
+
 def test_host_lists_as_pacemaker_reads_them():
     assert host_names("a, b;c", "") == ("a", "b", "c")
     assert host_names("", "serv-0001:1;serv-0002:2") == ("serv-0001", "serv-0002")
@@ -161,6 +233,14 @@ def test_a_ring_address_that_is_loopback_by_etc_hosts(tmp_path: Path):
     (found,) = corosync_findings(text, "F", ("serv-0001",), read_hosts(str(hosts)))
     assert "ring0_addr serv-0001 is 127.0.1.1 by /etc/hosts" in found.text
     assert read_hosts(str(tmp_path / "nosuch")) == {}
+
+
+def test_a_file_without_nodes_and_quorum():
+    found = [each.text for each in corosync_findings("totem {\n cluster_name: a\n}\n", "F")]
+    assert [text.split(":")[0] for text in found] == [
+        "there is no nodelist",
+        "quorum has no provider corosync_votequorum",
+    ]
 
 
 def test_a_host_that_has_another_name():

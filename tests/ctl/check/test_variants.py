@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fencer.ctl.main import run
-from tests.ctl.check.variants import VARIANTS, Variant
+from tests.ctl.check.variant import Variant
+from tests.ctl.check.variants import VARIANTS
 
 GOOD = Path(__file__).parents[1] / "good"
 ARTICLE = Path(__file__).parents[1] / "article"

@@ -1,13 +1,20 @@
 """Programs that are missing, fail, hang or talk nonsense; and the LUNs, by the sidecar's snapshot."""
 
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from fencer.ctl.asking import read_cib, read_vgs
 from fencer.ctl.side_by_side import SourceReading, parsed, side_by_side
-from fencer.ctl.sources.commands import ask, run_program
+from fencer.ctl.sources import crm_mon, lvm_report
+from fencer.ctl.sources.commands import ToolAnswer, ask, run_program
 from fencer.ctl.sources.local_files import last_fences, sidecar
 from fencer.ctl.sources.luns import from_snapshot
+from fencer.ctl.sources.lvm_report import parse_vgs
 from fencer.errors import UsageError
 from fencer.state.readings import SnapshotStatus
 from tests import scenes
@@ -22,6 +29,49 @@ def test_a_program_that_is_not_installed():
 def test_a_program_that_fails_or_hangs_is_one_sentence():
     assert ask(["sh", "-c", "echo no >&2; exit 3"]).problem == "sh: exit status 3: no"
     assert ask(["sleep", "60"], limit_s=0.1).problem == "sleep: no answer within 0.1 s"
+
+
+def test_a_program_that_fails_and_tells_nothing_is_a_problem_and_not_an_empty_answer():
+    """vgs prints an empty report when it refuses a field; and a whole one when another, broken group is in its way."""
+    empty = ToolAnswer('{"report": [{"vg": []}]}', "vgs: exit status 5: Unrecognised field: vg_autoactivation")
+    assert parsed(lambda _argv: empty, ("vgs",), parse_vgs) == SourceReading(problem=empty.problem)
+    whole = ToolAnswer('{"report": [{"vg": [{"vg_name": "a"}]}]}', "vgs: exit status 5: x is missing")
+    assert parsed(lambda _argv: whole, ("vgs",), parse_vgs).value is not None
+
+
+def test_an_old_lvm_is_asked_without_autoactivation():
+    def old(argv: Sequence[str]) -> ToolAnswer:
+        if "autoactivation" in argv[-1]:
+            return ToolAnswer('{"report": []}', "vgs: exit status 3: Unrecognised field: vg_autoactivation")
+        return ToolAnswer('{"report": [{"vg": [{"vg_name": "a", "vg_systemid": "b"}]}]}')
+
+    (group,) = read_vgs(old).value or ()
+    assert (group.name, group.system_id, group.autoactivation) == ("a", "b", None)
+
+
+def test_the_cib_of_a_cluster_that_does_not_run_is_this_nodes_file(tmp_path: Path):
+    file = tmp_path / "cib.xml"
+    stopped = ToolAnswer("", "cibadmin: exit status 102: not connected")
+    assert "not connected; " in read_cib(lambda _argv: stopped, str(file)).problem
+    file.write_bytes((Path(__file__).parents[1] / "good/cib.xml").read_bytes())
+    assert read_cib(lambda _argv: stopped, str(file)).value is not None
+    missing = ToolAnswer("", "cibadmin: not installed", missing=True)
+    assert read_cib(lambda _argv: missing, "/nosuch") == SourceReading()
+
+
+@pytest.mark.peer
+def test_the_real_crm_mon_and_lvm_are_understood(monkeypatch):
+    """Without a cluster: crm_mon and crm_verify read the good CIB from a file; this machine has no volume group."""
+    good = Path(__file__).parents[1] / "good/cib.xml"
+    monkeypatch.setenv("CIB_file", str(good))
+    done = subprocess.run(crm_mon.COMMAND, capture_output=True, text=True, check=True, timeout=60)
+    pacemaker = crm_mon.parse_crm_mon(done.stdout)
+    assert [node.name for node in pacemaker.nodes] == ["serv-0001", "serv-0002"]
+    assert [each.name for each in pacemaker.resources] == ["fence-serv-0001", "fence-serv-0002", "vg", "fs"]
+    verified = subprocess.run(["crm_verify", "-V", "-x", good], capture_output=True, text=True, check=False, timeout=60)
+    assert "error" not in verified.stderr
+    for command, parse in ((lvm_report.VGS, parse_vgs), (lvm_report.LVS, lvm_report.parse_lvs)):
+        assert not parsed(ask, command, parse).problem
 
 
 def test_what_does_not_parse_is_a_problem():
