@@ -73,7 +73,7 @@ class WatchdogNotYet(WatchdogError):
 class StorageError(FenceError):
     """A LUN did not do what was asked.
 
-    remedy: what an operator can do about it; "" where nobody can, or the message says it. Each class has its own.
+    remedy: what an operator can do about it; "" where there is none, or the message says it. Each class has its own.
     """
 
     remedy = "look at the LUN and at its target's log, then call again"

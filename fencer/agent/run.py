@@ -88,7 +88,7 @@ class Run:
         self.facts = Facts()
         self.late = False
         self.misuse: str | None = None
-        """What the storage worker found senseless in what was asked, a sentence for whoever asked."""
+        """Why the storage worker refused its order as bad input; a sentence for the caller."""
 
     def execute(self) -> Facts:
         """Runs until everything is over, nothing can change the verdict any more, or the deadline has passed."""
@@ -337,8 +337,7 @@ class Run:
         self._power_again_at = time.monotonic() + RETRY_PAUSE_S if again else None
 
     def _stop_workers(self) -> None:
-        """Lets the power worker log out, a moment at most, and the storage worker undo a guard key; then nobody is
-        waited for."""
+        """Gives the power worker time to log out and the storage worker time to undo a guard key. Then ends both."""
         if self._workers.power is not None:
             self._workers.power.end_within(GOODBYE_S)
         self._drop_storage()
@@ -374,10 +373,10 @@ class Run:
         return patience is not None and now >= patience
 
     def _patience_ends(self) -> float | None:
-        """When to stop although somebody still works; None while the verdict is open.
+        """When to stop although a worker is not finished; None while the verdict is open.
 
         A power worker that has its session is let finish, since a reboot is not over when the node is off; but the node
-        is fenced, and somebody waits to take over. One that never got a session has the login timeout from the start.
+        is fenced, and a survivor waits to take over. One that never got a session has the login timeout from the start.
         """
         if self._settled_at is None:
             return None

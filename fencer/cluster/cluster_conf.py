@@ -1,4 +1,4 @@
-"""cman's cluster.conf: the nodes, how each is fenced and unfenced, the volume groups and the services on them.
+"""Reads cman's cluster.conf: the nodes, how each is fenced and unfenced, the volume groups and the services on them.
 
 Everything but ``read_cluster`` is pure. Values are kept as written, since what matters is what fenced hands to the
 agent (cman, fence/libfence/agent.c: make_args, make_args_unfence). Attributes may hold passwords: no repr shows them.

@@ -1,4 +1,4 @@
-"""corosync.conf: the cluster's name and its nodes, so that keys can be derived under Pacemaker, too.
+"""Reads corosync.conf: the cluster's name and its nodes, from which keys are derived under Pacemaker.
 
 Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``}``, ``key: value``, ``#`` comments.
 """

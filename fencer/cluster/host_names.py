@@ -1,4 +1,4 @@
-"""Which of a cluster's nodes goes by the names of a host."""
+"""Finds the node of a cluster that has the names of a host."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Whose reservation key is whose: this node's, the target's, every other node's. The one place that decides it.
+"""Decides whose reservation key is whose: this node's, the target's, every other node's.
 
 A node's key is derived from the cluster's file (fencer.cluster.keys) unless the operator gives it. What this node is
 registered under counts more than what would be derived for it now. Pure.
@@ -84,7 +84,7 @@ def other_keys(
     own: ReservationKey | None,
     target: ReservationKey | None,
 ) -> OtherKeys | None:
-    """Whose keys may be on the LUNs besides own. None where no file lists the nodes.
+    """The keys that may be on the LUNs besides own. None where no file lists the nodes.
 
     target: the key of another node that is known to this call. Where one key was given, so were the others, on their
     nodes: each node but this one has one, and only the target's is known here.
@@ -101,8 +101,9 @@ def other_keys(
 def check_unchanged(
     membership: Membership, given: GivenKeys, keys: Mapping[str, ReservationKey], own: ReservationKey | None
 ) -> None:
-    """Raises UsageError where this node is registered under another key than would be derived for it now: then the
-    other nodes' keys are not what is derived for them, either."""
+    """Raises UsageError where this node is registered under another key than the one derived for it now.
+
+    Then the keys derived for the other nodes may be wrong, too."""
     local = membership.local
     derived = keys.get(local.name) if local is not None else None
     if own is None or derived is None or own == derived or given.typed:

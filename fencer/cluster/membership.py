@@ -1,4 +1,4 @@
-"""This node's cluster by the configuration files: for key derivation and for calls by hand."""
+"""Reads this node's cluster from the configuration files, for key derivation and for calls by hand."""
 
 import os
 

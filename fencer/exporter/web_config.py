@@ -141,7 +141,7 @@ class WebConfig:
             more = settings is None or bool(self._settings.opens(settings))  # protection is wanted than is in force
             self._refusing = more and not self._settings.closed
             if str(error) != str(self._problem):
-                held = "everybody is refused" if self._refusing else "the one before holds"
+                held = "every request is refused" if self._refusing else "the one before holds"
                 self._said(f"{error} (until then {held})")
             self._problem = error
             return

@@ -114,7 +114,7 @@ def parse(content: bytes, path: Path) -> WebSettings:
     except YamlProblem as problem:
         file.refuse(problem.line, str(problem))
     if root is None or (isinstance(root, Section) and not root.values):
-        file.refuse(0, f"empty: it would let everybody in: write a section, or leave {OPTION} out")
+        file.refuse(0, f"empty: it would admit every client: write a section, or leave {OPTION} out")
     top = _section(root, "the file", file)
     _only(top, _TOP, "", file)
     tls = _optional(top, "tls_server_config", file)

@@ -1,4 +1,4 @@
-"""Checks what is read from a journal, whatever made the file: types, bounds, no control characters in texts. Pure.
+"""Checks what is read from a journal, which may be forged: types, bounds, no control characters in texts. Pure.
 
 Each function raises ValueError for what no fence-halvm writes.
 """

@@ -1,4 +1,4 @@
-"""The journal's file: made whole, held open for writing, opened anew for each reading. Its errors become sentences."""
+"""Opens the journal's file: for writing once, for reading anew each time. Translates its errors into sentences."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ READER_PATIENCE_S: Final = 0.1
 """Default time for which a reader asks again while a writer opens or closes the journal."""
 
 READING_S: Final = 20.0
-"""Deadline of one query, whatever is in the file."""
+"""Deadline of one query, also of a file that was made to harm."""
 
 _MODE: Final = 0o640
 _PAGE: Final = 500

@@ -1,11 +1,11 @@
-"""What a chassis can be asked, whoever asks it (IPMI 2.0 §28.2, §28.3)."""
+"""The protocol ChassisPower: what a procedure can ask of a chassis (IPMI 2.0 §28.2, §28.3)."""
 
 from fencer._typing import Protocol
 from fencer.model import ChassisCommand, PowerState
 
 
 class ChassisPower(Protocol):
-    """One session with one BMC. Every method blocks until it is answered; whoever runs it sets the deadline.
+    """One session with one BMC. Every method blocks until it is answered. The caller sets the deadline.
 
     Raises BmcRefused when the BMC said no to who asks, CommandRefused when it did not take a command, BmcUnreachable
     when it gave no usable answer.

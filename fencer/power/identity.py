@@ -12,13 +12,13 @@ from fencer.model import KnownBmc
 
 
 class IdentityKind(StrEnum):
-    """What an identity was taken from; its value is comparable within one kind only."""
+    """Where an identity comes from. Values are comparable within one kind only."""
 
     IPMI_GUID = "ipmi-guid"
 
 
 class BmcIdentity(NamedTuple):
-    """value: of IPMI_GUID the 16 bytes in the order in which they were sent."""
+    """The identity of a BMC. value: of IPMI_GUID the 16 bytes in the order in which they were sent."""
 
     kind: IdentityKind
     value: bytes
@@ -28,7 +28,7 @@ class BmcIdentity(NamedTuple):
 
 
 def parse_identity(text: str) -> BmcIdentity | None:
-    """Reads what ``str`` makes of one; None for anything else."""
+    """The identity of a text that ``str`` made of one; None for any other text."""
     kind, _, digits = text.partition(":")
     value = parse_guid(digits)
     return BmcIdentity(IdentityKind.IPMI_GUID, value) if kind == IdentityKind.IPMI_GUID and value is not None else None
@@ -44,7 +44,7 @@ def parse_guid(text: str) -> bytes | None:
 
 
 def tells_apart(guid: bytes) -> bool:
-    """Whether a GUID is one. Boards that never got one send zeros, or one byte all over."""
+    """Whether a GUID tells boards apart. Boards that never got one send zeros, or one byte 16 times."""
     return len(set(guid)) > 1
 
 

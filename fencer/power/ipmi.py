@@ -74,7 +74,7 @@ class IpmiChassisPower:
 
     @property
     def name(self) -> str:
-        """What a message about this BMC begins with."""
+        """The BMC as messages name it."""
         return str(self._settings)
 
     def open(self) -> None:
@@ -150,11 +150,11 @@ class IpmiChassisPower:
         return bool(data[2] & 0x80)
 
     def has_identity(self) -> bool:
-        """Whether its GUID is one (fencer.power.identity)."""
+        """Whether its GUID tells it from other BMCs (fencer.power.identity)."""
         return tells_apart(self._guid)
 
     def close(self) -> None:
-        """Sends Close Session (IPMI 2.0 §22.19) and goes; the datagram is the kernel's when this returns."""
+        """Sends Close Session (IPMI 2.0 §22.19) and does not wait for the answer."""
         session, self._session = self._session, None
         datagrams, self._datagrams = self._datagrams, None
         with contextlib.suppress(Exception):  # a courtesy that must not hide what happened before
@@ -202,5 +202,5 @@ class IpmiChassisPower:
             raise self._unforeseen(operation, error) from error
 
     def _unforeseen(self, operation: str, error: Exception) -> BmcUnreachable:
-        """pyghmi's errors may have no text at all, or quote their arguments: only the kind is told on."""
+        """The error for an unexpected one of pyghmi. It names its class: its text may quote arguments, or be empty."""
         return BmcUnreachable(f"{self._settings}: {operation}: failed unexpectedly ({type(error).__name__})")

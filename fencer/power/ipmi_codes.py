@@ -1,11 +1,11 @@
-"""What the numbers and names on the wire mean, in words for messages."""
+"""Texts for the codes of IPMI, for messages: completion codes, RAKP status codes, privilege levels."""
 
 from fencer.model import Privilege
 
 _COMPLETION_CODE = {  # IPMI 2.0 table 5-2; 81h to 83h are Send Message's, §22.7
     0x81: "lost arbitration on the bus",
     0x82: "bus error",
-    0x83: "nobody answers at that address",
+    0x83: "no device answers at that address",
     0xC0: "node busy",
     0xC1: "invalid command",
     0xC2: "invalid command for this LUN",

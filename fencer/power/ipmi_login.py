@@ -45,11 +45,11 @@ _TRIES_AT_1_5 = 8
 
 
 class LoginRefused(Exception):
-    """The BMC, or somebody in its name, refused the login: nothing of a login is authenticated before its end."""
+    """The login was refused, by the BMC or by a forged packet: a login is authenticated only at its end."""
 
 
 class LoginSession(PacketSession):
-    """One RMCP+ session up to its privilege level; what is said in it is fencer.power.ipmi_session's.
+    """One RMCP+ session up to its privilege level. fencer.power.ipmi_session sends the requests in it.
 
     Open Session is always sent afresh; RAKP 1 and RAKP 3 are sent again once, then the login starts again from Open
     Session, because BMCs differ in what they do with a second RAKP.
@@ -139,7 +139,7 @@ class LoginSession(PacketSession):
         self._sent_twice = False
 
     def _got_capabilities(self, data: bytearray) -> None:
-        """Whatever it says, a session is tried: some BMCs answer this one wrongly and open sessions well."""
+        """Tries a session, whatever the answer was: some BMCs answer wrongly and open sessions well."""
         if data[20] == 0 and len(data) > 24:
             self._says_1_5_only = not (data[22] & 0x80 and data[24] & 0x02)
         self._begin_step()
@@ -269,7 +269,9 @@ class LoginSession(PacketSession):
     def _wait_for_slot(self, status: int) -> None:
         self._no_slot_answers += 1
         if self._no_slot_answers >= _NO_SLOT_TRIES:
-            raise BmcUnreachable(f"{self._settings}: login: the BMC lets nobody in: {codes.rakp_status_text(status)}")
+            raise BmcUnreachable(
+                f"{self._settings}: login: the BMC refuses all logins: {codes.rakp_status_text(status)}"
+            )
         self._sleep(_NO_SLOT_PAUSE_S)
         self._restart()
 

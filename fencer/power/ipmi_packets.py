@@ -54,7 +54,7 @@ class Datagrams(Protocol):
 
 
 class PacketSession(Session):
-    """Sends, waits and receives for one RMCP+ session; what is said is fencer.power.ipmi_login's and ipmi_session's.
+    """Sends, waits and receives for one RMCP+ session. ipmi_login and ipmi_session decide what is sent.
 
     Every packet waits ``patience``: 0.2 s, or twice the slowest exactly measured answer where that is more, growing
     with each try. A refusal is kept for one patience more, in which a better answer to the same packet wins.
@@ -110,7 +110,7 @@ class PacketSession(Session):
     def _assignsocket(self, server: object = None, forbiddensockets: object = ()) -> None:
         """pyghmi takes a socket that any host may send to. Ours are the datagrams that were handed in."""
 
-    # What is said, by those who derive from this
+    # What subclasses send
 
     def _ask_again(self) -> None:
         """The BMC is silent, and its session is not open yet."""
@@ -207,7 +207,7 @@ class PacketSession(Session):
     # Receiving
 
     def _take(self, sender: int, data: bytearray) -> None:
-        """One packet. Nothing is believed of it, and nothing kept, before it is authenticated or matches a question."""
+        """Takes one packet. Nothing of it is used before it is authenticated or matches a question."""
         if len(data) < _SHORTEST_BYTES or data[0] != 6 or data[2:4] != _RMCP_CLASS_IPMI:
             return
         if data[4] == _SESSIONLESS:
@@ -228,7 +228,10 @@ class PacketSession(Session):
                 self._hold_error(BmcUnreachable(f"{self._settings}: the BMC's answers do not decode"))
 
     def _take_outside(self, sender: int, data: bytearray) -> None:
-        """Anybody may have sent this: it counts once for each question, and at most has the BMC asked again."""
+        """Takes a packet outside of a session. It is not authenticated, so it counts once for each question.
+
+        At most it has the BMC asked again.
+        """
         if len(data) < _SHORTEST_SESSIONLESS_BYTES or data[19] != _GET_CHANNEL_AUTH_CAPABILITIES:
             return
         asked_at = self._questions.pop(data[18] >> 2, None)

@@ -1,4 +1,4 @@
-"""What is said in an open RMCP+ session: a request at a time, on a lossy line, to a BMC that is slow, or gone."""
+"""Sends requests in an open RMCP+ session, one at a time, to a BMC that may be slow or gone."""
 
 import time
 from collections.abc import Callable

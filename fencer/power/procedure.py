@@ -1,6 +1,6 @@
 """What to say to a chassis, in which order, to reach a goal. Pure: no IPMI, no process.
 
-Whoever runs a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
+The caller of a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
 may be touched). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
 acts on *after* the go: what was off before a fence race is no proof after it.
 
@@ -75,8 +75,7 @@ class PowerTiming(NamedTuple):
 
 
 class _NotReachedError(Exception):
-    """The BMC answers, and what it says is not what was wanted, or not to be relied on. The text is the reason, without
-    the BMC's name."""
+    """The BMC answers, but not as wanted, or not reliably. The text is the reason, without the BMC's name."""
 
 
 def run(
@@ -182,7 +181,7 @@ class _Procedure:
         self._reach(ChassisCommand.OFF, PowerState.OFF, tries=1)
 
     def _confirm_off(self, goal: PowerGoal) -> None:
-        """The chassis was found off, by a BMC that may be starting: it is commanded all the same and read again.
+        """Commands off a chassis that was found off, and reads again, because the BMC may be starting.
 
         Proof: off a second later or more, and still off after the BMC has said that it is not starting. Where it does
         not take the command (many do not switch off what is off), off has to stand for longer. Where it is seen on
@@ -239,7 +238,7 @@ class _Procedure:
         return True
 
     def _await_on_again(self) -> None:
-        """After a power cycle the chassis comes on by itself; where it does not in half the time, it is told to."""
+        """Waits until the chassis is on after a power cycle. Sends "on" where it is not on after half of the time."""
         if not self._poll(PowerState.ON, self._timing.power_timeout_s / 2):
             self._reach(ChassisCommand.ON, PowerState.ON, tries=self._timing.on_tries)
 
@@ -268,7 +267,7 @@ class _Procedure:
         self._wait(self._timing.power_wait_s)
 
     def _wait(self, seconds: float) -> None:
-        """A BMC drops a session that is silent for long (IPMI 2.0 §6.12.15): it is asked something now and then."""
+        """Waits for the permission. Reads the state now and then: a BMC drops a silent session (IPMI 2.0 §6.12.15)."""
         until = self._clock() + seconds
         while (left_s := until - self._clock()) > 0:
             self._sleep(min(left_s, _IDLE_S))
@@ -288,7 +287,7 @@ class _Procedure:
         return True
 
     def _look(self) -> PowerState:
-        """Reads the state; emits it when it is news."""
+        """Reads the state, and emits it when it has changed."""
         return self._note(self._chassis.state())
 
     def _note(self, state: PowerState) -> PowerState:

@@ -82,7 +82,7 @@ class ReportsLater(Channel):
 
 
 def list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
-    """Raises FenceError. The names of paths are of use only where the kernel's sysfs shows no WWID."""
+    """Lists the LUNs in a child. Raises FenceError. Names of paths are used only where sysfs shows no WWID."""
     found = LunsFound(jobs.list_luns(config))
     if len(dumps(found)) > MESSAGE_BYTES:
         found = LunsFound(found.luns._replace(luns=tuple(lun._replace(paths=()) for lun in found.luns.luns)))
@@ -104,7 +104,7 @@ PUBLISHER_OOM_SCORE = -500
 
 
 def set_oom_score(score: int) -> None:
-    """Sets this process's score. Best effort: without the privilege it stays as it is."""
+    """Sets the OOM score of this process. Best effort: without the privilege it stays as it is."""
     with contextlib.suppress(OSError):
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -173,13 +173,13 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def read_settings(path: str) -> Settings:
-    """Raises UsageError; its message has one complaint a line."""
+    """Reads and checks a file. Raises UsageError; its message has one complaint a line."""
     try:
         content = read_regular_file(path, link=True)
     except FileNotFoundError as error:
         raise UsageError(f'{path}: {error.strerror}: make it; one line will do: vg = "shared_vg"') from error
     except PermissionError as error:
-        raise UsageError(f"{path}: {error.strerror}: run this as root, or let everybody read the file") from error
+        raise UsageError(f"{path}: {error.strerror}: run this as root, or let all users read it") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: give a file that can be read") from error
     except ValueError as error:
@@ -192,7 +192,7 @@ def read_settings(path: str) -> Settings:
 
 
 def parse_settings(text: str, source: str = "watchdogd.toml") -> Settings:
-    """Raises UsageError with every complaint, one a line."""
+    """Checks the text of a file. Raises UsageError with every complaint, one a line."""
     import tomllib  # the feeder only knows the types here; what it loads stays in locked memory
 
     try:
@@ -307,7 +307,7 @@ def _where(name: str, text: str, source: str) -> str:
 
 
 def _toml_complaint(message: str, text: str, source: str) -> str:
-    """tomllib's message names line and column at its end, or the end of the document."""
+    """The complaint for tomllib's error, which names line and column at its end, or the end of the document."""
     what, _, place = message.partition(" (at ")
     line = re.match(r"line (\d+)", place)
     number = int(line[1]) if line else text.rstrip().count("\n") + 1
@@ -341,7 +341,7 @@ def _or(words: list[str]) -> str:
 
 
 def describe(settings: Mapping[str, Any]) -> str:
-    """Settings as a file would say them, one a line."""
+    """The settings as lines of a file."""
     return "".join(f"{name} = {_literal(settings[name])}\n" for name in BY_NAME)
 
 

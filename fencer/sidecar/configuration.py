@@ -19,7 +19,7 @@ from fencer.storage.settings import StorageSettings
 
 
 def read_config(path: str) -> Config:
-    """Raises UsageError; its message has one complaint a line."""
+    """Reads the file and the cluster's files. Raises UsageError; its message has one complaint a line."""
     settings = read_settings(path)
     try:
         return derive(settings)
@@ -28,7 +28,7 @@ def read_config(path: str) -> Config:
 
 
 def derive(settings: Settings) -> Config:
-    """Raises UsageError when the cluster's files make no sense, or do not tell this node's key."""
+    """The configuration that follows from settings and the cluster's files. Raises UsageError."""
     membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
     membership.require()
     try:
@@ -67,7 +67,7 @@ def _storage(settings: Settings, membership: Membership) -> tuple[StorageSetting
 
 
 def _in_its_own_words(error: NoKey, membership: Membership) -> str:
-    """The agent's options are no settings of the sidecar: the remedy names what watchdogd.toml has."""
+    """The message of error, with settings of watchdogd.toml as the remedy instead of the agent's options."""
     where = f"{membership.source}: " if membership.source and membership.source not in error.why else ""
     if membership.nodes and membership.local is None:
         names = ", ".join(node.name for node in membership.nodes)

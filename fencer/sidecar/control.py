@@ -15,13 +15,13 @@ _DONE, _REFUSED = "done", "refused"
 
 
 class Pause(NamedTuple):
-    """No loss of storage resets this node for so long; a preemption still does."""
+    """Suspends the self-fence for a loss of storage for so long. A preemption still resets this node."""
 
     for_s: float
 
 
 class Resume(NamedTuple):
-    """The pause ends now."""
+    """Ends the pause."""
 
 
 class Question(NamedTuple):
@@ -51,7 +51,7 @@ class ControlSocket:
         return self._socket.fileno()
 
     def receive(self) -> Question | None:
-        """The next order, None when there is none or it makes no sense."""
+        """The next order; None when there is none, or it is invalid."""
         try:
             data, asker = self._socket.recvfrom(_BYTES)
             order = parse(data)

@@ -53,7 +53,7 @@ class MapTimeouts(NamedTuple):
 
 
 def read_path(path: str, sys: str = "/sys") -> PathTimeouts:
-    """path: ``/dev/sdb`` or ``sdb``."""
+    """Reads the timeouts of a path. path: ``/dev/sdb`` or ``sdb``."""
     name = path.rpartition("/")[2]
     device = os.path.realpath(f"{sys}/block/{name}/device")
     session = re.search(r"/(session\d+)/", device)
@@ -75,7 +75,7 @@ def _seconds(path: str) -> int | None:
 
 
 def read_maps() -> dict[str, MapTimeouts]:
-    """By name of the map; nothing where there is no multipathd."""
+    """Reads the timeouts of all multipath maps, by name. Empty where multipathd does not run."""
     polling_s = _POLLING_S
     if found := re.search(r"^\s*polling_interval\s+\"?(\d+)", _asked(_SHOW_CONFIG), re.MULTILINE):
         polling_s = float(found[1])

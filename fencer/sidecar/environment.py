@@ -34,10 +34,10 @@ class Resetting(Protocol):
     """What resets this machine: fencer.sidecar.self_fence.Reset."""
 
     def say(self, text: str) -> None:
-        """Writes the sentence to where an operator may look afterwards."""
+        """Writes the sentence to the console or the kernel's log."""
 
     def now(self) -> None:
-        """Returns only when it failed."""
+        """Resets the machine. Returns only when that failed."""
 
 
 class Environment(NamedTuple):

@@ -11,7 +11,7 @@ _BYTES = 64
 
 
 class Instance:
-    """The lock. The kernel releases it when the process ends, in whatever way."""
+    """The lock. The kernel releases it when the process ends, in any way."""
 
     def __init__(self, state_dir: str) -> None:
         """Raises UsageError when another process holds it, or when it cannot be made.

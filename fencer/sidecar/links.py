@@ -1,4 +1,4 @@
-"""The feeder's sockets to the other processes, and the start of the process that starts these."""
+"""The feeder's sockets to the other processes, and the start of the supervisor."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Decides which LUNs are watched: those that the volume group's metadata names, and what a later list changes. Pure."""
+"""Decides which LUNs are watched: those of the volume group's metadata, and what a later list changes. Pure."""
 
 from fencer._typing import NamedTuple
 
@@ -28,14 +28,14 @@ class LunList(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """watched: what is to be watched now. reasons: what of the new list was not taken, and what to do."""
+    """The result of a new list. watched: the LUNs to watch now. reasons: what was not taken over, and what to do."""
 
     watched: LunList
     reasons: tuple[str, ...] = ()
 
 
 def agree(watched: LunList, found: LunList) -> Agreement:
-    """The LUNs to watch after a new list, which is complete: no physical volume is missing.
+    """The LUNs to watch after a new list. The list is complete: no physical volume is missing.
 
     Only newer metadata change anything. A LUN whose physical volumes they no longer name is no longer watched; one
     that only vanished still is. A new LUN is watched as soon as it is named.

@@ -1,4 +1,4 @@
-"""The sidecar: reads its configuration, starts its processes, feeds; and the words by which an operator talks to it."""
+"""Entry point of halvm-watchdogd: reads the configuration, starts the processes, feeds; or runs a command."""
 
 import os
 import select
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _config_of_a_run(argv: Sequence[str]) -> str | None:
-    """The configuration file when the sidecar is to run, None for all other words."""
+    """The configuration file when the sidecar is to run; None for a command."""
     match [word for word in argv if word != "run"] if argv[:1] == ["run"] else list(argv):
         case []:
             return DEFAULT_PATH
@@ -59,7 +59,7 @@ def _config_of_a_run(argv: Sequence[str]) -> str | None:
 
 
 def run(path: str) -> Ended:
-    """Feeds until an orderly stop, or for ever."""
+    """Runs the sidecar until an orderly stop or a self-fence."""
     boot_id = read_boot_id()
     signals = Signals()
     log = os.dup(2)
@@ -116,7 +116,7 @@ def _environment(configured: Configured, boot_id: str) -> Environment:
 
 
 def _armer(settings: Settings) -> Callable[[], Watchdog]:
-    """What arms the configured device, or raises WatchdogError. Its driver may be loaded after this program began."""
+    """The function that arms the configured device; it raises WatchdogError. The driver may be loaded later."""
     if settings.watchdog == watchdog_device.NONE:
         return NoWatchdog
     return lambda: linux_watchdog.open_best(settings.watchdog, settings.watchdog_timeout_s, settings.shutdown_timeout_s)

@@ -1,4 +1,4 @@
-"""What the sidecar's other processes do. Imported by the supervisor, so that its children find everything loaded."""
+"""The jobs of the sidecar's processes beside the feeder. The supervisor imports it, so its children have it loaded."""
 
 import time
 from _pickle import dumps  # as in fencer.worker
@@ -33,7 +33,7 @@ COMPLAINTS_CHARS = 16_000
 
 
 def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
-    """log: the descriptor that lines go to; the children hold no standard streams."""
+    """The jobs of the children. log: the descriptor for lines; the children hold no standard streams."""
     load()
     keep_loaded()
     return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), unregister)
@@ -58,7 +58,7 @@ LUNS_BYTES = MESSAGE_BYTES // 2
 
 
 def predecessor(settings: Settings, boot_id: str) -> Predecessor | None:
-    """What an earlier sidecar of this boot has left; None when there is none that can be read.
+    """What an earlier sidecar of this boot left in its snapshot; None where no such snapshot can be read.
 
     A pause goes on until its time, however the earlier one ended. After an orderly stop its watchdog is not armed,
     unless it could not be disarmed.

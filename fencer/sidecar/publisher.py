@@ -35,7 +35,7 @@ _REPORTS = Report.__args__
 
 
 def _receive(channel: Channel) -> object:
-    """A message that cannot be unpickled is skipped: a new publisher would get the same one again."""
+    """The next message. One that cannot be unpickled is skipped: a new publisher would get it again."""
     while True:
         try:
             return channel.receive()
@@ -100,7 +100,7 @@ class Publisher:
             self._journal(self._events.popleft())
 
     def take(self, message: object) -> Recorded | None:
-        """One message; an answer where the feeder waits for one."""
+        """Handles one message. Answers where the feeder waits for an answer."""
         match message:
             case Line():
                 self._write_line(message)

@@ -1,4 +1,4 @@
-"""The feeder's link to the process that may wait for a disk. It waits for nothing but the record of a self-fence."""
+"""The feeder's link to the publisher. It waits for nothing but the record of a self-fence."""
 
 import select
 import time
@@ -27,7 +27,7 @@ class PublisherLink:
         self.forward(dumps(message))
 
     def forward(self, data: bytes) -> None:
-        """Sends without waiting. A publisher that is behind or gone misses it."""
+        """Sends without waiting. The message is lost where the publisher is behind or gone."""
         try:
             self._sock.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:

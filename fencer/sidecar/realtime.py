@@ -1,4 +1,4 @@
-"""Keeps a busy machine from delaying this process: memory locked, real-time priority, spared by the OOM killer."""
+"""Makes this process real-time: locks its memory, raises its priority, exempts it from the OOM killer."""
 
 import contextlib
 import ctypes

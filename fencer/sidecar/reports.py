@@ -78,7 +78,7 @@ class PathGone(NamedTuple):
 
 
 class PathRegistered(NamedTuple):
-    """Our key is on this path (nexus), found so or put there. Until then a path does not count.
+    """This node's key is registered on this path (nexus). Before this report the path does not count.
 
     A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus. So does a LunsListed with
     another address for it, and one that is first unless this is said again in time.
@@ -112,7 +112,7 @@ class LunSeen(NamedTuple):
 
 
 class LunSilent(NamedTuple):
-    """No path gave its registrations: says nothing of our registration, and is never taken for a preemption."""
+    """No path answered with the registrations of a LUN. Says nothing of ours, so it is no preemption."""
 
     lun: str
     at_s: float
@@ -139,7 +139,7 @@ class RegistrationFailed(NamedTuple):
 
 
 class Alive(NamedTuple):
-    """The observing process works, whatever its LUNs do."""
+    """The observing process works. Says nothing of its LUNs."""
 
     at_s: float
 

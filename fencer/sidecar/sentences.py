@@ -1,4 +1,4 @@
-"""What the feeder says when it arms, when it ends, and of what it leaves behind."""
+"""The feeder's sentences for the log: when it arms, when it stops, and what state it leaves."""
 
 from fencer.sidecar.environment import Ended, ExitStatus
 from fencer.sidecar.keepalive import Feeding
@@ -12,7 +12,7 @@ _FINAL = (Cause.PREEMPTED, Cause.SHUT_OUT)
 
 
 def armed(feeding: Feeding) -> list[tuple[Level, str]]:
-    """When the watchdog has been opened."""
+    """The sentence for an armed watchdog."""
     support = feeding.watchdog.support
     if feeding.watchdog.armed:
         text = (
@@ -41,12 +41,12 @@ def left_behind(support: Support, disarmed: bool | None, decision: Decision) -> 
         return []
     return [
         f"THIS NODE IS UNGUARDED NOW: stopped while {'; '.join(decision.reasons)[:LINE_CHARS]}: nothing "
-        "resets it, whatever self_fence_bound promises a peer: fence it, or start halvm-watchdogd again"
+        "resets it, although self_fence_bound promises a peer that it does: fence it, or start halvm-watchdogd again"
     ]
 
 
 def left_running(left: WatchdogSnapshot) -> str:
-    """After an orderly stop before the first look, which alone can say that this node was not fenced meanwhile."""
+    """The sentences after a stop before the first look, which would show whether this node was fenced meanwhile."""
     return (
         f"{left.device}, left running by a predecessor, is running still: it resets this node within "
         f"{left.timeout_s:g} s unless halvm-watchdogd is started again"

@@ -97,7 +97,7 @@ class ObserverSettings(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """A file as written, defaults filled in, every value of its type and within its bounds."""
+    """The settings of a file, with defaults. Every value has its type and is within its bounds."""
 
     source: str
     vg: str
@@ -164,7 +164,7 @@ RELOADABLE: Final = frozenset(
 
 
 def changed(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a reload changes: settings it may, and settings that need a restart."""
+    """The settings that differ: those that a reload may change, and those that need a restart."""
     names = [name for name in Settings._fields if name != "source" and getattr(old, name) != getattr(new, name)]
     return (
         tuple(name for name in names if name in RELOADABLE),
@@ -196,5 +196,5 @@ def unseen_bound_s(timing: SidecarTiming, reset_s: float) -> float:
 
 
 def bound_s(timing: SidecarTiming, reset_s: float) -> float:
-    """The longest of them: the bound that holds whatever happens to storage and key."""
+    """The longest of the three: the bound for any loss of storage or key."""
     return max(loss_bound_s(timing, reset_s), preempt_bound_s(timing, reset_s), unseen_bound_s(timing, reset_s))

@@ -1,4 +1,6 @@
-"""The supervisor: a small process that starts the others, and starts them again. The feeder never forks once it feeds.
+"""The supervisor: a small process that starts the other processes, and starts them again when they end.
+
+The feeder never forks once it feeds.
 
 A fork of the feeder would share all its memory copy on write and make its next writes wait for pages; an exec would
 wait for the very disk that may be gone. The supervisor has loaded what its children need, so that a new observer needs

@@ -46,11 +46,11 @@ class Watchdog(Protocol):
 
     @property
     def support(self) -> Support:
-        """Fixed from when it was armed until it is disarmed."""
+        """What the device reports. It does not change while the device is armed."""
 
     @property
     def armed(self) -> bool:
-        """True when silence resets this machine."""
+        """Whether this machine is reset when the device is not fed."""
 
     def keepalive(self) -> None:
         """Feeds it. Raises WatchdogError when the device did not take it."""
@@ -147,8 +147,10 @@ def by_number(device: str, number: str, known: Iterable[Candidate]) -> Candidate
 
 
 def timeout_after_stop(asked_s: int, longest_s: int, now_s: int) -> int:
-    """What an orderly stop leaves to a device that may not be disarmed: never less than it has. longest_s: 0 when it
-    is not known."""
+    """The timeout to set at an orderly stop on a device that cannot be disarmed: never less than before.
+
+    longest_s: 0 when it is not known.
+    """
     return max(min(asked_s, longest_s or asked_s), now_s)
 
 

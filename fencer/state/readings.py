@@ -58,9 +58,12 @@ class JournalStatus(StrEnum):
 
 
 class JournalReading(NamedTuple):
-    """A journal as read. totals, steps: since the journal began. story: the latest events without monitors, the newest
-    first; told: how many such events there ever were. fences, monitors: of each target the one recorded last, whatever
-    its time. problem: a sentence, or ""."""
+    """A journal as read.
+
+    totals, steps: since the journal began. story: the latest events without monitors, the newest first. told: how many
+    such events there ever were. fences, monitors: of each target the one recorded last, regardless of its time.
+    problem: a sentence, or "".
+    """
 
     status: JournalStatus
     totals: tuple[Total, ...] = ()

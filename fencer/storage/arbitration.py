@@ -1,10 +1,10 @@
-"""Who wins when two nodes fence each other: the one whose PREEMPT the target executes first.
+"""Decides the race of two nodes that fence each other: the first PREEMPT that the target executes wins.
 
 The target serialises PERSISTENT RESERVE OUT commands, and a node whose registration was removed gets RESERVATION
 CONFLICT for its own PREEMPT (SPC-4 5.13.11.2.2). So at most one of two nodes removes the other's key from one LUN.
-Safety rests on that alone. Everything else here is about not doing harm while losing: look before writing (a Linux
-target can hang when a victim has a PERSISTENT RESERVE OUT in flight while it is preempted), never register a node that
-was fenced, and let the node that does the work come first.
+Safety rests on that alone. The rest keeps a loser from doing harm: it looks before it writes (a Linux target can hang
+when a node with a PERSISTENT RESERVE OUT in flight is preempted), a fenced node is never registered, and the node that
+uses the storage goes first.
 """
 
 import time
@@ -73,22 +73,24 @@ class Contest(NamedTuple):
 
     @property
     def two_nodes(self) -> bool:
-        """Whether the cluster has no other nodes than these two: then whatever is not ours is the target's, or left
-        over. A node that has another cluster file than we have is registered under a key that we do not expect."""
+        """Whether the cluster has only these two nodes. Then each key that is not ours is the target's, or left over.
+
+        A node with another cluster file is registered under a key that we do not expect.
+        """
         if self.others is None or self.others.unnamed_most:
             return False
         return not set(self.others.known) - {self.own, self.target}
 
     def victims(self, look: Look) -> tuple[ReservationKey, ...]:
-        """What has to go before the target is out of this LUN, the keys that it should have first.
+        """The keys to remove from this LUN, the target's expected keys first.
 
-        Both of its own keys; of a cluster of two nodes every key that is not ours.
+        They are the target's key and its guard key; in a cluster of two nodes every key that is not ours.
         """
         expected = look.listed(self.target)
         return (*expected, *look.strangers((self.own, self.target))) if self.two_nodes else expected
 
     def doubt(self, look: Look) -> str | None:
-        """Why a key that was absent from the start says nothing of the target; None when it does.
+        """Why the absence of the target's key does not prove that the target cannot write; None when it does.
 
         A node that registered before its configuration was changed has another key than the one that we look for, and
         so has one whose key was typed wrongly. Without a list of nodes the owner of any other key is unknown.
@@ -104,13 +106,16 @@ class Contest(NamedTuple):
         )
 
     def wait_s(self, active_here: bool) -> float:
-        """Rank 0 has the volume group active; the others follow in the order of their keys."""
+        """How long this node waits before it writes: not at all (rank 0) where the volume group is active here.
+
+        The others follow in the order of their keys.
+        """
         rank = 0 if active_here else 1 + (self.own > self.target)
         return rank * self.slot_s
 
 
 class RaceResult(NamedTuple):
-    """Where the race stands. removal: how we took the key, when it was we who took it. registered: see Arbitrated."""
+    """The result of a race. removal: how this node took the key, if it did. registered: see Arbitrated."""
 
     result: ArbitrationResult
     reason: str = ""
@@ -122,8 +127,7 @@ def race_result(look: Look, contest: Contest) -> RaceResult | None:
     """The result of the race by one look at the LUN; None while the race is open. Pure.
 
     It is won where nothing of the target's is left (Contest.victims). In a cluster of more than two nodes others may
-    be registered, under whatever key: that the target writes no more is another matter, for isolation to prove or for
-    power.
+    be registered, under any key. That the target cannot write is not shown by this: isolation or power prove it.
     """
     if contest.own not in look.keys:
         return not_registered(contest.own)
@@ -133,7 +137,7 @@ def race_result(look: Look, contest: Contest) -> RaceResult | None:
 
 
 def not_registered(own: ReservationKey, where: str = "") -> RaceResult:
-    """Lost: a look shows that own is gone. where: on which LUN, unless it arbitrates."""
+    """The result "lost", because own is not registered. where: the LUN, unless it is the arbiter."""
     return RaceResult(
         ArbitrationResult.LOST, f"this node's key {own} is not registered{where}: it was fenced, or never unfenced"
     )
@@ -142,7 +146,7 @@ def not_registered(own: ReservationKey, where: str = "") -> RaceResult:
 def arbitrate(
     lun: LogicalUnit, contest: Contest, deadline: Deadline, sleep: Callable[[float], None] = time.sleep
 ) -> RaceResult:
-    """Plays the race on one LUN to its end. Never raises: a LUN that cannot be asked has not been won."""
+    """Plays the race on one LUN to its end. Never raises: a LUN that does not answer is not won."""
     try:
         look = lun.look(deadline)
         wait_s = contest.wait_s(lun.active_here)
@@ -161,9 +165,9 @@ def _lost(contest: Contest, error: NotRegistered) -> RaceResult:
 
 
 def still_won(lun: LogicalUnit, contest: Contest, deadline: Deadline) -> RaceResult | None:
-    """What the race on lun, once won, has come to: one look, over every path that answers, and nothing written.
+    """Reads again whether a race that was won is still won, over every path that answers. Writes nothing.
 
-    None: it is open again, since the target is registered. Never raises.
+    None: the race is open again, because the target is registered again. Never raises.
     """
     try:
         return race_result(lun.look_everywhere(deadline).look, contest)
@@ -212,8 +216,9 @@ def _race(
 def round_over(
     lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline, sleep: Callable[[float], None] = time.sleep
 ) -> str:
-    """Before the next round: a pause, and paths that lost their registration are registered again where that is
-    allowed. Why there is no next round; "" when there is. Never raises.
+    """Prepares the next round: pauses, and registers again, where allowed, paths that lost their registration.
+
+    Returns why there is no next round; "" when there is one. Never raises.
     """
     mended = False
     if turns.unregistered and (contest.repair or lun.private):
@@ -235,12 +240,12 @@ def round_over(
 
 
 def _given_up(reason: str) -> RaceResult:
-    """By a node that has just seen itself registered; not because time ran out."""
+    """The result "undecided", for another reason than time, by a node that has just read that it is registered."""
     return RaceResult(ArbitrationResult.UNREACHABLE, reason, registered=True)
 
 
 def unrepaired(own: ReservationKey) -> str:
-    """Why a nexus was not registered again."""
+    """The reason and remedy where no path is registered and none may be registered during a fence."""
     return (
         f"this node's key {own} is registered, but on none of the paths that it has now (a new login?); registering "
         "them again during a fence is safe only with proof=power or proof=all: run 'on' for this node (unfence) first"
@@ -248,8 +253,7 @@ def unrepaired(own: ReservationKey) -> str:
 
 
 def _mended(lun: LogicalUnit, contest: Contest, turns: Turns, deadline: Deadline) -> bool:
-    """Registers one of the unregistered paths again. True when one is registered now, or was all the time (CONFLICT: it
-    has some key)."""
+    """Registers one of the unregistered paths again. True when one is registered now, or was before (CONFLICT)."""
     had_a_key = False
     for nexus in lun.nexuses:
         if nexus not in turns.unregistered:

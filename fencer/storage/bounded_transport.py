@@ -1,4 +1,4 @@
-"""A transport whose caller never waits past its timeout, whatever the kernel does with the command.
+"""A transport whose caller never waits past its timeout, even where the kernel holds the command.
 
 SG_IO on a path that the kernel has blocked (iSCSI until replacement_timeout, FC until dev_loss_tmo) returns when the
 path is unblocked, not when the command's own timeout is over, and no signal reaches a thread that waits there (state
@@ -26,15 +26,16 @@ _Jobs = SimpleQueue[tuple[Callable[[], object], _Ends] | None]
 
 
 class SpareThreads:
-    """Runs jobs beside the caller, in as few threads as never wait for each other: one, as long as no job hangs."""
+    """Runs jobs in threads beside the caller: in one thread, as long as no job hangs."""
 
     def __init__(self) -> None:
         self._idle: Final[list[_Jobs]] = []
         self._closed = False
 
     def begin(self, subject: str, job: Callable[[], T]) -> Callable[[float], T]:
-        """Starts a job. What is returned waits for its end, for so many seconds at most, and returns or raises what the
-        job did, or raises StillUnderWay. A job goes on after its caller has stopped waiting."""
+        """Starts a job. Returns a function that waits for its end, at most the given seconds.
+
+        That function returns or raises what the job did, or raises StillUnderWay; then the job goes on."""
         ends: _Ends = SimpleQueue()
         try:
             jobs = self._idle.pop()

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 
 class StorageGoal(Enum):
-    """One of these for each worker."""
+    """What a storage worker is to do: one goal for each worker."""
 
     FENCE = auto()
     REGISTER = auto()

@@ -13,7 +13,7 @@ from fencer.storage.pr import RegisteredKeys
 
 UNDO_PAUSE_S = 0.05
 UNDO_S = 2.0
-"""What the undoing of a guard key has for itself, also past the deadline: left there, it lets its owner write."""
+"""Time for removing a guard key again, also past the deadline: a guard key that is left lets its owner write."""
 
 
 def register_under_guard(
@@ -67,10 +67,9 @@ def _by_guard(
 
 
 def _forget(nexus: Nexus, guard: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
-    """Unregisters the guard key; a conflict says that it is not there (any more). Takes UNDO_S at most, whatever the
-    deadline, of which only the clock counts.
+    """Unregisters the guard key. A conflict: it is not registered. Takes UNDO_S at most, also past the deadline.
 
-    aptpl as before: the last REGISTER, whatever it does, decides whether *all* registrations of the LUN survive a power
+    aptpl: as before, because the last REGISTER decides whether *all* registrations of the LUN survive a power
     loss (SPC-4 5.13.5).
     """
     own_time = Deadline.after(UNDO_S, deadline.clock)

@@ -18,14 +18,14 @@ NO_PORTS: Ports = frozenset()
 
 
 def ports_of(status: FullStatus, keys: Collection[ReservationKey], own: ReservationKey) -> Ports:
-    """The ports on which one of keys is registered, without names of this node, which tell no nodes apart."""
+    """The ports on which one of keys is registered, without the ports that this node shares with that one."""
     ours = (_names(each) for each in status.registrations if each.key == own)
     theirs = (_names(each) for each in status.registrations if each.key in keys)
     return NO_PORTS.union(*theirs).difference(*ours)
 
 
 def registered_on(status: FullStatus, ports: Ports) -> tuple[Registration, ...]:
-    """The registrations of these ports, under whatever key."""
+    """The registrations of these ports, under any key."""
     return tuple(each for each in status.registrations if _names(each) & ports)
 
 

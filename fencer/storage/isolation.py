@@ -76,13 +76,13 @@ def isolate(
 
 
 def _look(lun: LogicalUnit, target: ReservationKey, deadline: Deadline) -> Look:
-    """By one path; where that shows the target shut out, by every path that answers: a proof is what all show."""
+    """Looks over one path; where that shows the target shut out, over every path, because a proof needs all of them."""
     look = lun.look(deadline)
     return lun.look_everywhere(deadline, look).look if look.shuts_out(target) else look
 
 
 def _second_key(lun: LogicalUnit, contest: Contest, taken: Iterable[Removal], deadline: Deadline) -> str | None:
-    """Why the target writes although its key is gone; None when nothing shows that. Raises StorageError."""
+    """Why the target can still write: by a second key. None if it has none. Raises StorageError."""
     left = lun.registered_on(NO_PORTS.union(*(removal.ports for removal in taken)), deadline)
     if not left:
         return None

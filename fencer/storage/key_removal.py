@@ -11,7 +11,7 @@ from fencer.storage.nexus import Nexus, Outcome
 
 
 class Removal(NamedTuple):
-    """What became of one attempt to remove a key.
+    """The result of one attempt to remove a key.
 
     aborted: by a PREEMPT AND ABORT that the target has completed. It is complete when the victim's commands are ended
     (SPC-4 5.13.11.2), so one without an answer is no better than a plain PREEMPT. failure: no usable answer came;
@@ -33,7 +33,7 @@ class Removal(NamedTuple):
 
 
 def weakest(removals: Iterable[Removal]) -> Removal | None:
-    """All together: as weak as the weakest. One for each key: the latest counts, since it found the key there yet."""
+    """One removal for all: as weak as the weakest of them, with the ports of each. None where there is none."""
     removals = tuple(removals)
     weak = min(removals, key=lambda removal: removal.aborted, default=None)
     return None if weak is None else weak._replace(ports=NO_PORTS.union(*(removal.ports for removal in removals)))
@@ -42,7 +42,7 @@ def weakest(removals: Iterable[Removal]) -> Removal | None:
 def remove_key(
     nexus: Nexus, own: ReservationKey, victim: ReservationKey, kind: ReservationType, deadline: Deadline
 ) -> Removal:
-    """PREEMPT AND ABORT, or openly the plain PREEMPT where the target lacks it. Never raises.
+    """Sends PREEMPT AND ABORT; PREEMPT where the target lacks it, which the result says. Never raises.
 
     A CONFLICT means that this nexus is not registered under own, or that victim is not registered at all.
     """
@@ -60,7 +60,7 @@ def remove_key(
 
 
 def _ports_before(nexus: Nexus, own: ReservationKey, victim: ReservationKey, deadline: Deadline) -> Ports:
-    """Where victim, or its guard key, is registered. A target that does not tell, or not well, gives no doubt.
+    """The initiator ports on which victim or its guard key is registered; none where the target does not report them.
 
     Raises StorageError where the path does not answer.
     """

@@ -14,7 +14,7 @@ _LONGEST_BYTES = 1 << 20
 
 
 def read_known(state_dir: str, volume_group: str) -> tuple[str, ...]:
-    """The WWIDs, sorted; none where there is no list, or none that can be read."""
+    """The WWIDs, sorted; empty where there is no list, or it cannot be read."""
     import json  # only where LVM does not answer
 
     try:
@@ -27,7 +27,7 @@ def read_known(state_dir: str, volume_group: str) -> tuple[str, ...]:
 
 
 def write_known(state_dir: str, volume_group: str, wwids: Sequence[str]) -> None:
-    """Replaces the list, unless it says the same. Raises OSError."""
+    """Writes the list unless it is unchanged. Raises OSError."""
     wwids = sorted(wwids)
     if list(read_known(state_dir, volume_group)) == wwids:
         return

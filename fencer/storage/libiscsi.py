@@ -1,4 +1,4 @@
-"""A nexus straight to an iSCSI target, by libiscsi: for a host that maps no LUN, and for tests without a SCSI kernel.
+"""ScsiTransport to an iSCSI target by libiscsi, for a host that maps no LUN, and for tests without kernel SCSI.
 
 What libiscsi 1.19 forced:
 
@@ -227,7 +227,7 @@ class IscsiTransport:
         return (text or b"").decode("utf-8", "replace").strip() or "connection lost"
 
     def _drop(self) -> None:
-        """Closes the connection without a word, then frees what unfinished calls pointed to."""
+        """Closes the connection without a logout, then frees what unfinished calls pointed to."""
         if self._context is None:
             return
         self._lib.iscsi_destroy_context(self._context)

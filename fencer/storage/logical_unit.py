@@ -1,4 +1,4 @@
-"""One logical unit as a whole: all its paths, and what is registered and reserved on it."""
+"""One LUN over all its paths: reads its registrations and its reservation over those that answer."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from fencer.storage.pr import Registration
 from fencer.storage.transport import ScsiTransport
 
 LOOKS_MOST = 5
-"""Readings before we give up waiting for a moment in which nobody changes the registrations."""
+"""Readings of a LUN whose registrations change while they are read, before that is an error."""
 
 DIFFER_PAUSE_S = 0.05
 """The first pause before paths that showed different registrations are read again; each one is longer by as much."""
@@ -39,19 +39,19 @@ LOOK_S = PATH_S + PASSING_S
 """The most that a look by one of several paths may take before another one is asked."""
 
 ONE_THREAD_S = 0.05
-"""So long one thread asks the paths of a LUN one after the other; then the others have a thread each."""
+"""How long one thread reads the paths of a LUN one after the other. Then each path left has its own thread."""
 
 ONE_STATE = "reservations protect nothing there: give this LUN one target that keeps one state for all its portals"
 
 
 class LogicalUnit:
-    """A LUN and the I_T nexuses that lead to it, those that are likely to answer first.
+    """A LUN and the I_T nexuses that lead to it, in the order in which they are used.
 
     wwid: as sysfs writes it, the same on all nodes. active_here: an LVM volume group is active on it on this node
     (looked up for the LUN that arbitrates).
-    private: its nexuses carry only our own commands, nobody's data.
+    private: its nexuses carry only our own commands and no data of other programs.
     bound: wraps the transport of each of several paths into one that never waits past its timeout; None: into a
-    BoundedTransport. The only path of a LUN is used as it is: there is nobody else to ask while it hangs.
+    BoundedTransport. The only path of a LUN is used as it is: there is no other to use while it hangs.
     """
 
     def __init__(
@@ -107,8 +107,9 @@ class LogicalUnit:
                 raise self._unanswered(failures)
 
     def look_everywhere(self, deadline: Deadline, just_seen: Look | None = None) -> "Looks":
-        """What every path shows that answers now: each is asked once, and again while they differ, since others may
-        register meanwhile. Where none answers, as look. Raises StorageError; PathsDiffer where they go on to differ.
+        """Reads over every path that answers. Where they differ, reads again, since nodes may register meanwhile.
+
+        Where no path answers, as look. Raises StorageError; PathsDiffer where the paths go on to differ.
 
         just_seen: spares the only path of a LUN being asked again.
         """
@@ -127,7 +128,7 @@ class LogicalUnit:
         raise PathsDiffer(f"{self.name}: its paths show different registrations ({_differing(seen)}): {ONE_STATE}")
 
     def _all_paths(self, deadline: Deadline) -> tuple[list[tuple[str, Look]], list[StorageError]]:
-        """What each path shows, by name, and why others do not answer.
+        """The reading of each path by its name, and why the other paths do not answer.
 
         One thread asks them one after the other, which costs the least where all answer. From the first silence on each
         path that was not asked yet has a thread of its own.
@@ -155,7 +156,7 @@ class LogicalUnit:
         return seen, [end for _, end in told if isinstance(end, StorageError)]
 
     def _in_spare_threads(self, ask: Callable[[], None], to_ask: deque[Nexus], until: Deadline) -> None:
-        """Has to_ask emptied by ask, and waits for the ends until then; what hangs is left behind."""
+        """Runs ask in spare threads until to_ask is empty or the time is over. A thread that hangs is left behind."""
         if self._threads is None:
             return ask()
         first = self._threads.begin(self.name, ask)
@@ -168,7 +169,7 @@ class LogicalUnit:
         return None
 
     def registered_on(self, ports: Ports, deadline: Deadline) -> tuple[Registration, ...]:
-        """What is registered on these initiator ports now. Raises StorageError where no path tells."""
+        """The registrations of these initiator ports now. Raises StorageError where no path answers."""
         if not ports:
             return ()
         failures: list[StorageError] = []
@@ -182,7 +183,7 @@ class LogicalUnit:
         raise self._unanswered(failures)
 
     def _unanswered(self, failures: Sequence[StorageError]) -> StorageError:
-        """No path answered. That a path is not registered is known, whatever became of the others."""
+        """The error for a LUN of which no path answered; NotRegistered where one of them said so."""
         text = "; ".join(map(str, failures)) or f"{self.name}: no path to it could be found"
         remedy = remedies(failures) or None
         if any(isinstance(failure, NotRegistered) for failure in failures):
@@ -196,7 +197,7 @@ class LogicalUnit:
             self._nexuses[0].sleep(min(seconds, deadline.remaining_s))
 
     def close(self) -> None:
-        """Gives all paths up. Never raises."""
+        """Closes all paths. Never raises."""
         for nexus in self._nexuses:
             nexus.close()
         if self._threads is not None:
@@ -232,7 +233,7 @@ class RoundPause:
 
 
 def _differing(seen: Sequence[tuple[str, Look]]) -> str:
-    """Each reading once, with the paths that show it."""
+    """The different readings as text, each with the paths that show it."""
     paths: dict[Look, list[str]] = {}
     for path, look in seen:
         paths.setdefault(look, []).append(path)

@@ -7,13 +7,13 @@ from fencer.model import ReservationKey, ReservationType
 from fencer.storage.pr import Reservation
 
 HOLDER_ONLY_TYPES = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
-"""Under these only the holder writes, whoever else is registered (SPC-4 table 45)."""
+"""Under these only the holder writes, not the other registrants (SPC-4 table 45)."""
 
 _GUARD_BIT = 1 << 63
 
 
 def guard_key(key: ReservationKey) -> ReservationKey:
-    """The key under which a node registers a nexus while it is not yet certain that it may: see register_under_guard.
+    """A node's guard key: it registers a nexus under it while it is not certain that it may (register_under_guard).
 
     A node that has only this key loses a race. A fence of that node removes this key, too.
     """
@@ -37,19 +37,19 @@ class Look(NamedTuple):
         return tuple(each for each in (key, guard_key(key)) if each in self.keys)
 
     def strangers(self, known: Collection[ReservationKey]) -> tuple[ReservationKey, ...]:
-        """Registered keys that are none of known nodes' keys."""
+        """Registered keys that belong to none of the known nodes (their keys and guard keys)."""
         return tuple(sorted(self.keys.difference(known, map(guard_key, known))))
 
     def shuts_out(self, key: ReservationKey) -> bool:
-        """True when nothing sent under key is written: the key is absent, a registered survivor holds a reservation.
+        """Whether a node with this key cannot write: its keys are absent and a registered survivor holds a reservation.
 
         All six reservation types refuse the writes of an initiator that is not registered (SPC-4 table 45); the absence
-        of the key alone proves nothing, since a LUN without a reservation takes everybody's writes.
+        of the key alone proves nothing, since a LUN without a reservation takes the writes of every initiator.
         """
         return not self.listed(key) and self.held_without(key)
 
     def held_without(self, key: ReservationKey) -> bool:
-        """True when a reservation is held by somebody registered other than key."""
+        """Whether a registrant other than key holds a reservation."""
         if self.reservation.type is None:
             return False
         survivors = self.keys - {key, guard_key(key)}
@@ -58,11 +58,11 @@ class Look(NamedTuple):
         return self.reservation.holder in survivors
 
     def keeps_from_writing(self, key: ReservationKey) -> ReservationKey | None:
-        """Who holds a reservation under which a registrant under key may not write; None when it may."""
+        """The holder whose reservation keeps a registrant under key from writing; None when that may write."""
         held = self.reservation
         return held.holder if held.type in HOLDER_ONLY_TYPES and held.holder != key else None
 
     def held_by(self, key: ReservationKey) -> bool:
-        """True when a registrant under key holds the reservation; with an all-registrants type each of them does."""
+        """Whether a registrant under key holds the reservation. With an all-registrants type each registrant does."""
         held = self.reservation
         return key in self.keys and held.type is not None and held.holder in (key, None)

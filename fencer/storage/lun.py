@@ -1,4 +1,4 @@
-"""From what an operator wrote to LUNs: WWID, multipath, and every path by which this node reaches the LUN.
+"""Finds the LUNs that an operator named: WWID, multipath map, and every path of this node to them.
 
 Everything here reads sysfs and udev's database and never a disk. Paths are plain text: pathlib is slow to load.
 """
@@ -39,7 +39,7 @@ class Lun(NamedTuple):
 
 
 class SharedLuns(NamedTuple):
-    """luns: by WWID, so that every node has them in the same order and arbitrates on the same first one.
+    """The LUNs of one call, sorted by WWID, so that every node arbitrates on the same first one.
 
     iscsi: ``iscsi://portal/iqn/lun`` entries, untouched, in the order written; they have no device on this node.
     """
@@ -55,7 +55,7 @@ def find_luns(
     physical_volumes: Iterable[str] = (),
     no_scsi_remedy: str = _NO_SCSI_REMEDY,
 ) -> SharedLuns:
-    """Looks up what stands in option ``devices`` and the physical volumes of option ``vg``.
+    """Looks up the entries of option ``devices`` and the physical volumes of option ``vg``.
 
     An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
     ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL. A disk
@@ -142,7 +142,7 @@ class _Lookup(NamedTuple):
     no_scsi_remedy: str
 
     def lun(self) -> Lun:
-        """The LUN that an entry of ``devices`` names; only whole disks and multipath maps will do."""
+        """The LUN that an entry of ``devices`` names. Only whole disks and multipath maps are valid."""
         device = self._device()
         if device is None:
             return self._lun_by_wwid()
@@ -243,7 +243,7 @@ class _Lookup(NamedTuple):
         return Lun(self._wwid(slaves), self.entry, tuple(slave.node for slave in slaves), node, device.name)
 
     def _wwid(self, paths: list[KernelDevice]) -> str:
-        """The one WWID of all paths. Paths that disagree are not one LUN, whatever mapped them together."""
+        """The one WWID of all paths. Raises UsageError where paths have different WWIDs."""
         wwids = {path.node: _wwid(path) for path in paths}
         known = sorted({wwid for wwid in wwids.values() if wwid})
         if len(known) > 1:
@@ -260,7 +260,7 @@ class _Lookup(NamedTuple):
         return None
 
     def _named(self, names: Iterable[str]) -> list[KernelDevice]:
-        """Those that are still there: a path may go away while we look."""
+        """The devices that are still there: a path may go away during the lookup."""
         return [device for name in names if (device := self.devices.from_name(name)) is not None]
 
     def _wrong(self, what_and_remedy: str) -> UsageError:

@@ -1,4 +1,6 @@
-"""The note "this node has registered its key in this boot", by which a node knows that it has been fenced.
+"""The marker: a file that says that this node registered its key in this boot.
+
+Where the key is gone later, the node was fenced.
 
 A node whose key is gone although it registered it in this boot was preempted, and must not register again before it has
 rebooted (fence_scsi does, and shoots the winner). The note lives below /run, which a reboot empties; it carries the
@@ -23,7 +25,7 @@ _LONGEST_BYTES = 1 << 20
 
 
 class LunMark(NamedTuple):
-    """One LUN. registered: False while only begun. generation: PRGENERATION before, or else after registering."""
+    """The mark of one LUN. registered: False while it was only begun. generation: PRGENERATION then."""
 
     wwid: str
     generation: int
@@ -37,7 +39,7 @@ class Marker(NamedTuple):
     luns: tuple[LunMark, ...]
 
     def of(self, wwid: str) -> LunMark | None:
-        """What is noted of one LUN."""
+        """The mark of one LUN; None when it has none."""
         return next((mark for mark in self.luns if mark.wwid == wwid), None)
 
 
@@ -72,7 +74,7 @@ def registered_in_this_boot(found: Marker | EarlierBootMarker | UnreadableMarker
 def read_marker(
     state_dir: str, *, boot_id_path: str | os.PathLike[str] = BOOT_ID_PATH
 ) -> Marker | EarlierBootMarker | UnreadableMarker | None:
-    """What is noted below ``state_dir``; None when nothing is. Never raises for what is found there."""
+    """The marker in ``state_dir``; None when there is none. Never raises for what is found there."""
     path = os.path.join(state_dir, MARKER_NAME)
     try:
         content = read_regular_file(path, _LONGEST_BYTES)
@@ -99,7 +101,7 @@ def read_marker(
 
 
 def registered_key(state_dir: str) -> ReservationKey | None:
-    """What this node registered in this boot; None where it has not, or where the marker does not tell."""
+    """The key that this node registered in this boot; None where it did not, or the marker cannot be read."""
     found = read_marker(state_dir)
     return found.key if isinstance(found, Marker) else None
 

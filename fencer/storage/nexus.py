@@ -95,7 +95,7 @@ class Nexus:
         return tuple(self._unit_attentions)
 
     def as_one_of_several(self, bound: Callable[[ScsiTransport], ScsiTransport]) -> "Nexus":
-        """The same path where others are there to ask: it gets PATH_S, and PASSING_S, at a time. bound: wraps the
+        """The same path as one of several: it has PATH_S and PASSING_S at a time. bound: wraps the
         transport into one that never waits past its timeout."""
         return Nexus(bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep)
 
@@ -108,7 +108,7 @@ class Nexus:
         return read(self) if self._bounded is None else self._bounded.here(lambda: read(self))
 
     def close(self) -> None:
-        """Gives the nexus up. Registrations stay. Never raises."""
+        """Closes the nexus. Registrations stay. Never raises."""
         self._transport.close()
 
     def forget_unit_attentions(self) -> None:
@@ -195,7 +195,7 @@ class Nexus:
         return self._persistent_reserve_out(OutAction.REGISTER, pr.parameter_list(old, new, aptpl=aptpl), deadline)
 
     def register_and_ignore(self, new: ReservationKey | None, aptpl: bool, deadline: Deadline) -> Outcome:
-        """REGISTER AND IGNORE EXISTING KEY: whatever this nexus had, it has key new now (None: unregister)."""
+        """REGISTER AND IGNORE EXISTING KEY: sets the key of this nexus to new (None: unregister)."""
         action = OutAction.REGISTER_AND_IGNORE_EXISTING_KEY
         return self._persistent_reserve_out(action, pr.parameter_list(None, new, aptpl=aptpl), deadline)
 

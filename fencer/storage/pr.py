@@ -1,6 +1,6 @@
 """SCSI-3 persistent reservations as bytes: CDBs and parameter lists out, parameter data and sense in. No I/O.
 
-Whatever bytes come in, a decoder returns a value or raises MalformedAnswer. An answer that is shorter than it says is
+A decoder returns a value or raises MalformedAnswer, for any bytes. An answer that is shorter than it says is
 never decoded in part: a key that did not fit into the buffer must not look like a key that is not registered.
 
 Source: SPC-4 r37, 6.15 (PERSISTENT RESERVE IN), 6.16 (PERSISTENT RESERVE OUT), 4.5 (sense data), 7.6.4 (TransportID).

@@ -1,4 +1,4 @@
-"""The actions of a storage worker, from the first look to the last, on opened LUNs."""
+"""The actions of a storage worker on opened LUNs: fence, register, status, monitor."""
 
 import time
 from _thread import allocate_lock, start_new_thread
@@ -120,7 +120,7 @@ def fence(
 
 
 def _time_to_decide(mode: ArbitrationMode, deadline: Deadline) -> Deadline:
-    """Where arbitration is only preferred, power needs time after a LUN that does not answer."""
+    """The deadline of the race: half of the time where arbitration is only preferred, to leave time for power."""
     return deadline.within(deadline.remaining_s / 2) if mode is ArbitrationMode.PREFERRED else deadline
 
 
@@ -135,7 +135,7 @@ def _arbitrate(opened: Opened, contest: Contest, deadline: Deadline) -> RaceResu
 
 
 def _undecided(opened: Opened, contest: Contest, deadline: Deadline, reason: str) -> RaceResult:
-    """There is no arbiter. But a fence of this node takes its key from every LUN, so the others show that, too."""
+    """The result without an arbiter: lost where a LUN shows that this node's key is gone, else undecided."""
     within, registered = deadline.within(OTHERS_S), False
     for lun in opened.in_order:
         try:
@@ -177,7 +177,7 @@ def _refusals(
 
 
 def looks_of(luns: Sequence[LogicalUnit], deadline: Deadline) -> tuple[tuple[LogicalUnit, Look | StorageError], ...]:
-    """A look at each LUN, side by side, in the order given: a LUN that does not answer takes no time of the others."""
+    """Looks at all LUNs side by side and returns the looks in the order given. A silent LUN delays no other."""
     found: dict[str, Look | StorageError] = {}
 
     def look(lun: LogicalUnit) -> tuple[tuple[str, Look | StorageError], ...]:
@@ -215,8 +215,10 @@ def monitor(
     deadline: Deadline,
     needed: bool = True,
 ) -> None:
-    """Proves without changing anything that a fence would work now: LUNs reachable, by all paths that answer in the
-    same state, our key registered, the reservation of the wanted type, PREEMPT AND ABORT and APTPL there.
+    """Checks, without writing, whether a fence would work now.
+
+    On each LUN: all paths that answer show the same state, this node's key is registered, the reservation has the
+    wanted type, and the target has PREEMPT AND ABORT and APTPL.
 
     needed: no fence succeeds without a proof by storage.
     """
@@ -253,8 +255,10 @@ def _monitor_one(
 
 
 def _unknown_key(lun: LogicalUnit, look: Look, settings: StorageSettings, needed: bool) -> LunFailed | None:
-    """A key of no known node, also where power proves every fence: its owner writes here, and when it is a node of this
-    cluster that has other files than this one, each of the two takes the other one for fenced already.
+    """The failure for a key that belongs to no known node, also where power proves every fence.
+
+    Its owner writes here. If it is a node of this cluster with other files, each of the two would take the other
+    one for fenced already.
 
     needed: no fence succeeds without a proof by storage.
     """

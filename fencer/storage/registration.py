@@ -1,4 +1,7 @@
-"""Unfencing this node: its key on every path of every LUN, a reservation held, never again once it was preempted."""
+"""Registers this node's key on every path of a LUN and makes sure that a reservation is held.
+
+A node that was preempted in this boot is not registered again.
+"""
 
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -32,7 +35,7 @@ class History(Enum):
 
 
 class Past(NamedTuple):
-    """history, the PR generation recorded with it, and the key (None when not recorded)."""
+    """What the marker of this boot records of one LUN: the PR generation, and the key (None: not recorded)."""
 
     history: History
     generation: int | None = None
@@ -40,7 +43,11 @@ class Past(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What to register. others: whose keys may be on the LUN besides; None where that is not known."""
+    """The key to register, and how.
+
+    re_register: also where this node was preempted in this boot. others: whose keys may be on the LUN besides own; None
+    where that is not known.
+    """
 
     own: ReservationKey
     reservation_type: ReservationType
@@ -74,15 +81,15 @@ class Terms(NamedTuple):
 def objection(look: Look, past: Past, own: ReservationKey) -> str | None:
     """Why this node must not register on this LUN; None when it may. Pure.
 
-    A node that was preempted in this boot may hold unwritten data of a file system that somebody else has mounted
-    since: registering it again would let them through. Only a reboot makes it clean.
+    A node that was preempted in this boot may hold unwritten data of a file system that another node has mounted since.
+    Registered again, it would write them. Only a reboot drops them.
     """
     if own in look.keys or past.key in look.keys or past.history is History.NEVER:
         return None
     if past.history is History.BEGUN and past.generation == look.generation:
         return None  # nothing has happened on this LUN since before our REGISTER: it was never executed
     if past.history is History.REGISTERED and not look.keys and _restarted(look, past):
-        return None  # the target forgot everybody, not only us
+        return None  # the target lost all registrations, not only ours
     return (
         f"key {own} was registered in this boot and is gone: this node was fenced; "
         "reboot it, or run fence_halvm -o on --re-register by hand if you know that nothing unwritten is left on it"
@@ -94,9 +101,9 @@ def _restarted(look: Look, past: Past) -> bool:
 
 
 def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> tuple[Observation, ...]:
-    """Registers terms.own on every path of lun that answers and makes sure that a reservation is held; reads back.
+    """Registers terms.own on every path of lun that answers, makes sure that a reservation is held, and reads back.
 
-    Paths that do not answer are named in a note; only a LUN without any that does is a failure. Never raises.
+    Paths that do not answer are named in a note. A LUN without a path that answers is a failure. Never raises.
     """
     try:
         look = lun.look_everywhere(deadline).look
@@ -121,10 +128,10 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
 def _register_paths(
     lun: LogicalUnit, terms: Terms, listed: ReservationKey | None, deadline: Deadline
 ) -> tuple[list[Nexus], dict[str, StorageError]]:
-    """The paths that are registered now, and by name why others do not answer.
+    """Registers path after path. Returns the paths that are registered now, and by name why others do not answer.
 
-    Raises StorageError for a path that answers and cannot be registered, and for one on which a REGISTER hangs: it may
-    be executed at any time, also after this node was fenced, and would register it again.
+    Raises StorageError for a path that answers and cannot be registered. Raises it also where a REGISTER hangs: the
+    target may execute it after this node was fenced, which would register it again.
     """
     registered: list[Nexus] = []
     down: dict[str, StorageError] = {}
@@ -157,7 +164,7 @@ def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, dea
 
 
 def _aptpl(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
-    """Whether registrations are to survive a power loss of the target. Asks the path in any case: does it answer?"""
+    """Whether registrations are to survive a power loss of the target. Also shows whether the path answers."""
     capabilities = nexus.report_capabilities(deadline)
     return terms.aptpl and capabilities is not None and capabilities.ptpl_capable
 
@@ -191,7 +198,7 @@ def _register_path(
 
 
 def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:
-    """registered: the paths that may reserve, each in its turn."""
+    """Reserves the LUN where no reservation is held, and reads back. registered: the paths to try, in turn."""
     reason = f"{lun.name}: RESERVE: no reservation is held afterwards: run 'on' again, and look at the target's log"
     for attempt in range(ATTEMPTS_MOST + len(registered)):
         look = lun.look_everywhere(deadline).look

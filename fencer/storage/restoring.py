@@ -11,7 +11,9 @@ from fencer.storage.unfencing import alone
 
 
 def restore(lun: LogicalUnit, terms: Terms, state_dir: str, generation: int, deadline: Deadline) -> None:
-    """generation: PRGENERATION as it was last read with own listed, and is now without it.
+    """Registers this node again on a LUN that dropped its key.
+
+    generation: PRGENERATION of the last reading that listed the key, and still the generation now.
 
     A node that proves by storage that this node is fenced moves it, by PREEMPT or by the trace that
     fencer.storage.isolation leaves. register_under_guard looks before and after its own step. Raises StorageError when

@@ -1,4 +1,4 @@
-"""A nexus through the kernel: SG_IO on /dev/sdX or /dev/sgN, by libsgutils2's pass-through interface.
+"""ScsiTransport by the kernel: SG_IO on /dev/sdX or /dev/sgN, through libsgutils2's pass-through interface.
 
 The descriptor is opened read-only: udev watches block devices for the close of a writable descriptor and then probes
 them anew, and partition nodes blink. PERSISTENT RESERVE OUT on a read-only descriptor needs CAP_SYS_RAWIO.
@@ -36,7 +36,7 @@ _RECONNECT = "connect this path again (rescan the host or log in at the target),
 
 
 def _remedy(number: int | None) -> str | None:
-    """What an operator can do about an errno; None: what the error's class says."""
+    """The remedy for an errno; None: that of the error's class."""
     if number in (errno.EPERM, errno.EACCES):
         return "run as root, with CAP_SYS_RAWIO"
     if number in _NOT_SENT:
@@ -47,7 +47,7 @@ def _remedy(number: int | None) -> str | None:
 class SgTransport:
     """One path to a LUN: one I_T nexus. Several threads may use it at once.
 
-    A command that the kernel cannot abort (D state) outlives its timeout; whoever must not wait for it runs it in a
+    A command that the kernel cannot abort (D state) outlives its timeout; a caller that must not wait runs it in a
     thread or process that can be left behind.
     """
 
@@ -70,7 +70,7 @@ class SgTransport:
         return self._path
 
     def execute(self, cdb: bytes, *, data_out: bytes = b"", data_in_length: int = 0, timeout_s: float) -> ScsiReply:
-        """See ScsiTransport. The kernel is given whole seconds, rounded up: libsgutils2 knows no fraction.
+        """See ScsiTransport. The timeout is rounded up to whole seconds, the unit of libsgutils2.
 
         StorageError: it was not sent (not permitted, not understood). data_out and data_in_length exclude each other
         (ValueError).
@@ -131,7 +131,7 @@ class SgTransport:
             self._descriptor = None
 
     def _require_sent(self, result: int) -> None:
-        """do_scsi_pt: 0 sent and ended, negative -errno, positive SCSI_PT_DO_*."""
+        """Raises TransportError unless the command was sent. result: of do_scsi_pt: 0, -errno or SCSI_PT_DO_*."""
         if result == 0:
             return
         if -result in _NOT_SENT:

@@ -47,4 +47,4 @@ class ScsiTransport(Protocol):
         """Sends one command and waits at most timeout_s. Raises TransportError when no SCSI status came back."""
 
     def close(self) -> None:
-        """Gives the nexus up. Never raises."""
+        """Closes the nexus. Never raises."""

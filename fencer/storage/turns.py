@@ -21,10 +21,10 @@ REMEDIES = {
 
 
 class Turns:
-    """Whose turn it is to write: each path once a round, with a pause before the next round.
+    """The order in which paths write: each once a round, with a pause before the next round.
 
-    unregistered: paths that turned out not to be registered. refused: why others never will do it, by path. Neither
-    gets a turn. remedy: of what the latest turn came to.
+    unregistered: paths that turned out not to be registered. refused: by path, why the target refuses it for good.
+    Neither gets a turn. remedy: for the result of the latest turn.
     """
 
     def __init__(self, lun: LogicalUnit) -> None:
@@ -46,11 +46,11 @@ class Turns:
 
     @property
     def others(self) -> bool:
-        """Whether there are paths that may do it yet, in another round."""
+        """Whether paths are left that may write in another round."""
         return len(self.unregistered | set(self.refused)) < len(self._lun.nexuses)
 
     def note(self, nexus: Nexus, outcome: Outcome | None, failure: StorageError | None) -> str:
-        """What came of a turn: ``path: reason``."""
+        """Notes the result of a turn, and returns it as ``path: reason``."""
         if isinstance(failure, StorageRefused):
             self.refused[nexus] = str(failure)
         self.remedy = failure.remedy if failure is not None else REMEDIES[outcome or Outcome.CHANGED]
@@ -62,8 +62,7 @@ class Turns:
         return reason
 
     def new_round(self, deadline: Deadline, *, mended: bool) -> None:
-        """Every path that may write has its turn again: at once when one was mended for the first time, else after a
-        pause."""
+        """Gives each path that may write its turn again, after a pause; without one after the first repair (mended)."""
         self._had_turn.clear()
         if mended and not self._mended:
             self._mended = True

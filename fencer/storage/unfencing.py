@@ -26,7 +26,7 @@ FIRST_LOOK_SHARE = 2 / 3
 
 
 def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
-    """What this boot's marker says about one LUN."""
+    """What the marker of this boot records of one LUN."""
     match found:
         case UnreadableMarker():
             return Past(History.UNKNOWN)
@@ -98,7 +98,7 @@ def _unfence(
 
 
 def _looks(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, Look], tuple[LunFailed, ...]]:
-    """A look at each LUN, by WWID, and the LUNs that cannot be read."""
+    """Looks at each LUN. Returns the looks by WWID, and the LUNs that cannot be read."""
     looks = procedure.looks_of(tuple(luns), deadline)
     seen = {lun.wwid: look for lun, look in looks if not isinstance(look, StorageError)}
     silent = (LunFailed(lun.name, look.with_remedy) for lun, look in looks if isinstance(look, StorageError))
@@ -143,9 +143,9 @@ def _keep(persistent_dir: str, marker: Marker, emit: procedure.Emit) -> None:
 
 @contextmanager
 def alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Locks out other processes from the first reading of the marker to its last writing.
+    """Holds a lock against other processes of this node, from the first reading of the marker to its last writing.
 
-    Two that interleave would each write the marks that they had read, and the generation that the other one caused.
+    Without it, two processes would each write the marks that they had read before the other one registered.
     The kernel releases the lock when its process ends. Raises UsageError, and StorageError at the deadline.
     """
     path = Path(state_dir) / LOCK_NAME

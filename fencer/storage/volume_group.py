@@ -1,4 +1,4 @@
-"""Which physical volumes a volume group has, asked of LVM's own ``pvs``; never written, activated or locked."""
+"""Reads the physical volumes of a volume group by LVM's ``pvs``. Writes, activates and locks nothing."""
 
 import json
 import os

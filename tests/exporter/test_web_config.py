@@ -153,7 +153,7 @@ def test_where_nothing_was_closed_a_wrong_file_refuses_everybody(healthy, config
         assert status(exporter) == 200
         config.write_text(WRONG)
         until(lambda: status(exporter) in (0, 503))
-        assert "(until then everybody is refused)" in exporter.log()
+        assert "(until then every request is refused)" in exporter.log()
         config.write_text(f"basic_auth_users: {{prometheus: '{hashed('x')}'}}\n")
         until(lambda: status(exporter, basic("prometheus", "x")) == 200)
         assert status(exporter) == 401
@@ -337,7 +337,7 @@ PAIR = "tls_server_config: {cert_file: a, key_file: b"
         (PAIR + ", client_auth_type: RequireAndVerifyClientCert}\n", "client_ca_file: missing"),
         (PAIR + ", client_ca_file: c}\n", "add client_auth_type: RequireAndVerifyClientCert"),
         ("basic_auth_users:\n  a: x\n  a: y\n", "line 3: given before, in line 2"),
-        ("", "empty: it would let everybody in"),
+        ("", "empty: it would admit every client"),
         ("basic_auth_users:\n", "line 1: basic_auth_users: empty: fill it in, or leave it out"),
         (PAIR + ", cipher_suites: [X]}\n", "cipher_suites: not supported"),
         ('http_server_config: {headers: {X-Frame-Options: "a\\r\\nb"}}\n', "not a line of text"),

@@ -150,7 +150,7 @@ def test_no_free_session_slot_is_worth_another_attempt(bmc: Bmc, proxy: UdpProxy
     proxy.tamper = _answer(OPEN_SESSION_RESPONSE, 0x01)
     ended = forked(settings(proxy), STATUS)
     assert not ended.failure.final
-    assert ended.failure.reason == "127.0.0.1: login: the BMC lets nobody in: it has no free session slot"
+    assert ended.failure.reason == "127.0.0.1: login: the BMC refuses all logins: it has no free session slot"
     assert proxy.passed.to_bmc <= 8
 
 

@@ -16,7 +16,7 @@ OTHER: Final = "(other)"
 
 
 class _Newest(NamedTuple):
-    """The event of a target that was recorded last, whatever its time is."""
+    """The event of a target that was recorded last, regardless of its time."""
 
     ended_unix_s: float
     success: bool

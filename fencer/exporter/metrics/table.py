@@ -344,7 +344,7 @@ FENCE_DURATION: Final = Metric(
 )  # fmt: skip
 LAST_FENCE: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_timestamp_seconds", ("target",),
-    "When this node's last attempt to fence the target ended, with whatever outcome.",
+    "When this node's last attempt to fence the target ended, with any outcome.",
 )  # fmt: skip
 LAST_FENCE_SUCCESS: Final = Metric(
     "fences", _J, _GAUGE, "halvm_last_fence_success_timestamp_seconds", ("target",),

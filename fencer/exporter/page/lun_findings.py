@@ -16,7 +16,7 @@ _REGISTRATION_FINDINGS: Final = {
     ),
     RegistrationState.UNPROTECTED: (
         FindingSeverity.BAD,
-        "Nobody holds a reservation on {}: any initiator may write there.",
+        "No reservation is held on {}: any initiator may write there.",
         "HalvmNoReservation",
     ),
     RegistrationState.CONFLICT: (
@@ -41,7 +41,7 @@ _REGISTRATION_FINDINGS: Final = {
     ),
     RegistrationState.DROPPED: (
         FindingSeverity.BAD,
-        "The target has dropped this node's registration on {}: nobody preempted it, and it is made again.",
+        "The target has dropped this node's registration on {}: it was not preempted, and is registered again.",
         "HalvmKeyNotRegistered",
     ),
     RegistrationState.NEVER: (
@@ -96,7 +96,7 @@ def lun_findings(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(severity, text.format(_named(there)), page)
     unheld = [lun for lun in readable if not lun.type and lun.registration == RegistrationState.REGISTERED]
     if unheld:
-        text = f"Nobody holds a reservation on {_named(unheld)}: any initiator may write there."
+        text = f"No reservation is held on {_named(unheld)}: any initiator may write there."
         yield Finding(FindingSeverity.BAD, text, "HalvmNoReservation")
     for node in snapshot.nodes:
         absent = [lun for lun in readable if all(key.key != node.key for key in lun.keys)]

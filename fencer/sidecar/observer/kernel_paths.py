@@ -113,7 +113,7 @@ class BlockEvents:
 
 
 def _listen(context: "pyudev.Context") -> "pyudev.Monitor":
-    """Raises OSError."""
+    """The netlink socket of the kernel's uevents. Raises OSError."""
     import pyudev
 
     monitor = pyudev.Monitor.from_netlink(context, source="kernel")

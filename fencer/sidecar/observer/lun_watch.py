@@ -1,4 +1,4 @@
-"""Watches one LUN for all its paths: one path reads the registrations each time, for all of them."""
+"""Watches the registrations of one LUN. At each reading one path reads for all of them."""
 
 import threading
 from collections.abc import Callable

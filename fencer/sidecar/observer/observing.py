@@ -20,7 +20,7 @@ from fencer.sidecar.observer.kernel_paths import BlockEvents, KernelPath, PathLi
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch, Probe, start_thread
 from fencer.sidecar.observer.probe import BlockProbe
-from fencer.sidecar.observer.registrar import Keeper, KeptLun
+from fencer.sidecar.observer.registrar import LunAndPaths, Registrar
 from fencer.sidecar.path_conditions import Conditions, ConditionWatch, look
 from fencer.sidecar.reports import (
     LISTED_MOST,
@@ -108,7 +108,7 @@ def list_luns(storage: StorageSettings) -> LunList:
 
 
 def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
-    """The LUNs to observe, without a look at the disks but LVM's. Raises UsageError, StorageError."""
+    """The LUNs to observe. Only LVM reads the disks. Raises UsageError, StorageError."""
     if storage.volume_group is None:
         return _luns(storage, ())
     from fencer.storage.volume_group import physical_volumes
@@ -159,8 +159,11 @@ class _Telling:
 
 
 class Observation:
-    """luns: what is watched. list_paths: what the kernel has now, by WWID and name. generations: see LunWatch.
-    serial: see LunsListed."""
+    """Watches the paths and registrations of some LUNs, in threads.
+
+    luns: those to watch. list_paths: the paths that the kernel has now, by WWID and name. generations: see LunWatch.
+    serial: see LunsListed.
+    """
 
     def __init__(
         self,
@@ -200,13 +203,15 @@ class Observation:
         if own is None:
             raise UsageError("key: this node has no reservation key")
         storage, timing, reset = settings.storage, settings.timing, settings.on_target_reset
-        self._keeper: Final = Keeper(storage, own, timing, reset, self._kept, is_active, open_nexus, self._send, clock)
+        self._registrar: Final = Registrar(
+            storage, own, timing, reset, self._luns_and_paths, is_active, open_nexus, self._send, clock
+        )
 
     def run(self) -> None:
         """Until the process ends: send ends it when the parent is gone."""
         timing = self._settings.timing
         self.list()
-        start_thread(partial(self._keeper.run, self._ended), "keeper")
+        start_thread(partial(self._registrar.run, self._ended), "registrar")
         start_thread(partial(self._conditions.run, self._ended), "conditions")
         list_at_s = self._clock() + timing.list_interval_s
         while not self._ended.is_set():
@@ -228,7 +233,7 @@ class Observation:
             path.end(self._clock())
 
     def tell_overdue(self, now: float) -> None:
-        """Reports what should have been answered by now."""
+        """Reports the commands that should have been answered by now."""
         for path in self._all_paths():
             path.tell_overdue(now)
         for lun in self._luns.values():
@@ -284,8 +289,8 @@ class Observation:
         closed = {read_only.get(path.path, "") for path in listed}  # one that takes writes is enough
         return ListedLun(wwid, self._luns[wwid].name, listed, min(closed, default=""))
 
-    def _kept(self) -> tuple[KeptLun, ...]:
-        return tuple(KeptLun(lun, tuple(self._paths[wwid].values())) for wwid, lun in self._luns.items())
+    def _luns_and_paths(self) -> tuple[LunAndPaths, ...]:
+        return tuple(LunAndPaths(lun, tuple(self._paths[wwid].values())) for wwid, lun in self._luns.items())
 
     def _all_paths(self) -> tuple[PathWatch, ...]:
         return tuple(path for paths in self._paths.values() for path in paths.values())

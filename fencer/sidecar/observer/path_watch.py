@@ -31,7 +31,7 @@ LEFT_BEHIND_MOST = 2
 
 
 def start_thread(job: Callable[[], None], name: str) -> None:
-    """One that does not keep the process from ending."""
+    """Starts a thread that does not keep the process from ending."""
     threading.Thread(target=job, name=name, daemon=True).start()
 
 
@@ -60,7 +60,7 @@ class _Turns:
         self.left_behind = False
 
     def drop(self) -> None:
-        """Gives up what it holds. Never raises."""
+        """Closes what it holds. Never raises."""
         nexus, self.nexus = self.nexus, None
         if nexus is not None:
             nexus.close()
@@ -68,7 +68,7 @@ class _Turns:
 
 
 class PathWatch:
-    """turn() is called by the path's own thread, everything else by others.
+    """Watches one path. Its own thread calls turn(); other threads call the rest.
 
     epoch counts the losses: a registration that was under way while the path was lost does not count, since what comes
     back may be another I_T nexus. start: begins a thread.
@@ -116,7 +116,7 @@ class PathWatch:
         self._run(self._turns)
 
     def _run(self, turns: _Turns) -> None:
-        """A fault of ours is a loss of this path, never of the thread."""
+        """Takes turns. An unexpected exception counts as a loss of this path and does not end the thread."""
         while not self._ended.is_set() and not turns.left_behind:
             try:
                 next_s = self._turn(turns)

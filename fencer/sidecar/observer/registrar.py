@@ -1,4 +1,6 @@
-"""Keeps this node registered: at the start, and again after a target has lost everything. Never once it was fenced.
+"""The registrar: registers this node at the start, and again after a target has lost all registrations.
+
+It never registers a node that was fenced.
 
 Single paths that come (back) register themselves (path_watch); this is about LUNs as a whole, with the marker that says
 for this boot where we have been registered.
@@ -29,20 +31,20 @@ UNFENCE_EACH_S = 0.5
 """How long registering all LUNs may take, and how much longer for each: nothing is armed before, so nothing waits."""
 
 
-class KeptLun(NamedTuple):
-    """A LUN and the paths that it has now."""
+class LunAndPaths(NamedTuple):
+    """A LUN and its paths, as the registrar sees them."""
 
     watch: LunWatch
     paths: tuple[PathWatch, ...]
 
     @property
     def good(self) -> tuple[PathWatch, ...]:
-        """Those that answered their last probe."""
+        """The paths that answered their last probe."""
         return tuple(path for path in self.paths if path.good)
 
 
-class Keeper:
-    """luns: what there is now. is_active: whether this node does its work on a LUN.
+class Registrar:
+    """Registers this node on the LUNs that need it. luns: those watched now. is_active: whether a LUN is in use here.
 
     After a target has lost everything the node that does the work registers at once, and the others later: a node that
     finds another one registered cannot know whether it was fenced meanwhile, and must fence itself.
@@ -54,7 +56,7 @@ class Keeper:
         own: ReservationKey,
         timing: SidecarTiming,
         on_target_reset: TargetReset,
-        luns: Callable[[], tuple[KeptLun, ...]],
+        luns: Callable[[], tuple[LunAndPaths, ...]],
         is_active: Callable[[str], bool],
         open_nexus: OpenNexus,
         send: Send,
@@ -95,7 +97,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - this thread must go on: no other one registers
             self._complain("", f"unexpected {type(error).__name__}: {error}")
 
-    def _is_due(self, lun: KeptLun, now: float) -> bool:
+    def _is_due(self, lun: LunAndPaths, now: float) -> bool:
         watch = lun.watch
         if watch.unfenced or not lun.good or any(path.good is None for path in lun.paths):
             return False  # done, or impossible, or the first probes are still under way
@@ -106,8 +108,8 @@ class Keeper:
         head_start_s = 0.0 if self._is_active(watch.wwid) else 2 * self._timing.check_interval_s
         return now >= watch.forgot_since_s + head_start_s
 
-    def _register(self, luns: tuple[KeptLun, ...]) -> None:
-        """All LUNs that answer together: fenced on one is fenced."""
+    def _register(self, luns: tuple[LunAndPaths, ...]) -> None:
+        """Registers all LUNs that answer, together: a node that was fenced on one of them is registered on none."""
         by_name = {lun.watch.wwid: lun for lun in luns}
         used: dict[str, list[tuple[PathWatch, int]]] = {}
         opened: list[LogicalUnit] = []
@@ -148,8 +150,8 @@ class Keeper:
             if not again:
                 self._send(Registered(wwid, "", self._clock(), "this node keeps its key on the LUN"))
 
-    def _restore(self, lun: KeptLun) -> None:
-        """Raises FenceError."""
+    def _restore(self, lun: LunAndPaths) -> None:
+        """Restores the key that the target dropped. Raises FenceError."""
         generation, used = lun.watch.dropped_at, tuple((path, path.epoch) for path in lun.good)
         if generation is None:
             return
@@ -167,11 +169,11 @@ class Keeper:
         self._complaints.pop("", None)
         for path, epoch in used:
             path.note_registered(epoch)
-        why = "the target had dropped this node's registration, and nobody had touched any since"
+        why = "the target had dropped this node's registration, and no registration had changed since"
         self._send(Registered(lun.watch.wwid, "", self._clock(), why))
 
     def _complain(self, wwid: str, reason: str) -> None:
-        """Once for each reason: it is tried again and again."""
+        """Reports a failure, once for each reason, because it is tried again and again."""
         if self._complaints.get(wwid) != reason:
             self._complaints[wwid] = reason
             self._send(RegistrationFailed(wwid, "", self._clock(), reason))

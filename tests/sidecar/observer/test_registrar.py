@@ -10,7 +10,7 @@ from fencer.observations import LunIsolated
 from fencer.sidecar.observer.kernel_paths import KernelPath
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.path_watch import PathWatch
-from fencer.sidecar.observer.registrar import Keeper, KeptLun
+from fencer.sidecar.observer.registrar import LunAndPaths, Registrar
 from fencer.sidecar.reports import LunSeen, PathRegistered, Registered, RegistrationFailed, Report
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
@@ -59,9 +59,9 @@ class Node:
             path = PathWatch(
                 kernel, watch, lambda _, probe=probe: probe, self.open, storage, TIMING, self.seen.append, self.clock
             )
-            self.luns.append(KeptLun(watch, (path,)))
+            self.luns.append(LunAndPaths(watch, (path,)))
             self.probes.append(probe)
-        self.keeper = Keeper(
+        self.registrar = Registrar(
             storage, A, TIMING, self.policy, lambda: tuple(self.luns), lambda wwid: self.active, self.open,
             self.seen.append, self.clock,
         )  # fmt: skip
@@ -71,7 +71,7 @@ class Node:
         return Nexus(target.nexus("a"), sleep=lambda seconds: None)
 
     def go(self, seconds: float, *, keep: bool = True) -> list[Report]:
-        """What is told meanwhile. keep: the keeper takes its turns, too."""
+        """What is told meanwhile. keep: the registrar takes its turns, too."""
         self.seen.clear()
         end = self.clock.now + seconds
         while self.clock.now < end:
@@ -79,7 +79,7 @@ class Node:
                 for path in kept.paths:
                     path.turn()
             if keep:
-                self.keeper.turn()
+                self.registrar.turn()
             self.clock.now += 0.5
         return list(self.seen)
 
@@ -156,11 +156,11 @@ def test_nothing_is_registered_before_every_path_has_been_tried(tmp_path: Path) 
         KernelPath("a2", "0:0:0:0", "a2", 2), kept.watch, lambda _: Ok(), node.open,
         StorageSettings((), None, A), TIMING, node.seen.append, node.clock,
     )  # fmt: skip
-    node.luns[0] = KeptLun(kept.watch, (*kept.paths, late))
-    node.keeper.turn()
+    node.luns[0] = LunAndPaths(kept.watch, (*kept.paths, late))
+    node.registrar.turn()
     assert node.targets[0].keys == [B]
     late.good = False
-    node.keeper.turn()
+    node.registrar.turn()
     assert set(node.targets[0].keys) == {A, B}
 
 
@@ -259,11 +259,11 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
         )
         path.good = True
         paths.append(path)
-    kept = KeptLun(watch, tuple(paths))
-    keeper = Keeper(
+    kept = LunAndPaths(watch, tuple(paths))
+    registrar = Registrar(
         storage, A, TIMING, TargetReset.RE_REGISTER, lambda: (kept,), lambda _: True, open_nexus, seen.append, clock
     )
-    keeper.turn()
+    registrar.turn()
     assert [path.registered for path in paths] == [True, False]
 
 
@@ -287,7 +287,7 @@ def test_a_registration_that_the_target_dropped_is_restored(tmp_path: Path) -> N
     assert set(target.keys) == {A, B}
     assert node.registrations()[-1] is RegistrationState.REGISTERED
     assert [one.why for one in node.seen if isinstance(one, Registered)] == [
-        "the target had dropped this node's registration, and nobody had touched any since"
+        "the target had dropped this node's registration, and no registration had changed since"
     ]
     found = read_marker(str(tmp_path))
     assert isinstance(found, Marker) and found.luns[0].generation > generation
@@ -349,7 +349,7 @@ def test_a_restoration_that_a_fence_overtakes_leaves_nothing(tmp_path: Path, ste
         return serve(initiator, cdb, data_out, length)
 
     target.execute = between  # type: ignore[method-assign]
-    node.keeper.turn()
+    node.registrar.turn()
     assert sent >= step
     target.execute = serve  # type: ignore[method-assign]
     node.go(10.0)
