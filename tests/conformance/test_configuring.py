@@ -96,3 +96,48 @@ def test_crm_refuses_an_option_that_is_not_ours(debian: Container) -> None:
     assert done.returncode != 0
     assert 'parameter "ipp" is not known' in done.stderr
     assert not device(debian, "f1")
+
+
+CLUSTER = """
+<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.8" epoch="1" num_updates="0" admin_epoch="0">
+  <configuration>
+    <crm_config>
+      <cluster_property_set id="options">
+        <nvpair id="options-quorum" name="no-quorum-policy" value="ignore"/>
+      </cluster_property_set>
+    </crm_config>
+    <nodes><node id="1" uname="node1"/><node id="2" uname="node2"/></nodes>
+    <resources>
+      <primitive id="data" class="ocf" provider="heartbeat" type="Filesystem">
+        <meta_attributes id="data-meta">{requires}</meta_attributes>
+      </primitive>
+    </resources>
+    <constraints/>
+  </configuration>
+  <status/>
+</cib>
+"""
+
+
+@pytest.mark.parametrize(
+    ("requires", "meta", "unfences"),
+    [
+        ('<nvpair id="data-requires" name="requires" value="unfencing"/>', (), True),
+        ("", ("meta", "provides=unfencing"), True),
+        ("", (), False),
+    ],
+    ids=["requires", "provides", "neither"],
+)
+def test_a_node_is_unfenced_before_what_requires_it(
+    debian: Container, requires: str, meta: tuple[str, ...], unfences: bool
+) -> None:
+    """Pacemaker's scheduler plans our on for each node where the resource requires it, or the device says so."""
+    debian.path(CIB).write_text(CLUSTER.format(requires=requires))
+    options = ("devices=/dev/sdb", "pcmk_host_list=node1 node2", *meta)
+    created = debian.run("pcs", "-f", CIB, "stonith", "create", "f1", "fence_halvm", *options)
+    assert created.returncode == 0, created.stderr
+    up = ("--node-up", "node1", "--node-up", "node2")
+    plan = debian.run("crm_simulate", "--xml-file", CIB, "--simulate", *up).stdout
+    assert "Start      data" in plan
+    for node in ("node1", "node2"):
+        assert (f"Fence (on) {node} 'required by data monitor'" in plan) is unfences, plan
