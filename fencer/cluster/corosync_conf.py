@@ -17,6 +17,9 @@ _SECTION_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 _LINKS = 8
 """ring0_addr to ring7_addr (corosync.conf(5), INTERFACE_MAX of knet)."""
 
+_DEEPEST = 4
+"""The deepest level of sections that is kept. corosync reads two. With each level a hostile file fills the memory."""
+
 
 class CorosyncCluster(NamedTuple):
     """name is empty when the file gives none. The position of a node is corosync-cmapctl's ``nodelist.node.N``."""
@@ -75,7 +78,7 @@ def parse_corosync(text: str, source: str = "corosync.conf") -> CorosyncCluster:
 
 
 def parse_sections(text: str, source: str = "corosync.conf") -> tuple[ConfSection, ...]:
-    """All sections, in the order in which they end. Raises UsageError as parse_corosync does."""
+    """The sections of the first levels, in the order in which they end. Raises UsageError as parse_corosync does."""
     sections: list[ConfSection] = []
     open_: list[tuple[str, int, dict[str, ConfSetting]]] = []
     number = 0
@@ -89,9 +92,10 @@ def parse_sections(text: str, source: str = "corosync.conf") -> tuple[ConfSectio
         elif line == "}":
             if not open_:
                 raise UsageError(f"corosync_conf: {source} line {number}: a closing brace without a section: remove it")
-            path = tuple(each[0] for each in open_)
+            path = tuple(each[0] for each in open_) if len(open_) <= _DEEPEST else ()
             _, begin, settings = open_.pop()
-            sections.append(ConfSection(path, begin, number, settings))
+            if path:
+                sections.append(ConfSection(path, begin, number, settings))
         elif ":" in line:
             key, _, value = (part.strip() for part in line.partition(":"))
             if open_:
