@@ -31,10 +31,10 @@ from fencer.ctl.sources import local_files, lvm_report
 from fencer.ctl.sources.cib import CIB_FILE
 from fencer.ctl.sources.cib import COMMAND as CIB_COMMAND
 from fencer.ctl.sources.commands import Ask, Run, ask, run_program
-from fencer.ctl.sources.local_files import Fences
+from fencer.ctl.sources.local_files import SIDECAR_CONF, Fences
 from fencer.errors import FenceError, UsageError
 from fencer.journal.event import FenceOutcome
-from fencer.state.readings import SnapshotReading
+from fencer.state.readings import SnapshotReading, SnapshotStatus
 from fencer.storage.block_devices import UdevDevices
 from fencer.storage.lun import find_luns
 from fencer.storage.open_luns import LVM_S
@@ -45,7 +45,6 @@ DEVICES_FILE: Final = "/etc/lvm/devices/system.devices"
 DLM_CONF: Final = "/etc/dlm/dlm.conf"
 MULTIPATH_CONF: Final = "/etc/multipath.conf"
 MULTIPATH_DIRECTORY: Final = "/etc/multipath/conf.d"
-WATCHDOGD_CONF: Final = "/etc/fence-halvm/watchdogd.toml"
 AS_ROOT: Final = "run halvmctl check as root"
 
 
@@ -62,12 +61,12 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     devices = fence_devices(files, configuration)
     machine = _machine(local_node, configuration, asking, root=root)
     found += file_findings(files, configuration, machine)
-    asked_sidecar = root and Path(WATCHDOGD_CONF).exists()
+    asked_sidecar = root and Path(SIDECAR_CONF).exists()
     if not asked_sidecar:  # else it says so itself
         found += registering_findings()
     found += validated(devices, apart=False, run=run)
     snapshot, fences = local_files.sidecar(), local_files.last_fences()
-    found += [*bound_findings(devices, snapshot), *journal_findings(fences)]
+    found += [*bound_findings(devices, snapshot), *running_findings(snapshot), *journal_findings(fences)]
     if not root:
         found += _not_looked_at(devices)
         return found
@@ -75,7 +74,7 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     for group in {use.group: use for use in uses_of_groups(files, configuration)}.values():
         found += _shared(group.group, group.source, group.line)
     if asked_sidecar:
-        found += sidecar_checked(WATCHDOGD_CONF, run)
+        found += sidecar_checked(SIDECAR_CONF, run)
     return found
 
 
@@ -153,8 +152,8 @@ def _not_looked_at(devices: tuple[Device, ...]) -> Iterator[CheckFinding]:
     if any(device.ours for device in devices):
         yield unknown("fence_halvm -o monitor", "BMCs, LUNs and keys were not looked at", AS_ROOT)
     yield unknown("vgs", "volume groups were not looked at", AS_ROOT)
-    if Path(WATCHDOGD_CONF).exists():
-        yield unknown(WATCHDOGD_CONF, "sidecar and watchdog were not looked at", AS_ROOT)
+    if Path(SIDECAR_CONF).exists():
+        yield unknown(SIDECAR_CONF, "sidecar and watchdog were not looked at", AS_ROOT)
 
 
 def bound_findings(devices: Sequence[Device], sidecar: SnapshotReading) -> Iterator[CheckFinding]:
@@ -172,6 +171,13 @@ def bound_findings(devices: Sequence[Device], sidecar: SnapshotReading) -> Itera
                 f"device {device.name}: self_fence_bound is {given} s, the sidecar's own bound {snapshot.bound_s:g} s"
             )
             yield fault(device.source, device.line, text, f"set self_fence_bound={snapshot.bound_s:g} or more")
+
+
+def running_findings(sidecar: SnapshotReading) -> Iterator[CheckFinding]:
+    """A sidecar that is configured has to run."""
+    if sidecar.status in (SnapshotStatus.OTHER_BOOT, SnapshotStatus.STALE):
+        text = f"the sidecar is configured and does not run ({sidecar.problem}): nothing resets a node that is lost"
+        yield fault(SIDECAR_CONF, 0, text, "systemctl enable --now halvm-watchdogd")
 
 
 def journal_findings(fences: Fences) -> Iterator[CheckFinding]:

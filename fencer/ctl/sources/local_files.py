@@ -15,6 +15,7 @@ from fencer.state.readings import Now, SnapshotReading, SnapshotStatus, judge_sn
 from fencer.state.snapshot_file import read_snapshot
 
 STATE_DIR: Final = "/run/fence-halvm"
+SIDECAR_CONF: Final = "/etc/fence-halvm/watchdogd.toml"
 LAST_FENCES: Final = 3
 _KINDS: Final = (EventKind.FENCE, EventKind.SELF_FENCE, EventKind.DIAG)
 
@@ -29,12 +30,14 @@ class Fences(NamedTuple):
     problem: str = ""
 
 
-def sidecar(state_dir: str = STATE_DIR) -> SnapshotReading:
-    """The sidecar's snapshot, and how far to believe it. Never raises."""
+def sidecar(state_dir: str = STATE_DIR, configuration: str = SIDECAR_CONF) -> SnapshotReading:
+    """The sidecar's snapshot, and how far to believe it. MISSING: none, and none is configured. Never raises."""
     try:
         snapshot = read_snapshot(state_dir)
         boot_id = read_boot_id()
     except FileNotFoundError:
+        if os.path.lexists(configuration):
+            return SnapshotReading(SnapshotStatus.OTHER_BOOT, problem="it has not run since this node booted")
         return SnapshotReading(SnapshotStatus.MISSING)
     except OSError as error:
         return SnapshotReading(SnapshotStatus.UNREADABLE, problem=f"{state_dir}: {error.strerror}")

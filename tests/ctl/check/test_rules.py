@@ -9,7 +9,7 @@ from fencer.ctl.check.corosync_rules import corosync_findings
 from fencer.ctl.check.devices import Device, host_names
 from fencer.ctl.check.dlm_rules import dlm_findings
 from fencer.ctl.check.lvm_rules import Use, group_findings, lvm_conf_findings
-from fencer.ctl.check.machine import bound_findings, journal_findings, machine_files, read_hosts
+from fencer.ctl.check.machine import bound_findings, journal_findings, machine_files, read_hosts, running_findings
 from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import agent_findings, monitored, sidecar_findings
 from fencer.ctl.check.service_rules import service_findings
@@ -318,6 +318,13 @@ def test_proof_by_self_needs_a_sidecar_and_its_bound():
     assert "self_fence_bound is 10 s, the sidecar's own bound 84 s" in found.text
     enough = device._replace(attributes={"proof": "self", "self_fence_bound": "90"})
     assert list(bound_findings([enough], fresh)) == []
+
+
+def test_a_sidecar_that_is_configured_has_to_run():
+    (found,) = running_findings(SnapshotReading(SnapshotStatus.OTHER_BOOT, problem="it has not run"))
+    assert found.remedy == "systemctl enable --now halvm-watchdogd"
+    assert list(running_findings(SnapshotReading(SnapshotStatus.MISSING))) == []
+    assert list(running_findings(healthy().snapshot)) == []
 
 
 def test_what_the_journal_tells():

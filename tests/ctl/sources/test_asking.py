@@ -117,7 +117,9 @@ def test_the_luns_as_the_sidecar_saw_them():
 
 
 def test_files_of_ours_that_are_missing_or_broken(tmp_path: Path):
-    assert sidecar(str(tmp_path)).status is SnapshotStatus.MISSING
+    nowhere = str(tmp_path / "watchdogd.toml")
+    assert sidecar(str(tmp_path), nowhere).status is SnapshotStatus.MISSING
+    assert sidecar(str(tmp_path), __file__).problem == "it has not run since this node booted"
     (tmp_path / "watchdogd.json").write_text("{")
     assert sidecar(str(tmp_path)).status is SnapshotStatus.MALFORMED
     assert last_fences(str(tmp_path / "journal.db")).problem == ""
