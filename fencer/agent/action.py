@@ -89,6 +89,7 @@ class Performer:
         self._environ = environ
         self._journal_writer = journal_writer
         self._age_s = age_s
+        self._spent_is_counted = False
         self._interrupt = _Interrupt()
         self._doubts: set[str | None] = set()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
@@ -203,7 +204,8 @@ class Performer:
     def _run(self, plan: Plan, record: Record, known: "KnownBmcs | None") -> _Ending:
         request, report, interrupt = plan.request, self._report, self._interrupt
         interrupt.listen()
-        spent_s, self._age_s = self._age_s(), lambda: 0.0  # once: loading counts against the first method only
+        age_s = self._age_s()
+        spent_s, self._spent_is_counted = 0.0 if self._spent_is_counted else age_s, True  # against the first method
         if request.action in (Action.OFF, Action.REBOOT) and request.timing.delay_s:
             report.detail(f"waiting {request.timing.delay_s:g} s (delay)")
             _sleep_until(time.monotonic() + request.timing.delay_s, interrupt, report)
@@ -221,7 +223,7 @@ class Performer:
             report.waiting(plan, run.facts, deadline.remaining_s)
             return interrupt()
 
-        run = Run(plan, deadline, self._workers, observe, told_to_stop)
+        run = Run(plan, deadline, self._workers, observe, told_to_stop, age_s)
         facts = run.facts if interrupt() else run.execute()
         report.end_waiting()
         if interrupt():

@@ -230,7 +230,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "rank_slot", "", "rank-slot", "seconds", _SECOND, 200, _PROOF, _OURS,
         "Head start that each rank gives in a fence race; 0 switches ranks off",
-        default="0.25",
+        more="The node on which the volume group is active has rank 0; the others wait, in the order of their keys.",
+        default_text="half of the time that the call took to find the LUNs, 0.02 at least and 0.25 at most",
     ),
     # --- time ---
     Option(

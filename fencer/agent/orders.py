@@ -29,12 +29,14 @@ class PowerOrder(NamedTuple):
 class StorageOrder(NamedTuple):
     """The first message to a storage worker. slot_s, repair: see Contest in fencer.storage.arbitration.
 
-    needed: no fence of this plan's policy succeeds without a proof by storage.
+    slot_s: None where the operator has not given it. began_s: when the call began, by the monotonic clock of all
+    processes. needed: no fence of this plan's policy succeeds without a proof by storage.
     """
 
     goal: StorageGoal
     request: StorageRequest
-    slot_s: float
+    slot_s: float | None
+    began_s: float
     repair: bool
     needed: bool
     deadline: Deadline

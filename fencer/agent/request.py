@@ -22,6 +22,7 @@ class Timing(NamedTuple):
     """Time limits of a call, in seconds. deadline_s bounds everything after delay_s.
 
     login_timeout_s: how long to wait for a session once storage has settled the verdict.
+    rank_slot_s: the head start that each rank gives in a fence race; None: fencer.storage.arbitration chooses it.
     login_limit_s: longest attempt to log in; then a new attempt begins. Infinite unless the operator gave it.
     """
 
@@ -32,7 +33,7 @@ class Timing(NamedTuple):
     power_timeout_s: float = 20.0
     power_wait_s: float = 0.0
     status_sleep_s: float = 1.0
-    rank_slot_s: float = 0.25
+    rank_slot_s: float | None = None
     retry_on: int = 1
 
 

@@ -302,7 +302,7 @@ def _timing(full: Mapping[str, str], given: Mapping[str, str], caller: Caller = 
         power_timeout_s=power_timeout_s or deadline_s,
         power_wait_s=_seconds(full, "power_wait"),
         status_sleep_s=_seconds(full, "stonith_status_sleep"),
-        rank_slot_s=_seconds(full, "rank_slot"),
+        rank_slot_s=_seconds(full, "rank_slot") if full.get("rank_slot") else None,
         retry_on=int(full["retry_on"]),
     )
 

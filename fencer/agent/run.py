@@ -68,13 +68,16 @@ class Run:
         workers: Workers,
         observe: Callable[[Sequence[Stamped]], None],
         interrupted: Callable[[], bool] = lambda: False,
+        age_s: float = 0.0,
     ) -> None:
+        """age_s: how long ago the call began, without the delay that was asked for. Ranks are as long as it took."""
         self._plan = plan
         self._deadline = deadline
         self._workers = workers
         self._observe = observe
         self._interrupted = interrupted
         self._began = time.monotonic()
+        self._called_s = self._began - age_s
         self._power_again_at: float | None = None
         self._settled_at: float | None = None
         self._self_fence_at: float | None = None
@@ -301,7 +304,7 @@ class Run:
             self._workers.drop_storage()  # warmed up for LUNs that this action does not look at
             return
         self._race_is_open = plan.gated
-        terms = plan.request.timing.rank_slot_s, plan.may_repair, plan.needs_storage
+        terms = plan.request.timing.rank_slot_s, self._called_s, plan.may_repair, plan.needs_storage
         self._workers.need_storage().send(StorageOrder(plan.storage, storage, *terms, self._deadline))
 
     def _start_power(self) -> None:

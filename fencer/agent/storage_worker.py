@@ -10,7 +10,7 @@ from fencer.errors import StorageError
 from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.state.directories import fenced_record as fenced_record_path
 from fencer.storage import procedure
-from fencer.storage.arbitration import Contest, RaceResult
+from fencer.storage.arbitration import Contest, RaceResult, slot_s
 from fencer.storage.goal import StorageGoal
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
@@ -131,7 +131,8 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
     own, target = settings.own_key, order.request.target_key
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
-            contest = Contest.on(settings, own, target, slot_s=order.slot_s, repair=order.repair)
+            slot = slot_s(time.monotonic() - order.began_s) if order.slot_s is None else order.slot_s
+            contest = Contest.on(settings, own, target, slot_s=slot, repair=order.repair)
             if os.path.lexists(fenced_record_path(settings.persistent_dir)):
                 from fencer.storage import fenced_record
 

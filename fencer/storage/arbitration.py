@@ -25,6 +25,7 @@ from fencer.storage.turns import Turns
 BACKOFF_S = 0.02
 """Mean pause after a lost guard (see register_under_guard); drawn anew each time so that two nodes do not keep step."""
 
+SLOT_SHARE, SLOT_LEAST_S, SLOT_MOST_S = 0.5, 0.02, 0.25
 
 MEND = (
     "give all nodes the same cluster file and key_value and reboot those that registered before, or take a key that no "
@@ -112,6 +113,15 @@ class Contest(NamedTuple):
         """
         rank = 0 if active_here else 1 + (self.own > self.target)
         return rank * self.slot_s
+
+
+def slot_s(took_s: float) -> float:
+    """How long a node waits for each of its ranks, by how long this call took to find its LUNs.
+
+    Two nodes that are called at once come here one after the other, and the slower their machines are, the further
+    apart. So the wait is a share of the start that it has to outlast (docs/decisions/0016).
+    """
+    return min(max(SLOT_SHARE * took_s, SLOT_LEAST_S), SLOT_MOST_S)
 
 
 class RaceResult(NamedTuple):

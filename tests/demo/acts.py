@@ -13,7 +13,6 @@ from tests.demo.writer import BLOCK_BYTES, CONFLICT, Write, Writer, block, lba
 VICTIM, SURVIVOR = "serv-0001", "serv-0002"
 SHORT_DEADLINE_S = 4
 SHORT_LOGIN_S = 2
-RANK_WAIT_S = 0.5
 WRITES_BEFORE = 20
 LISTEN_AFTER_S = 0.2
 NOT_OFF = re.compile(r"was\s+not\s+(seen\s+)?powered\s+off")
@@ -91,8 +90,8 @@ class Demo:
             self._show_answer(call)
             story.gap()
             story.say(
-                f"{RANK_WAIT_S:g} s of that is the rank of {SURVIVOR} (twice rank_slot): a node that has the volume "
-                "group active would have gone first."
+                f"As long as it took to find the LUNs, {SURVIVOR} then waited: that is its rank. A node that has the "
+                "volume group active would have gone first."
             )
             log = [event for event in stage.bmcs[VICTIM].log() if event.at_s >= call.began_boot_s - 0.02]
             story.gap()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from fencer.storage.arbitration import slot_s
+
 from .guest import GuestError, Job
 from .level3 import NODES, Cluster, Link
 from .user_cluster import (
@@ -25,15 +27,15 @@ from .user_cluster import (
 )
 
 A, B = NODES
-RANK_SLOT_S = 0.25
 
 
 class Side(NamedTuple):
-    """A node's part in a race. rc: None where it was shot before its agent ended. identified_s: when it had found its
-    LUNs, by the host's clock, from the start of the race; its console kept that."""
+    """A node's part in a race. rc: None where it was shot before its agent ended. started_s, identified_s: when it was
+    called, and when it had found its LUNs, by the host's clock, from the start of the race; its console kept that."""
 
     node: str
     rc: int | None
+    started_s: float
     identified_s: float | None
     said: str
 
@@ -64,14 +66,15 @@ class Race(NamedTuple):
 
         0.15 s are for the commands themselves, on an emulated CPU.
         """
-        times = {side.node: side.identified_s for side in self.sides}
         if self.active is None:
             return False
-        other = B if self.active == A else A
-        ours, theirs = times[self.active], times[other]
+        other = next(side for side in self.sides if side.node != self.active)
+        ours = next(side.identified_s for side in self.sides if side.node == self.active)
+        theirs = other.identified_s
         if theirs is None:
             return ours is not None  # shot before it had found anything
-        return ours is not None and ours < theirs + RANK_SLOT_S * (1 + NODES.index(other)) - 0.15
+        head_start_s = slot_s(theirs - other.started_s) * (1 + NODES.index(other.node))
+        return ours is not None and ours < theirs + head_start_s - 0.15
 
     @property
     def faults(self) -> list[str]:
@@ -127,13 +130,19 @@ def race(cluster: Cluster, active: str | None, order: Sequence[str], skew_s: flo
     finally:
         cluster.heal(A, Link.CLUSTER)
     sides = []
-    for node in order:
+    for node, started_s in zip(order, (0.0, skew_s), strict=True):
         said = cluster.nodes[node].console()[consoles[node] :]
         stamps = [line.partition("RACE ")[2] for line in said.splitlines() if "identified" in line]
         identified_s = float(stamps[0].split()[0]) - leads[node] - began if stamps else None
         outcome = ends[node]
         sides.append(
-            Side(node, outcome["rc"] if outcome else None, identified_s, outcome["output"] if outcome else said)
+            Side(
+                node,
+                outcome["rc"] if outcome else None,
+                started_s,
+                identified_s,
+                outcome["output"] if outcome else said,
+            )
         )
     powered = tuple(node for node in NODES if cluster.is_powered(node))
     winner = next((side.node for side in sides if side.rc == 0), powered[0] if powered else A)

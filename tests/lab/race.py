@@ -34,11 +34,15 @@ _ACTIVE = "race-active"
 
 
 class Side(NamedTuple):
-    """One node's part in one race. identified_s: when it had found its LUNs, from the start of the race."""
+    """One node's part in one race.
+
+    started_s, identified_s: when it was called, and when it had found its LUNs, from the start of the race.
+    """
 
     node: str
     rc: int
     seconds: float
+    started_s: float
     identified_s: float | None
     output: str
 
@@ -62,15 +66,20 @@ class Race(NamedTuple):
 
     @property
     def active_must_win(self) -> bool:
-        """By its head start: it had found its LUNs no later than 0.1 s after the other, whose rank waits 0.25 s.
+        """By its head start: it had found its LUNs before four tenths of the other's rank had passed.
 
         Where it was later than that, the other may have preempted it already; that is no fault.
         """
+        from fencer.storage.arbitration import slot_s
+
         times = {side.node: side.identified_s for side in self.sides}
         if self.active is None or None in times.values():
             return False
-        other = next(node for node in times if node != self.active)
-        return times[self.active] < times[other] + 0.1  # type: ignore[operator]
+        other = next(side for side in self.sides if side.node != self.active)
+        ours, theirs = times[self.active], times[other.node]
+        assert ours is not None
+        assert theirs is not None
+        return ours < theirs + 0.4 * slot_s(theirs - other.started_s)
 
 
 def faults(race: Race) -> list[str]:
@@ -142,7 +151,8 @@ def _start(node: str, command: list[str], after_s: float, began: float, into: di
                 identified = time.monotonic() - began
         rc = process.wait()
         killer.cancel()
-        into[node] = Side(node, rc, time.monotonic() - started, identified, "".join(lines)[-4000:])
+        ended = time.monotonic()
+        into[node] = Side(node, rc, ended - started, started - began, identified, "".join(lines)[-4000:])
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -5,7 +5,7 @@ import pytest
 from fencer.errors import StorageError, TransportError
 from fencer.model import ReservationType
 from fencer.observations import ArbitrationResult
-from fencer.storage.arbitration import BACKOFF_S, arbitrate
+from fencer.storage.arbitration import BACKOFF_S, arbitrate, slot_s
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
@@ -68,6 +68,22 @@ def test_the_caller_loses_that_was_preempted_while_it_waited_for_its_rank() -> N
 def test_ranks(own, active: bool, slots: int) -> None:  # type: ignore[no-untyped-def]
     other = B if own == A else A
     assert contest(own, other, slot_s=0.25).wait_s(active) == slots * 0.25
+
+
+@pytest.mark.parametrize(
+    ("took_s", "slot"), [(0.0, 0.02), (0.03, 0.02), (0.06, 0.03), (0.2, 0.1), (0.5, 0.25), (30.0, 0.25)]
+)
+def test_a_rank_is_as_long_as_half_of_the_start(took_s: float, slot: float) -> None:
+    assert slot_s(took_s) == pytest.approx(slot)
+
+
+def test_who_finds_the_race_decided_waits_for_no_rank() -> None:
+    waits: list[float] = []
+    for names, result in ((("a",), WON), (("b",), LOST)):
+        clock = Clock()
+        end = arbitrate(lun(registered(*names), "a", clock=clock), contest(slot_s=0.25), deadline(clock), waits.append)
+        assert end.result is result
+    assert waits == []
 
 
 def test_a_relogin_is_repaired_under_the_guard() -> None:
