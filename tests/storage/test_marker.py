@@ -16,6 +16,7 @@ from fencer.storage.marker import (
     UnreadableMarker,
     read_marker,
     registered_in_this_boot,
+    registered_key,
     write_marker,
 )
 
@@ -147,3 +148,13 @@ def test_what_a_killed_writer_left_behind_does_no_harm(state_dir, boot_id):
 def test_a_state_dir_that_is_a_file_is_a_usage_error(tmp_path, boot_id):
     with pytest.raises(UsageError, match="state_dir: "):
         write_marker(str(boot_id), MARKER, boot_id_path=boot_id)
+
+
+def test_the_key_of_this_boot_is_told_and_no_other(state_dir: Path, boot_id: Path) -> None:
+    assert registered_key(str(state_dir)) is None
+    write_marker(str(state_dir), MARKER)
+    assert registered_key(str(state_dir)) == MARKER.key
+    write_marker(str(state_dir), MARKER, boot_id_path=boot_id)
+    assert registered_key(str(state_dir)) is None
+    (state_dir / MARKER_NAME).write_text("{")
+    assert registered_key(str(state_dir)) is None

@@ -204,9 +204,9 @@ def test_where_all_paths_answer_one_thread_asks_them_all() -> None:
 # --- what all paths show ----------------------------------------------------------------------------------------------
 
 
-def gateways(clock: Clock, *, second: FakeTarget) -> LogicalUnit:
+def gateways(clock: Clock, *, first: FakeTarget | None = None, second: FakeTarget) -> LogicalUnit:
     """One LUN behind two gateways, each with reservations of its own."""
-    return unit(registered("a", "b").nexus("a"), second.nexus("a"), clock=clock)
+    return unit((first or registered("a", "b")).nexus("a"), second.nexus("a"), clock=clock)
 
 
 def held_by(target: FakeTarget, name: str | None) -> FakeTarget:
@@ -254,6 +254,13 @@ def test_a_race_at_one_gateway_is_not_won_and_its_lun_not_isolated() -> None:
     isolated = isolate(gateways(clock, second=registered("a", "b")), contest(), deadline(clock))
     assert isinstance(isolated, LunFailed)
     assert "different registrations" in isolated.reason
+
+
+def test_a_lun_found_isolated_at_one_gateway_is_not_isolated() -> None:
+    found_so, second = registered("a"), registered("a", "b")
+    end = isolate(gateways(Clock(), first=found_so, second=second), contest(), deadline())
+    assert isinstance(end, LunFailed)
+    assert "different registrations" in end.reason
 
 
 @pytest.mark.parametrize("fault", [BECOMING_READY, GONE, None])

@@ -3,7 +3,7 @@
 import pytest
 
 from fencer.errors import TransportError
-from fencer.model import Deadline, OtherKeys, ReservationType
+from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage import registration
 from fencer.storage.logical_unit import LogicalUnit
@@ -283,3 +283,29 @@ def test_a_key_is_changed_by_one_command() -> None:
     target = registered("a", "b")
     register(lun(target, "a"), Terms(C, WERO, aptpl=False), Past(History.REGISTERED, 2, A), deadline())
     assert target.log == [("a", OutAction.REGISTER, ScsiStatus.GOOD)]
+
+
+@pytest.mark.parametrize(("old", "new"), [(A, C), (C, A)])
+def test_two_ways_over_one_nexus_have_their_key_changed_once(old: ReservationKey, new: ReservationKey) -> None:
+    """The second one finds the new key there already."""
+    target = registered("b")
+    unit = lun(target, "a", "a")
+    target.registrations[target._session("a")] = int(old)
+    end = register(unit, Terms(new, WERO, aptpl=False), Past(History.REGISTERED, 2, old), deadline())
+    assert isinstance(end, LunRegistered)
+    assert int(new) in target.keys
+    assert int(old) not in target.keys
+
+
+def test_the_reservation_is_made_by_the_one_path_that_can() -> None:
+    target, clock = registered(holder=None), Clock()
+
+    def reserves(_path: FaultyPath, cdb: bytes) -> bool:
+        return cdb[:2] == bytes((0x5F, OutAction.RESERVE))
+
+    fault = TransportError("/dev/sdb: no SCSI status")
+    paths = [FaultyPath(target.nexus(name), clock, fault, reserves) for name in ("a1", "a2")]
+    nexuses = [Nexus(path, sleep=clock.sleep) for path in (*paths, target.nexus("a3"))]
+    unit = LogicalUnit(target.wwid, "lun", nexuses, bound=unbound)
+    assert isinstance(register(unit, TERMS, Past(History.NEVER), deadline(clock)), LunRegistered)
+    assert target.reservation is not None

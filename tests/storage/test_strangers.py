@@ -94,6 +94,15 @@ def test_of_two_nodes_that_expect_each_other_under_other_keys_one_wins(first: st
     assert target.keys == [int(first, 16)]
 
 
+@pytest.mark.parametrize(("strangers", "doubted"), [((), False), (("c",), False), (("c", "d"), True)])
+def test_as_many_strangers_as_there_are_nodes_without_a_name_are_no_doubt(
+    strangers: tuple[str, ...], doubted: bool
+) -> None:
+    some = contest(others=OtherKeys((A, B), unnamed_most=1))
+    look = lun(registered("a", *strangers), "a").look(deadline())
+    assert (some.doubt(look) is not None) is doubted
+
+
 def test_the_guard_key_of_a_known_node_is_no_stranger_s() -> None:
     target = registered("a")
     target.registrations[target._session("a2")] = int(guard_key(A))

@@ -1,6 +1,7 @@
 """The marker around a registration: what is on disk at each command, and what it means when it is read again."""
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +150,10 @@ def test_the_key_that_the_marker_names_is_this_node_s(tmp_path: Path) -> None:
 def test_a_state_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
     target = registered("b")
     unfenced(target, tmp_path / "run" / "fence-halvm")
-    assert mark_of(tmp_path / "run" / "fence-halvm") == LunMark(WWID, target.generation, registered=True)
+    made = tmp_path / "run" / "fence-halvm"
+    assert mark_of(made) == LunMark(WWID, target.generation, registered=True)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
+    assert stat.S_IMODE((made / LOCK_NAME).stat().st_mode) == 0o600
 
 
 # --- beside another process ------------------------------------------------------------------------------------------
