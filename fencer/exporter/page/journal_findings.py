@@ -26,7 +26,7 @@ def journal_findings(readings: Readings) -> Iterator[Finding]:
         yield from _of_last_self_fence(readings)
         return
     told: set[str] = set()
-    for event in last_fences(journal):
+    for event in _last_fences(journal):
         if now - event.at_unix_s < OLD_FENCE_S and not _is_back(event.target, readings):
             for finding in _of_fence(event, now):
                 told.add(event.target)
@@ -47,7 +47,7 @@ def journal_findings(readings: Readings) -> Iterator[Finding]:
 def _of_the_last_hour(readings: Readings, told: set[str]) -> Iterator[Finding]:
     """Fences and self-fences of the last hour, also of nodes that have recovered. told: targets to leave out."""
     journal, now = readings.journal, readings.now.unix_s
-    for event in last_fences(journal):
+    for event in _last_fences(journal):
         if now - event.at_unix_s - event.took_s < RECENT_S and event.target not in told:
             did = "was fenced" if event.outcome is FenceOutcome.SUCCESS else "could not be fenced"
             text = f"{event.target or 'An unnamed node'} {did} {words.when(event.at_unix_s + event.took_s, now)}."
@@ -84,7 +84,7 @@ def _of_repeated(journal: JournalReading, now: float) -> Iterator[Finding]:
             yield Finding(FindingSeverity.WARNING, text, "HalvmFenceLoop")
 
 
-def last_fences(journal: JournalReading) -> list[Event]:
+def _last_fences(journal: JournalReading) -> list[Event]:
     """The latest fence of each target, among the events shown on the page."""
     latest: dict[str, Event] = {}
     for event in journal.story:
