@@ -79,12 +79,16 @@ test: venv host-packages lab-packages  ## lint, all tests without virtual machin
 
 .PHONY: test-all
 test-all: venv host-packages lab-packages  ## everything that CI runs: lint, all tests, the whole VM lab
-	@$(MAKE) --no-print-directory -j2 test-host lab
+	@$(MAKE) --no-print-directory -j3 test-host lab conformance-roots
+	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory test-lab
 
-.PHONY: conformance
-conformance: venv host-packages lab-packages  ## fence-agents' checks, pcs, crmsh and Pacemaker's fencer of Debian 12 and 13 (as root)
+.PHONY: conformance-roots
+conformance-roots: venv lab-packages
 	$(PYTHON) -m tests.conformance.debian_root
+
+.PHONY: conformance
+conformance: conformance-roots host-packages  ## fence-agents' checks, pcs, crmsh and Pacemaker's fencer of Debian 12 and 13 (as root)
 	$(PYTEST) tests/conformance -n 2 --dist loadfile
 
 .PHONY: race

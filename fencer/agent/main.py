@@ -111,7 +111,8 @@ class Agent:
     def _fail(self, sentence: str) -> int:
         from fencer.agent.report import Report  # shortens and cleans the line, and writes it to the system log
 
-        Report(self._stdout, self._stderr, environ=self._environ).error(sentence)
+        # Without arguments a cluster manager calls: its lines are neither coloured nor wrapped.
+        Report(self._stdout, self._stderr, for_cluster=not self._argv, environ=self._environ).error(sentence)
         return 1
 
     def _documentation(self, given: OptionInput) -> str | None:

@@ -107,7 +107,8 @@ class Report:
         """Writes one line to stdout."""
         self.end_waiting()
         try:
-            self._stdout.write((self._verdicts.coloured(text) if self._verdicts else text) + "\n")
+            terminal = None if self._as_json else self._verdicts
+            self._stdout.write((terminal.sentence("", text) if terminal else text) + "\n")
             self._stdout.flush()
         except (OSError, ValueError):
             self.error("standard output is closed: the result could not be told")

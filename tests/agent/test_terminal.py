@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import struct
@@ -83,17 +84,23 @@ def test_who_wants_no_colour_gets_none(bmc: Bmc, proxy: UdpProxy, environ: dict[
     assert ("waiting for" in said) is ("TERM" not in environ)
 
 
-def test_what_is_waited_for_is_told_again_and_again(bmc: Bmc, proxy: UdpProxy) -> None:
-    """No line of nothing: a silent BMC, a delay, a script that hangs, a list of states."""
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("-o", "reboot", "--deadline=6"), "BMC [0-9.]+ to open a session"),
+        (("-o", "list-status", "--deadline=6"), "BMC [0-9.]+ to open a session"),
+        (("-o", "off", "--delay=4", "--deadline=1"), "the delay to pass"),
+        (("-o", "status", "-S", "sleep 60"), "password_script"),
+    ],
+    ids=["silent BMC", "list of states", "delay", "hanging script"],
+)
+def test_what_is_waited_for_is_told_again_and_again(
+    bmc: Bmc, proxy: UdpProxy, arguments: tuple[str, ...], what: str
+) -> None:
+    """No line of nothing, whatever a call waits for."""
     proxy.blackhole = True
-    silent = f"BMC {bmc.address} to open a session"
-    assert len(ticks(seen(bmc, proxy.port, "-o", "reboot", "-n", "n", "--deadline=6"), silent)) > 1
-    assert len(ticks(seen(bmc, proxy.port, "-o", "list-status", "-n", "n", "--deadline=6"), silent)) > 1
-    delayed = seen(bmc, bmc.port, "-o", "off", "-n", "n", "--delay=5")
-    assert len(ticks(delayed, "the delay to pass")) > 1
-    assert "Success: Powered OFF" in re.sub(r"\x1b\[\d*m", "", delayed)
-    hanging = seen(bmc, bmc.port, "-o", "status", "-n", "n", "-S", "sleep 60")
-    assert len(ticks(hanging, "password_script")) > 1
+    assert len(ticks(seen(bmc, proxy.port, "-n", "n", *arguments), what)) > 1
 
 
 def test_quiet_is_quiet(bmc: Bmc, proxy: UdpProxy) -> None:
@@ -110,11 +117,30 @@ def test_the_verdict_is_in_colour(bmc: Bmc, environ: dict[str, str], colour: str
 
 def test_a_sentence_is_wrapped_at_words(bmc: Bmc) -> None:
     arguments = ("-o", "off", "-n", "n", "-p", "wrong")
-    narrow = re.sub(r"\x1b\[[\d;]*[mK]", "", seen(bmc, bmc.port, *arguments, columns=50)).replace("\r", "")
+    narrow = re.sub(r"\r\x1b\[K(waiting for [^\r]*)?|\x1b\[[\d;]*m", "", seen(bmc, bmc.port, *arguments, columns=50))
     assert max(map(len, narrow.splitlines())) <= 50
     sentence = f"ERROR: {bmc.address}: login: wrong password for user ADMIN: correct what it refuses, in the options or"
     assert sentence in " ".join(narrow.split())
     assert "\n    " in narrow
+
+
+def test_a_plan_is_wrapped_at_words(bmc: Bmc) -> None:
+    storage = ("-d", "/dev/sdb", "-k", "1", "--local-key=2")
+    said = seen(bmc, bmc.port, "-o", "off", "-n", "n", *storage, "--dry-run", columns=60)
+    assert "PREEMPT AND ABORT key 0x1 with this node's key 0x2" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 60
+
+
+def test_json_is_not_wrapped(bmc: Bmc) -> None:
+    said = seen(bmc, bmc.port, "-o", "off", "-n", "n", "-p", "wrong", "--json", columns=60)
+    (line,) = [line for line in said.splitlines() if "outcome" in line]
+    assert json.loads(line[line.index("{") :])["outcome"] == "failure"
+
+
+def test_a_cluster_manager_that_is_refused_gets_a_plain_line(bmc: Bmc) -> None:
+    said = run([AGENT], "action=off\nip=\n", columns=40)
+    assert said.startswith("fence_halvm: ERROR: ")
+    assert ("\x1b" in said, said.count("\n")) == (False, 1)
 
 
 def test_history_on_a_terminal(bmc: Bmc) -> None:
