@@ -322,4 +322,4 @@ _FUNCTIONS = {
 @functools.cache
 def _library() -> ctypes.CDLL:
     sonames = ("libiscsi.so.7", "libiscsi.so.8", "libiscsi.so.9", "libiscsi.so.10")
-    return load(sonames, "iscsi", "libiscsi7", _FUNCTIONS)
+    return load(sonames, "iscsi", _FUNCTIONS)

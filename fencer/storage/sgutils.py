@@ -31,7 +31,7 @@ _NOT_SENT = (errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EINVAL, errno.EOPNOT
 _GONE = (errno.ENODEV, errno.ENXIO)  # of a disk that was deleted, an open descriptor never works again
 
 _GIVE_A_DISK = "give a shared SCSI disk"
-_UPDATE = "install another version of libsgutils2 (Debian: libsgutils2-1.46-2)"
+_UPDATE = "install another version of libsgutils2"
 _RECONNECT = "connect this path again (rescan the host or log in at the target), then call again"
 
 
@@ -236,4 +236,4 @@ def load_library() -> None:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    return load(_SONAMES, "sgutils2", "libsgutils2-1.46-2", _FUNCTIONS)
+    return load(_SONAMES, "sgutils2", _FUNCTIONS)

@@ -22,19 +22,21 @@ class Signature(NamedTuple):
     quick: bool = False
 
 
-def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str, Signature]) -> ctypes.CDLL:
+def load(sonames: Sequence[str], name: str, functions: Mapping[str, Signature]) -> ctypes.CDLL:
     """The first of sonames that loads, or what ctypes.util finds under name; every function gets its signature.
 
-    package: Debian's, for the message. Raises StorageError for a missing library and for a missing function.
+    name: one of fencer.storage.library_packages.Library. Raises StorageError for a missing library and for a missing
+    function.
     """
-    library = _open(sonames, name, package)
+    library = _open(sonames, name)
     quick = ctypes.PyDLL(library._name)
     for function_name, signature in functions.items():
         try:
             function = getattr(quick if signature.quick else library, function_name)
         except AttributeError as error:
             raise StorageError(
-                f"{library._name}: function {function_name} is missing: install the package {package}"
+                f"{library._name}: function {function_name} is missing: install another version of the package "
+                f"{_package(name)}"
             ) from error
         function.restype = signature.result
         function.argtypes = signature.arguments
@@ -44,7 +46,7 @@ def load(sonames: Sequence[str], name: str, package: str, functions: Mapping[str
     return library
 
 
-def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
+def _open(sonames: Sequence[str], name: str) -> ctypes.CDLL:
     reasons = []
     for soname in sonames:
         try:
@@ -60,4 +62,10 @@ def _open(sonames: Sequence[str], name: str, package: str) -> ctypes.CDLL:
             return ctypes.CDLL(found)
         except OSError as error:
             reasons.append(str(error))
-    raise StorageError(f"lib{name}: cannot be loaded: install the package {package} ({reasons[0]})")
+    raise StorageError(f"lib{name}: cannot be loaded: install the package {_package(name)} ({reasons[0]})")
+
+
+def _package(name: str) -> str:
+    from fencer.storage.library_packages import package_here  # only where one is missing
+
+    return package_here(name)

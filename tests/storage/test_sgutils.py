@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from fencer.errors import StorageError, StorageRefused, TransportError
 from fencer.storage import sgutils
+from fencer.storage.library_packages import package_here
 from fencer.storage.sgutils import SgTransport
 from fencer.storage.shared_library import Signature, load
 from fencer.storage.transport import ScsiStatus, Sense
@@ -50,14 +52,16 @@ def test_a_refused_path_leaves_no_descriptor_behind() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_missing_library_names_the_package() -> None:
-    with pytest.raises(StorageError, match=r"libno-such-thing: cannot be loaded: install the package some-package"):
-        load(["libno-such-thing.so.1"], "no-such-thing", "some-package", {})
+def test_a_missing_library_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    package = re.escape(package_here("sgutils2"))
+    with pytest.raises(StorageError, match=rf"libsgutils2: cannot be loaded: install the package {package} \(libno-"):
+        load(["libno-such-thing.so.1"], "sgutils2", {})
 
 
 def test_a_missing_function_names_itself_and_the_package() -> None:
-    with pytest.raises(StorageError, match=r"function no_such_function is missing: install the package some-package"):
-        load(["libc.so.6"], "c", "some-package", {"no_such_function": Signature(ctypes.c_int, ())})
+    with pytest.raises(StorageError, match=r"function no_such_function is missing: install another version of the pac"):
+        load(["libc.so.6"], "sgutils2", {"no_such_function": Signature(ctypes.c_int, ())})
 
 
 def test_nothing_is_loaded_at_import() -> None:
