@@ -90,9 +90,17 @@ def help_text(columns: int = 80) -> str:
     return "".join(f"{line}\n" for line in _help(columns))
 
 
+REVISED = "2026-11-27"
+"""Date of the man page, that of the last change which a reader would want to know of."""
+
+
 def man_page(version: str = __version__) -> str:
     """The man page, section 8, in roff's man macros."""
-    return "".join(f"{line}\n" for line in _man(version))
+    lines = "\n".join(_man(version)).split("\n")
+    heads = (".SH", ".SS")
+    # A heading begins a paragraph; mandoc complains of a second beginning.
+    kept = (line for before, line in zip(["", *lines], lines, strict=False) if line != ".PP" or before[:3] not in heads)
+    return "".join(f"{line}\n" for line in kept)
 
 
 def options_markdown() -> str:
@@ -166,7 +174,7 @@ def _wrapped(text: str, columns: int, indent: str = "") -> Iterator[str]:
 
 
 def _man(version: str) -> Iterator[str]:
-    yield f'.TH FENCE_HALVM 8 "" "fence-halvm {version}" "System Manager\'s Manual"'
+    yield f'.TH FENCE_HALVM 8 {REVISED} "fence-halvm {version}" "System Manager\'s Manual"'
     yield f".SH NAME\n{AGENT} \\- {_roff(SHORT_DESCRIPTION)}"
     yield f".SH SYNOPSIS\n.B {AGENT}\n[\\fIoptions\\fR]"
     yield ".SH DESCRIPTION"
