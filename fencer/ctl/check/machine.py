@@ -26,6 +26,7 @@ from fencer.ctl.check.devices import Device
 from fencer.ctl.check.finding import CheckFinding, fault, unknown, warning
 from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import monitored, sidecar_checked, validated
+from fencer.ctl.exit_status import CtlStatus
 from fencer.ctl.side_by_side import parsed
 from fencer.ctl.sources import local_files, lvm_report
 from fencer.ctl.sources.cib import CIB_FILE
@@ -64,15 +65,19 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     asked_sidecar = root and Path(SIDECAR_CONF).exists()
     if not asked_sidecar:  # else it says so itself
         found += registering_findings()
-    found += validated(devices, apart=False, run=run)
+    refused = validated(devices, apart=False, run=run)
+    found += refused
     snapshot, fences = local_files.sidecar(), local_files.last_fences()
     found += [*bound_findings(devices, snapshot), *running_findings(snapshot), *journal_findings(fences)]
     if not root:
         found += _not_looked_at(devices)
         return found
-    found += monitored(devices, run)
-    for group in {use.group: use for use in uses_of_groups(files, configuration)}.values():
-        found += _shared(group.group, group.source, group.line)
+    wrong = {(each.source, each.line) for each in refused if each.status is not CtlStatus.WARNING}
+    found += monitored([device for device in devices if (device.source, device.line) not in wrong], run)
+    visible = [group.name for group in machine.groups or ()]
+    for use in uses_of_groups(files, configuration):
+        if use.group in visible:
+            found += _shared(use.group, use.source, use.line)
     if asked_sidecar:
         found += sidecar_checked(SIDECAR_CONF, run)
     return found

@@ -57,7 +57,7 @@ def gather(cluster_conf: str | None, local_node: str | None, groups: tuple[str, 
         shared,
         _only_for_root(said["vgs"]),
         _only_for_root(_volumes(said, shared)),
-        _luns(shared, _owners(membership, cib), node, snapshot.fresh),
+        _luns(_visible(shared, said["vgs"]), _owners(membership, cib), node, snapshot.fresh),
         snapshot,
         said["journal"].value or local_files.Fences(problem=said["journal"].problem),
     )
@@ -85,6 +85,14 @@ def _owners(membership: Membership, cib: Cib | None) -> Mapping[str, Reservation
         return node_keys(membership, GivenKeys(KeyScheme(scheme)))
     except UsageError:
         return {}
+
+
+def _visible(shared: tuple[str, ...], vgs: SourceReading[Any]) -> tuple[str, ...]:
+    """Without the groups that are known not to be there, which is told of the groups."""
+    if vgs.value is None or not luns.may_read_disks():
+        return shared
+    names = {group.name for group in vgs.value}
+    return tuple(name for name in shared if name in names)
 
 
 def _luns(
