@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,19 +20,6 @@ pytestmark = pytest.mark.peer
 
 OFF, ON = ChassisObserved(PowerState.OFF), ChassisObserved(PowerState.ON)
 STATUS = PowerGoal(PowerAim.STATUS)
-
-
-@pytest.fixture
-def bmc() -> Iterator[Bmc]:
-    require_program("ipmi_sim", "openipmi")
-    with Bmc() as started:
-        yield started
-
-
-@pytest.fixture
-def proxy(bmc: Bmc) -> Iterator[UdpProxy]:
-    with UdpProxy((bmc.address, bmc.port)) as started:
-        yield started
 
 
 def settings(at: Bmc | UdpProxy) -> BmcSettings:

@@ -1,14 +1,11 @@
 """IpmiChassisPower on bad lines and with bad BMCs. The parent's deadline ends what does not end by itself."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from fencer.model import BmcSettings, PowerState, Secret
 from fencer.observations import ChassisObserved, PowerDone, SessionOpened
 from fencer.power.procedure import PowerAim, PowerGoal, PowerTiming
 from tests.power.forked import forked
-from tests.rig import require_program
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import OPEN_SESSION_RESPONSE, RAKP_2, UdpProxy, Way, payload_type
 
@@ -16,19 +13,6 @@ pytestmark = pytest.mark.peer
 
 GOAL_OFF = PowerGoal(PowerAim.OFF)
 OFF = ChassisObserved(PowerState.OFF)
-
-
-@pytest.fixture
-def bmc() -> Iterator[Bmc]:
-    require_program("ipmi_sim", "openipmi")
-    with Bmc() as started:
-        yield started
-
-
-@pytest.fixture
-def proxy(bmc: Bmc) -> Iterator[UdpProxy]:
-    with UdpProxy((bmc.address, bmc.port)) as started:
-        yield started
 
 
 def settings(at: Bmc | UdpProxy, cipher: int | None = None) -> BmcSettings:
