@@ -119,7 +119,7 @@ def slot_s(took_s: float) -> float:
     """How long a node waits for each of its ranks, by how long this call took to find its LUNs.
 
     Two nodes that are called at once come here one after the other, and the slower their machines are, the further
-    apart. So the wait is a share of the start that it has to outlast (docs/decisions/0016).
+    apart. So the wait is a share of the start that it has to outlast (docs/decisions/0017).
     """
     return min(max(SLOT_SHARE * took_s, SLOT_LEAST_S), SLOT_MOST_S)
 

@@ -1,12 +1,15 @@
 """Coverage-guided fuzzing of everything that a BMC, or who speaks in its name, sends: RMCP+ through the session class.
 
-``python -m tests.fuzz.fuzz_rmcp -max_total_time=300 [CORPUS]`` (libFuzzer's options); needs atheris. The input says
+``python -m tests.fuzz.fuzz_rmcp -max_total_time=300 [CORPUS]`` (libFuzzer's options); needs atheris. The seeds and what
+libFuzzer finds worth keeping are in CORPUS, by default a directory below the temporary one. The input says
 packet by packet what becomes of a FakeBmc's answers: see ``_Spoiler``. A finding is an exception that is no error of
 ours, and an "off" of a chassis that was never off, where the BMC itself did not lie. pytest runs ``one_input``
 on seeds and on random input.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 
 from tests.power.fake_bmc import BoundedClock, FakeBmc
 from tests.power.hostile import fence
@@ -88,8 +91,15 @@ def one_input(data: bytes) -> None:
 def main() -> None:
     import atheris  # here, so that the seeds run where atheris is not installed
 
+    given = [word for word in sys.argv[1:] if not word.startswith("-")]
+    corpus = Path(given[0] if given else f"{tempfile.gettempdir()}/fence-halvm-fuzz-rmcp")
+    corpus.mkdir(exist_ok=True)
+    for number, seed in enumerate(SEEDS):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [word for word in sys.argv[1:] if word.startswith("-")]
     atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
+    # Without length control: an input that ends early spoils nothing of a session's later packets.
+    atheris.Setup([sys.argv[0], "-len_control=0", "-max_len=1024", *options, str(corpus)], one_input)
     atheris.Fuzz()
 
 
