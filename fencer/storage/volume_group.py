@@ -18,7 +18,7 @@ _VG_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
 # --nohints: hints are a cache that another host's vgextend does not refresh.
 # The configuration keeps pvs from repairing metadata and from writing a backup of it below /etc/lvm; and it makes the
 # report what is read here, whatever the site's lvm.conf says (lvm.conf(5), sections report and log).
-_CONFIGURATION = (
+REPORT_CONFIGURATION = (
     "global/metadata_read_only=1 backup{backup=0 archive=0} "
     'report{compact_output=0 compact_output_cols="" buffered=1 headings=1 prefixes=0 quoted=1 columns_as_rows=0 '
     "binary_values_as_numeric=0 two_word_unknown_device=0} "
@@ -35,7 +35,7 @@ _PVS = (
     "--reportformat",
     "json",
     "--config",
-    _CONFIGURATION,
+    REPORT_CONFIGURATION,
     "-o",
     "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,vg_seqno,pv_count",
 )

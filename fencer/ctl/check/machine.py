@@ -24,6 +24,7 @@ from fencer.ctl.check.configuration import (
 )
 from fencer.ctl.check.devices import Device
 from fencer.ctl.check.finding import CheckFinding, fault, unknown, warning
+from fencer.ctl.check.lvm_rules import Use
 from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import monitored, sidecar_checked, validated
 from fencer.ctl.exit_status import CtlStatus
@@ -77,7 +78,7 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     visible = [group.name for group in machine.groups or ()]
     for use in uses_of_groups(files, configuration):
         if use.group in visible:
-            found += _shared(use.group, use.source, use.line)
+            found += not_shared_findings(use)
     if asked_sidecar:
         found += sidecar_checked(SIDECAR_CONF, run)
     return found
@@ -143,14 +144,14 @@ def read_hosts(path: str = "/etc/hosts") -> dict[str, list[str]]:
     return found
 
 
-def _shared(group: str, source: str, line: int) -> Iterator[CheckFinding]:
-    """Whether every physical volume of a group is a LUN that takes reservations."""
+def not_shared_findings(use: Use) -> Iterator[CheckFinding]:
+    """Physical volumes of a group that are no LUN which takes reservations."""
     try:
-        find_luns((), UdevDevices(), physical_volumes=physical_volumes(group, timeout_s=LVM_S))
+        find_luns((), UdevDevices(), physical_volumes=physical_volumes(use.group, timeout_s=LVM_S))
     except UsageError as error:
-        yield fault(source, line, f"volume group {group} is not on shared LUNs alone: {error}", "")
+        yield fault(use.source, use.line, f"volume group {use.group} is not on shared LUNs alone: {error}", "")
     except FenceError as error:
-        yield unknown(source, f"volume group {group}: {error}", "connect the storage, and check again")
+        yield unknown(use.source, f"volume group {use.group}: {error}", "connect the storage, and check again")
 
 
 def _not_looked_at(devices: tuple[Device, ...]) -> Iterator[CheckFinding]:

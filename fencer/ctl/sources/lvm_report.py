@@ -3,8 +3,13 @@
 import json
 from typing import Final, NamedTuple
 
-_OPTIONS: Final = ("--readonly", "--nolocking", "--foreign", "--shared", "--nohints", "--reportformat", "json")
-# Without locks, and groups of other hosts too: as in fencer.storage.volume_group.
+from fencer.storage.volume_group import REPORT_CONFIGURATION
+
+# Without locks, groups of other hosts too, whatever lvm.conf says of reports: as fencer.storage.volume_group.
+_OPTIONS: Final = (
+    "--readonly", "--nolocking", "--foreign", "--shared", "--nohints", "--reportformat", "json",
+    "--config", REPORT_CONFIGURATION,
+)  # fmt: skip
 VGS: Final = ("vgs", *_OPTIONS, "-o", "vg_name,vg_systemid,vg_lock_type,vg_autoactivation,vg_attr")
 VGS_BEFORE_2_03_12: Final = ("vgs", *_OPTIONS, "-o", "vg_name,vg_systemid,vg_lock_type,vg_attr")
 """For an LVM that has no property autoactivation, and refuses to be asked for it."""
