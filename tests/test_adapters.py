@@ -17,7 +17,7 @@ ADAPTERS = {
         "storage/sgutils.py",
         "storage/shared_library.py",
     },
-    "sqlite3": {f"journal/{name}.py" for name in ("file", "pending", "reading", "schema", "writing")},
+    "sqlite3": {f"journal/{name}.py" for name in ("file", "making", "pending", "reading", "schema", "writing")},
 }
 
 

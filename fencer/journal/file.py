@@ -11,6 +11,7 @@ from fencer._typing import Final, TypeVar
 from fencer.errors import FenceError
 from fencer.journal.cleaning import one_line
 from fencer.journal.event import Event, EventKind, StepTotal, Total
+from fencer.journal.making import create, restrict
 from fencer.journal.pending import is_recorded, keep, remove, waiting
 from fencer.journal.reading import JournalSnapshot, Position
 from fencer.journal.schema import SCHEMA, has_tables, migrate, prepare, transaction, trust_nothing
@@ -26,7 +27,6 @@ READER_PATIENCE_S: Final = 0.1
 READING_S: Final = 20.0
 """Deadline of one query, also of a file that was made to harm."""
 
-_MODE: Final = 0o640
 _PAGE: Final = 500
 _AGAIN_S: Final = 0.002
 _TICK_NS: Final = 20_000_000
@@ -148,8 +148,8 @@ class Journal:
             os.chmod(directory, 0o755)  # noqa: S103 - whatever the umask: readers are unprivileged
         self._require_private(directory)
         if not self._exists():
-            self._create(directory)
-        self._restrict(directory)
+            create(self.path)
+        restrict(self.path)
         db = self._connect("rw")
         try:
             prepare(db)
@@ -167,39 +167,6 @@ class Journal:
             raise JournalError(
                 f"journal: {directory}: others than root may write to it: give a directory that only root may write to"
             )
-
-    def _restrict(self, directory: str) -> None:
-        """Sets the modes. A user who can read the files can lock them, and keep the writers out for good.
-
-        So only root and the group of the directory can. SQLite makes log and index as the file is.
-        """
-        group = os.stat(directory).st_gid
-        for name in (self.path, f"{self.path}-wal", f"{self.path}-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(name)
-                if stat.S_ISREG(found.st_mode):
-                    _give_to(name, found, group)
-
-    def _create(self, directory: str) -> None:
-        """Makes the journal whole under another name, then links it: no reader sees half of it, one maker wins."""
-        temporary = f"{directory}/.journal.{os.getpid()}.{os.urandom(4).hex()}"
-        try:
-            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
-            _give_to(temporary, os.lstat(temporary), os.stat(directory).st_gid)
-            db = sqlite3.connect(temporary, isolation_level=None)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                prepare(db)
-                with transaction(db):
-                    migrate(db, 0)
-            finally:
-                db.close()
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, self.path)
-        finally:
-            for name in (temporary, f"{temporary}-wal", f"{temporary}-shm", f"{temporary}-journal"):
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -394,11 +361,3 @@ class Journal:
         if "not a database" in str(error):
             return self._not_a_journal()
         return JournalError(f"journal: {self.path}: corrupt ({said}): move {self.path}* away, a new one is made then")
-
-
-def _give_to(path: str, found: os.stat_result, group: int) -> None:
-    if found.st_gid != group:
-        with contextlib.suppress(PermissionError):  # a user's own journal in a group's directory
-            os.chown(path, -1, group)
-    if stat.S_IMODE(found.st_mode) != _MODE:  # independent of the umask
-        os.chmod(path, _MODE)
