@@ -56,19 +56,22 @@ class Terminal:
 
     def sentence(self, start: str, line: str) -> str:
         """Start and line as one text, wrapped at words where it is wider than the terminal. Colours as above."""
-        return start + self.coloured(self._wrapped(start + line).removeprefix(start))
+        return start + self.coloured(self._wrapped(start, line)[len(start) :])
 
     def paragraph(self, text: str) -> str:
         """Text below another line: indented, and wrapped at words."""
-        return self._wrapped(_INDENT + text)
+        return self._wrapped(_INDENT, text)
 
-    def _wrapped(self, text: str) -> str:
+    def _wrapped(self, start: str, text: str) -> str:
         width = columns(self._stream, self._environ)
-        if not self.understands or width < _NARROWEST or len(text) <= width:
-            return text
-        from textwrap import wrap  # for people alone: it loads the regular expressions
+        if not self.understands or width < _NARROWEST or len(start) + len(text) <= width:
+            return start + text
+        from textwrap import TextWrapper  # for people alone: it loads the regular expressions
 
-        return "\n".join(wrap(text, width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False))
+        whole_words = TextWrapper(
+            width, initial_indent=start, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+        )
+        return whole_words.fill(text)
 
     def wait(self, what: str, left_s: float) -> None:
         """Shows, at most once a second, what the run waits for and the time left. The next line replaces it."""

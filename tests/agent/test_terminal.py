@@ -14,7 +14,7 @@ from types import MappingProxyType
 import pytest
 
 from fencer.agent.facts import Facts
-from fencer.agent.terminal import awaited
+from fencer.agent.terminal import Terminal, awaited
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
@@ -122,6 +122,18 @@ def test_a_sentence_is_wrapped_at_words(bmc: Bmc) -> None:
     sentence = f"ERROR: {bmc.address}: login: wrong password for user ADMIN: correct what it refuses, in the options or"
     assert sentence in " ".join(narrow.split())
     assert "\n    " in narrow
+
+
+def test_a_word_that_is_wider_than_the_terminal_is_whole() -> None:
+    leader, terminal = os.openpty()
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 40, 0, 0))
+        with open(terminal, "w", closefd=False) as stream:
+            word = "/dev/disk/by-id/" + "0" * 30
+            assert Terminal(stream, {"TERM": "xterm"}).sentence("agent: ", f"{word}: no") == f"agent: {word}:\n    no"
+    finally:
+        os.close(leader)
+        os.close(terminal)
 
 
 def test_a_plan_is_wrapped_at_words(bmc: Bmc) -> None:
