@@ -34,7 +34,7 @@ class Neighbour(NamedTuple):
 
 
 def find(root: str = "/") -> list[Neighbour]:
-    """All that is configured here."""
+    """The neighbours that are configured on this machine."""
     place = Path(root)
     looks: tuple[Callable[[Path], Iterator[Neighbour]], ...] = (
         _systemd, _sbd, _watchdog_daemon, _corosync, _multipathd, _kdump,

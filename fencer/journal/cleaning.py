@@ -19,7 +19,7 @@ _BUCKETS_MOST: Final = 100
 
 
 def one_line(text: str) -> str:
-    """Text that is printable and not too long."""
+    """The text on one line, printable, and bounded in length."""
     shown = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return shown if len(shown) <= TEXT_CHARACTERS else shown[: TEXT_CHARACTERS - 1] + "…"
 
@@ -32,7 +32,7 @@ def text_of(value: object) -> str:
 
 
 def moment_of(value: object) -> float:
-    """Seconds of Unix time, of a year that can be shown."""
+    """Unix time in seconds, of a year that can be shown."""
     return _number(value, 0.0, _LAST_UNIX_S)
 
 

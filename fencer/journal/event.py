@@ -102,7 +102,7 @@ class Total(NamedTuple):
 
 
 class StepTotal(NamedTuple):
-    """All steps ever of one name in events of one kind; as Total."""
+    """A total over all steps of one name in events of one kind; as Total."""
 
     kind: EventKind
     name: StepName

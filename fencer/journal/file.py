@@ -49,7 +49,7 @@ class _Locked(JournalError):
 
 
 class _InFlux(JournalError):
-    """A writer seems to have opened or closed the journal: asking again may help a reader."""
+    """A writer seems to have opened or closed the journal. A reader may try again."""
 
 
 class Journal:
@@ -74,8 +74,10 @@ class Journal:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def append(self, event: Event) -> None:
-        """Returns when the event, and what was kept before, is on the disk. Raises JournalBusy when it was kept
-        instead, and JournalError. What the journal held before is whole in every case."""
+        """Records the event, and those kept before; they are on the disk on return.
+
+        Raises JournalBusy where the event was kept in a file instead, and JournalError. Earlier events always stay whole.
+        """
         try:
             self._record(event)
         except _Locked as error:
@@ -171,9 +173,11 @@ class Journal:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def ask(self, question: Callable[[JournalSnapshot], R]) -> R:
-        """Answers question from one moment of the journal. It may be asked several times: an answer during which a
-        writer opened or closed the journal is dropped. Keep it short: the write-ahead log cannot be emptied meanwhile.
-        Raises JournalError, also when there is no journal yet."""
+        """Answers question from one moment of the journal. Raises JournalError, also when there is no journal yet.
+
+        The question may be asked several times: an answer during which a writer opened or closed the journal is
+        dropped. Keep it short: the write-ahead log cannot be emptied meanwhile.
+        """
         until = time.monotonic() + self._patience_s
         while True:
             try:
@@ -185,7 +189,7 @@ class Journal:
             time.sleep(_AGAIN_S)
 
     def read(self) -> contextlib.AbstractContextManager[JournalSnapshot]:
-        """One moment of the journal, for several queries that agree. The caller repeats it where ask would. As ask."""
+        """One moment of the journal, for several queries that agree. Unlike ask it does not repeat. Raises as ask."""
         return self._read(time.monotonic() + self._patience_s)
 
     def totals(self) -> tuple[Total, ...]:
@@ -211,7 +215,7 @@ class Journal:
         routine: bool = True,
         newest_first: bool = True,
     ) -> Iterator[Event]:
-        """As Snapshot.page. A page at a time, so that a slow consumer holds nothing up. Raises JournalError."""
+        """Events as JournalSnapshot.page, read in pages, so that a slow consumer blocks no writer. Raises JournalError."""
         kinds = tuple(kinds)
         left = limit
         last_id: int | None = None
@@ -296,7 +300,7 @@ class Journal:
         return True
 
     def _mark(self) -> _Mark:
-        """The log's header changes when it begins anew: a reader that may not lock would read others' frames."""
+        """What identifies this state of the file and its log. The log's header changes when the log begins anew."""
         found = os.stat(self.path)
         try:
             with open(f"{self.path}-wal", "rb") as log:
@@ -306,7 +310,7 @@ class Journal:
         return found.st_ino, found.st_size, found.st_mtime_ns, header
 
     def _settled_mark(self) -> _Mark:
-        """A file changed this very moment may change again without its time showing it."""
+        """The mark, once the file's time is old enough that a further change would show in it."""
         mark = self._mark()
         age_ns = time.time_ns() - mark[2]
         if 0 <= age_ns < _TICK_NS:
@@ -337,7 +341,7 @@ class Journal:
         return version
 
     def _version_of_tables(self, db: sqlite3.Connection) -> int:
-        """The schema. A view in a table's place may compute for ever."""
+        """The schema. Raises JournalError where a view has a table's name: it might compute for ever."""
         version = self._version(db)
         if not has_tables(db, version):
             raise self._not_a_journal()

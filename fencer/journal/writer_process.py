@@ -92,16 +92,16 @@ class JournalWriter:
             os._exit(0)  # without closing the journal: its log stays, which is what unprivileged readers need
 
     def begun(self, path: str, event: Event) -> None:
-        """Before anything is sent to the hardware."""
+        """Sends the record with the outcome unknown, before anything is sent to the hardware."""
         self._path = os.path.abspath(path)  # the child is elsewhere
         self._send(Begun(self._path, event))
 
     def saw(self, steps: Sequence[Step]) -> None:
-        """The next steps, in case the agent does not live to tell all of them."""
+        """Sends the next steps, for the case that the agent is killed before its verdict."""
         self._send(Saw(tuple(steps)))
 
     def ended(self, event: Event) -> str | None:
-        """After the verdict. Returns why it is not in the journal, one sentence; None when it is, or soon will be."""
+        """Sends the final record. Returns why it is not in the journal; None when it is, or soon will be."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on the agent waits for it
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
@@ -140,7 +140,7 @@ class JournalWriter:
 
 
 class _Unstarted(JournalWriter):
-    """Takes the place of a child that could not be started: a fence does not fail because of its record."""
+    """Stands for a child that could not be started, so that no fence fails because of its record."""
 
     def __init__(self, error: OSError) -> None:
         self._reason = error.strerror
@@ -154,14 +154,14 @@ class _Unstarted(JournalWriter):
         return f"journal: {self._path}: this call is not in it: no process for its writer: {self._reason}"
 
     def let_go(self) -> None:
-        """There is nothing to let go of."""
+        """Does nothing."""
 
     def _send(self, message: object) -> bool:  # noqa: ARG002 - there is no child
         return False
 
 
 def _stand_apart(sock: socket) -> None:
-    """Lets go of the caller's descriptors and directory, and leaves its process group and thus its signals."""
+    """Closes the caller's descriptors, leaves its directory, and its process group with its signals."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
@@ -217,11 +217,11 @@ class _Recorder:
         self._guarded(self._journal.open)
 
     def write(self, event: Event) -> str | None:
-        """None, or why it could not be written."""
+        """Writes a record. Returns why that failed, or None."""
         return self._guarded(lambda: self._journal.append(event))
 
     def write_kept(self) -> None:
-        """What was kept because the journal was busy: tried again for a while, since no process waits for this one."""
+        """Records what was kept while the journal was busy. Tries for a while, as no process waits for this one."""
         until = time.monotonic() + KEPT_S
         done = False
 

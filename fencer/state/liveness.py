@@ -28,7 +28,7 @@ class Liveness(StrEnum):
 
 
 def liveness(snapshot: Snapshot, boot_id: str, now_s: float) -> Liveness:
-    """now_s: CLOCK_MONOTONIC, taken after the snapshot was read. The wall clock does not matter."""
+    """The liveness of the sidecar that wrote a snapshot. now_s: CLOCK_MONOTONIC, taken after the snapshot was read."""
     if not boot_id or snapshot.boot_id != boot_id:
         return Liveness.OTHER_BOOT
     times = (snapshot.written_monotonic_s, snapshot.written_unix_s, snapshot.interval_s, snapshot.check_interval_s)

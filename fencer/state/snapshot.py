@@ -38,7 +38,7 @@ class PolicyState(StrEnum):
 
 
 class PathSnapshot(NamedTuple):
-    """name: kernel name. address: SCSI ``host:channel:target:lun``. up: answered its probe in time."""
+    """A path of a LUN. name: kernel name. address: SCSI ``host:channel:target:lun``. up: answered its probe in time."""
 
     name: str
     address: str
@@ -80,10 +80,12 @@ class LunSnapshot(NamedTuple):
 
 
 class WatchdogSnapshot(NamedTuple):
-    """device: "" and armed False when configured as ``none``. Gaps are between two keepalives. timeout_s: as read back.
+    """The watchdog, and how it was fed. Gaps are between two keepalives.
 
+    device: "" and armed False when configured as ``none``. timeout_s: as read back.
     nowayout: None when unknown. software: it counts in the kernel (softdog); None: unknown. asked_timeout_s: as
-    configured, 0.0 when unknown."""
+    configured, 0.0 when unknown.
+    """
 
     device: str
     identity: str
