@@ -76,7 +76,7 @@ class Journal:
     def append(self, event: Event) -> None:
         """Records the event, and those kept before; they are on the disk on return.
 
-        Raises JournalBusy where the event was kept in a file instead, and JournalError. Earlier events always stay whole.
+        Raises JournalBusy where the event was kept in a file instead, and JournalError. Earlier events stay whole.
         """
         try:
             self._record(event)
@@ -215,7 +215,7 @@ class Journal:
         routine: bool = True,
         newest_first: bool = True,
     ) -> Iterator[Event]:
-        """Events as JournalSnapshot.page, read in pages, so that a slow consumer blocks no writer. Raises JournalError."""
+        """Events as JournalSnapshot.page, in pages, so that a slow consumer blocks no writer. Raises JournalError."""
         kinds = tuple(kinds)
         left = limit
         last_id: int | None = None
