@@ -47,7 +47,7 @@ def parse_vgs(text: str) -> tuple[LvmGroup, ...]:
             else None,
             row.get("vg_attr", "").endswith("c"),
         )
-        for row in _rows(text, "vg")
+        for row in _rows(text, "vg", "vg_name")
     )
 
 
@@ -55,14 +55,17 @@ def parse_lvs(text: str) -> tuple[LogicalVolume, ...]:
     """Raises ValueError where the text is not what lvs prints."""
     return tuple(
         LogicalVolume(row["vg_name"], row["lv_name"].strip("[]"), row.get("lv_dm_path", ""))
-        for row in _rows(text, "lv")
+        for row in _rows(text, "lv", "vg_name", "lv_name")
     )
 
 
-def _rows(text: str, kind: str) -> list[dict[str, str]]:
-    """The rows of ``{"report": [{"vg": [{...}]}]}`` (lvmreport(7)), values as text."""
+def _rows(text: str, kind: str, *named: str) -> list[dict[str, str]]:
+    """The rows of ``{"report": [{"vg": [{...}]}]}`` (lvmreport(7)), values as text. named: what each row has."""
     try:
-        rows = [row for part in json.loads(text, strict=False)["report"] for row in part.get(kind, ())]
-        return [{str(name): str(value) for name, value in row.items()} for row in rows]
+        found = [row for part in json.loads(text, strict=False)["report"] for row in part.get(kind, ())]
+        rows = [{str(name): str(value) for name, value in row.items()} for row in found]
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{kind}s: not a report: {error}") from error
+    if missing := [name for name in named for row in rows if name not in row]:
+        raise ValueError(f"{kind}s: a row without {missing[0]}")
+    return rows

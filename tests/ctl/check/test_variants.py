@@ -42,6 +42,14 @@ def test_there_is_nothing_wrong_with_each_good_file_alone(name: str):
     assert check(GOOD, name) == (0, [])
 
 
+def test_there_is_nothing_wrong_with_what_pcs_writes_for_the_recipe(tmp_path: Path):
+    """captured/cib-by-pcs.xml: the pcs commands of the recipe, by pcs 0.11.5."""
+    (tmp_path / "cib.xml").write_bytes((GOOD.parent / "captured/cib-by-pcs.xml").read_bytes())
+    (tmp_path / "corosync.conf").write_bytes((GOOD / "corosync.conf").read_bytes())
+    (tmp_path / "lvm.conf").write_bytes((GOOD / "lvm.conf").read_bytes())
+    assert check(tmp_path, "cib.xml", "corosync.conf", "lvm.conf") == (0, [])
+
+
 def test_the_articles_own_mistakes_are_found():
     status, found = check(ARTICLE, "cluster.conf", "lvm.conf")
     told = {(Path(str(each["source"])).name, each["line"]): str(each["text"]) for each in found}

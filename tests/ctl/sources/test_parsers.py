@@ -110,7 +110,7 @@ def test_logical_volumes():
     assert volume == ("shared_vg", "ha_lv", "/dev/mapper/shared_vg-ha_lv")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"report": 1}', "{" * 10000])
+@pytest.mark.parametrize("text", ["", "[]", '{"report": 1}', "{" * 10000, '{"report": [{"vg": [{}]}]}'])
 def test_what_is_no_report_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):
         parse_vgs(text)
