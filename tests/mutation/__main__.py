@@ -74,7 +74,10 @@ PLANS = {
     "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
     "facts": Plan("fencer/agent/facts.py", _VERDICTS),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
-    "fence": Plan("fencer/agent/run.py", ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py", "tests/agent/test_run_ends.py")),
+    "fence": Plan(
+        "fencer/agent/run.py",
+        ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py", "tests/agent/test_run_ends.py"),
+    ),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
 }  # fmt: skip
 
