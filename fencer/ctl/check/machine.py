@@ -54,14 +54,17 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     """All that is wrong on this machine. Raises UsageError where it has no configuration of a cluster at all."""
     root = os.geteuid() == 0
     files, found = machine_files(asking)
-    if not (files.cluster_conf or files.corosync_conf or files.cib or files.dlm_conf):
+    there = files.cluster_conf or files.corosync_conf or files.cib or files.dlm_conf
+    if not there and not any(each.source.startswith("/") for each in found):  # none that could not be read, either
         raise UsageError(
             f"check: there is no {CLUSTER_CONF}, no {COROSYNC_CONF} and no CIB on this machine: run it on a node of "
             "the cluster, or give its files (--help)"
         )
     configuration = parse(files)
     devices = fence_devices(files, configuration)
-    machine = _machine(local_node, configuration, asking, root=root)
+    uses = uses_of_groups(files, configuration)
+    machine, not_told = machine_facts(local_node, configuration, asking, root=root)
+    found += not_told if uses else []
     found += file_findings(files, configuration, machine)
     asked_sidecar = root and Path(SIDECAR_CONF).exists()
     if not asked_sidecar:  # else it says so itself
@@ -76,7 +79,7 @@ def check_machine(local_node: str | None, asking: Ask = ask, run: Run = run_prog
     wrong = {(each.source, each.line) for each in refused if each.status is not CtlStatus.WARNING}
     found += monitored([device for device in devices if (device.source, device.line) not in wrong], run)
     visible = [group.name for group in machine.groups or ()]
-    for use in uses_of_groups(files, configuration):
+    for use in uses:
         if use.group in visible:
             found += not_shared_findings(use)
     if asked_sidecar:
@@ -118,16 +121,24 @@ def machine_files(asking: Ask) -> tuple[Files, list[CheckFinding]]:
     return files, found
 
 
-def _machine(local_node: str | None, configuration: Configuration, asking: Ask, *, root: bool) -> Machine:
+def machine_facts(
+    local_node: str | None, configuration: Configuration, asking: Ask, *, root: bool
+) -> tuple[Machine, list[CheckFinding]]:
+    """What the rules need to know, and what LVM did not tell."""
     names = (local_node or os.uname().nodename,)
     lvm = configuration.lvm
     told = lvm.text("devices/use_devicesfile", "") if lvm is not None else ""
     machine = Machine(names, read_hosts(), devices_file=told == "1" or (not told and Path(DEVICES_FILE).exists()))
     if not root:  # LVM opens no disk then, and shows no group
-        return machine
+        return machine, []
     vgs = read_vgs(asking)
     lvs = parsed(asking, lvm_report.LVS, lvm_report.parse_lvs)
-    return machine._replace(groups=vgs.value, volumes=lvs.value)
+    not_told = [
+        unknown(name, reading.problem or f"{name}: not installed", "run it by hand, and mend what it complains of")
+        for name, reading in (("vgs", vgs), ("lvs", lvs))
+        if reading.value is None
+    ]
+    return machine._replace(groups=vgs.value, volumes=lvs.value), not_told
 
 
 def read_hosts(path: str = "/etc/hosts") -> dict[str, list[str]]:
@@ -184,6 +195,8 @@ def running_findings(sidecar: SnapshotReading) -> Iterator[CheckFinding]:
     if sidecar.status in (SnapshotStatus.OTHER_BOOT, SnapshotStatus.STALE):
         text = f"the sidecar is configured and does not run ({sidecar.problem}): nothing resets a node that is lost"
         yield fault(SIDECAR_CONF, 0, text, "systemctl enable --now halvm-watchdogd")
+    elif sidecar.failed:
+        yield unknown("sidecar", f"what it publishes could not be read ({sidecar.problem})", "restart halvm-watchdogd")
 
 
 def journal_findings(fences: Fences) -> Iterator[CheckFinding]:

@@ -1,7 +1,7 @@
 """Keys and reservation of each shared LUN, by the project's own storage code. Only reads; needs root."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from fencer.errors import FenceError
@@ -87,8 +87,3 @@ def from_snapshot(snapshot: Snapshot) -> tuple[LunReading, ...]:
 def may_read_disks() -> bool:
     """Whether this process may open a shared disk."""
     return os.geteuid() == 0
-
-
-def groups_of(vg_names: Collection[str]) -> tuple[str, ...]:
-    """Each name once, in order."""
-    return tuple(dict.fromkeys(name for name in vg_names if name))

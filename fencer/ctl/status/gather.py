@@ -72,7 +72,7 @@ def shared_groups(membership: Membership, cib: Cib | None) -> tuple[str, ...]:
     if cib is not None:
         names += [device.value("vg") for device in cib.stonith]
         names += [each.value("vgname") or each.value("volgrpname") for each in cib.of_kind("LVM-activate")]
-    return luns.groups_of(names)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _owners(membership: Membership, cib: Cib | None) -> Mapping[str, ReservationKey]:

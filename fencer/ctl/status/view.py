@@ -68,8 +68,8 @@ def _of_membership(view: View) -> Iterator[Remark]:
         if not quorum.quorate:
             yield Remark(CtlStatus.FAULT, f"no quorum: {quorum.votes} of {quorum.needed} votes that are needed")
         seen = {member.name for member in quorum.members}
-        for name in view.nodes:
-            if name not in seen and len(seen) < len(view.nodes):
+        for name in view.nodes if len(seen) < len(view.nodes) else ():  # corosync may show other names than the file
+            if name not in seen:
                 yield Remark(CtlStatus.WARNING, f"corosync does not see {name}: there is nothing to fail over to")
     pacemaker = view.pacemaker.value
     if pacemaker is None:

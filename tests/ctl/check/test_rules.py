@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 
 from fencer.ctl.check.cluster_rules import copies_findings
+from fencer.ctl.check.configuration import Files, parse
 from fencer.ctl.check.corosync_rules import corosync_findings
 from fencer.ctl.check.devices import Device, host_names
 from fencer.ctl.check.dlm_rules import dlm_findings
 from fencer.ctl.check.lvm_rules import Use, group_findings, lvm_conf_findings
-from fencer.ctl.check.machine import bound_findings, journal_findings, machine_files, read_hosts, running_findings
+from fencer.ctl.check.machine import (
+    bound_findings,
+    journal_findings,
+    machine_facts,
+    machine_files,
+    read_hosts,
+    running_findings,
+)
 from fencer.ctl.check.multipath_rules import registering_findings
 from fencer.ctl.check.programs import agent_findings, monitored, sidecar_findings
 from fencer.ctl.check.service_rules import service_findings
@@ -263,6 +271,18 @@ def test_a_cluster_that_does_not_run_is_not_looked_at():
     assert not [each for each in found if each.source == "CIB"]
 
 
+def test_an_lvm_that_does_not_answer_is_not_taken_for_a_good_one():
+    configuration = parse(Files())
+    machine, found = machine_facts(
+        None, configuration, lambda argv: ToolAnswer("", f"{argv[0]}: no answer within 10 s"), root=True
+    )
+    assert (machine.groups, machine.volumes) == (None, None)
+    assert [(each.status, each.text) for each in found] == [
+        (CtlStatus.UNKNOWN, "vgs: no answer within 10 s"),
+        (CtlStatus.UNKNOWN, "lvs: no answer within 10 s"),
+    ]
+
+
 # --- what the other programs say --------------------------------------------------------------------------------------
 
 
@@ -325,6 +345,8 @@ def test_a_sidecar_that_is_configured_has_to_run():
     assert found.remedy == "systemctl enable --now halvm-watchdogd"
     assert list(running_findings(SnapshotReading(SnapshotStatus.MISSING))) == []
     assert list(running_findings(healthy().snapshot)) == []
+    (found,) = running_findings(SnapshotReading(SnapshotStatus.MALFORMED, problem="torn"))
+    assert found.status is CtlStatus.UNKNOWN
 
 
 def test_what_the_journal_tells():
