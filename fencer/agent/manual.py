@@ -80,8 +80,8 @@ _JSON: Final = (
     "With --json, standard output has one JSON object a line; standard error stays as it is. on, off, reboot, diag, "
     "status and monitor print one object, with the fields below. Where several fence methods of cluster.conf are "
     "tried, each prints one, and the last one counts. list prints an object with node for each node, list-status one "
-    "with node and state (on, off or null). history prints one for each event. A call that is refused because of its "
-    "options prints none: the exit status is 1, and the reason is on standard error."
+    "with node and state (on, off or null). history prints one for each event. A call that ends before its action "
+    "began, because an option is refused, prints none: the exit status is 1, and the reason is on standard error."
 )
 
 
