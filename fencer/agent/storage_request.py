@@ -10,7 +10,7 @@ from fencer.errors import UsageError
 from fencer.model import Action, ArbitrationMode, KeyScheme, ReservationKey, ReservationType
 from fencer.regular_file import require_private_directory
 from fencer.storage.marker import registered_key
-from fencer.storage.settings import StorageSettings
+from fencer.storage.settings import StorageSettings, initiator_of
 
 _AS_A_FENCE = (*AGAINST_OTHERS, Action.VALIDATE_ALL)
 """Actions that need the target's key. Validation checks the options only, not the marker and not which node this is."""
@@ -113,4 +113,4 @@ def _target_key(
 
 def _initiator(membership: Membership) -> str:
     name = membership.local.name if membership.local is not None else membership.host_names[0]
-    return "iqn.2026-11.fence-halvm:" + "".join(c if c.isalnum() or c in "-.:" else "-" for c in name.lower())
+    return initiator_of(name)

@@ -32,3 +32,8 @@ class StorageSettings(NamedTuple):
     def persistent_dir(self) -> str:
         """Where this node's last registration, and the record that it was fenced, survive a reboot."""
         return persistent_directory(self.state_dir)
+
+
+def initiator_of(node: str) -> str:
+    """The iSCSI name by which a node logs in to ``iscsi://`` devices, unless the operator gives another."""
+    return "iqn.2026-11.fence-halvm:" + "".join(c if c.isalnum() or c in "-.:" else "-" for c in node.lower())

@@ -13,7 +13,8 @@ from fencer.cluster.membership import read_membership
 from fencer.ctl.main import arguments
 from fencer.ctl.sources.cib import parse_cib
 from fencer.ctl.sources.commands import ToolAnswer
-from fencer.ctl.status.gather import gather, shared_groups
+from fencer.ctl.sources.luns import SharedStorage
+from fencer.ctl.status.gather import gather, shared_devices, shared_groups
 
 GOOD = Path(__file__).parent / "good"
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,15 @@ def test_the_shared_groups_are_those_of_the_configuration():
     assert shared_groups(membership, None) == ("shared_vg",)
     cib = parse_cib((GOOD / "cib.xml").read_bytes().replace(b'"vgname" value="shared_vg"', b'"vgname" value="b"'), "F")
     assert shared_groups(membership, cib) == ("shared_vg", "b")
+
+
+def test_the_luns_that_fence_devices_name_themselves_are_shared_too():
+    membership = read_membership(str(GOOD / "cluster.conf"), "serv-0001")
+    assert shared_devices(membership, None) == ()
+    content = (
+        (GOOD / "cib.xml").read_bytes().replace(b'name="vg" value="shared_vg"', b'name="devices" value="/dev/a,/dev/b"')
+    )
+    assert shared_devices(membership, parse_cib(content, "F")) == (SharedStorage("", ("/dev/a", "/dev/b")),)
 
 
 def test_programs_that_are_missing_leave_their_lines_out():

@@ -9,7 +9,7 @@ from fencer.model import Deadline, ReservationKey
 from fencer.state.snapshot import Snapshot
 from fencer.storage.look import Look
 from fencer.storage.open_luns import open_luns
-from fencer.storage.settings import StorageSettings
+from fencer.storage.settings import StorageSettings, initiator_of
 
 LUNS_S: Final = 8.0
 """Deadline of the reading of all LUNs of one group."""
@@ -38,15 +38,28 @@ class LunReading(NamedTuple):
     problem: str = ""
 
 
-def read_luns(group: str, owners: Mapping[str, ReservationKey], local: str) -> tuple[LunReading, ...]:
-    """The LUNs of a volume group. owners: node name to key; local: this node's name, "" when unknown.
+class SharedStorage(NamedTuple):
+    """LUNs as the configuration names them: a volume group, or devices as in the agent's option."""
+
+    group: str
+    devices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.group or "devices"
+
+
+def read_luns(storage: SharedStorage, owners: Mapping[str, ReservationKey], local: str) -> tuple[LunReading, ...]:
+    """Each LUN. owners: node name to key; local: this node's name, "" when unknown.
 
     Raises FenceError where the LUNs cannot be found.
     """
     deadline = Deadline.after(LUNS_S)
-    opened = open_luns(StorageSettings((), group, own_key=None), deadline, only_looks=True)
+    settings = StorageSettings(
+        storage.devices, storage.group or None, own_key=None, initiator=initiator_of(local or os.uname().nodename)
+    )
+    opened = open_luns(settings, deadline, only_looks=True)
     names = {key: name for name, key in owners.items()}
-    found = []
+    found = [LunReading(lun.lun, "", "", (), None, str(lun.reason)) for lun in opened.unknown]
     for lun in opened.luns:
         try:
             found.append(_state(lun.name, lun.wwid, lun.look(deadline), names, owners.get(local)))

@@ -14,6 +14,7 @@ from fencer.ctl.side_by_side import SourceReading, parsed, side_by_side
 from fencer.ctl.sources import crm_mon, local_files, luns, lvm_report, mounts, quorum
 from fencer.ctl.sources.cib import Cib
 from fencer.ctl.sources.commands import Ask, ask
+from fencer.ctl.sources.luns import SharedStorage
 from fencer.ctl.status.view import View, Volume
 from fencer.errors import UsageError
 from fencer.model import KeyScheme, ReservationKey
@@ -57,7 +58,12 @@ def gather(cluster_conf: str | None, local_node: str | None, groups: tuple[str, 
         shared,
         _only_for_root(said["vgs"]),
         _only_for_root(_volumes(said, shared)),
-        _luns(_visible(shared, said["vgs"]), _owners(membership, cib), node, snapshot.fresh),
+        _luns(
+            (*map(SharedStorage, _visible(shared, said["vgs"])), *shared_devices(membership, cib)),
+            _owners(membership, cib),
+            node,
+            snapshot.fresh,
+        ),
         snapshot,
         said["journal"].value or local_files.Fences(problem=said["journal"].problem),
     )
@@ -73,6 +79,15 @@ def shared_groups(membership: Membership, cib: Cib | None) -> tuple[str, ...]:
         names += [device.value("vg") for device in cib.stonith]
         names += [each.value("vgname") or each.value("volgrpname") for each in cib.of_kind("LVM-activate")]
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def shared_devices(membership: Membership, cib: Cib | None) -> tuple[SharedStorage, ...]:
+    """The LUNs that fence devices name themselves, instead of a volume group."""
+    lists = [device.value("devices") for device in cib.stonith] if cib is not None else []
+    if (cluster := membership.cluster) is not None:
+        lists += [device.attributes.get("devices", "") for device in cluster.fence_devices]
+    named = [tuple(text.replace(",", " ").split()) for text in lists]
+    return tuple(SharedStorage("", devices) for devices in dict.fromkeys(named) if devices)
 
 
 def _owners(membership: Membership, cib: Cib | None) -> Mapping[str, ReservationKey]:
@@ -96,15 +111,15 @@ def _visible(shared: tuple[str, ...], vgs: SourceReading[Any]) -> tuple[str, ...
 
 
 def _luns(
-    shared: tuple[str, ...], owners: Mapping[str, ReservationKey], node: str, snapshot: Snapshot | None
+    storages: tuple[SharedStorage, ...], owners: Mapping[str, ReservationKey], node: str, snapshot: Snapshot | None
 ) -> tuple[tuple[str, SourceReading[tuple[luns.LunReading, ...]]], ...]:
     """Read here, or as the sidecar saw them where this user may not open a disk."""
     if not luns.may_read_disks():
         if snapshot is not None:
             return (("the sidecar", SourceReading(luns.from_snapshot(snapshot))),)
-        return (("", SourceReading(problem="LUNs: not looked at: run as root")),) if shared else ()
+        return (("", SourceReading(problem="LUNs: not looked at: run as root")),) if storages else ()
     said = side_by_side(
-        {group: lambda group=group: SourceReading(luns.read_luns(group, owners, node)) for group in shared},  # type: ignore[misc]
+        {str(each): lambda each=each: SourceReading(luns.read_luns(each, owners, node)) for each in storages},  # type: ignore[misc]
     )
     return tuple(said.items())
 
