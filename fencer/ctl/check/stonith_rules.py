@@ -121,7 +121,9 @@ def _device(cib: Cib, device: Primitive, source: str) -> Iterator[CheckFinding]:
     operations = {each.name: each for each in device.operations}
     if "monitor" not in operations:
         text = f"device {device.name} has no monitor: a BMC that dies is noticed when it is needed"
-        yield warning(source, device.line, text, f"pcs resource op add {device.name} monitor interval=60s timeout=60s")
+        yield warning(
+            source, device.line, text, f"pcs stonith update {device.name} op monitor interval=60s timeout=60s"
+        )
     for name, operation in operations.items():
         timeout_s = cib.operation_timeout_s if operation.timeout_s is None else operation.timeout_s
         if name in ("monitor", "start") and timeout_s < LOOK_S:
@@ -129,9 +131,9 @@ def _device(cib: Cib, device: Primitive, source: str) -> Iterator[CheckFinding]:
                 f"device {device.name}: {name} has {timeout_s:g} s, and with a silent BMC it takes 15 s and more: "
                 "Pacemaker would ban the device from the node"
             )
-            remedy = f"pcs resource update {device.name} op {name} timeout=60s"
+            remedy = f"pcs stonith update {device.name} op {name} timeout=60s"
             yield fault(source, operation.line, text, remedy)
-    if "failure-timeout" not in device.meta:
+    if "failure-timeout" not in device.meta and "failure-timeout" not in cib.resource_defaults:
         text = f"device {device.name} has no failure-timeout: after a BMC was away it stays stopped"
         yield warning(source, device.line, text, f"pcs stonith meta {device.name} failure-timeout=60s")
     role = device.meta.get("target-role")

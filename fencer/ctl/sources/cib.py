@@ -85,8 +85,11 @@ class CibNode(NamedTuple):
 
 
 class Cib(NamedTuple):
-    """properties: the cluster's. operation_timeout_s: of op_defaults, or Pacemaker's own default. orders: pairs of
-    (first, then); colocations: pairs of (resource, with)."""
+    """properties: the cluster's. orders: pairs of (first, then); colocations: pairs of (resource, with).
+
+    operation_timeout_s: of op_defaults, or Pacemaker's own default. resource_defaults: meta attributes of resources that
+    do not have them.
+    """
 
     properties: Mapping[str, Value]
     nodes: tuple[CibNode, ...]
@@ -97,6 +100,7 @@ class Cib(NamedTuple):
     orders: tuple[tuple[str, str], ...]
     colocations: tuple[tuple[str, str], ...]
     operation_timeout_s: float
+    resource_defaults: Mapping[str, Value]
     line: int
 
     def setting(self, name: str, default: str = "") -> str:
@@ -160,6 +164,7 @@ def parse_cib(content: str | bytes, source: str) -> Cib:
         tuple((each.get("first", ""), each.get("then", "")) for each in configuration.iter("rsc_order")),
         tuple((each.get("rsc", ""), each.get("with-rsc", "")) for each in configuration.iter("rsc_colocation")),
         DEFAULT_TIMEOUT_S if default_s is None else default_s,
+        _values(configuration.findall("rsc_defaults/meta_attributes"), document),
         lines[configuration],
     )
 

@@ -133,7 +133,7 @@ CIB = (
         "",
         'id="fence-serv-0001" class',
         "has no monitor",
-        "op add",
+        "op monitor",
         WARNING,
     ),
     _cib(

@@ -122,6 +122,15 @@ def texts(cib: str) -> list[str]:
     return [each.text for each in (*stonith_findings(parsed, "F"), *service_findings(parsed, "F"))]
 
 
+def test_a_failure_timeout_by_default_is_enough():
+    without = CIB.replace(
+        '          <nvpair id="fence-serv-0001-meta-failure-timeout" name="failure-timeout" value="60s"/>\n', ""
+    )
+    assert len(texts(without)) == 1
+    default = '<meta_attributes id="d"><nvpair id="e" name="failure-timeout" value="60s"/></meta_attributes>'
+    assert texts(without.replace("</constraints>", f"</constraints><rsc_defaults>{default}</rsc_defaults>")) == []
+
+
 def test_no_device_at_all():
     without = CIB[: CIB.index('      <primitive id="fence-serv-0001"')] + CIB[CIB.index('      <group id="ha">') :]
     assert texts(without) == ["there is no stonith device: no node can be fenced"]
