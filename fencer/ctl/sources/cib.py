@@ -87,8 +87,8 @@ class CibNode(NamedTuple):
 class Cib(NamedTuple):
     """properties: the cluster's. orders: pairs of (first, then); colocations: pairs of (resource, with).
 
-    operation_timeout_s: of op_defaults, or Pacemaker's own default. resource_defaults: meta attributes of resources that
-    do not have them.
+    operation_timeout_s: of op_defaults, or Pacemaker's own default. resource_defaults: meta attributes of the resources
+    that do not have them.
     """
 
     properties: Mapping[str, Value]
