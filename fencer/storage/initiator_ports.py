@@ -18,7 +18,7 @@ NO_PORTS: Ports = frozenset()
 
 
 def ports_of(status: FullStatus, keys: Collection[ReservationKey], own: ReservationKey) -> Ports:
-    """The ports on which one of keys is registered, without the ports that this node shares with that one."""
+    """The names of the ports on which one of keys is registered, without names that this node has, too."""
     ours = (_names(each) for each in status.registrations if each.key == own)
     theirs = (_names(each) for each in status.registrations if each.key in keys)
     return NO_PORTS.union(*theirs).difference(*ours)

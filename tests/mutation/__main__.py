@@ -32,7 +32,7 @@ LONGEST_S = 120.0
 """Of one run of the tests; a mutant that makes them hang is noticed."""
 
 _STORAGE = "tests/storage/test_"
-_VERDICTS = tuple(f"tests/decisions/test_{name}.py" for name in ("verdict", "remedies", "self_fence"))
+_VERDICTS = tuple(f"tests/decisions/test_{name}.py" for name in ("verdict", "failed_side", "remedies", "self_fence"))
 
 
 @dataclass(frozen=True)
