@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -26,7 +27,7 @@ KEYS = (
 )
 LUN = LunReading("/dev/sdb", "naa.6001405000000000", "write exclusive registrants only", KEYS, own=True)
 FENCE = Event(
-    1795818000.0, 2.1, EventKind.FENCE, "fence_halvm", "serv-0002", "serv-0001", "reboot", FenceOutcome.SUCCESS,
+    1795818000.0, 2.1, EventKind.FENCE, "fence_halvm", "serv-0001", "serv-0002", "reboot", FenceOutcome.SUCCESS,
     (Proof.POWER, Proof.STORAGE),
 )  # fmt: skip
 
@@ -69,7 +70,7 @@ def test_a_healthy_cluster_on_one_screen():
         "0xc82ae3c900000002 serv-0002, holds the reservation",
         "fence-serv-0001 (fence_halvm): Started on serv-0002",
         "fs (Filesystem): Started on serv-0001",
-        "serv-0002: reboot of serv-0001: success, proved by power+storage, 2.1 s",
+        "serv-0001: reboot of serv-0002: success, proved by power+storage, 2.1 s",
         "All is well.",
     ):
         assert part in " ".join(text.split()) or part in text, part
@@ -79,6 +80,11 @@ def changed(old: str, new: str) -> SourceReading[object]:
     text = captured("crm_mon-up.xml")
     assert old in text
     return SourceReading(parse_crm_mon(text.replace(old, new))._replace(failures=()))
+
+
+def test_the_screen_in_the_docs_is_current():
+    docs = (Path(__file__).parents[3] / "docs/halvmctl.md").read_text()
+    assert indent(screen(view(), ()), "    ") in docs
 
 
 FAULT, WARNING, UNKNOWN = CtlStatus.FAULT, CtlStatus.WARNING, CtlStatus.UNKNOWN
