@@ -2,8 +2,8 @@
 
 It is forked before anything is sent, holds none of the caller's streams, and is in a session of its own: it outlives an
 agent that is killed, with its process group or alone, and then records that the outcome is unknown. While the agent
-fences, the child loads SQLite, at low priority. When the verdict is out the agent sends the record, and waits a moment
-to hear whether it was written; then it leaves. The child gives up by itself soon after.
+fences, the child loads SQLite, at low priority. When the verdict is out the agent sends the record and ends, without
+waiting. What the child has found wrong by then the agent says; what goes wrong later is in the system log.
 """
 
 import contextlib
@@ -20,9 +20,6 @@ from fencer.errors import FenceError
 from fencer.journal.event import Event, Step
 from fencer.syslog import Severity, SystemLog
 from fencer.worker import next_message
-
-ACKNOWLEDGED_S = 0.030
-"""The longest that the agent stays for the journal once the verdict is out."""
 
 WRITING_S = 5
 """The longest that the child may take over one record; SIGALRM ends it."""
@@ -101,31 +98,21 @@ class JournalWriter:
         self._send(Saw(tuple(steps)))
 
     def ended(self, event: Event) -> str | None:
-        """Sends the final record. Returns why it is not in the journal; None when it is, or soon will be."""
+        """Sends the final record; waits for nothing. Returns what is known to be wrong with the journal, or None."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # from now on the agent waits for it
+            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # the fence needs the processor no more
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
             return f"journal: {self._path}: this call is not in it: its writer is gone"
-        if not select.select([self._sock], [], [], ACKNOWLEDGED_S)[0]:
-            if self._runs():  # this machine is busy; if it goes wrong in the end, the system log will say so
-                return None
-            return f"journal: {self._path}: not written within {ACKNOWLEDGED_S * 1000:.0f} ms; it may still be"
+        if not select.select([self._sock], [], [], 0)[0]:
+            return None
         try:
             answer = next_message(self._sock, MESSAGE_BYTES)
         except OSError:
             answer = b""
         if not answer:
             return f"journal: {self._path}: this call is not in it: its writer is gone"
-        reason: str | None = loads(answer)
+        reason: str = loads(answer)
         return reason
-
-    def _runs(self) -> bool:
-        """Whether the child only waits for a processor: not for a lock, not for a disk."""
-        try:
-            with open(f"/proc/{self._pid}/stat", "rb") as file:
-                return file.read().rpartition(b") ")[2][:1] == b"R"
-        except OSError:
-            return False
 
     def let_go(self) -> None:
         """Closes this process's copy of the socket, so that the child sees the end of the agent."""
@@ -185,16 +172,14 @@ def _watch(sock: socket) -> None:
                 began_at = time.monotonic()
                 steps = []
                 recorder = _Recorder(begun.path)
-                recorder.warm_up()
+                if (trouble := recorder.warm_up()) is not None:
+                    with contextlib.suppress(OSError):
+                        sock.send(dumps(trouble), MSG_DONTWAIT)
             case Saw(more):
                 steps += more
             case RunEnded(event) if recorder is not None:
                 begun = None
-                reason = recorder.write(event)
-                try:
-                    sock.send(dumps(reason))
-                except OSError:  # it did not wait so long
-                    _log(reason)
+                _log(recorder.write(event))  # the agent has gone, or does so now
     if begun is not None and recorder is not None:
         took_s = time.monotonic() - began_at
         _log(recorder.write(begun.event._replace(took_s=took_s, steps=tuple(steps))))
@@ -212,9 +197,9 @@ class _Recorder:
         self._path = path
         self._journal = Journal(path)
 
-    def warm_up(self) -> None:
-        """Opens the journal before there is a record. An error here comes again, and is reported, with the record."""
-        self._guarded(self._journal.open)
+    def warm_up(self) -> str | None:
+        """Opens the journal before there is a record. Returns why that failed; the record is tried all the same."""
+        return self._guarded(self._journal.open)
 
     def write(self, event: Event) -> str | None:
         """Writes a record. Returns why that failed, or None."""

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -19,8 +20,8 @@ from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
 from tests.decisions.calls import WON, plan
+from tests.journal.calls import recorded
 from tests.rig.bmc import Bmc
-from tests.rig.journal import own_journal
 from tests.rig.udp_proxy import UdpProxy
 
 CLEAR = "\r\x1b[K"
@@ -155,9 +156,11 @@ def test_a_cluster_manager_that_is_refused_gets_a_plain_line(bmc: Bmc) -> None:
     assert ("\x1b" in said, said.count("\n")) == (False, 1)
 
 
-def test_history_on_a_terminal(bmc: Bmc) -> None:
-    seen(bmc, bmc.port, "-o", "off", "-n", "n", "-p", "wrong")
-    command = [AGENT, "-o", "history", "--limit=1", f"--journal={own_journal()}"]
+def test_history_on_a_terminal(bmc: Bmc, tmp_path: Path) -> None:
+    journal = str(tmp_path / "journal.db")
+    seen(bmc, bmc.port, "-o", "off", "-n", "n", "-p", "wrong", f"--journal={journal}")
+    recorded(journal)
+    command = [AGENT, "-o", "history", "--limit=1", f"--journal={journal}"]
     said = run(command, columns=70)
     head, row, *error = said.splitlines()
     assert head.split()[-1] == "took"

@@ -12,6 +12,7 @@ from fencer.model import Proof
 from fencer.state.snapshot_file import write_snapshot
 from tests import scenes
 from tests.agent_storage.nodes import Node, dead_bmc, fenced, listing
+from tests.journal.calls import recorded
 from tests.rig.target import Target
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(os.geteuid() != 0, reason="tgtd must run as root")]
@@ -34,7 +35,9 @@ def test_self_waits_for_the_victims_sidecar_and_says_so(target: Target, nodes: t
     assert "storage (key" in answer.stderr
     assert "self (the 3 s have passed in which its sidecar resets it)" in answer.stderr
     assert fenced(target, one)
-    with Journal(str(two.conf.with_name("journal.db"))).read() as journal:
+    path = str(two.conf.with_name("journal.db"))
+    recorded(path, kind=EventKind.FENCE)
+    with Journal(path).read() as journal:
         fence = journal.page(limit=1, kinds=[EventKind.FENCE])[0][1]
         assert fence.proofs == (Proof.STORAGE, Proof.SELF)
         assert StepName.SELF_FENCE in [step.name for step in fence.steps]

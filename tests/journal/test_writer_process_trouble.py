@@ -4,11 +4,11 @@ import contextlib
 import errno
 import io
 import os
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_a_journal_in_trouble_is_one_warning_and_nothing_else(
     assert (outcome.status, outcome.stdout) == (well.status, well.stdout) == (0, well.stdout)
     told = [line for line in outcome.lines if "journal" in line]
     assert len(outcome.lines) - len(told) == len(well.lines)
-    if told:  # a busy machine may have kept the writer for more than 30 ms
+    if told:  # by then the writer had found it
         assert len(told) == 1
         assert told[0].startswith(f"WARNING: journal: {directory}")
         assert words in told[0]
@@ -210,31 +210,31 @@ def test_a_stopped_writer_is_not_waited_for() -> None:
     writer = JournalWriter.start()
     os.kill(writer._pid, signal.SIGSTOP)
     writer.begun("/nonexistent/journal.db", FENCE)
-    began = time.monotonic()
     said = writer.ended(FENCE)
-    took_s = time.monotonic() - began
     os.kill(writer._pid, signal.SIGKILL)
     os.waitpid(writer._pid, 0)
     writer.let_go()
-    assert said == "journal: /nonexistent/journal.db: not written within 30 ms; it may still be"
-    assert 0.03 <= took_s < 1.0
+    assert said is None
 
 
-def test_a_locked_journal_is_said_so(path: str) -> None:
-    """Where the writer has a processor: one that is only kept from running is no trouble worth a line."""
-    with ExitStack() as stack:
-        _locked(path, stack)
-        for _ in range(50):
-            writer = JournalWriter.start()
-            writer.begun(path, FENCE)
-            time.sleep(0.3)
-            said = writer.ended(FENCE)
-            writer.let_go()
-            os.kill(writer._pid, signal.SIGKILL)
-            os.waitpid(writer._pid, 0)
-            if said is not None:
-                break
-    assert said == f"journal: {path}: not written within 30 ms; it may still be"
+def test_what_the_writer_has_found_by_the_end_is_said(path: str) -> None:
+    os.mkfifo(path)
+    writer = JournalWriter.start()
+    writer.begun(path, FENCE)
+    assert select.select([writer._sock], [], [], 60)[0]  # as after a fence that takes longer than opening a journal
+    assert writer.ended(FENCE) == f"journal: {path}: not a regular file: move it away"
+    writer.let_go()
+    os.waitpid(writer._pid, 0)
+
+
+ENDED = """
+import sys
+from fencer.journal.writer_process import JournalWriter
+from tests.journal.events import FENCE
+writer = JournalWriter.start()
+writer.begun(sys.argv[1], FENCE)
+writer.ended(FENCE)
+"""
 
 
 KILLED = """
@@ -247,12 +247,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a /dev of its own")
-def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "status"), [(KILLED, -signal.SIGKILL), (ENDED, 0)], ids=["killed", "ended"])
+def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: Path, program: str, status: int) -> None:
     os.mkfifo(path)
     with LogDaemon(tmp_path) as daemon:
-        command = daemon.of_the_machine(sys.executable, "-c", KILLED, path)
+        command = daemon.of_the_machine(sys.executable, "-c", program, path)
         done = subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parents[2])
-        assert done.returncode == -signal.SIGKILL
+        assert done.returncode == status
         line = daemon.line()
     assert line.startswith(b"<28>")
     assert f": WARNING: journal: {path}: not a regular file".encode() in line
@@ -272,7 +273,8 @@ def test_the_writer_holds_nothing_of_its_caller(tmp_path: Path) -> None:
     writer = JournalWriter.start()
     writer.begun(str(tmp_path / "journal.db"), FENCE)
     descriptors = Path(f"/proc/{writer._pid}/fd")
-    assert writer.ended(FENCE) is None or recorded(str(tmp_path / "journal.db"))
+    writer.ended(FENCE)
+    recorded(str(tmp_path / "journal.db"))  # from here on it only waits for the agent
     kept = set()
     for each in descriptors.iterdir():
         with contextlib.suppress(FileNotFoundError):  # SQLite opens and closes while we look; what was inherited stays
