@@ -147,12 +147,13 @@ def processes(command: Command) -> Processes:
 
 
 def _children(pid: int) -> set[int]:
+    """None of a process that has ended, also while it is looked at."""
     found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found.update(map(int, task.read_text().split()))
-        except OSError:
-            continue
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found.update(map(int, (task / "children").read_text().split()))
+    except OSError:
+        pass
     return found
 
 
