@@ -9,8 +9,9 @@ SOURCE = Path(__file__).parents[1] / "fencer"
 
 ADAPTERS = {
     "pyghmi": {"power/ipmi_packets.py"},
-    "pyudev": {"sidecar/observer/kernel_paths.py", "storage/block_devices.py"},
+    "pyudev": {"storage/block_devices.py"},
     "ctypes": {
+        "sidecar/observer/read_ahead.py",
         "sidecar/realtime.py",
         "sidecar/self_fence.py",
         "storage/libiscsi.py",

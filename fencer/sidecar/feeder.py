@@ -6,19 +6,16 @@ wait. The only exception is the moment before a self-fence, and that is bounded.
 
 import select
 import time
-from _pickle import loads  # as in fencer.worker
 from _socket import SHUT_WR
 
 from fencer.errors import FenceError, WatchdogNotYet
-from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.sidecar.children import OBSERVER
-from fencer.sidecar.control import Pause, Question, Resume
+from fencer.sidecar.control import Pause, Question
 from fencer.sidecar.environment import Ended, Environment, ExitStatus, Signals
 from fencer.sidecar.keepalive import FEEDS, NOT_ARMED, Feeding
-from fencer.sidecar.links import BUFFER_BYTES, Links
+from fencer.sidecar.links import Links
 from fencer.sidecar.messages import (
     LINE_CHARS,
-    PROGRAM,
     PUBLISH_INTERVAL_S,
     Began,
     Begin,
@@ -28,7 +25,6 @@ from fencer.sidecar.messages import (
     ConfigRefused,
     Configured,
     FeederStatus,
-    Generations,
     Level,
     ListChecked,
     ReadConfig,
@@ -36,9 +32,10 @@ from fencer.sidecar.messages import (
     Unregister,
     Unregistered,
 )
+from fencer.sidecar.observer_link import ObserverLink
+from fencer.sidecar.pauses import Pauses
 from fencer.sidecar.policy import Decision, Policy, with_reasons
 from fencer.sidecar.publisher_link import PublisherLink
-from fencer.sidecar.reports import LISTED, LunSeen, Registered, Report
 from fencer.sidecar.sentences import armed, left_behind, left_running, not_served
 from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
 from fencer.state.snapshot import PolicyState, SelfFence
@@ -50,12 +47,14 @@ storage that is away. The node then joins, and runs no service."""
 ARM_AGAIN_S = 2.0
 """Time between two attempts to open a watchdog that is not there yet, or in use."""
 
+PUBLISH_SLACK_S = 0.25
+"""The status goes out so much before it is due when reports have come, and so much after it when none have: they come
+once a second, too, and one wake-up does for both."""
+
 UNREGISTER_S = 10.0
 STOP_S = 1.0
-MESSAGES_A_TURN = 4096
 RECORD_CHARS = 4000
 
-_REPORTS = Report.__args__
 _DIGITS = str.maketrans("", "", "0123456789.")
 
 
@@ -70,13 +69,11 @@ class Daemon:
         self._signals = signals
         self._began_unix_s = time.time()
         now = environment.clock()
-        self._paused_until_s = environment.paused_until_s
         # Nothing is fed before a look, whatever a predecessor left: a node that was fenced meanwhile would get another
         # timeout to live. Only a pause that still runs is an operator's word that the storage may be away.
         paused = environment.resumed and environment.paused_until_s is not None
         self._policy = Policy(config.settings.policy, now, resumed=paused)
-        if self._paused_until_s is not None:
-            self._policy.pause(self._paused_until_s)
+        self._pauses = Pauses(self._policy, self._publisher, config.node, environment.paused_until_s)
         self._feeding: Feeding | None = None
         self._arm_again_s, self._ready_by_s = now, now + READY_S
         self._unarmed = ""
@@ -88,11 +85,10 @@ class Daemon:
         self._stop_by_s: float | None = None
         self._unregistered: Unregistered | None = None
         self._publish_s = now
-        self._registrations = 0
         self._observer_restarts = 0
         self._complaints: dict[str, str] = {}
         self._list_reasons: tuple[str, ...] = ()
-        self._generations = dict(environment.generations)
+        self._observer = ObserverLink(links, self._publisher, self._policy, environment.generations)
         self._poll = select.poll()
         for one in (links.observer, links.supervisor, links.publisher, environment.control, signals):
             self._poll.register(one, select.POLLIN)
@@ -101,20 +97,31 @@ class Daemon:
     def run(self) -> Ended:
         """Takes turns until the end."""
         while (ended := self._turn()) is None:
+            self._publisher.flush()
             self._wait()
+        self._publisher.flush()
         return ended
 
     def _wait(self) -> None:
         until_s = self._environment.clock() + self._config.settings.timing.decide_interval_s
+        if self._is_steady:
+            until_s = min(max(until_s, self._policy.stale_from_s), self._publish_s + PUBLISH_SLACK_S)
         if self._feeding is not None and not self._fencing:
             until_s = min(until_s, self._feeding.due_s)
         self._poll.poll(max(0.0, until_s - self._environment.clock()) * 1000)
+
+    @property
+    def _is_steady(self) -> bool:
+        """Nothing that is decided changes by time alone before Policy.stale_from_s."""
+        steady = self._decision.state in (PolicyState.KEEPALIVE, PolicyState.DEGRADED)
+        runs = self._feeding is not None and not self._fencing and not self._signals.stop
+        return runs and steady and self._decision.grace_remaining_s is None
 
     def _turn(self) -> Ended | None:
         """Takes all reports before it decides: after a stall of the feeder they are all there, and a decision on the
         reports from before the stall would take the stall for a loss."""
         self._signals.drain()
-        self._hear_observer()
+        has_heard = self._observer.hear()
         if (ended := self._hear_supervisor()) is not None:
             return ended
         self._publisher.is_recorded()
@@ -122,7 +129,7 @@ class Daemon:
         decision = self._decision = self._policy.decide(now)
         if self._feeding is not None and self._policy.needs_new_observer():
             self._links.supervisor.send(ReplaceObserver())
-        if (ended := self._act(decision, now)) is not None:
+        if (ended := self._act(decision, now, has_heard)) is not None:
             return ended
         if self._feeding is not None:
             decision = self._feeding.judged(decision)
@@ -131,12 +138,13 @@ class Daemon:
         decision = self._decision = with_reasons(decision, self._list_reasons)
         self._be_ready(now)
         self._obey_operator(now)
-        self._tell(decision, now)
+        slack_s = PUBLISH_SLACK_S if self._is_steady else 0.0
+        self._tell(decision, now, now + slack_s if has_heard else now - slack_s)
         return self._stop(now)
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
-    def _act(self, decision: Decision, now: float) -> Ended | None:
+    def _act(self, decision: Decision, now: float, has_heard: bool) -> Ended | None:
         if self._fencing:
             return None  # decided once: nothing arms or feeds any more, whatever the policy says
         if decision.state is PolicyState.SELF_FENCE:
@@ -149,7 +157,7 @@ class Daemon:
             return None
         if self._feeding is None:
             return self._arm(now)
-        if now >= self._feeding.due_s:
+        if now >= (self._feeding.early_s if has_heard else self._feeding.due_s):
             self._feed(self._feeding, now)
         return None
 
@@ -225,6 +233,7 @@ class Daemon:
         for sentence in sentences:
             self._publisher.line(Level.ERROR, sentence)
         self._publish(now, stopped=True)
+        self._publisher.flush()
         self._links.publisher.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
         poll = select.poll()
@@ -250,36 +259,6 @@ class Daemon:
         return sentences
 
     # --- hearing ----------------------------------------------------------------------------------------------------
-
-    def _hear_observer(self) -> None:
-        for _ in range(MESSAGES_A_TURN):
-            try:
-                data = self._links.observer.recv(BUFFER_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
-            try:
-                message = loads(data)
-            except Exception:  # noqa: BLE001, S112 - unpickling raises whatever it likes; what is unreadable is not seen
-                continue
-            if isinstance(message, list):
-                self._see(message)
-                self._publisher.forward(data)
-
-    def _see(self, reports: list[object]) -> None:
-        generations = self._generations.copy()
-        for report in reports:
-            if isinstance(report, _REPORTS):
-                self._policy.feed(report)
-                if isinstance(report, LunSeen):
-                    if report.registration in LISTED:
-                        generations[report.lun] = report.generation
-                else:
-                    self._registrations += isinstance(report, Registered)
-        if generations != self._generations:  # the next observer is given what this one saw
-            self._generations = generations
-            self._links.supervisor.send(Generations(tuple(generations.items())))
 
     def _hear_supervisor(self) -> Ended | None:
         while select.select([self._links.supervisor], [], [], 0)[0]:
@@ -348,47 +327,23 @@ class Daemon:
             self._links.supervisor.send(ReadConfig(self._config.settings.source))
         while (question := self._environment.control.receive()) is not None:
             self._answer(question, now)
-        if self._paused_until_s is not None and now >= self._paused_until_s:
-            self._paused_until_s = None
-            self._publisher.line(Level.NOTICE, "the pause is over")
-            self._journal_pause("expire", 0.0)
+        self._pauses.expire(now)
 
     def _answer(self, question: Question, now: float) -> None:
-        match question.order:
-            case Pause() if self._feeding is None or self._fencing:
-                when = "" if self._fencing else ": try again when status says keepalive"
-                self._environment.control.answer(
-                    question, f"not now: the state is {self._decision.state}{when}", done=False
-                )
-            case Pause(for_s):
-                self._paused_until_s = now + for_s
-                self._policy.pause(self._paused_until_s)
-                until = time.strftime("%H:%M:%S", time.localtime(time.time() + for_s))
-                text = f"paused until {until}: losing the storage does not reset this node; a preemption does"
-                self._pausing(question, "pause", text, for_s)
-            case Resume() if self._paused_until_s is None:
-                self._environment.control.answer(question, "it is not paused")
-            case Resume():
-                self._paused_until_s = None
-                self._policy.resume()
-                self._pausing(question, "resume", "resumed", 0.0)
-
-    def _pausing(self, question: Question, action: str, text: str, for_s: float) -> None:
-        self._publisher.line(Level.WARNING, text)
-        self._journal_pause(action, for_s)
-        self._decision = self._policy.decide(self._environment.clock())
-        self._publish(self._environment.clock())
-        self._environment.control.answer(question, text)
-
-    def _journal_pause(self, action: str, for_s: float) -> None:
-        node = self._config.node
-        self._publisher.send(
-            Event(time.time(), for_s, EventKind.PAUSE, PROGRAM, node, node, action, FenceOutcome.SUCCESS)
-        )
+        control = self._environment.control
+        if isinstance(question.order, Pause) and (self._feeding is None or self._fencing):
+            when = "" if self._fencing else ": try again when status says keepalive"
+            control.answer(question, f"not now: the state is {self._decision.state}{when}", done=False)
+            return
+        text, has_changed = self._pauses.obey(question.order, now)
+        if has_changed:
+            self._decision = self._policy.decide(self._environment.clock())
+            self._publish(self._environment.clock())
+        control.answer(question, text)
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
-    def _tell(self, decision: Decision, now: float) -> None:
+    def _tell(self, decision: Decision, now: float, publish_by_s: float) -> None:
         told = (decision.state, *(reason.translate(_DIGITS) for reason in decision.reasons))
         # While it starts, each path and LUN that is seen changes the reasons.
         hurried = decision.state is PolicyState.STARTING and self._told[:1] == told[:1] and now < self._publish_s
@@ -399,7 +354,7 @@ class Daemon:
             self._publisher.line(level, text)
             self._environment.service.tell(f"STATUS={text[:500]}")
             self._publish_s = now
-        if now >= self._publish_s:
+        if publish_by_s >= self._publish_s:
             self._publish(now)
             self._environment.service.alive()
 
@@ -417,8 +372,8 @@ class Daemon:
                 settings=settings,
                 watchdog=watchdog,
                 bound_s=bound_s(settings.timing, watchdog.timeout_s or settings.watchdog_timeout_s),
-                paused_until_s=self._paused_until_s,
-                registrations=self._registrations,
+                paused_until_s=self._pauses.until_s,
+                registrations=self._observer.registrations,
                 observer_restarts=self._observer_restarts,
                 luns_unsettled="; ".join((*self._list_reasons, *self._policy.joining))[:LINE_CHARS],
                 not_granted=self._environment.not_granted,

@@ -19,6 +19,9 @@ LATE_FACTOR = 1.5
 RETRY_S = SidecarTiming().decide_interval_s
 """Time to the next attempt after the device refused a keepalive: the longest time between two decisions."""
 
+EARLY_S, EARLY_FACTOR = 1.0, 0.5
+"""How much before it is due a keepalive may be sent, at most, and in parts of the interval."""
+
 
 class Feeding:
     """An armed watchdog that was last fed at a known moment. Unit: seconds, monotonic.
@@ -29,7 +32,7 @@ class Feeding:
 
     def __init__(self, watchdog: Watchdog, now_s: float) -> None:
         self._watchdog = watchdog
-        self.interval_s = min(watchdog.support.timeout_s / FEEDINGS_A_TIMEOUT or 1.0, LONGEST_INTERVAL_S)
+        self.interval_s = min(watchdog.support.timeout_s / FEEDINGS_A_TIMEOUT or LONGEST_INTERVAL_S, LONGEST_INTERVAL_S)
         self._keepalives = 0
         self._late = 0
         self._worst_gap_s = 0.0
@@ -55,6 +58,11 @@ class Feeding:
     def due_s(self) -> float:
         """When the next keepalive is due."""
         return self._due_s
+
+    @property
+    def early_s(self) -> float:
+        """When it may be sent already, at a wake-up that is for something else."""
+        return self._due_s if self.problem else self._due_s - min(EARLY_S, EARLY_FACTOR * self.interval_s)
 
     def feed(self, now_s: float) -> None:
         """Raises WatchdogError; the gap then goes on, and it is due again after RETRY_S."""

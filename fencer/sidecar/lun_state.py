@@ -7,7 +7,7 @@ reachable while a path counts and its registrations are read.
 from enum import StrEnum
 
 from fencer._typing import NamedTuple, assert_never
-from fencer.model import ReservationKey, ReservationType
+from fencer.sidecar.lun_records import LunRecord, LunView, PathRecord, PathView
 from fencer.sidecar.reports import (
     Alive,
     ListedLun,
@@ -20,6 +20,7 @@ from fencer.sidecar.reports import (
     Registered,
     RegistrationFailed,
     Report,
+    StillWell,
 )
 from fencer.sidecar.settings import PolicySettings, Requirement
 from fencer.state.snapshot import RegistrationState
@@ -38,93 +39,6 @@ class Cause(StrEnum):
     OBSERVERS_SILENT = "observers-silent"
 
 
-class PathView(NamedTuple):
-    """What is known of a path, for the snapshot. up: its last probe was good and is not stale."""
-
-    name: str
-    address: str
-    up: bool
-    registered: bool
-    error: str
-    probed_at_s: float
-    took_s: float
-
-
-class LunView(NamedTuple):
-    """What is known of a LUN, for the snapshot. registration: None as long as nothing is known."""
-
-    wwid: str
-    name: str
-    reachable: bool
-    registration: RegistrationState | None
-    generation: int
-    keys: tuple[tuple[ReservationKey, int], ...]
-    holder: ReservationKey | None
-    type: ReservationType | None
-    read_at_s: float
-    error: str
-    paths: tuple[PathView, ...]
-    more_keys: int = 0
-    read_only: str = ""
-
-
-class _Path:
-    """good_at_s: when its last good probe began, None when the last one was bad.
-
-    unconfirmed_since_s: since when only an ended observing process has reported registered; None when the present one
-    has, too.
-    """
-
-    __slots__ = (
-        "address",
-        "error",
-        "good_at_s",
-        "probed_at_s",
-        "refused",
-        "registered",
-        "took_s",
-        "unconfirmed_since_s",
-    )
-
-    def __init__(self, address: str = "") -> None:
-        self.address = address
-        self.good_at_s: float | None = None
-        self.registered = False
-        self.unconfirmed_since_s: float | None = None
-        self.error = "not probed yet"
-        self.refused = ""
-        self.probed_at_s = 0.0
-        self.took_s = 0.0
-
-    def lose(self) -> None:
-        self.good_at_s, self.registered, self.unconfirmed_since_s = None, False, None
-
-    def register(self) -> None:
-        self.registered, self.unconfirmed_since_s = True, None
-
-    def doubt(self, at_s: float) -> None:
-        """The observing process that reported it has ended. The time does not begin anew when the next one ends."""
-        if self.registered and self.unconfirmed_since_s is None:
-            self.unconfirmed_since_s = at_s
-
-
-class _Lun:
-    """seen: the latest reading. silence: why there was none since, "" when there was.
-
-    joining: added to the volume group while this node serves; not required before it was reachable once.
-    """
-
-    __slots__ = ("joining", "name", "paths", "read_only", "seen", "silence")
-
-    def __init__(self, name: str, joining: bool) -> None:
-        self.name = name
-        self.joining = joining
-        self.paths: dict[str, _Path] = {}
-        self.seen: LunSeen | None = None
-        self.silence = ""
-        self.read_only = ""
-
-
 class Obstacle(NamedTuple):
     """Why a LUN is not reachable."""
 
@@ -137,13 +51,18 @@ class LunStates:
 
     def __init__(self, settings: PolicySettings, began_s: float) -> None:
         self._settings = settings
-        self._luns: dict[str, _Lun] = {}
+        self._luns: dict[str, LunRecord] = {}
         self._listed = False
         self._listing: tuple[ListedLun, ...] = ()
         self._serial = 0
         self._serving = False
         self._alive_at_s = began_s
         self._silent_because = ""
+        self.changes = 0
+        """Counts up with each report that may change more than times."""
+        self._well: list[Obstacle | None] = []
+        self._well_until_s = float("-inf")
+        """While nothing but time and StillWell have come since all was well, it is well until then."""
         self.stale_from_s = began_s
         """No report that counts now grows stale before this time. It may be too early, never too late."""
 
@@ -151,14 +70,15 @@ class LunStates:
         """Other settings from now on. What has grown stale stays lost until it is seen again, however long is allowed
         now; what is not stale yet is judged by the new settings."""
         timing = self._settings.timing
+        self._forget_well()
         for lun in self._luns.values():
             for path in lun.paths.values():
                 if path.good_at_s is not None and now - path.good_at_s > timing.path_stale_s:
                     path.error = f"no answer for {now - path.good_at_s:.1f} s"
                     path.lose()
-            if lun.seen is not None and now - lun.seen.at_s > timing.registration_stale_s:
-                lun.silence = lun.silence or f"no answer for {now - lun.seen.at_s:.1f} s"
-                lun.seen = None
+            if lun.is_read and now - lun.seen_at_s > timing.registration_stale_s:
+                lun.silence = lun.silence or f"no answer for {now - lun.seen_at_s:.1f} s"
+                lun.lose_reading()
         self._settings = settings
         self.stale_from_s = now
 
@@ -173,23 +93,28 @@ class LunStates:
     def take(self, report: Report) -> None:
         """Takes one report. A reading of a LUN that is older than the latest changes nothing."""
         match report:
-            case LunsListed():
-                self._take_list(report)
+            case StillWell():
+                self._take_well(report)
+                return
             case Alive(at_s):
                 if at_s > self._alive_at_s:
                     self._alive_at_s, self._silent_because = at_s, ""
                     self._grows_stale(at_s + self._settings.timing.path_stale_s)
+                return
+        self._forget_well()
+        match report:
+            case LunsListed():
+                self._take_list(report)
             case PathSeen():
                 self._see_path(report)
             case PathGone(lun, path, _):
                 if (known := self._luns.get(lun)) is not None:
                     known.paths.pop(path, None)
             case PathRegistered(lun, path, _):
-                if (known := self._luns.get(lun)) is not None and path in known.paths:
-                    known.paths[path].register()
+                self._register(lun, path)
             case LunSeen():
                 if (known := self._luns.get(report.lun)) is not None and self.is_news(report):
-                    known.seen, known.silence = report, ""
+                    known.seen, known.seen_at_s, known.silence = report, report.at_s, ""
                     self._grows_stale(report.at_s + self._settings.timing.registration_stale_s)
             case LunSilent(lun, _, reason):
                 if (known := self._luns.get(lun)) is not None:
@@ -202,7 +127,57 @@ class LunStates:
     def is_news(self, seen: LunSeen) -> bool:
         """Whether it is of a LUN that was listed, and not older than the latest reading of it."""
         lun = self._luns.get(seen.lun)
-        return lun is not None and (lun.seen is None or seen.at_s >= lun.seen.at_s)
+        return lun is not None and (lun.seen is None or seen.at_s >= lun.seen_at_s)
+
+    def _take_well(self, again: StillWell) -> None:
+        """What counts goes on to count for longer, which changes no verdict. A path that was lost meanwhile comes back.
+        A LUN of which the reading that it repeats is not the latest here has to report that reading again."""
+        for wwid, name, at_s, took_s in again.paths:
+            lun = self._luns.get(wwid)
+            path = lun.paths.get(name) if lun is not None else None
+            if path is None or path.good_at_s is None:
+                self._forget_well()
+                self._see_path(PathSeen(wwid, name, at_s, True, "", took_s))
+            elif at_s > path.good_at_s:
+                path.good_at_s, path.took_s, path.error = at_s, took_s, ""
+                path.probed_at_s = max(path.probed_at_s, at_s)
+        for wwid, at_s, generation in again.luns:
+            lun = self._luns.get(wwid)
+            seen = lun.seen if lun is not None else None
+            if lun is None or seen is None or at_s < lun.seen_at_s:
+                continue
+            if seen.generation == generation and seen.registration is RegistrationState.REGISTERED:
+                if lun.silence or not lun.is_read:
+                    self._forget_well()
+                lun.seen_at_s, lun.silence = at_s, ""
+        for wwid, name in again.registered:
+            self._register(wwid, name)
+
+    def _register(self, wwid: str, name: str) -> None:
+        lun = self._luns.get(wwid)
+        path = lun.paths.get(name) if lun is not None else None
+        if path is not None and (not path.registered or path.unconfirmed_since_s is not None):
+            self._forget_well()
+            path.register()
+
+    def _forget_well(self) -> None:
+        self._well_until_s = float("-inf")
+        self.changes += 1
+
+    def is_well(self, now: float) -> bool:
+        """Whether each path and LUN is well: then its view differs from an earlier one in times() alone, unless changes
+        has counted up."""
+        self.judged(now)
+        return now <= self._well_until_s
+
+    def times(self) -> tuple[float, ...]:
+        """Of each LUN, by WWID, when it was read; of each of its paths when it was probed and how long that took."""
+        times: list[float] = []
+        for _, lun in sorted(self._luns.items()):
+            times.append(lun.seen_at_s)
+            for path in lun.paths.values():
+                times += (path.probed_at_s, path.took_s)
+        return tuple(times)
 
     @property
     def joining(self) -> tuple[str, ...]:
@@ -241,13 +216,13 @@ class LunStates:
         for wwid, found in there.items():
             if wwid not in self._luns and self._listed and not listed.first:
                 continue  # of an observing process that has been replaced meanwhile, and watched another set
-            known = self._luns.setdefault(wwid, _Lun(found.name, joining=self._listed and self._serving))
+            known = self._luns.setdefault(wwid, LunRecord(found.name, joining=self._listed and self._serving))
             known.name, known.read_only = found.name, found.read_only
             before, known.paths = known.paths, {}
             for name, address, refused in found.paths:
                 path = before.get(name)
                 if path is None or path.address != address:
-                    path = _Path(address)
+                    path = PathRecord(address)
                 elif listed.first:
                     path.doubt(listed.at_s)
                     self._grows_stale(listed.at_s + self._settings.timing.registration_stale_s)
@@ -259,7 +234,7 @@ class LunStates:
         lun = self._luns.get(seen.lun)
         if lun is None:
             return
-        path = lun.paths.setdefault(seen.path, _Path())
+        path = lun.paths.setdefault(seen.path, PathRecord())
         path.error, path.took_s = seen.reason, seen.took_s
         path.probed_at_s = max(path.probed_at_s, seen.at_s)
         if not seen.ok:
@@ -276,8 +251,8 @@ class LunStates:
         timing = self._settings.timing
         times = [self._alive_at_s + timing.path_stale_s]
         for lun in self._luns.values():
-            if lun.seen is not None:
-                times.append(lun.seen.at_s + timing.registration_stale_s)
+            if lun.is_read:
+                times.append(lun.seen_at_s + timing.registration_stale_s)
             for path in lun.paths.values():
                 if path.good_at_s is not None:
                     times.append(path.good_at_s + timing.path_stale_s)
@@ -290,6 +265,8 @@ class LunStates:
 
         One obstacle for all when no process observes.
         """
+        if now <= self._well_until_s:
+            return self._well, ()
         self.stale_from_s = self._next_stale_s(now)
         silent_s = now - self._alive_at_s
         if silent_s > self._settings.timing.path_stale_s:
@@ -314,6 +291,8 @@ class LunStates:
                 worries.append(f"new, and not required before it is well: {obstacle.text}")
             else:
                 obstacles.append(obstacle)
+        if not worries and not any(obstacles):
+            self._well, self._well_until_s = obstacles, self.stale_from_s
         return obstacles, tuple(worries)
 
     def enough(self, obstacles: list[Obstacle | None]) -> bool:
@@ -328,18 +307,18 @@ class LunStates:
             case _ as never:
                 assert_never(never)
 
-    def _lost(self, lun: _Lun, now: float) -> list[str]:
+    def _lost(self, lun: LunRecord, now: float) -> list[str]:
         """Each path that does not count, and why."""
         return [text for name, path in lun.paths.items() if (text := self._loss(name, path, now))]
 
-    def _obstacle(self, lun: _Lun, lost: list[str], now: float) -> Obstacle | None:
+    def _obstacle(self, lun: LunRecord, lost: list[str], now: float) -> Obstacle | None:
         timing = self._settings.timing
         if len(lost) == len(lun.paths):
             return Obstacle(Cause.PATHS_LOST, f"{lun.name}: no path left ({', '.join(lost) or 'none is there'})")
-        if lun.seen is None:
+        if lun.seen is None or not lun.is_read:
             return Obstacle(Cause.UNREADABLE, f"{lun.name}: registrations not read yet{_because(lun)}")
-        if now - lun.seen.at_s > timing.registration_stale_s:
-            text = f"{lun.name}: registrations not read for {now - lun.seen.at_s:.1f} s{_because(lun)}"
+        if now - lun.seen_at_s > timing.registration_stale_s:
+            text = f"{lun.name}: registrations not read for {now - lun.seen_at_s:.1f} s{_because(lun)}"
             return Obstacle(Cause.UNREADABLE, text)
         match lun.seen.registration:
             case RegistrationState.REGISTERED | RegistrationState.UNPROTECTED:
@@ -361,7 +340,7 @@ class LunStates:
             case _ as never:
                 assert_never(never)
 
-    def _loss(self, name: str, path: _Path, now: float) -> str:
+    def _loss(self, name: str, path: PathRecord, now: float) -> str:
         """Why a path does not count; "" when it does."""
         if path.good_at_s is None:
             return f"{name}: {path.error}"
@@ -371,7 +350,7 @@ class LunStates:
             return f"{name}: {path.refused}"
         return "" if self._is_registered(path, now) else f"{name}: not registered yet"
 
-    def _is_registered(self, path: _Path, now: float) -> bool:
+    def _is_registered(self, path: PathRecord, now: float) -> bool:
         since_s = path.unconfirmed_since_s
         return path.registered and (since_s is None or now - since_s <= self._settings.timing.registration_stale_s)
 
@@ -383,8 +362,8 @@ class LunStates:
         """All LUNs by WWID."""
         return tuple(self._view(wwid, lun, now) for wwid, lun in sorted(self._luns.items()))
 
-    def _view(self, wwid: str, lun: _Lun, now: float) -> LunView:
-        seen = lun.seen
+    def _view(self, wwid: str, lun: LunRecord, now: float) -> LunView:
+        seen = lun.seen if lun.is_read else None
         stale_s = self._settings.timing.path_stale_s
         paths = tuple(
             PathView(
@@ -406,10 +385,10 @@ class LunStates:
         counts = seen.nexuses if len(seen.nexuses) == len(seen.keys) else (1,) * len(seen.keys)
         keys = tuple(zip(seen.keys, counts, strict=True))
         return LunView(
-            wwid, lun.name, reachable, seen.registration, seen.generation, keys, seen.holder, seen.type, seen.at_s,
+            wwid, lun.name, reachable, seen.registration, seen.generation, keys, seen.holder, seen.type, lun.seen_at_s,
             lun.silence, paths, seen.more_keys, lun.read_only,
         )  # fmt: skip
 
 
-def _because(lun: _Lun) -> str:
+def _because(lun: LunRecord) -> str:
     return f": {lun.silence}" if lun.silence else ""

@@ -11,7 +11,7 @@ docs/decisions/0008-self-fence-bound.md argues all this and the bound.
 
 from fencer._typing import NamedTuple
 from fencer.sidecar.lun_state import Cause, LunStates, Obstacle
-from fencer.sidecar.reports import LunSeen, LunsListed, PathGone, PathSeen, Report
+from fencer.sidecar.reports import LunSeen, LunsListed, PathGone, PathSeen, Report, StillWell
 from fencer.sidecar.settings import PolicySettings, TargetReset
 from fencer.state.snapshot import PolicyState, RegistrationState
 
@@ -85,6 +85,12 @@ class Policy:
         return True
 
     @property
+    def stale_from_s(self) -> float:
+        """Before this time no decision differs from the latest one, unless something is reported, a grace or a pause
+        runs, or a change is asked for. It may be too early, never too late."""
+        return self._known.stale_from_s
+
+    @property
     def joining(self) -> tuple[str, ...]:
         """LUNs that were added and are not required yet, one phrase each."""
         return self._known.joining
@@ -93,6 +99,9 @@ class Policy:
 
     def feed(self, report: Report) -> None:
         """Takes one report."""
+        if isinstance(report, StillWell):
+            self._feed_well(report)
+            return
         # A loss that is over before the next decision is a loss all the same: it must not count as settled. So what
         # grew stale before this report is noticed before the report mends it ...
         if self._is_armed_and_whole and report.at_s > max(self._now, self._known.stale_from_s):
@@ -103,6 +112,22 @@ class Policy:
         # ... and what the report loses is noticed before the next one mends it.
         if self._is_armed_and_whole and _may_lose(report):
             self._interrupted = not self._known.enough(self._known.judged(self._now)[0])
+
+    def _feed_well(self, again: StillWell) -> None:
+        """As if each of them had come by itself. Together, where nothing can have grown stale before the last one."""
+        if not again.paths and not again.luns:
+            self._known.take(again)
+            return
+        oldest_s, newest_s = again.span_s
+        stale_from_s = min(self._known.stale_from_s, oldest_s + self._settings.timing.path_stale_s)
+        if not self._is_armed_and_whole or newest_s <= max(self._now, stale_from_s):
+            self._known.take(again)
+            return
+        for one in again.parts():
+            if self._is_armed_and_whole and one.span_s[0] > max(self._now, self._known.stale_from_s):
+                self._interrupted = not self._known.enough(self._known.judged(one.span_s[0])[0])
+            self._known.take(one)
+        self._known.take(StillWell((), (), again.registered))
 
     @property
     def _is_armed_and_whole(self) -> bool:

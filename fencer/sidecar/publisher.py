@@ -14,7 +14,9 @@ from fencer.errors import FenceError
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import ReservationKey
 from fencer.sidecar.lun_list import FoundLun
-from fencer.sidecar.lun_state import LunStates, LunView
+from fencer.sidecar.lun_records import LunView
+from fencer.sidecar.lun_state import LunStates
+from fencer.sidecar.lun_texts import LunTexts
 from fencer.sidecar.messages import PROGRAM, PUBLISH_INTERVAL_S, Begin, Config, FeederStatus, Level, Line, Recorded
 from fencer.sidecar.reports import (
     LISTED,
@@ -76,6 +78,7 @@ class Publisher:
         self._known = LunStates(begin.config.settings.policy, now)
         if begin.luns is not None:  # a successor that is started before the first look has to find them
             self._known.take(LunsListed(now, tuple(_as_found(lun) for lun in begin.luns.luns), first=True))
+        self._texts = LunTexts(self._known, self._lun)
         self._registrations: dict[str, RegistrationState] = {}
         self._status: FeederStatus | None = None
         self._events: deque[Event] = deque()
@@ -173,8 +176,11 @@ class Publisher:
             self._complain("journal", str(error))
 
     def _publish(self, status: FeederStatus) -> None:
+        now = time.monotonic()
+        luns = self._texts.text(now)
+        snapshot = self.snapshot(status, self._known.view(now) if luns is None else ())
         try:
-            write_snapshot(self._config.settings.state_dir, self.snapshot(status))
+            write_snapshot(self._config.settings.state_dir, snapshot, luns)
         except OSError as error:
             self._complain("snapshot", f"{self._config.settings.state_dir}: {error.strerror}")
 
@@ -203,7 +209,7 @@ class Publisher:
 
     # --- the snapshot -----------------------------------------------------------------------------------------------
 
-    def snapshot(self, status: FeederStatus) -> Snapshot:
+    def snapshot(self, status: FeederStatus, luns: tuple[LunView, ...]) -> Snapshot:
         """The snapshot at the moment of status."""
         config, settings, last = self._config, status.settings, self._last
         now, now_unix = time.monotonic(), time.time()
@@ -227,7 +233,7 @@ class Publisher:
             paused_until_unix_s=None if paused is None else now_unix + (paused - now),
             watchdog=status.watchdog,
             nodes=config.nodes,
-            luns=tuple(self._lun(view) for view in self._known.view(now)),
+            luns=tuple(map(self._lun, luns)),
             registrations=status.registrations,
             last_self_fence_reason=last.reason if last else "",
             last_self_fence_unix_s=last.at_unix_s if last else 0.0,

@@ -1,5 +1,6 @@
 """The feeder's link to the publisher. It waits for nothing but the record of a self-fence."""
 
+import contextlib
 import select
 import time
 from _pickle import dumps, loads  # as in fencer.worker
@@ -17,6 +18,7 @@ class PublisherLink:
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock
+        self._waiting: list[bytes] = []
 
     def line(self, level: Level, text: str) -> None:
         """Sends a line for the log."""
@@ -27,11 +29,15 @@ class PublisherLink:
         self.forward(dumps(message))
 
     def forward(self, data: bytes) -> None:
-        """Sends without waiting. The message is lost where the publisher is behind or gone."""
-        try:
-            self._sock.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
-        except OSError:
-            return
+        """Sends it with the next flush()."""
+        self._waiting.append(data)
+
+    def flush(self) -> None:
+        """Sends all, at one wake-up of the publisher, without waiting. One that is behind or gone misses it."""
+        waiting, self._waiting = self._waiting, []
+        for data in waiting:
+            with contextlib.suppress(OSError):
+                self._sock.send(data, MSG_DONTWAIT | MSG_NOSIGNAL)
 
     def is_recorded(self) -> bool:
         """Whether it has reported that a record is written."""
@@ -42,7 +48,8 @@ class PublisherLink:
         return bool(data) and isinstance(loads(data), Recorded)
 
     def await_record(self) -> None:
-        """Waits for the record, RECORD_S at most."""
+        """Sends all, and waits for the record, RECORD_S at most."""
+        self.flush()
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         until_s = time.monotonic() + RECORD_S

@@ -111,6 +111,31 @@ class LunSeen(NamedTuple):
     more_keys: int = 0
 
 
+class StillWell(NamedTuple):
+    """What was seen again just as it was reported before: most of what an observing process has to report.
+
+    paths: (lun, path, at_s, took_s): it answered its probe again, as a PathSeen that is ok. luns: (lun, at_s,
+    generation): a reading that equals the latest LunSeen in all but at_s. That one is REGISTERED, of this generation.
+    registered: (lun, path) of a PathRegistered, whose time nobody needs.
+    Plain tuples: they are packed, unpacked and taken each second, for each path.
+    """
+
+    paths: tuple[tuple[str, str, float, float], ...]
+    luns: tuple[tuple[str, float, int], ...] = ()
+    registered: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """The earliest and the latest at_s. ValueError when it has none."""
+        times = [at_s for _, _, at_s, _ in self.paths] + [at_s for _, at_s, _ in self.luns]
+        return min(times), max(times)
+
+    def parts(self) -> "tuple[StillWell, ...]":
+        """One for each path and LUN, in the order in which they count."""
+        paths = tuple(StillWell((path,)) for path in self.paths)
+        return (*paths, *(StillWell((), (lun,)) for lun in self.luns))
+
+
 class LunSilent(NamedTuple):
     """No path answered with the registrations of a LUN. Says nothing of ours, so it is no preemption."""
 
@@ -145,5 +170,14 @@ class Alive(NamedTuple):
 
 
 Report = (
-    LunsListed | PathSeen | PathGone | PathRegistered | LunSeen | LunSilent | Registered | RegistrationFailed | Alive
+    LunsListed
+    | PathSeen
+    | PathGone
+    | PathRegistered
+    | LunSeen
+    | StillWell
+    | LunSilent
+    | Registered
+    | RegistrationFailed
+    | Alive
 )

@@ -69,12 +69,17 @@ class SidecarTiming(NamedTuple):
 
     @property
     def alive_interval_s(self) -> float:
-        """How often the observing process sends Alive and the batch of unchanged reports.
+        """The longest time that the observing process keeps a batch of unchanged reports while paths take their turns.
 
         A quick report waits so long at most, and still arrives before path_stale_s: with
         fencer.sidecar.batching.QUICK_S it takes at most 0.75 s of the probe deadline and SLACK_S.
         """
         return min(self.probe_interval_s / 2, 0.5)
+
+    @property
+    def alive_after_s(self) -> float:
+        """How long after the latest Alive the observing process sends one although no round of turns has ended."""
+        return min(1.25 * self.probe_interval_s, 1.5)
 
 
 class PolicySettings(NamedTuple):

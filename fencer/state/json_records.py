@@ -5,7 +5,6 @@ import functools
 import json
 from collections.abc import Callable
 from enum import Enum
-from operator import itemgetter
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -16,7 +15,7 @@ _PLAIN = frozenset((bool, float, int, str))
 
 def to_json(record: tuple[Any, ...], schema: int) -> bytes:
     """The record as one line. schema: the version that from_json demands."""
-    return json.dumps({"schema": schema, **_plain(record)}, separators=(",", ":")).encode() + b"\n"
+    return json.dumps({"schema": schema, **plain(record)}, separators=(",", ":")).encode() + b"\n"
 
 
 def from_json(kind: type[R], content: bytes, schema: int) -> R:
@@ -34,12 +33,21 @@ def from_json(kind: type[R], content: bytes, schema: int) -> R:
     return record
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Of dicts, lists and plain values."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: _plain(each) for name, each in zip(value._fields, value, strict=True)}
+        if _is_flat(type(value)):
+            return dict(zip(value._fields, value, strict=True))
+        return {name: plain(each) for name, each in zip(value._fields, value, strict=True)}
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value.value if isinstance(value, Enum) else value
+
+
+@functools.cache
+def _is_flat(kind: Any) -> bool:
+    """Whether it has plain values alone: most of a snapshot are paths, and it is written each second."""
+    return _PLAIN.issuperset(get_type_hints(kind).values())
 
 
 class _Wrong(ValueError):
@@ -77,29 +85,7 @@ def _many(kind: Any) -> _Reader:
             raise _Wrong("not a list")
         return tuple([read(each) for each in value])
 
-    if not hasattr(kind, "_fields"):
-        return read_many
-    hints = get_type_hints(kind)
-    types = [hints[name] for name in kind._fields]
-    return _many_flat(kind, types, read_many) if len(types) > 1 and _PLAIN.issuperset(types) else read_many
-
-
-def _many_flat(kind: Any, types: list[type], read_many: _Reader) -> _Reader:
-    """Of records of plain values: taken and checked field by field, all of them at once. What is not exactly so is left
-    to read_many, which takes 2 for 2.0, fills in defaults, and says what is wrong."""
-    take = itemgetter(*kind._fields)
-    make = functools.partial(tuple.__new__, kind)
-    exactly = [{each} for each in types]
-
-    def read_many_flat(value: Any) -> Any:
-        try:
-            rows = [take(each) for each in value]
-        except (KeyError, TypeError):
-            return read_many(value)
-        exact = type(value) is list and [set(map(type, column)) for column in zip(*rows, strict=True)] == exactly
-        return tuple(map(make, rows)) if exact else read_many(value)
-
-    return read_many_flat
+    return read_many
 
 
 def _enum(kind: type[Enum]) -> _Reader:

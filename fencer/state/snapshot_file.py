@@ -10,9 +10,15 @@ from fencer.state.snapshot import SCHEMA, SNAPSHOT_NAME, Snapshot
 _LONGEST_BYTES = 4 << 20
 
 
-def write_snapshot(directory: str, snapshot: Snapshot) -> None:
-    """Replaces the snapshot; every user may read it. Raises OSError."""
-    replace_file(Path(directory) / SNAPSHOT_NAME, to_json(snapshot, SCHEMA), 0o644, durable=False)
+def write_snapshot(directory: str, snapshot: Snapshot, luns: str | None = None) -> None:
+    """Replaces the snapshot; every user may read it. Raises OSError.
+
+    luns: a JSON list of LunSnapshots, for a snapshot that has none.
+    """
+    content = to_json(snapshot, SCHEMA)
+    if luns is not None:  # a quote within a text would have a backslash before it: this is the field
+        content = content.replace(b'"luns":[]', b'"luns":' + luns.encode(), 1)
+    replace_file(Path(directory) / SNAPSHOT_NAME, content, 0o644, durable=False)
 
 
 def read_snapshot(directory: str) -> Snapshot:

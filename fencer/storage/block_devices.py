@@ -83,9 +83,12 @@ def is_running(node: str) -> bool:
 
 class UdevDevices:
     """BlockDevices by sysfs. libudev is asked only for properties, and only when one is read: loading pyudev
-    costs a fence more than its lookups do. Without libudev there are no properties."""
+    costs a fence more than its lookups do. Without libudev there are no properties.
 
-    def __init__(self) -> None:
+    asks_udev: False in a process that may not load anything: there are no properties."""
+
+    def __init__(self, *, asks_udev: bool = True) -> None:
+        self._asks_udev = asks_udev
         self._context: pyudev.Context | None = None
 
     def from_device_file(self, path: str) -> KernelDevice:
@@ -120,6 +123,8 @@ class UdevDevices:
 
     def udev_property(self, sys_path: str, name: str) -> str:
         """One property out of udev's database, "" where there is none."""
+        if not self._asks_udev:
+            return ""
         try:
             import pyudev
         except (ImportError, OSError):  # OSError: no libudev

@@ -2,7 +2,7 @@
 
 * resets: each loss and each way to stop the feeder, at random moments, with the defaults: how long until the reset.
 * soak: feeding under stress-ng's processor, memory and disk load.
-* cost: processor time and memory with 1, 8 and 64 LUNs, beside a Python loop that only waits.
+* cost: processor time and memory with 1, 8 and 64 LUNs of two paths each, beside sbd and a Python loop that only waits.
 * peers: the same losses under sbd and under watchdog(8) with fence_scsi_check, and what they use.
 * devices: softdog and ipmi_watchdog, each once.
 
@@ -114,17 +114,6 @@ IDLE = "exec -a idle-loop python3 -c 'import time\nwhile True: time.sleep(0.25)'
 SPEED = "import time; a = time.process_time(); sum(range(3_000_000)); print(time.process_time() - a)"
 
 
-MOST_LUNS = 8
-"""More than that, looked at as often as by default, are too much for the guest's processor."""
-_SELDOM = {
-    "probe_interval_s": 10,
-    "probe_deadline_s": 20,
-    "check_interval_s": 20,
-    "answer_deadline_s": 20,
-    "grace_s": 60,
-}
-
-
 def cost(guest: Guest, seconds: float, pids: str) -> dict[str, Any]:
     """What the processes that a shell expression names use."""
     guest.put(COST_PROGRAM, (Path(__file__).parent / "process_cost.py").read_bytes())
@@ -137,10 +126,19 @@ def percent(used: dict[str, Any]) -> float:
     return float(100 * used["cpu_s"] / used["seconds"])
 
 
-def costs(seconds: float, counts: Sequence[int], *, often: bool = False) -> None:
-    """Prints a table, from one guest whose sidecar is started anew for each number of LUNs.
-
-    With more than MOST_LUNS each is looked at a tenth as often."""
+def costs(seconds: float, counts: Sequence[int], peers: Sequence["Peer"]) -> None:
+    """Prints a table: from one guest, whose sidecar is started anew for each number of LUNs of two paths each; and from
+    a new guest for each peer."""
+    heads = (
+        "who",
+        "CPU in the guest",
+        "above idling",
+        "the same outside",
+        "PSS",
+        "feeds after",
+        "state",
+        "each: user + system, %",
+    )
     with level2.restored(Shape(luns=64)) as guest:
         slower = float(guest.run(f"python3 -c '{SPEED}'", check=True).out) / _speed_here_s()
         print(f"a loop in Python takes {slower:.1f} times as long in the guest as outside")
@@ -148,31 +146,41 @@ def costs(seconds: float, counts: Sequence[int], *, often: bool = False) -> None
         idle = cost(guest, seconds, "$(cat /run/lab/idle.pid)")
         print(f"a Python loop that wakes four times a second: {percent(idle):.2f} % of the guest's core", flush=True)
         watchdog_rig.prepare(guest)
-        heads = "LUNs", "CPU in the guest", "above idling", "the same outside", "PSS", "state", "each: user + system, %"
+        guest.login(NODE, 1)
         print(f"| {' | '.join(heads)} |")
         print(f"|{' --- |' * len(heads)}", flush=True)
         for count in counts:
             disks = [guest.sd(NODE, lun) for lun in range(count)]
-            settings = _SELDOM if count > MOST_LUNS and not often else {}
-            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60, **settings)
+            began_s = time.monotonic()
+            watchdog_rig.run_sidecar(guest, disks, watchdog_timeout_s=60)
             rig = Rig(guest)
             try:
                 rig.wait_state("keepalive", 600)
+                feeds_s = time.monotonic() - began_s
                 time.sleep(10)
                 used = cost(guest, seconds, f"$(cat {watchdog_rig.PID})")
                 state = rig.snapshot()
             finally:
                 rig.resets.close()
-            above = percent(used) - percent(idle)
-            parts = ", ".join(f"{100 * user / seconds:.1f} + {100 * own / seconds:.1f}" for user, own in used["each"])
             told = f"{state['state']}, worst gap {state['watchdog']['worst_gap_s']:.2f} s"
-            print(
-                f"| {count} | {percent(used):.2f} % | {above:.2f} % | {above / slower:.2f} % | {used['pss_mb']:.1f} MB "
-                f"| {told} | {parts} |",
-                flush=True,
-            )
+            _tell_cost(f"{count} LUNs x 2 paths", used, idle, slower, f"{feeds_s:.1f} s", told)
             stop = f"kill $(cat {watchdog_rig.PID}); while kill -0 $(cat {watchdog_rig.PID}); do sleep 0.2; done"
             guest.run(f"{stop} 2>/dev/null; rm -f {STATE}/watchdogd.json")
+    for peer in peers:
+        with level2.restored(Shape()) as guest:
+            peer.prepare(guest)
+            _tell_cost(peer.name, cost(guest, seconds, peer.processes), idle, slower, "", "")
+
+
+def _tell_cost(who: str, used: dict[str, Any], idle: dict[str, Any], slower: float, feeds: str, state: str) -> None:
+    above = percent(used) - percent(idle)
+    seconds = used["seconds"]
+    parts = ", ".join(f"{100 * user / seconds:.1f} + {100 * own / seconds:.1f}" for user, own in used["each"])
+    print(
+        f"| {who} | {percent(used):.2f} % | {above:.2f} % | {above / slower:.2f} % | {used['pss_mb']:.1f} MB "
+        f"| {feeds} | {state} | {parts} |",
+        flush=True,
+    )
 
 
 def _speed_here_s() -> float:
@@ -337,7 +345,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.watchdog_trials")
     parser.add_argument("what", choices=["resets", "soak", "cost", "peers", "devices"])
     parser.add_argument("--only", default="", help="those with this in their name (peers)")
-    parser.add_argument("--often", action="store_true", help="as often as by default, however many LUNs (cost)")
     parser.add_argument("--luns", type=int, nargs="+", default=[1, 8, 64], help="how many (cost)")
     parser.add_argument("--count", type=int, default=10, help="repetitions of each (resets, peers)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (soak, cost, peers)")
@@ -351,7 +358,7 @@ def main() -> None:
             with watchdog_rig.armed() as kept:
                 print(soak(kept, given.seconds))
         case "cost":
-            costs(given.seconds, given.luns, often=given.often)
+            costs(given.seconds, given.luns, [peer for peer in PEERS if peer.name == "sbd, defaults"])
         case "peers":
             chosen = [peer for peer in PEERS if given.only in peer.name]
             peers(given.count, given.workers, given.seconds, chosen)

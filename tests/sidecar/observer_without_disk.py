@@ -29,6 +29,8 @@ IN_MEMORY = ("/sys/", "/proc/", "/dev/", "/run/")
 class Probe:
     """Answers while there is no file STATE_DIR/lost."""
 
+    descriptor = None
+
     def __init__(self, state_dir: str) -> None:
         self._lost = Path(state_dir, "lost")
 

@@ -2,7 +2,17 @@
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar.policy import Policy
-from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunSeen, LunsListed, PathRegistered, PathSeen, Report
+from fencer.sidecar.reports import (
+    Alive,
+    ListedLun,
+    ListedPath,
+    LunSeen,
+    LunsListed,
+    PathRegistered,
+    PathSeen,
+    Report,
+    StillWell,
+)
 from fencer.sidecar.settings import PolicySettings, Requirement, SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
 
@@ -38,6 +48,28 @@ def healthy(at_s: float, luns: dict[str, tuple[str, ...]]) -> list[Report]:
         seen += [PathRegistered(lun, path, at_s) for path in paths]
         seen.append(lun_seen(lun, at_s))
     return seen
+
+
+class Expander:
+    """Puts back what a StillWell stands for."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, LunSeen] = {}
+
+    def expand(self, reports: list[Report]) -> list[Report]:
+        expanded: list[Report] = []
+        for report in reports:
+            match report:
+                case StillWell(paths, luns, registered):
+                    expanded += [PathRegistered(lun, path, 0.0) for lun, path in registered]
+                    expanded += [PathSeen(lun, path, at_s, True, "", took_s) for lun, path, at_s, took_s in paths]
+                    expanded += [self._read[lun]._replace(at_s=at_s, generation=number) for lun, at_s, number in luns]
+                case LunSeen():
+                    self._read[report.lun] = report
+                    expanded.append(report)
+                case _:
+                    expanded.append(report)
+        return expanded
 
 
 class Bench:

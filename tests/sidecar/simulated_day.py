@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
+from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.lun_list import FoundLun, LunList, agree
 from fencer.sidecar.policy import Policy
 from fencer.sidecar.reports import Alive, ListedLun, ListedPath, LunsListed, PathRegistered, PathSeen, Report
@@ -79,6 +80,11 @@ class Node:
         self.graces = [TIMING.grace_s]
         self.policy = Policy(PolicySettings(TIMING), 0.0)
         self.armed = False
+        self.batcher = ReportBatcher(self._hear)
+
+    def _hear(self, reports: list[Report]) -> None:
+        for report in reports:
+            self.policy.feed(report)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -171,7 +177,8 @@ class Node:
         """What went wrong; "fenced" when it rightly fenced; "" else."""
         if self.silent_until_s <= self.now:
             for report in self._seen():
-                self.policy.feed(report)
+                self.batcher.put(report)
+            self.batcher.flush()
         decision = self.policy.decide(self.now)
         self._account()
         if decision.state is PolicyState.SELF_FENCE:
@@ -198,6 +205,9 @@ class Node:
         luns = [lun.wwid for lun in self.watched.luns]
         if self.first or self.now - self.listed_s >= TIMING.list_interval_s:
             listed = (ListedLun(lun, lun, tuple(ListedPath(f"{lun}{n}", "0:0:0:0") for n in (0, 1))) for lun in luns)
+            if self.first:  # another observer
+                self.batcher.flush()
+                self.batcher = ReportBatcher(self._hear)
             yield LunsListed(self.now, tuple(listed), self.first)
             if self.first:
                 self.registered = {path: self.now + 0.5 for path in self.registered if self._up(path)}

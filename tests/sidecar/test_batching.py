@@ -6,8 +6,9 @@ import pytest
 
 from fencer.model import ReservationKey, ReservationType
 from fencer.sidecar.batching import MOST, QUICK_S, ReportBatcher
-from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Report
+from fencer.sidecar.reports import Alive, LunSeen, PathGone, PathRegistered, PathSeen, Registered, Report, StillWell
 from fencer.state.snapshot import RegistrationState
+from tests.sidecar.seen import Expander
 
 A, B = ReservationKey(0xA), ReservationKey(0xB)
 TYPE = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
@@ -39,12 +40,45 @@ def sent() -> Sent:
     return Sent()
 
 
-@pytest.mark.parametrize("news", [path_seen(2.0), lun_seen(2.0), Alive(2.0), PathRegistered("lun", "sda", 2.0)])
-def test_what_is_as_it_was_waits(sent: Sent, news: Report) -> None:
-    sent.batcher.put(news)
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        (path_seen(2.0), StillWell((("lun", "sda", 2.0, 0.001),))),
+        (lun_seen(2.0), StillWell((), (("lun", 2.0, 7),))),
+        (Alive(2.0), Alive(2.0)),
+        (PathRegistered("lun", "sda", 2.0), StillWell((), (), (("lun", "sda"),))),
+    ],
+)
+def test_what_is_as_it_was_waits(sent: Sent, again: Report, told: Report) -> None:
+    sent.batcher.put(again)
     assert sent.messages == []
     sent.batcher.flush()
-    assert sent.messages == [[news]]
+    assert sent.messages == [[told]]
+
+
+def test_all_that_is_as_it_was_is_one_report(sent: Sent) -> None:
+    sent.batcher.put(Alive(2.0))
+    sent.batcher.put(path_seen(2.0))
+    sent.batcher.put(lun_seen(2.0))
+    sent.batcher.put(path_seen(3.0))
+    sent.batcher.flush()
+    paths = (("lun", "sda", 2.0, 0.001), ("lun", "sda", 3.0, 0.001))
+    assert sent.messages == [[StillWell(paths, (("lun", 2.0, 7),)), Alive(2.0)]]
+
+
+def test_what_waits_is_told_before_what_undoes_it(sent: Sent) -> None:
+    sent.batcher.put(path_seen(2.0))
+    sent.batcher.put(path_seen(3.0, ok=False))
+    assert sent.messages == [[StillWell((("lun", "sda", 2.0, 0.001),)), path_seen(3.0, ok=False)]]
+
+
+def test_a_reading_is_sent_whole_now_and_then(sent: Sent) -> None:
+    """A publisher that was behind has missed the one that the others repeat."""
+    for at_s in range(2, 70, 2):
+        sent.batcher.put(lun_seen(float(at_s)))
+    sent.batcher.flush()
+    whole = [one.at_s for message in sent.messages for one in message if isinstance(one, LunSeen)]
+    assert whole == [32.0, 62.0]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +89,8 @@ def test_what_is_as_it_was_waits(sent: Sent, news: Report) -> None:
         path_seen(2.0, path="sdb"),
         lun_seen(2.0, RegistrationState.PREEMPTED),
         lun_seen(2.0, generation=8),
+        lun_seen(2.0)._replace(keys=(A,)),
+        lun_seen(2.0)._replace(type=None),
         PathGone("lun", "sda", 2.0),
         Registered("lun", "", 2.0, "at start"),
     ],
@@ -106,6 +142,7 @@ def test_threads_lose_nothing_and_keep_their_order() -> None:
     for thread in threads:
         thread.join()
     batcher.flush()
-    seen = [one for message in messages for one in message if isinstance(one, PathSeen)]
+    expander = Expander()
+    seen = [one for message in messages for one in expander.expand(message) if isinstance(one, PathSeen)]
     for path in ("sda", "sdb", "sdc", "sdd"):
         assert [one.at_s for one in seen if one.path == path] == [float(number) for number in range(500)]

@@ -1,16 +1,15 @@
 """Lists the kernel's paths of a LUN by sysfs, and waits for changes. A uevent only says when to look again."""
 
-import functools
 import os
+import select
+import socket
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from fencer.errors import UsageError
-
-if TYPE_CHECKING:
-    import pyudev
 
 SYS_BLOCK = Path("/sys/block")
 
@@ -73,50 +72,70 @@ class PathLister:
             return ""
 
 
-@functools.cache
-def load_udev() -> "pyudev.Context":
-    """libudev, looked for on the disk once, by other programs. Raises UsageError when there is none."""
-    try:
-        import pyudev  # not in the feeding process
-
-        return pyudev.Context()
-    except (ImportError, OSError) as error:
-        raise UsageError("devices: pyudev or libudev is not on this node: install libudev1 and pyudev") from error
-
-
 class BlockEvents:
-    """The kernel's uevents about block devices. The kernel's, not udev's: they also come without udevd."""
+    """The kernel's uevents about block devices. The kernel's, not udev's: they also come without udevd.
+
+    Source: lib/kobject_uevent.c: a datagram of texts that end in NUL, ``ACTION@DEVPATH`` first.
+    """
 
     def __init__(self) -> None:
-        """Raises UsageError when there is no libudev."""
+        """Raises UsageError where the kernel gives no socket."""
         try:
-            self._context = load_udev()
-            self._monitor = _listen(self._context)
+            self._socket = _listen()
         except OSError as error:
             raise UsageError(f"devices: uevents: {error.strerror}: allow AF_NETLINK to this service") from error
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._woken, select.POLLIN)
+        self._poll.register(self._socket, select.POLLIN)
 
     def wait(self, seconds: float) -> bool:
-        """Whether a block device came, went or changed within that time. A burst of events is one.
+        """Whether a block device came, went or changed within that time, or until wake(). A burst of events is one.
 
         So is a burst that was too long for the socket, as when hundreds of paths return: what was lost is seen by
-        looking. pyudev's poll never gets over it.
+        looking.
         """
-        try:
-            if self._monitor.poll(seconds) is None:
+        until_s = time.monotonic() + seconds
+        while True:
+            ready = [descriptor for descriptor, _ in self._poll.poll(max(0.0, until_s - time.monotonic()) * 1000)]
+            if self._woken in ready:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._woken)
+                ready.remove(self._woken)
+                if not ready:
+                    return False
+            if not ready:
                 return False
-            while self._monitor.poll(0) is not None:
-                pass
-        except OSError:
-            with suppress(OSError):  # else the old one says so again, and it is tried again
-                self._monitor = _listen(self._context)
-        return True
+            if self._hears_of_blocks():
+                return True
+
+    def wake(self) -> None:
+        """Has wait() return. By any thread."""
+        with suppress(BlockingIOError):
+            os.eventfd_write(self._woken, 1)
+
+    def _hears_of_blocks(self) -> bool:
+        """Takes all that has come."""
+        found = False
+        for _ in range(_EVENTS_AT_ONCE):
+            try:
+                found = b"\0SUBSYSTEM=block\0" in self._socket.recv(_UEVENT_BYTES) + b"\0" or found
+            except BlockingIOError:
+                break
+            except OSError:  # ENOBUFS: some are lost
+                found = True
+        return found
 
 
-def _listen(context: "pyudev.Context") -> "pyudev.Monitor":
-    """The netlink socket of the kernel's uevents. Raises OSError."""
-    import pyudev
+_EVENTS_AT_ONCE = 10_000
+_UEVENT_BYTES = 8192
+_NETLINK_KOBJECT_UEVENT, _KERNEL_EVENTS = 15, 1
+"""linux/netlink.h; the multicast group of the kernel's own events."""
 
-    monitor = pyudev.Monitor.from_netlink(context, source="kernel")
-    monitor.filter_by("block")
-    monitor.start()
-    return monitor
+
+def _listen() -> socket.socket:
+    """Raises OSError."""
+    listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_KOBJECT_UEVENT)
+    listener.setblocking(False)
+    listener.bind((0, _KERNEL_EVENTS))
+    return listener

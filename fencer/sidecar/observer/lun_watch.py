@@ -6,6 +6,7 @@ from typing import Final
 
 from fencer.errors import StorageError
 from fencer.model import Deadline
+from fencer.sidecar.observer.rounds import AHEAD_S, next_on_grid
 from fencer.sidecar.registration_state import Reading, judge
 from fencer.sidecar.reports import KEYS_MOST, LunSeen, LunSilent, Report
 from fencer.sidecar.settings import SidecarTiming
@@ -95,7 +96,8 @@ class LunWatch:
         if own is None:
             return
         with self._lock:
-            self._due_s = now + self._timing.check_interval_s
+            # Together with the turns of the paths, which come AHEAD_S after they were read ahead.
+            self._due_s = next_on_grid(now - AHEAD_S, self._timing.check_interval_s) + AHEAD_S
             registration = judge(reading, self._past, own, self._storage.reservation_type)
             if own in reading.keys and self._past.history is History.REGISTERED:
                 self._past = Past(History.REGISTERED, reading.generation, own)

@@ -1,8 +1,9 @@
 """The observing process: watches paths and registrations, and sends Reports to its parent.
 
-It runs in a Worker: expendable, killed and never waited for. A thread for each path probes it, reads the LUN's
-registrations when it is its turn and registers itself; one thread registers whole LUNs; the first thread lists paths
-and reports what is overdue. A thread that hangs sends nothing.
+It runs in a Worker: expendable, killed and never waited for. The turns of all paths share threads that never wait for
+one that hangs (observer.rounds): a turn probes its path, reads the LUN's registrations when they are due and registers
+the path. One thread registers whole LUNs; the first thread lists paths, watches over the others and reports what is
+overdue. A turn that hangs sends nothing.
 """
 
 import threading
@@ -16,11 +17,13 @@ from fencer.errors import FenceError, UsageError
 from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Observe
-from fencer.sidecar.observer.kernel_paths import BlockEvents, KernelPath, PathLister, load_udev
+from fencer.sidecar.observer.kernel_paths import BlockEvents, KernelPath, PathLister
 from fencer.sidecar.observer.lun_watch import LunWatch
-from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch, Probe, start_thread
+from fencer.sidecar.observer.path_watch import OpenNexus, PathWatch, Probe
 from fencer.sidecar.observer.probe import BlockProbe
+from fencer.sidecar.observer.read_ahead import AsyncReads, ReadAhead, Reads, load_syscall
 from fencer.sidecar.observer.registrar import LunAndPaths, Registrar
+from fencer.sidecar.observer.rounds import LATE_S, Rounds, start_thread
 from fencer.sidecar.path_conditions import Conditions, ConditionWatch, look
 from fencer.sidecar.reports import (
     LISTED_MOST,
@@ -55,21 +58,21 @@ def load() -> None:
     import encodings.idna  # noqa: F401
     import json  # noqa: F401 - the marker
 
+    load_syscall()
     with suppress(FenceError):  # reported where it is needed
-        load_udev()
         load_library()
 
 
 def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> None:
     """A Worker's job: sends lists of Reports until the parent is gone. changed: called when block devices change.
 
-    Raises UsageError when this node has no key, or no libudev.
+    Raises UsageError when this node has no key, or the kernel gives no uevents.
     """
     settings = order.settings
     if settings.storage.own_key is None:
         raise UsageError("key: this node has no reservation key: name the node and the cluster, or give key")
     threading.stack_size(_STACK_BYTES)
-    devices = UdevDevices()
+    devices = UdevDevices(asks_udev=False)
     generations = dict(order.generations)
     by_wwid = {
         lun.wwid: Lun(lun.wwid, lun.name, tuple(f"/dev/{name}" for name in lun.paths), None, lun.block_name)
@@ -86,8 +89,17 @@ def observe(order: Observe, channel: Channel, changed: Callable[[], None]) -> No
         channel.send,
         generations=generations,
         serial=order.serial,
+        reads=_async_reads(),
     )
     observation.run()
+
+
+def _async_reads() -> AsyncReads | None:
+    """None where the kernel has none."""
+    try:
+        return AsyncReads()
+    except OSError:
+        return None
 
 
 def list_luns(storage: StorageSettings) -> LunList:
@@ -140,7 +152,10 @@ class Events(Protocol):
     """Waits for the time to list the paths again."""
 
     def wait(self, seconds: float) -> bool:
-        """Whether something changed within that time."""
+        """Whether something changed within that time. May return earlier."""
+
+    def wake(self) -> None:
+        """Has wait() return. By any thread."""
 
 
 class _Telling:
@@ -157,12 +172,16 @@ class _Telling:
         self._changed()
         return True
 
+    def wake(self) -> None:
+        """As Events."""
+        self._events.wake()
+
 
 class Observation:
     """Watches the paths and registrations of some LUNs, in threads.
 
     luns: those to watch. list_paths: the paths that the kernel has now, by WWID and name. generations: see LunWatch.
-    serial: see LunsListed.
+    serial: see LunsListed. reads: None: paths are probed by their turns alone.
     """
 
     def __init__(
@@ -180,6 +199,7 @@ class Observation:
         generations: dict[str, int] | None = None,
         serial: int = 0,
         look: Callable[[Iterable[str]], Conditions] = look,
+        reads: Reads | None = None,
     ) -> None:
         known = generations or {}
         self._settings: Final = settings
@@ -199,6 +219,9 @@ class Observation:
         self._has_listed = False
         self._serial: Final = serial
         self._conditions: Final = ConditionWatch(2 * settings.timing.list_interval_s, look, clock)
+        self._rounds: Final = Rounds(self._settle, settings.timing.alive_interval_s, events.wake, clock)
+        self._alive_s = self._looked_s = clock()
+        self._reads: Final = reads
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
@@ -213,28 +236,44 @@ class Observation:
         self.list()
         start_thread(partial(self._registrar.run, self._ended), "registrar")
         start_thread(partial(self._conditions.run, self._ended), "conditions")
+        if self._reads is not None:
+            ahead = ReadAhead(self._reads, timing.probe_interval_s, self._all_paths, self._clock)
+            start_thread(partial(ahead.run, self._ended), "ahead")
         list_at_s = self._clock() + timing.list_interval_s
         while not self._ended.is_set():
-            now = self._clock()
-            self._send(Alive(now))
+            now = self._looked_s = self._clock()
+            self._rounds.relieve(now)
             self.tell_overdue(now)
-            self._batcher.flush()
-            until_s = now + timing.alive_interval_s
-            changed = self._events.wait(timing.alive_interval_s)
+            if any(not lun.unfenced for lun in self._luns.values()):
+                self._registrar.wanted.set()
+            if now - self._alive_s >= timing.alive_after_s:
+                self._settle()
+            latest_s = min(list_at_s, self._alive_s + timing.alive_after_s)
+            if self._rounds.is_busy:
+                latest_s = min(latest_s, now + timing.alive_interval_s)
+            changed = self._events.wait(max(0.0, self._rounds.check_at_s(now, latest_s) - now))
             if changed or self._clock() >= list_at_s:
                 self.list()
                 list_at_s = self._clock() + timing.list_interval_s
-            self._ended.wait(min(until_s - self._clock(), 0.1) if changed else 0)
+            self._ended.wait(LATE_S if changed else 0)
+
+    def _settle(self) -> None:
+        """Sends what waits, and that the first thread works: by whichever thread has ended a round of turns."""
+        self._send(Alive(self._looked_s))
+        self._batcher.flush()
+        self._alive_s = self._clock()
 
     def end(self) -> None:
         """Ends all threads that can end."""
         self._ended.set()
+        self._registrar.wanted.set()
         for path in self._all_paths():
             path.end(self._clock())
+        self._rounds.end()
 
     def tell_overdue(self, now: float) -> None:
         """Reports the commands that should have been answered by now."""
-        for path in self._all_paths():
+        for path in self._all_paths() if self._rounds.is_busy else ():
             path.tell_overdue(now)
         for lun in self._luns.values():
             lun.tell_silence(now)
@@ -262,7 +301,7 @@ class Observation:
         for path in self._all_paths():
             path.repeat()
         for path in new:
-            start_thread(path.run, path.path.name)
+            path.begin()
 
     def _send_list(self, now: float, luns: tuple[ListedLun, ...]) -> None:
         """In parts that fit into a message each."""
@@ -279,8 +318,9 @@ class Observation:
     def _watch(self, wwid: str, path: KernelPath) -> PathWatch:
         storage, timing = self._settings.storage, self._settings.timing
         return PathWatch(
-            path, self._luns[wwid], self._probe, self._open_nexus, storage, timing, self._send, self._clock
-        )
+            path, self._luns[wwid], self._probe, self._open_nexus, storage, timing, self._send, self._clock,
+            self._rounds.add,
+        )  # fmt: skip
 
     def _listed(self, wwid: str) -> ListedLun:
         paths = (self._paths[wwid][name] for name in sorted(self._paths[wwid], key=lambda name: (len(name), name)))

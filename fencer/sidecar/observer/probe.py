@@ -25,6 +25,11 @@ class BlockProbe:
         self._page: Final = mmap.mmap(-1, PROBE_BYTES)
         self._descriptor: int | None = None
 
+    @property
+    def descriptor(self) -> int | None:
+        """What it reads from; None while it has none."""
+        return self._descriptor
+
     def read(self) -> str:
         """Why the path is lost; "" when it answered. May hang for as long as the kernel holds a command."""
         try:

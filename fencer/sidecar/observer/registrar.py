@@ -45,6 +45,7 @@ class LunAndPaths(NamedTuple):
 
 class Registrar:
     """Registers this node on the LUNs that need it. luns: those watched now. is_active: whether a LUN is in use here.
+    wanted: set while a LUN may need it.
 
     After a target has lost everything the node that does the work registers at once, and the others later: a node that
     finds another one registered cannot know whether it was fenced meanwhile, and must fence itself.
@@ -72,10 +73,13 @@ class Registrar:
         self._send: Final = send
         self._clock: Final = clock
         self._complaints: Final[dict[str, str]] = {}
+        self.wanted: Final = threading.Event()
 
     def run(self, ended: threading.Event) -> None:
-        """Takes turns until ended."""
+        """Takes a turn when it is wanted, until ended."""
         while not ended.wait(min(1.0, self._timing.check_interval_s)):
+            self.wanted.wait()
+            self.wanted.clear()
             self.turn()
 
     def turn(self) -> None:

@@ -1,12 +1,12 @@
 """One LUN with two paths, observed turn by turn on a clock that stands still between the turns."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from fencer.sidecar.observer.kernel_paths import KernelPath
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.path_watch import PathWatch
+from fencer.sidecar.observer.rounds import Turn
 from fencer.sidecar.reports import (
     Report,
 )
@@ -34,6 +34,7 @@ class FakeProbe:
 
     def __init__(self, clock: StillClock) -> None:
         self.reason, self.takes_s = "", 0.0
+        self.descriptor: int | None = None
         self.clock, self.closed, self.reads = clock, 0, 0
         self.release = threading.Event()
         self.release.set()
@@ -59,14 +60,14 @@ class Rig:
         self.seen: list[Report] = []
         self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append)
         self.probes = {name: FakeProbe(self.clock) for name in ("a", "a2")}
-        self.begun: list[Callable[[], None]] = []  # threads that were to be started
+        self.begun: list[Turn] = []  # steps that were to be taken
         self.paths = {name: self.path(name) for name in ("a", "a2")}
 
     def path(self, name: str) -> PathWatch:
         kernel = KernelPath(name, "0:0:0:0", name, 1)
         return PathWatch(
             kernel, self.lun, lambda _: self.probes[name], self.open, self.storage, TIMING, self.seen.append,
-            self.clock, lambda job, _: self.begun.append(job),
+            self.clock, lambda step, _: self.begun.append(step),
         )  # fmt: skip
 
     def open(self, node: str) -> Nexus:

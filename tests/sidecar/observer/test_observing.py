@@ -27,6 +27,7 @@ from fencer.state.snapshot import RegistrationState
 from fencer.storage.nexus import Nexus
 from fencer.storage.settings import StorageSettings
 from tests.sidecar.observer.path_rig import FakeProbe, StillClock, kinds
+from tests.sidecar.seen import Expander
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, registered
 
@@ -42,6 +43,9 @@ class FakeEvents:
         self.changed.clear()
         return changed
 
+    def wake(self) -> None:
+        """It comes often by itself."""
+
 
 QUICK = SidecarTiming(0.02, 0.5, 0.02, 0.5, 0.1, 1.0, 0.2, 0.02)
 
@@ -52,6 +56,7 @@ class Process:
     def __init__(self, tmp_path: Path, target: FakeTarget) -> None:
         self.target, self.clock = target, StillClock()
         self.seen: list[Report] = []
+        self.expander = Expander()
         self.heard = threading.Condition()
         self.names = ["a"]
         self.events = FakeEvents()
@@ -74,7 +79,7 @@ class Process:
 
     def hear(self, reports: list[Report]) -> None:
         with self.heard:
-            self.seen += reports
+            self.seen += self.expander.expand(reports)
             self.heard.notify_all()
 
     def wait(self, *types: type, count: int = 1, **wanted: object) -> Report:

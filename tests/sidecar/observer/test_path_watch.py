@@ -141,7 +141,8 @@ class Hung:
         self.probe.reading.clear()
         rig.clock.now += TIMING.probe_interval_s
         self.began_s, self.reads = rig.clock.now, self.probe.reads
-        self.thread = threading.Thread(target=self.path.run, daemon=True)
+        self.path.begin()
+        self.thread = threading.Thread(target=rig.begun.pop(), daemon=True)
         self.thread.start()
         assert self.probe.reading.wait(20)
         rig.take()
@@ -231,18 +232,27 @@ def test_a_path_that_is_gone_says_nothing_more(rig: Rig) -> None:
 
 def test_a_fault_of_ours_is_a_loss_of_the_path_and_the_thread_goes_on(rig: Rig) -> None:
     path, probe = rig.paths["a"], rig.probes["a"]
-    probe.takes_s = float("nan")
+    ends = False
 
-    def broken(_turns: object) -> str:
-        path._ended.set()
+    def broken(_turns: object) -> float:
+        if ends:
+            path._ended.set()
         raise ZeroDivisionError("x")
 
-    path._ended.clear()
-    seen_before = len(rig.seen)
     path._turn = broken  # type: ignore[method-assign, assignment]
-    path.run()
-    assert rig.seen[seen_before:] == []  # ended meanwhile: nothing to say
+    path.begin()
+    step = rig.begun.pop()
+    rig.clock.now += 2 * TIMING.probe_interval_s
+    again_s = step()
+    (seen,) = rig.take()
+    assert isinstance(seen, PathSeen)
+    assert (seen.ok, seen.reason) == (False, "unexpected ZeroDivisionError: x")
+    assert again_s == rig.clock.now + TIMING.probe_interval_s
     assert probe.closed > 0
+    ends = True
+    rig.clock.now += 2 * TIMING.probe_interval_s
+    assert step() is None
+    assert rig.take() == []  # ended meanwhile: nothing to say
 
 
 def test_a_refused_registration_is_told_once(rig: Rig) -> None:

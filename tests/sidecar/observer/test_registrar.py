@@ -31,6 +31,8 @@ class Ok:
 
     reason = ""
 
+    descriptor = None
+
     def read(self) -> str:
         return self.reason
 
@@ -57,7 +59,15 @@ class Node:
             kernel = KernelPath("a", "0:0:0:0", target.wwid, 1)
             probe = Ok()
             path = PathWatch(
-                kernel, watch, lambda _, probe=probe: probe, self.open, storage, TIMING, self.seen.append, self.clock
+                kernel,
+                watch,
+                lambda _, probe=probe: probe,
+                self.open,
+                storage,
+                TIMING,
+                self.seen.append,
+                self.clock,
+                lambda _step, _at_s: None,
             )
             self.luns.append(LunAndPaths(watch, (path,)))
             self.probes.append(probe)
@@ -155,6 +165,7 @@ def test_nothing_is_registered_before_every_path_has_been_tried(tmp_path: Path) 
     late = PathWatch(
         KernelPath("a2", "0:0:0:0", "a2", 2), kept.watch, lambda _: Ok(), node.open,
         StorageSettings((), None, A), TIMING, node.seen.append, node.clock,
+        lambda _step, _at_s: None,
     )  # fmt: skip
     node.luns[0] = LunAndPaths(kept.watch, (*kept.paths, late))
     node.registrar.turn()
@@ -255,8 +266,9 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
     paths = []
     for name in (f"fake:{target.wwid}:a", dead):
         path = PathWatch(
-            KernelPath(name, "0:0:0:0", name, 1), watch, lambda _: Ok(), open_nexus, storage, TIMING, seen.append, clock
-        )
+            KernelPath(name, "0:0:0:0", name, 1), watch, lambda _: Ok(), open_nexus, storage, TIMING, seen.append,
+            clock, lambda _step, _at_s: None,
+        )  # fmt: skip
         path.good = True
         paths.append(path)
     kept = LunAndPaths(watch, tuple(paths))
