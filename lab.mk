@@ -84,7 +84,7 @@ watchdog-soak: lab  ## the sidecar under stress-ng for SECONDS (1200)
 	$(WATCHDOG_TRIALS) soak --seconds $(or $(SECONDS),1200)
 
 .PHONY: watchdog-cost
-watchdog-cost: lab  ## what the sidecar uses with 1, 8 and 64 LUNs
+watchdog-cost: lab  ## what the sidecar uses with 1, 8 and 64 LUNs, beside sbd
 	$(WATCHDOG_TRIALS) cost
 
 .PHONY: watchdog-peers
