@@ -97,6 +97,27 @@ def test_of_two_nodes_that_derive_different_keys_one_survives(
     assert bmc.commands() == [*before, "power 0"]
 
 
+@pytest.mark.parametrize("proof", ["power", "storage"])
+def test_of_three_nodes_whose_files_differ_each_monitor_fails(
+    target: Target, nodes: tuple[Node, Node], bmc: Bmc, tmp_path: Path, proof: str
+) -> None:
+    """No race decides between them: each may take the other's key for the third node's."""
+    one, two = nodes
+    three_nodes(two)
+    assert two.call("off", one.name).status == 0
+    one.conf = tmp_path / "left-over.conf"
+    one.conf.write_text(two.conf.read_text().replace(f'"{CLUSTER}"', '"old-cluster"'))
+    one.forget()
+    assert one.unfence().status == 0
+    for node, other in ((one, two), (two, one)):
+        monitor = node.call("monitor", other.name, proof=proof, **bmc_options(bmc))
+        assert monitor.status == 1
+        assert "belongs to no known node" in monitor.stderr
+        assert "give all nodes the same cluster file" in monitor.stderr
+        answer = node.call("off", other.name, proof="storage")
+        assert (answer.status, answer.stdout) == (1, "")
+
+
 def test_nobody_is_fenced_by_a_configuration_that_was_changed_since_this_node_registered(
     target: Target, nodes: tuple[Node, Node]
 ) -> None:
