@@ -259,9 +259,11 @@ class Observation:
 
     def _settle(self) -> None:
         """Sends what waits, and that the first thread works: by whichever thread has ended a round of turns."""
-        self._send(Alive(self._looked_s))
+        now, looked_s = self._clock(), self._looked_s
+        works = now - looked_s <= 2 * self._settings.timing.alive_after_s  # it may be waiting for what is due
+        self._send(Alive(now if works else looked_s))
         self._batcher.flush()
-        self._alive_s = self._clock()
+        self._alive_s = now
 
     def end(self) -> None:
         """Ends all threads that can end."""

@@ -160,6 +160,21 @@ def test_a_path_that_hangs_holds_no_other(process: Process) -> None:
     process.wait(Alive, count=2)
 
 
+def test_other_threads_do_not_say_for_long_that_the_first_one_works(tmp_path: Path) -> None:
+    clock, sent = StillClock(), list[Report]()
+    storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
+    luns = LunList((FoundLun("naa.1", "lun"),))
+    observation = Observation(
+        ObserverSettings(storage), luns, dict, FakeEvents(), lambda _: FakeProbe(clock), lambda _: Nexus(None),  # type: ignore[arg-type]
+        lambda _: True, sent.extend, clock,
+    )  # fmt: skip
+    looked_s = clock.now
+    for step_s in (1.0, 1.0, 10.0):
+        clock.now += step_s
+        observation._settle()
+    assert [one.at_s for one in sent if isinstance(one, Alive)] == [looked_s + 1, looked_s + 2, looked_s]
+
+
 def test_an_iscsi_address_is_no_path_of_this_node(tmp_path: Path) -> None:
     storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no path of this node"):
