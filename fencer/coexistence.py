@@ -19,8 +19,11 @@ class Weight(Enum):
 
 
 class Neighbour(NamedTuple):
-    """name: what it is. source: the file that says so; line: of it, 0 when unknown. text: what it means, and what to
-    change."""
+    """Another user of the watchdog or of the reservations.
+
+    name: what it is. source: the file that says so; line: of it, 0 when unknown. text: what it means, and what to
+    change.
+    """
 
     name: str
     source: str

@@ -36,7 +36,10 @@ class ConfSetting(NamedTuple):
 
 
 class ConfSection(NamedTuple):
-    """path: the names from the outermost section on. settings: the last one of each key counts, as for corosync."""
+    """A section of corosync.conf.
+
+    path: the names from the outermost section on. settings: the last one of each key counts, as for corosync.
+    """
 
     path: tuple[str, ...]
     line: int

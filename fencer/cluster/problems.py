@@ -19,7 +19,10 @@ from fencer.cluster.device_names import logical_volume_of
 
 
 class Problem(NamedTuple):
-    """text: what is wrong, and what follows. remedy: what to change. line: of the file; 0 when none is to blame."""
+    """A problem of a cluster.conf.
+
+    text: what is wrong, and what follows. remedy: what to change. line: of the file; 0 when none is to blame.
+    """
 
     line: int
     text: str

@@ -52,9 +52,12 @@ class PowerAim(StrEnum):
 
 
 class PowerGoal(NamedTuple):
-    """method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on".
+    """What a power procedure is to reach.
+
+    method: how a reboot is done. off_proven: a former attempt of this reboot has observed off; go on at "on".
     never_seen: this host has not learnt who the node's BMC is, and nothing but its word will prove the fence: a chassis
-    that is found off may be another node's."""
+    that is found off may be another node's.
+    """
 
     aim: PowerAim
     method: Method = Method.ONOFF
@@ -63,9 +66,12 @@ class PowerGoal(NamedTuple):
 
 
 class PowerTiming(NamedTuple):
-    """power_timeout_s: how long a command may take to show in the state. status_sleep_s: the longest pause between two
+    """Time limits of a power procedure, in seconds.
+
+    power_timeout_s: how long a command may take to show in the state. status_sleep_s: the longest pause between two
     polls. power_wait_s: pause after a command before the first poll. on_tries: how often a reboot waits for on.
-    cycle_watch_s: how long to look for the off phase of a power cycle."""
+    cycle_watch_s: how long to look for the off phase of a power cycle.
+    """
 
     power_timeout_s: float = 20.0
     status_sleep_s: float = 1.0

@@ -85,14 +85,17 @@ class Predecessor(NamedTuple):
 
 
 class Configured(NamedTuple):
-    """predecessor: None when no sidecar ran in this boot."""
+    """The configuration was read. predecessor: what an earlier sidecar of this boot left; None when none ran."""
 
     config: Config
     predecessor: Predecessor | None = None
 
 
 class ConfigRefused(NamedTuple):
-    """complaints: one a line."""
+    """The configuration is invalid.
+
+    complaints: one a line.
+    """
 
     complaints: str
 
@@ -124,7 +127,10 @@ class ChildEnded(NamedTuple):
 
 
 class Unregistered(NamedTuple):
-    """problem: "" when the key is gone from every LUN."""
+    """The answer to Unregister.
+
+    problem: "" when the key is gone from every LUN.
+    """
 
     problem: str
 

@@ -14,7 +14,10 @@ RECORD_S = 0.8
 
 
 class PublisherLink:
-    """sock: the feeder's end, which does not block."""
+    """The feeder's end of the link to the publisher.
+
+    sock: the feeder's end, which does not block.
+    """
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock

@@ -13,7 +13,9 @@ LISTED = (RegistrationState.REGISTERED, RegistrationState.UNPROTECTED, Registrat
 
 
 class ListedPath(NamedTuple):
-    """path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``.
+    """A path in a list of LUNs.
+
+    path: kernel name (``sdb``). address: SCSI ``host:channel:target:lun``.
 
     refused: why the kernel sends no data this way although it answers ("the multipath map has failed it"), "" else.
     """
@@ -32,7 +34,10 @@ or more."""
 
 
 class ListedLun(NamedTuple):
-    """lun: WWID. name: what an operator calls it. read_only: what of it the kernel takes no writes for, "" else."""
+    """A LUN in a list of LUNs.
+
+    lun: WWID. name: what an operator calls it. read_only: what of it the kernel takes no writes for, "" else.
+    """
 
     lun: str
     name: str

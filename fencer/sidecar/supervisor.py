@@ -231,7 +231,10 @@ class Supervisor:
             self._list_at_s = min(self._list_at_s, max(time.monotonic(), self._listed_at_s + LIST_LEAST_S))
 
     def _list(self, begin: Begin) -> None:
-        """list_at_s: from here on, by when the answer has to be there."""
+        """Starts the lister.
+
+        _list_at_s is then the time by which its answer has to be there.
+        """
         self._listed_at_s = now = time.monotonic()
         self._list_at_s = now + LISTER_S
         try:
@@ -368,7 +371,10 @@ class Supervisor:
         return work
 
     def _observing(self, begin: Begin, luns: LunList, serial: int, *, waits: bool) -> Job:
-        """waits: it begins beside another one, and reports only when it has taken that one's place."""
+        """The job of an observer.
+
+        waits: the observer begins beside another one, and reports only once it has taken that one's place.
+        """
         order = Observe(begin.config.observer, luns, self._generations, serial)
 
         def work(supervisor: Channel) -> None:

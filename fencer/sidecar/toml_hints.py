@@ -14,16 +14,19 @@ _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|sec|seconds)?")
 
 
 class Hint(NamedTuple):
-    """what: in words. line: what to write instead."""
+    """What a line was probably meant to be.
+
+    what: in words. line: what to write instead.
+    """
 
     what: str
     line: str
 
 
 def hint(line: str, kind: type | None) -> Hint | None:
-    """line: the one that the parser stumbled over. kind: of the setting it names, None when there is no such setting.
+    """The hint for a line that is no TOML; None when nothing can be guessed.
 
-    None when nothing can be guessed.
+    line: the one that the parser stumbled over. kind: of the setting it names, None when there is no such setting.
     """
     if line.lstrip().startswith((";", "//")):
         return Hint("comments begin with #", "# " + line.lstrip(" \t;/"))

@@ -18,7 +18,10 @@ _EUI_64_PRIORITY = {16: 7, 12: 6, 8: 3}
 
 
 class StandardInquiry(NamedTuple):
-    """peripheral_qualifier: 0 when a logical unit is there (1: not now, 3: never). Texts are stripped ASCII."""
+    """Decoded standard INQUIRY data.
+
+    peripheral_qualifier: 0 when a logical unit is there (1: not now, 3: never). Texts are stripped ASCII.
+    """
 
     peripheral_qualifier: int
     peripheral_device_type: int

@@ -48,8 +48,11 @@ HELD_UP = "mend the disk that holds up pvs, or give devices="
 
 
 class VolumeGroup(NamedTuple):
-    """seqno: counted up by each change of the metadata, 0 where pvs did not say. volumes: name and UUID of each
-    physical volume, sorted."""
+    """A volume group, as its metadata name it.
+
+    seqno: counted up by each change of the metadata, 0 where pvs did not say. volumes: name and UUID of each
+    physical volume, sorted.
+    """
 
     uuid: str
     seqno: int
