@@ -54,7 +54,7 @@ class ObserverLink:
         for report in reports:
             if not isinstance(report, _REPORTS):
                 continue
-            self._policy.feed(report)
+            self._policy.take(report)
             if isinstance(report, Registered):
                 self.registrations += 1
             elif isinstance(report, LunSeen) and report.registration in LISTED:

@@ -1,7 +1,7 @@
 """Decides whether this node may go on: KEEPALIVE, DEGRADED or SELF_FENCE, by the observers' reports. Pure.
 
     policy = Policy(settings, now)
-    policy.feed(report)              # as they come
+    policy.take(report)              # as they come
     decision = policy.decide(now)      # at least every decide_interval_s, and after each batch of reports
 
 While too few LUNs are reachable (fencer.sidecar.lun_state) the grace runs; it is whole again only when enough have been
@@ -97,7 +97,7 @@ class Policy:
 
     # --- what is seen ---------------------------------------------------------------------------------------------
 
-    def feed(self, report: Report) -> None:
+    def take(self, report: Report) -> None:
         """Takes one report."""
         if isinstance(report, StillWell):
             self._feed_well(report)

@@ -76,7 +76,7 @@ while True:
             break
         assert isinstance(message, list)  # of reports
         for seen in message:
-            policy.feed(seen)
+            policy.take(seen)
             if isinstance(seen, PathSeen) and states.get(seen.path) != (seen.ok, seen.reason):
                 states[seen.path] = (seen.ok, seen.reason)
                 tell("path", path=seen.path, ok=seen.ok, reason=seen.reason, began_s=seen.at_s)

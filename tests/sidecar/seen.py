@@ -90,27 +90,27 @@ class Bench:
         self.now = 100.0
         self.policy = Policy(PolicySettings(timing, require, on_target_reset), self.now, resumed=resumed)
         if healthy_at_first:
-            self.feed(*healthy(self.now, self.luns))
+            self.take(*healthy(self.now, self.luns))
             self.decision = self.policy.decide(self.now)
 
-    def feed(self, *reports: Report) -> None:
+    def take(self, *reports: Report) -> None:
         for report in reports:
-            self.policy.feed(report)
+            self.policy.take(report)
 
     def see(self, path: str, ok: bool, reason: str = "EIO: Input/output error", lun: str = "L") -> None:
-        self.feed(PathSeen(lun, path, self.now, ok, "" if ok else reason, 0.001))
+        self.take(PathSeen(lun, path, self.now, ok, "" if ok else reason, 0.001))
 
     def register(self, path: str, lun: str = "L") -> None:
-        self.feed(PathRegistered(lun, path, self.now))
+        self.take(PathRegistered(lun, path, self.now))
 
     def go(self, seconds: float, *, paths: tuple[str, ...] = ("sda", "sdb"), lun: str = "L", read: bool = True) -> None:
         """Time passes; these paths answer their probes, the registrations are read, and decisions are made."""
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(end, self.now + self.timing.decide_interval_s)
-            self.feed(Alive(self.now))
+            self.take(Alive(self.now))
             for path in paths:
                 self.see(path, True, lun=lun)
             if read:
-                self.feed(lun_seen(lun, self.now))
+                self.take(lun_seen(lun, self.now))
             self.decision = self.policy.decide(self.now)

@@ -84,7 +84,7 @@ class Node:
 
     def _hear(self, reports: list[Report]) -> None:
         for report in reports:
-            self.policy.feed(report)
+            self.policy.take(report)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 

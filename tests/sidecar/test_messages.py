@@ -127,9 +127,9 @@ def test_a_list_is_sent_in_parts_that_fit_and_taken_as_one() -> None:
     assert [one.more for one in parts] == [True] * (len(parts) - 1) + [False]
     policy = Policy(PolicySettings(), 0.0)
     for part in parts[:-1]:
-        policy.feed(part)
+        policy.take(part)
     assert policy.decide(1.0).reasons == ("the LUNs are not known yet",)
-    policy.feed(parts[-1])
+    policy.take(parts[-1])
     reasons = policy.decide(1.0).reasons
     assert len(reasons) == REASONS_MOST + 1
     assert reasons[-1] == f"and {LUNS_MOST - REASONS_MOST} more"

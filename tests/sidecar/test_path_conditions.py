@@ -98,10 +98,10 @@ def test_what_is_old_says_nothing() -> None:
 def test_the_last_path_that_the_map_has_failed_is_a_loss() -> None:
     bench = Bench({"L": ("sda", "sdb")})
     paths = tuple(ListedPath(name, "0:0:0:0", FAILED) for name in ("sda", "sdb"))
-    bench.feed(LunsListed(bench.now, (ListedLun("L", "L", (paths[0], paths[1]._replace(refused=""))),)))
+    bench.take(LunsListed(bench.now, (ListedLun("L", "L", (paths[0], paths[1]._replace(refused=""))),)))
     bench.go(20.0)
     assert (bench.decision.state, bench.decision.grace_remaining_s) == (PolicyState.DEGRADED, None)
-    bench.feed(LunsListed(bench.now, (ListedLun("L", "L", paths),)))
+    bench.take(LunsListed(bench.now, (ListedLun("L", "L", paths),)))
     bench.go(1.0)
     assert bench.decision.grace_remaining_s is not None
     assert FAILED in bench.decision.reasons[0]
@@ -109,7 +109,7 @@ def test_the_last_path_that_the_map_has_failed_is_a_loss() -> None:
 
 def test_read_only_is_degraded_and_resets_nobody() -> None:
     bench = Bench({"L": ("sda",)})
-    bench.feed(LunsListed(bench.now, (ListedLun("L", "L", (ListedPath("sda", "0:0:0:0"),), "sda"),)))
+    bench.take(LunsListed(bench.now, (ListedLun("L", "L", (ListedPath("sda", "0:0:0:0"),), "sda"),)))
     bench.go(200.0, paths=("sda",))
     assert bench.decision == (
         PolicyState.DEGRADED, ("L: sda is read-only: nothing can be written",), None, None,

@@ -13,9 +13,9 @@ def test_it_starts_unarmed_until_all_has_been_looked_at() -> None:
     bench = Bench(healthy_at_first=False)
     assert bench.policy.decide(100.0).state is PolicyState.STARTING
     *first, last = healthy(100.0, bench.luns)
-    bench.feed(*first)
+    bench.take(*first)
     assert bench.policy.decide(100.1).state is PolicyState.STARTING
-    bench.feed(last)
+    bench.take(last)
     assert bench.policy.decide(100.2) == (PolicyState.KEEPALIVE, (), None, None)
 
 
@@ -46,9 +46,9 @@ def test_the_last_path_lost_ends_in_a_self_fence_after_the_grace(how: str) -> No
         bench.see("sda", False)
         bench.see("sdb", False)
     elif how == "removal":
-        bench.feed(PathGone("L", "sda", bench.now), PathGone("L", "sdb", bench.now))
+        bench.take(PathGone("L", "sda", bench.now), PathGone("L", "sdb", bench.now))
     elif how == "dropped from the list":
-        bench.feed(listed(bench.now, {}))
+        bench.take(listed(bench.now, {}))
     while bench.decision.state is not PolicyState.SELF_FENCE:
         bench.go(TICK_S, paths=())
         assert bench.now - lost_s < 60
@@ -80,7 +80,7 @@ def test_a_path_that_comes_back_counts_when_it_is_registered() -> None:
 def test_a_name_at_another_address_is_another_path() -> None:
     """Replaced while nobody observed: no PathGone was sent."""
     bench = Bench({"L": ("sda",)})
-    bench.feed(listed(bench.now, bench.luns, first=True, address="1:0:0:0"))
+    bench.take(listed(bench.now, bench.luns, first=True, address="1:0:0:0"))
     assert bench.policy.decide(bench.now).reasons == ("L: no path left (sda: not probed yet)",)
     bench.go(GRACE_S + TICK_S, paths=("sda",))
     assert bench.decision.state is PolicyState.SELF_FENCE
@@ -88,7 +88,7 @@ def test_a_name_at_another_address_is_another_path() -> None:
 
 def test_a_new_observer_has_time_to_say_that_a_path_is_registered() -> None:
     bench = Bench({"L": ("sda",)})
-    bench.feed(listed(bench.now, bench.luns, first=True))
+    bench.take(listed(bench.now, bench.luns, first=True))
     bench.go(SidecarTiming().registration_stale_s, paths=("sda",))
     assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
     bench.register("sda")
@@ -98,7 +98,7 @@ def test_a_new_observer_has_time_to_say_that_a_path_is_registered() -> None:
 
 def test_a_path_that_the_new_observer_does_not_register_stops_counting() -> None:
     bench = Bench({"L": ("sda",)})
-    bench.feed(listed(bench.now, bench.luns, first=True))
+    bench.take(listed(bench.now, bench.luns, first=True))
     bench.go(SidecarTiming().registration_stale_s + TICK_S, paths=("sda",))
     assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
     bench.go(GRACE_S, paths=("sda",))
@@ -108,7 +108,7 @@ def test_a_path_that_the_new_observer_does_not_register_stops_counting() -> None
 def test_observers_that_end_again_and_again_win_no_time() -> None:
     bench = Bench({"L": ("sda",)})
     for _ in range(int(SidecarTiming().registration_stale_s) + 1):
-        bench.feed(listed(bench.now, bench.luns, first=True))
+        bench.take(listed(bench.now, bench.luns, first=True))
         bench.go(1.0, paths=("sda",))
     assert bench.decision.reasons == ("L: no path left (sda: not registered yet)",)
 
@@ -116,7 +116,7 @@ def test_observers_that_end_again_and_again_win_no_time() -> None:
 def test_what_the_same_observer_lists_again_stays_registered() -> None:
     bench = Bench()
     for _ in range(10):
-        bench.feed(listed(bench.now, bench.luns))
+        bench.take(listed(bench.now, bench.luns))
         bench.go(2.0)
         assert bench.decision == (PolicyState.KEEPALIVE, (), None, None)
 
@@ -175,8 +175,8 @@ def test_met_again_at_the_end_of_the_grace_is_no_self_fence() -> None:
 def test_a_preemption_has_no_grace_and_is_final(registration: RegistrationState, armed: bool) -> None:
     bench = Bench(healthy_at_first=armed)
     if not armed:
-        bench.feed(Alive(bench.now), listed(bench.now, bench.luns))
-    bench.feed(lun_seen("L", bench.now, registration))
+        bench.take(Alive(bench.now), listed(bench.now, bench.luns))
+    bench.take(lun_seen("L", bench.now, registration))
     decision = bench.policy.decide(bench.now)
     assert decision.state is PolicyState.SELF_FENCE
     assert decision.cause == Cause(registration.value)
@@ -188,7 +188,7 @@ def test_a_silent_lun_is_never_a_preemption_but_a_loss() -> None:
     bench = Bench()
     silent_s = bench.now
     while bench.decision.state is not PolicyState.SELF_FENCE:
-        bench.feed(LunSilent("L", bench.now, "sda: READ KEYS: timed out"))
+        bench.take(LunSilent("L", bench.now, "sda: READ KEYS: timed out"))
         bench.go(TICK_S, read=False)
         assert bench.now - silent_s < 60
     assert bench.decision.cause is Cause.UNREADABLE
@@ -226,7 +226,7 @@ def test_after_a_stall_of_the_daemon_the_grace_begins_now() -> None:
     woken_s = bench.now + 3600
     assert bench.policy.decide(woken_s).state is PolicyState.DEGRADED
     bench.now = woken_s + 1
-    bench.feed(*healthy(bench.now, bench.luns))
+    bench.take(*healthy(bench.now, bench.luns))
     bench.go(SETTLE_S + TICK_S)
     assert bench.decision.state is PolicyState.KEEPALIVE
 
@@ -242,7 +242,7 @@ def test_the_clock_does_not_go_back() -> None:
 def test_unprotected_is_degraded_and_fences_nobody() -> None:
     bench = Bench()
     for _ in range(400):
-        bench.feed(lun_seen("L", bench.now, RegistrationState.UNPROTECTED))
+        bench.take(lun_seen("L", bench.now, RegistrationState.UNPROTECTED))
         bench.go(TICK_S, read=False)
     assert bench.decision.state is PolicyState.DEGRADED
     assert "nobody holds a reservation" in bench.decision.reasons[0]
@@ -250,7 +250,7 @@ def test_unprotected_is_degraded_and_fences_nobody() -> None:
 
 def test_a_target_that_forgot_is_given_the_grace_to_be_registered_again() -> None:
     bench = Bench()
-    bench.feed(lun_seen("L", bench.now, RegistrationState.TARGET_FORGOT))
+    bench.take(lun_seen("L", bench.now, RegistrationState.TARGET_FORGOT))
     assert bench.policy.decide(bench.now).state is PolicyState.DEGRADED
     bench.go(SETTLE_S + TICK_S)
     assert bench.decision.state is PolicyState.KEEPALIVE
@@ -258,7 +258,7 @@ def test_a_target_that_forgot_is_given_the_grace_to_be_registered_again() -> Non
 
 def test_a_target_that_forgot_fences_at_once_where_that_is_the_policy() -> None:
     bench = Bench(on_target_reset=TargetReset.SELF_FENCE)
-    bench.feed(lun_seen("L", bench.now, RegistrationState.TARGET_FORGOT))
+    bench.take(lun_seen("L", bench.now, RegistrationState.TARGET_FORGOT))
     decision = bench.policy.decide(bench.now)
     assert (decision.state, decision.cause) == (PolicyState.SELF_FENCE, Cause.TARGET_FORGOT)
 
@@ -281,7 +281,7 @@ def test_how_many_luns_must_be_reachable(require: Requirement, lost: int, surviv
         bench.see(f"sd{name}", False, lun=name)
     for _ in range(200):
         bench.now += TICK_S
-        bench.feed(Alive(bench.now), *(lun_seen(name, bench.now) for name in luns))
+        bench.take(Alive(bench.now), *(lun_seen(name, bench.now) for name in luns))
         for name in list(luns)[lost:]:
             bench.see(f"sd{name}", True, lun=name)
         bench.decision = bench.policy.decide(bench.now)
@@ -297,18 +297,18 @@ def test_half_is_no_majority() -> None:
 
 def test_a_lun_that_vanished_from_the_list_is_still_required() -> None:
     bench = Bench({"x": ("sdx",), "y": ("sdy",)})
-    bench.feed(listed(bench.now, {"x": ("sdx",)}))
+    bench.take(listed(bench.now, {"x": ("sdx",)}))
     assert bench.policy.decide(bench.now).reasons == ("y: no path left (none is there)",)
 
 
 def test_only_the_first_list_of_an_observer_says_which_luns_there_are() -> None:
     """The one that is replaced may still send a list after the first one of its successor."""
     bench = Bench({"x": ("sdx",), "y": ("sdy",)})
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True))
-    bench.feed(listed(bench.now, {"x": ("sdx",), "y": ("sdy",)}))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, first=True))
+    bench.take(listed(bench.now, {"x": ("sdx",), "y": ("sdy",)}))
     assert bench.policy.decide(bench.now) == (PolicyState.KEEPALIVE, (), None, None)
-    bench.feed(listed(bench.now, {"x": ("sdx",), "z": ("sdz",)}, first=True))
-    bench.feed(listed(bench.now, {"x": ("sdx",)}))
+    bench.take(listed(bench.now, {"x": ("sdx",), "z": ("sdz",)}, first=True))
+    bench.take(listed(bench.now, {"x": ("sdx",)}))
     decision = bench.policy.decide(bench.now)
     assert decision.reasons == ("new, and not required before it is well: z: no path left (none is there)",)
     assert decision.grace_remaining_s is None
@@ -319,10 +319,10 @@ def test_a_list_of_a_replaced_observer_brings_no_lun_back(first: bool) -> None:
     """first: the one that is replaced was itself started again just before."""
     both: dict[str, tuple[str, ...]] = {"x": ("sdx",), "y": ("sdy",)}
     bench = Bench(both)
-    bench.feed(listed(bench.now, both, first=True, serial=1))
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
-    bench.feed(listed(bench.now, both, first=first, serial=1))
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, serial=2))
+    bench.take(listed(bench.now, both, first=True, serial=1))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.take(listed(bench.now, both, first=first, serial=1))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, serial=2))
     bench.register("sdx", lun="x")
     bench.go(bench.timing.grace_s + 5, paths=("sdx",), lun="x")
     assert bench.decision.state is PolicyState.KEEPALIVE
@@ -331,25 +331,25 @@ def test_a_list_of_a_replaced_observer_brings_no_lun_back(first: bool) -> None:
 
 def test_a_list_of_a_replaced_observer_drops_no_lun_and_moves_no_path() -> None:
     bench = Bench({"x": ("sdx",)})
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
     bench.register("sdx", lun="x")
-    bench.feed(listed(bench.now, {"w": ("sdx",)}, first=True, serial=1))
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, serial=1, address="9:9:9:9"))
+    bench.take(listed(bench.now, {"w": ("sdx",)}, first=True, serial=1))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, serial=1, address="9:9:9:9"))
     assert bench.policy.decide(bench.now) == (PolicyState.KEEPALIVE, (), None, None)
 
 
 def test_a_list_in_parts_is_not_mixed_with_one_of_a_replaced_observer() -> None:
     bench = Bench({"x": ("sdx",), "y": ("sdy",)})
-    bench.feed(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1)._replace(more=True))
-    bench.feed(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
-    bench.feed(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1))
+    bench.take(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1)._replace(more=True))
+    bench.take(listed(bench.now, {"x": ("sdx",)}, first=True, serial=2))
+    bench.take(listed(bench.now, {"y": ("sdy",)}, first=True, serial=1))
     bench.see("sdy", False, lun="y")
     assert bench.policy.decide(bench.now).reasons == ()
 
 
 def test_reports_of_unknown_luns_change_nothing() -> None:
     bench = Bench()
-    bench.feed(
+    bench.take(
         lun_seen("M", bench.now, RegistrationState.PREEMPTED), LunSilent("M", bench.now, "x"), PathGone("M", "s", 0.0)
     )
     bench.see("sda", True, lun="M")
@@ -358,5 +358,5 @@ def test_reports_of_unknown_luns_change_nothing() -> None:
 
 def test_an_old_reading_does_not_replace_a_newer_one() -> None:
     bench = Bench()
-    bench.feed(lun_seen("L", bench.now - 1, RegistrationState.NEVER))
+    bench.take(lun_seen("L", bench.now - 1, RegistrationState.NEVER))
     assert bench.policy.decide(bench.now).state is PolicyState.KEEPALIVE

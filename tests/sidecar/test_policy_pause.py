@@ -34,7 +34,7 @@ def test_resume_ends_a_pause() -> None:
 def test_a_preemption_in_a_pause_fences() -> None:
     bench = Bench()
     bench.policy.pause(bench.now + 60)
-    bench.feed(lun_seen("L", bench.now, RegistrationState.PREEMPTED))
+    bench.take(lun_seen("L", bench.now, RegistrationState.PREEMPTED))
     assert bench.policy.decide(bench.now).state is PolicyState.SELF_FENCE
 
 

@@ -52,7 +52,7 @@ def test_what_was_stale_stays_lost_though_more_is_allowed_now() -> None:
     bench.policy.reconfigure(settings_of(probe_deadline_s=60.0, answer_deadline_s=60.0), bench.now)
     decision = bench.policy.decide(bench.now)
     assert decision.reasons == ("L: registrations not read yet: no answer for 8.8 s",)
-    bench.feed(lun_seen("L", bench.now))
+    bench.take(lun_seen("L", bench.now))
     decision = bench.policy.decide(bench.now)
     assert any("sdb: no answer for 8.8 s" in reason for reason in decision.reasons)
 
@@ -60,9 +60,9 @@ def test_what_was_stale_stays_lost_though_more_is_allowed_now() -> None:
 @pytest.mark.parametrize("armed", [True, False])
 def test_new_settings_forget_no_preemption(armed: bool) -> None:
     bench = Bench(healthy_at_first=armed)
-    bench.feed(*healthy(bench.now, bench.luns), lun_seen("L", bench.now, RegistrationState.PREEMPTED))
+    bench.take(*healthy(bench.now, bench.luns), lun_seen("L", bench.now, RegistrationState.PREEMPTED))
     bench.policy.reconfigure(settings_of(grace_s=50.0), bench.now)
-    bench.feed(*healthy(bench.now, bench.luns))
+    bench.take(*healthy(bench.now, bench.luns))
     assert bench.policy.decide(bench.now).cause is Cause.PREEMPTED
 
 
@@ -76,7 +76,7 @@ def test_new_settings_end_no_pause_and_drop_no_lun() -> None:
     bench = Bench({"x": ("sdx",), "y": ("sdy",)})
     bench.policy.pause(bench.now + 60)
     bench.policy.reconfigure(settings_of(grace_s=50.0), bench.now)
-    bench.feed(listed(bench.now, {"x": ("sdx",)}))
+    bench.take(listed(bench.now, {"x": ("sdx",)}))
     assert bench.policy.decide(bench.now).state is PolicyState.PAUSED
     bench.policy.resume()
     decision = bench.policy.decide(bench.now)

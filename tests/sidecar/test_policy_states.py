@@ -66,7 +66,7 @@ class PolicyMachine(RuleBasedStateMachine):
         """Not once met for settle_s without a break since."""
         self.met_since_s: float | None = self.now
         for report in healthy(self.now, LUNS):
-            self.policy.feed(report)
+            self.policy.take(report)
         self.address = dict.fromkeys(PATHS, 0)
         self.listed = dict(self.address)
         """Where a path was when it was last listed; without those that only answered since they were gone."""
@@ -141,7 +141,7 @@ class PolicyMachine(RuleBasedStateMachine):
     @rule(path=st.sampled_from(PATHS), age_s=st.sampled_from((0.0, 0.4, 1.0)))
     def a_path_answers(self, path: tuple[str, str], age_s: float) -> None:
         at_s = self.now - age_s
-        self.policy.feed(PathSeen(*path, at_s, True))
+        self.policy.take(PathSeen(*path, at_s, True))
         self.good[path] = max(at_s, self.good.get(path, -1e9))
         if path not in self.registered:
             self.registered[path] = False
@@ -149,7 +149,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def a_path_fails(self, path: tuple[str, str]) -> None:
-        self.policy.feed(PathSeen(*path, self.now, False, "EIO"))
+        self.policy.take(PathSeen(*path, self.now, False, "EIO"))
         self.good[path] = -1e9
         self.registered[path] = False
         self.unconfirmed_since_s.pop(path, None)
@@ -157,7 +157,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def a_path_goes(self, path: tuple[str, str]) -> None:
-        self.policy.feed(PathGone(*path, self.now))
+        self.policy.take(PathGone(*path, self.now))
         self.listed.pop(path, None)
         self.good.pop(path, None)
         self.registered.pop(path, None)
@@ -166,7 +166,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def a_path_is_registered(self, path: tuple[str, str]) -> None:
-        self.policy.feed(PathRegistered(*path, self.now))
+        self.policy.take(PathRegistered(*path, self.now))
         if path in self.registered:
             self.registered[path] = True
             self.unconfirmed_since_s.pop(path, None)
@@ -177,7 +177,7 @@ class PolicyMachine(RuleBasedStateMachine):
         """first: by another observing process. Perhaps a path was replaced, and nobody was there to see it."""
         if replaced is not None:
             self.address[replaced] += 1
-        self.policy.feed(
+        self.policy.take(
             LunsListed(
                 self.now,
                 tuple(
@@ -199,7 +199,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(lun=st.sampled_from(sorted(LUNS)), registration=st.sampled_from(RegistrationState))
     def registrations_are_read(self, lun: str, registration: RegistrationState) -> None:
-        self.policy.feed(lun_seen(lun, self.now, registration))
+        self.policy.take(lun_seen(lun, self.now, registration))
         self.read[lun] = (self.now, registration)
         self.fenced = self.fenced or registration in FENCED
         self.forgot = self.forgot or registration is RegistrationState.TARGET_FORGOT
@@ -207,11 +207,11 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(lun=st.sampled_from(sorted(LUNS)))
     def registrations_are_silent(self, lun: str) -> None:
-        self.policy.feed(LunSilent(lun, self.now, "timed out"))
+        self.policy.take(LunSilent(lun, self.now, "timed out"))
 
     @rule()
     def the_observers_live(self) -> None:
-        self.policy.feed(Alive(self.now))
+        self.policy.take(Alive(self.now))
         self.alive_s = self.now
 
     @rule(steps=st.integers(1, 8))
@@ -221,7 +221,7 @@ class PolicyMachine(RuleBasedStateMachine):
             self.time_goes_on()
             for report in healthy(self.now, LUNS):
                 if not isinstance(report, LunsListed):
-                    self.policy.feed(report)
+                    self.policy.take(report)
             self.good = dict.fromkeys(PATHS, self.now)
             self.registered = dict.fromkeys(PATHS, True)
             self.unconfirmed_since_s = {}
@@ -329,18 +329,18 @@ def test_every_history_of_one_path_over_11_half_seconds() -> None:
     for history in itertools.product((True, False), repeat=11):
         policy = Policy(PolicySettings(SMALL), 0.0)
         for report in healthy(0.0, luns):
-            policy.feed(report)
+            policy.take(report)
         assert policy.decide(0.0).state is PolicyState.KEEPALIVE
         flapping: float | None = None
         up_since = 0.0
         fenced: float | None = None
         for step, up in enumerate(history, 1):
             now = step * 0.5
-            policy.feed(Alive(now))
-            policy.feed(lun_seen("x", now))
-            policy.feed(PathSeen("x", "sda", now, up, "" if up else "EIO"))
+            policy.take(Alive(now))
+            policy.take(lun_seen("x", now))
+            policy.take(PathSeen("x", "sda", now, up, "" if up else "EIO"))
             if up:
-                policy.feed(PathRegistered("x", "sda", now))
+                policy.take(PathRegistered("x", "sda", now))
                 if step > 1 and not history[step - 2]:
                     up_since = now
                 if now - up_since >= SMALL.settle_s:
@@ -365,7 +365,7 @@ def test_the_published_bound_holds_from_the_moment_of_the_loss(
     timing, lost_s = SidecarTiming(grace_s=10.0), 30.0
     policy = Policy(PolicySettings(timing), 0.0)
     for report in healthy(0.0, LUNS):
-        policy.feed(report)
+        policy.take(report)
     now, next_probe_s = decide_offset_s, probe_offset_s
     while (decision := policy.decide(now)).state is not PolicyState.SELF_FENCE:
         now += timing.decide_interval_s
@@ -373,11 +373,11 @@ def test_the_published_bound_holds_from_the_moment_of_the_loss(
             began_s, next_probe_s = next_probe_s, next_probe_s + timing.probe_interval_s
             if began_s <= lost_s:
                 for report in healthy(began_s, LUNS):
-                    policy.feed(report)
+                    policy.take(report)
             elif not hangs:
-                policy.feed(Alive(began_s))
+                policy.take(Alive(began_s))
                 for lun, path in PATHS:
-                    policy.feed(PathSeen(lun, path, began_s, False, "EIO"))
+                    policy.take(PathSeen(lun, path, began_s, False, "EIO"))
         assert now < 100
     assert lost_s + timing.grace_s <= now <= lost_s + loss_bound_s(timing, 0.0)
     assert decision.cause in (Cause.PATHS_LOST, Cause.OBSERVERS_SILENT)
@@ -385,5 +385,5 @@ def test_the_published_bound_holds_from_the_moment_of_the_loss(
 
 def test_an_empty_list_is_no_list() -> None:
     policy = Policy(PolicySettings(TIMING, Requirement.ALL), 0.0)
-    policy.feed(listed(0.0, {}))
+    policy.take(listed(0.0, {}))
     assert policy.decide(0.0).state is PolicyState.STARTING

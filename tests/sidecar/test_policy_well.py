@@ -42,10 +42,10 @@ def test_a_batch_decides_as_its_reports_do(
     played: list[tuple[float, list[tuple[str, object, bool]], bool]], require: Requirement
 ) -> None:
     one_by_one, batched = (Policy(PolicySettings(TIMING, require), 100.0) for _ in range(2))
-    batcher = ReportBatcher(lambda batch: [batched.feed(each) for each in batch] and None)
+    batcher = ReportBatcher(lambda batch: [batched.take(each) for each in batch] and None)
     now = 100.0
     for each in healthy(now, LUNS):
-        one_by_one.feed(each)
+        one_by_one.take(each)
         batcher.put(each)
     batcher.flush()
     assert one_by_one.decide(now) == batched.decide(now)
@@ -56,7 +56,7 @@ def test_a_batch_decides_as_its_reports_do(
             sorted(seen, key=lambda each: (each[0] == "alive", each[0] == "lun"))
         ):
             told = report(kind, what, ok, began_s + step_s * (number + 1) / 10)
-            one_by_one.feed(told)
+            one_by_one.take(told)
             batcher.put(told)
         batcher.flush()
         if decides:
@@ -69,11 +69,11 @@ def test_nothing_changes_by_time_alone_before_it_grows_stale(
 ) -> None:
     policy, now = Policy(PolicySettings(TIMING, require), 100.0), 100.0
     for each in healthy(now, LUNS):
-        policy.feed(each)
+        policy.take(each)
     for step_s, seen, _ in played:
         now += step_s
         for kind, what, ok in seen:
-            policy.feed(report(kind, what, ok, now))
+            policy.take(report(kind, what, ok, now))
         decision = policy.decide(now)
         if decision.state in STEADY and decision.grace_remaining_s is None and policy.stale_from_s > now:
             later = copy.deepcopy(policy).decide(policy.stale_from_s - 0.001)
@@ -84,33 +84,33 @@ def test_a_repeated_reading_of_another_generation_does_not_count() -> None:
     """The reading that it repeats was missed."""
     policy, now = Policy(PolicySettings(TIMING), 100.0), 100.0
     for each in healthy(now, LUNS):
-        policy.feed(each)
+        policy.take(each)
     generation = lun_seen("L", now).generation
     for _ in range(12):
         now += 1.0
         paths = tuple((lun, path, now, 0.001) for lun, path in PATHS)
-        policy.feed(Alive(now))
-        policy.feed(StillWell(paths, (("L", now, generation + 1), ("M", now, generation))))
+        policy.take(Alive(now))
+        policy.take(StillWell(paths, (("L", now, generation + 1), ("M", now, generation))))
         decision = policy.decide(now)
     assert decision.grace_remaining_s is not None
     assert "L: registrations not read" in decision.reasons[0]
-    policy.feed(LunSeen("L", now, RegistrationState.REGISTERED, generation + 1, (), None, None))
-    policy.feed(StillWell((), (("L", now + 1, generation + 1),)))
+    policy.take(LunSeen("L", now, RegistrationState.REGISTERED, generation + 1, (), None, None))
+    policy.take(StillWell((), (("L", now + 1, generation + 1),)))
     assert "registrations not read" not in "".join(policy.decide(now + 1).reasons)
 
 
 def served() -> Policy:
     policy = Policy(PolicySettings(TIMING), 100.0)
     for each in healthy(100.0, LUNS):
-        policy.feed(each)
+        policy.take(each)
     assert policy.decide(100.0).state is PolicyState.KEEPALIVE
     return policy
 
 
 def test_a_batch_that_mends_what_grew_stale_is_a_loss_all_the_same() -> None:
     policy, stale_s = served(), 100.0 + TIMING.path_stale_s
-    policy.feed(Alive(stale_s - 0.1))
-    policy.feed(StillWell(tuple((lun, path, stale_s + 0.1, 0.001) for lun, path in PATHS)))
+    policy.take(Alive(stale_s - 0.1))
+    policy.take(StillWell(tuple((lun, path, stale_s + 0.1, 0.001) for lun, path in PATHS)))
     assert policy.decide(stale_s + 0.2).grace_remaining_s is not None
 
 
