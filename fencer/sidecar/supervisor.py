@@ -98,6 +98,7 @@ class Supervisor:
         self._listed_at_s = 0.0
         self._errands: list[Worker] = []
         self._ended: list[int] = []
+        self._replaced = 0  # process id of the observer that was replaced last
 
     def run(self) -> None:
         """Supervises until the feeder is gone."""
@@ -146,7 +147,8 @@ class Supervisor:
             case ReplaceObserver():
                 observer = self._children[OBSERVER]
                 # One that cannot be killed hangs in the kernel, and its successor would hang there, too.
-                if observer.worker is not None and not self._ended:
+                if observer.worker is not None and self._replaced not in self._ended:
+                    self._replaced = observer.worker.pid
                     self._end_child(observer, "it was stopped or hung, and is replaced")
             case Unregister():
                 observer = self._children[OBSERVER]

@@ -56,7 +56,7 @@ def start(sidecar: Sidecar, event: str, more: str = "") -> None:
     """With a grace in which a new observer begins on a busy machine, where the event needs one after a while."""
     sidecar.configure(more)
     if event == "observer stopped":
-        edit(sidecar, "grace_s = 1\n", "grace_s = 4\n")
+        edit(sidecar, "grace_s = 1\n", "grace_s = 10\n")
     sidecar.start()
 
 
@@ -98,6 +98,8 @@ def test_what_lvm_says_or_does_not_say_resets_nobody(sidecar: Sidecar, trouble: 
     disturb(sidecar, event)
     well(sidecar)
     until_luns(sidecar, "sdb", "sdc")
+    if event == "observer stopped":
+        reload(sidecar, "grace_s", 1)
     sidecar.scene("lost")
     wait_for(lambda: "reset" in sidecar.acts(), "lost for good, and no reset")
 
