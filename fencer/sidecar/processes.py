@@ -3,11 +3,9 @@
 import time
 from _pickle import dumps  # as in fencer.worker
 from collections.abc import Callable
-from contextlib import suppress
 
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.journal.file import Journal
-from fencer.model import Deadline, ReservationKey
 from fencer.sidecar.children import Jobs
 from fencer.sidecar.configuration import read_config
 from fencer.sidecar.lun_list import FoundLun, LunList
@@ -19,16 +17,9 @@ from fencer.sidecar.reports import LISTED
 from fencer.sidecar.settings import Settings
 from fencer.state.snapshot import Snapshot
 from fencer.state.snapshot_file import read_snapshot
-from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.marker import Marker, write_marker
-from fencer.storage.nexus import Outcome
-from fencer.storage.open_luns import open_luns
-from fencer.storage.procedure import Opened
-from fencer.storage.settings import StorageSettings
-from fencer.storage.unfencing import alone
+from fencer.storage.unregistering import unregister
 from fencer.worker import MESSAGE_BYTES, Channel
 
-UNREGISTER_S = 8.0
 COMPLAINTS_CHARS = 16_000
 
 
@@ -36,7 +27,7 @@ def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
     """The jobs of the children. log: the descriptor for lines; the children hold no standard streams."""
     load()
     keep_loaded()
-    return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), unregister)
+    return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), _unregister)
 
 
 def _configure(boot_id: str) -> Callable[[str, Channel], None]:
@@ -100,47 +91,5 @@ def _write(boot_id: str, feeder_pid: int, log: int) -> Callable[[Begin, Channel]
     return write
 
 
-def unregister(order: Unregister, opening: Callable[[StorageSettings, Deadline], Opened] = open_luns) -> None:
-    """Takes this node's key off every path of every LUN, and notes in the marker that this node did it.
-
-    Where this node holds a reservation the key stays, on all LUNs: a holder that unregisters releases it (SPC-4
-    5.13.11), and a node that was fenced behind it could write again. Between the look and the REGISTER only a fence by
-    this node itself makes it the holder. Of an all-registrants type every registrant is taken for the last one: two
-    that stop together would each see the other.
-
-    Killed in between, or where the key is gone already, the marker says "registered" and the key is gone: the node
-    counts as fenced until it reboots. Raises StorageError, UsageError.
-    """
-    storage = order.observer.storage
-    own = storage.own_key
-    if own is None:
-        return
-    deadline = Deadline.after(UNREGISTER_S)
-    with alone(storage.state_dir, deadline):
-        opened = opening(storage, deadline)
-        if opened.unknown:
-            raise StorageError(opened.unknown[0].reason)
-        for lun in opened.luns:
-            if lun.look(deadline).held_by(own):
-                reason = "this node holds the reservation, without which a node that was fenced could write again"
-                raise StorageError(f"{lun.name}: {reason}")
-        for lun in opened.luns:
-            _unregister(lun, own, storage.aptpl, deadline)
-        write_marker(storage.state_dir, Marker(own, ()))
-        if storage.persistent_dir != storage.state_dir:
-            with suppress(UsageError):  # a full disk; then the next boot takes this node for one that was fenced
-                write_marker(storage.persistent_dir, Marker(own, ()))
-
-
-def _unregister(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
-    removed = False
-    for nexus in lun.nexuses:
-        # A conflict: this path is not registered under our key.
-        outcome = nexus.register(own, None, aptpl, deadline)
-        if outcome is Outcome.UNSUPPORTED and aptpl:
-            outcome = nexus.register(own, None, False, deadline)
-        removed = removed or outcome is Outcome.DONE
-    if own in lun.look(deadline).keys:
-        raise StorageError(f"{lun.name}: key {own} is still listed, on a path that is not there now")
-    if not removed:  # the marker must go on saying "registered": this node may have been fenced
-        raise StorageError(f"{lun.name}: key {own} was gone already")
+def _unregister(order: Unregister) -> None:
+    unregister(order.observer.storage)

@@ -17,9 +17,6 @@ from fencer.cluster.contact import Contact
 from fencer.errors import StorageError
 from fencer.model import ArbitrationMode, OtherKeys, ReservationKey
 from fencer.observations import Arbitrated, ArbitrationResult, LunRegistered, Noted, Observation
-from fencer.sidecar.messages import Unregister
-from fencer.sidecar.processes import unregister
-from fencer.sidecar.settings import ObserverSettings
 from fencer.storage import fenced_record, procedure
 from fencer.storage.arbitration import Contest
 from fencer.storage.logical_unit import LogicalUnit
@@ -28,6 +25,7 @@ from fencer.storage.procedure import Opened
 from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence
+from fencer.storage.unregistering import unregister
 from tests.decisions.interleaving import Fate, Stage, SteppedTransport
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B
@@ -153,7 +151,7 @@ class Cluster:
 
     def _unregister(self, node: Node, stage: Stage) -> None:
         try:
-            unregister(Unregister(ObserverSettings(node.settings)), lambda *_: self.opened(node, stage))
+            unregister(node.settings, lambda *_: self.opened(node, stage))
         except StorageError:
             return
 

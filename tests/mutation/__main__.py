@@ -52,7 +52,7 @@ PLANS = {
     "isolation": Plan(
         "fencer/storage/isolation.py",
         (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py", f"{_STORAGE}second_key.py", f"{_STORAGE}paths.py",
-         f"{_STORAGE}procedure.py", "tests/sidecar/test_unregister.py"),
+         f"{_STORAGE}procedure.py", "tests/storage/test_unregistering.py"),
     ),
     "logical_unit": Plan("fencer/storage/logical_unit.py", (f"{_STORAGE}paths.py", f"{_STORAGE}arbitration.py")),
     "look": Plan("fencer/storage/look.py", (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py")),

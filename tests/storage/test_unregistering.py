@@ -11,9 +11,6 @@ import pytest
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunIsolated
-from fencer.sidecar import processes
-from fencer.sidecar.messages import Unregister
-from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.isolation import isolate
 from fencer.storage.marker import LunMark, Marker, read_marker, write_marker
 from fencer.storage.open_luns import open_luns
@@ -22,6 +19,7 @@ from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiStatus
 from fencer.storage.unfencing import LOCK_NAME, unfence
+from fencer.storage.unregistering import unregister
 from tests.agent_storage.nodes import Witness
 from tests.rig.target import Target
 from tests.storage.fake_target import FakeTarget
@@ -36,8 +34,8 @@ OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xA2)
 def stop(state_dir: Path, *shared: FakeTarget, paths: tuple[str, ...] = ("a",)) -> None:
     """Node a stops in order."""
     opened = Opened(tuple(lun(target, *paths) for target in shared))
-    order = Unregister(ObserverSettings(StorageSettings(("x",), None, A, state_dir=str(state_dir))))
-    processes.unregister(order, lambda _settings, _deadline: opened)
+    storage = StorageSettings(("x",), None, A, state_dir=str(state_dir))
+    unregister(storage, lambda _settings, _deadline: opened)
 
 
 def shared_luns(*names: str, holders: tuple[str, ...], kind: ReservationType = WERO) -> list[FakeTarget]:
@@ -152,11 +150,11 @@ class Node:
     def __init__(self, storage: StorageSettings) -> None:
         deadline = Deadline.after(10)
         self._opened = open_luns(storage, deadline)
-        self._order = Unregister(ObserverSettings(storage))
+        self._storage = storage
         unfence(self._opened, Terms.on(storage, OWN), storage.state_dir, lambda *_: None, deadline)
 
     def unregister(self) -> None:
-        processes.unregister(self._order, lambda _settings, _deadline: self._opened)
+        unregister(self._storage, lambda _settings, _deadline: self._opened)
 
 
 @pytest.fixture
