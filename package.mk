@@ -21,6 +21,12 @@ release: venv  ## packages, bundle, wheel and source with checksums, built twice
 	$(call debian-packages,packaging/debian/host-packages.txt packaging/rpm/host-packages.txt)
 	packaging/release.sh
 
+.PHONY: test-readme
+test-readme: venv  ## README.md's commands, word for word, in a fresh minimal Debian of each of SUITES (as root)
+	$(call debian-packages,tests/lab/host-packages.txt)
+	@mirror=$$($(PYTHON) -c 'from tests.lab.images import host_mirror; print(host_mirror())'); \
+	for suite in $(SUITES); do $(PYTHON) -m tests.packaging.readme $$suite $$mirror; done
+
 SUITES ?= bookworm trixie
 .PHONY: test-deb
 test-deb: deb  ## the .deb packages in a fresh minimal Debian of each of SUITES: install, use, upgrade, purge (as root)

@@ -30,6 +30,11 @@ cp build/deb/*.deb "$root/debs"
 agent=$(basename build/deb/fence-halvm_*.deb) exporter=$(basename build/deb/fence-halvm-exporter_*.deb)
 within apt-get -qq update
 
+step "size"
+for package in "$agent" "$exporter"; do
+  [ "$(stat -c %s "build/deb/$package")" -lt 2000000 ] || { echo "$package: 2 MB or more" >&2; exit 1; }
+done
+
 step "install"
 install "/debs/$agent" "/debs/$exporter" man-db systemd openipmi
 within dpkg -V fence-halvm fence-halvm-exporter
