@@ -1,15 +1,23 @@
 #!/bin/bash
-# Builds both .deb packages of the committed tree into build/deb (make deb). Needs packaging/debian/host-packages.txt.
+# Builds both .deb packages. Needs packaging/debian/host-packages.txt.
+#   packaging/build_deb.sh                        of the committed tree, into build/deb (make deb)
+#   packaging/build_deb.sh --working-tree INTO    of the files as they are now, into INTO (the VM lab)
 # Two builds of one commit are the same to the byte: every date in them is the commit's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+into=build/deb
+if [ "${1-}" = --working-tree ]; then into=$2; fi
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' fencer/__init__.py)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-tree=build/deb/fence-halvm-$version
-rm -rf build/deb
+tree=$into/fence-halvm-$version
+rm -rf "$into"
 mkdir -p "$tree"
-git archive HEAD | tar -x -C "$tree"
+if [ "${1-}" = --working-tree ]; then
+  git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -c | tar -x -C "$tree"
+else
+  git archive HEAD | tar -x -C "$tree"
+fi
 cp -r packaging/debian "$tree/debian"
 rm "$tree/debian/host-packages.txt"
 cat >"$tree/debian/changelog" <<END

@@ -83,14 +83,11 @@ class Story(NamedTuple):
 
 
 def install(cluster: Cluster, node: str) -> None:
-    """Configuration and units. Not enabled: a cold boot under emulation has enough to do."""
+    """The configuration. The units are not enabled: a cold boot under emulation has enough to do."""
     guest = cluster.nodes[node]
     guest.run("mkdir -p /etc/fence-halvm", check=True)
     guest.put("/etc/fence-halvm/watchdogd.toml", SIDECAR)
-    for unit in UNITS:
-        guest.put(f"/etc/systemd/system/{unit}", (PROJECT / "packaging" / unit).read_bytes())
     # For the group that may read the journal.
-    guest.put("/etc/tmpfiles.d/fence-halvm.conf", (PROJECT / "packaging/fence-halvm.tmpfiles").read_bytes())
     guest.run("systemd-tmpfiles --create fence-halvm.conf && systemctl daemon-reload", check=True)
 
 

@@ -1,6 +1,6 @@
 """Builds what a guest boots: a kernel, an initramfs and a Debian root file system (`python -m tests.lab.images`).
 
-Everything is kept under `.lab/images/<hash of the inputs>`; packages and wheels are kept in `.lab/cache`, so that a
+Everything is kept under `.lab/images/<hash of the inputs>`; packages are kept in `.lab/cache`, so that a
 second build needs no network. The build runs in mount and PID namespaces of its own: nothing stays mounted when it is
 interrupted. It needs root, as debootstrap does.
 """
@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,20 +49,10 @@ exec /bin/busybox switch_root /root $init
 """
 
 
-def wheel_requirements() -> list[str]:
-    """What the product needs at run time, by its own word, the exporter included."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["exporter"]]
-
-
-def build_requirements() -> list[str]:
-    return list(tomllib.loads((PROJECT / "pyproject.toml").read_text())["build-system"]["requires"])
-
-
 def images_directory() -> Path:
     """Where the images of the present inputs are, or would be."""
     files = sorted(path for path in (PACKAGE / "rootfs").rglob("*") if path.is_file())
-    inputs: list[str | Path] = [PACKAGE / "images.py", *sorted(PACKAGE.glob("guest-*.txt")), *wheel_requirements()]
+    inputs: list[str | Path] = [PACKAGE / "images.py", *sorted(PACKAGE.glob("guest-*.txt"))]
     for path in files:
         inputs += [str(path.relative_to(PACKAGE)), path]
     return LAB / "images" / digest(inputs)
@@ -103,20 +92,6 @@ class _Progress:
 
     def __call__(self, what: str) -> None:
         print(f"{time.monotonic() - self._started:6.1f} s  {what}", flush=True)
-
-
-def download_wheels() -> Path:
-    """The wheels of the product's requirements, for the guests' Python, and of its build system, for the host's."""
-    wheels = CACHE / f"wheels-{digest(wheel_requirements() + build_requirements())}"
-    if not wheels.exists():
-        guest_python = ["--python-version", "3.11", "--implementation", "cp"]
-        for platform in ("manylinux2014", "manylinux_2_28", "manylinux_2_34"):
-            guest_python += ["--platform", f"{platform}_x86_64"]
-        with published(wheels) as scratch:
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", str(scratch)]
-            _run(*pip, *guest_python, *wheel_requirements())
-            _run(*pip, *build_requirements())
-    return wheels
 
 
 def _bootstrap(root: Path) -> None:
@@ -206,7 +181,7 @@ def _initramfs(root: Path, release: str, out: Path) -> None:
     shutil.rmtree(tree)
 
 
-def _configure(root: Path, wheels: Path) -> None:
+def _configure(root: Path) -> None:
     _run("cp", "-a", "--no-preserve=ownership", f"{PACKAGE}/rootfs/.", root)
     (root / "etc/fstab").write_text("")
     (root / "etc/hostname").write_text("lab\n")
@@ -215,11 +190,6 @@ def _configure(root: Path, wheels: Path) -> None:
     lvm = root / "etc/lvm/lvm.conf"
     lvm.write_text(lvm.read_text().replace('# system_id_source = "none"', 'system_id_source = "uname"'))
     _run("chroot", root, "chpasswd", input="root:lab\n")
-    shutil.copytree(wheels, root / "var/lib/wheels")
-    _run("chroot", root, "python3", "-m", "venv", "/opt/fence-halvm")
-    pip = ["/opt/fence-halvm/bin/pip", "install", "-q", "--no-index", "-f", "/var/lib/wheels"]
-    _run("chroot", root, *pip, *wheel_requirements())
-    _run("rm", "-rf", root / "var/lib/wheels")
     for unit in _words("guest-units-off.txt"):
         subprocess.run(["chroot", root, "systemctl", "disable", unit], capture_output=True, check=False)
     _run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
@@ -229,14 +199,12 @@ def _configure(root: Path, wheels: Path) -> None:
 def _build(out: Path) -> None:
     """Runs inside namespaces of its own, see build()."""
     progress, root = _Progress(), out / "root"
-    wheels = download_wheels()
-    progress("wheels")
     _base(root)
     progress("packages")
     release = _kernel(root, out)
     _initramfs(root, release, out)
     progress("kernel")
-    _configure(root, wheels)
+    _configure(root)
     make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-J", "size=16", "-E", "root_owner=0:0"]
     _run(*make, "-d", root, out / "root.ext4", DISK_SIZE)
     shutil.rmtree(root)

@@ -1,6 +1,6 @@
 """Fence races on level 2: both nodes fence each other, whole agents on real /dev/sdX, as often as asked for.
 
-`play` runs inside the guest, in the product's virtual environment. `python -m tests.lab.race [--count 100] [--peer]`
+`play` runs inside the guest, with the product's modules. `python -m tests.lab.race [--count 100] [--peer]`
 runs it in a throwaway guest and prints the figures; --peer races fence_scsi instead.
 
 Before each race both nodes are registered on every LUN and a reservation is held, over the product's own nexus. Then
@@ -323,11 +323,12 @@ def run_in(
 ) -> list[Race]:
     """Plays in a running guest. Raises GuestError when the guest, or its target, does not come to an end."""
     from .guest import Guest
+    from .product import PYTHON
 
     assert isinstance(guest, Guest)
     guest.put("/run/lab/race.py", Path(__file__).read_bytes())
     words = [f"{node}={','.join(names)}" for node, names in disks.items()] + (["--peer"] if peer else [])
-    command = f"/opt/fence-halvm/bin/python3 /run/lab/race.py --count {count} --skew {skew_s} --seed {seed}"
+    command = f"{PYTHON} /run/lab/race.py --count {count} --skew {skew_s} --seed {seed}"
     done = guest.run(f"{command} {' '.join(words)}", timeout_s=60 + 60 * count, check=True)
     return [decode(line) for line in done.out.splitlines()]
 

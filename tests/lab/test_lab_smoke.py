@@ -12,6 +12,7 @@ import pytest
 from .level2 import NODES, Level2Guest
 from .level3 import DISK, Cluster, Link
 from .places import PROJECT
+from .product import PACKAGES
 
 A, B = NODES
 WRITE = "dd if=/dev/zero of={} bs=4096 count=1 oflag=direct"
@@ -50,6 +51,14 @@ def test_forgetting_leaves_nothing(guest: Level2Guest) -> None:
 
 
 def test_the_product_is_installed(guest: Level2Guest) -> None:
+    assert guest.run("/usr/sbin/fence_halvm -o metadata", check=True).out.startswith("<?xml")
+
+
+@pytest.mark.slow
+def test_the_packages_install_with_what_the_guest_has(guest: Level2Guest) -> None:
+    """By dpkg, which checks what they depend on. In other tests what they install was unpacked beforehand."""
+    guest.run(f"dpkg -i {PACKAGES}/*.deb", timeout_s=400, check=True)
+    assert guest.run("dpkg -V fence-halvm fence-halvm-exporter", check=True).out == ""
     assert guest.run("/usr/sbin/fence_halvm -o metadata", check=True).out.startswith("<?xml")
 
 
