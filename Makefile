@@ -134,6 +134,10 @@ texts: venv  ## generate man page, docs/options.md, completions, golden help and
 	$(BIN)/fence_halvm -o metadata > tests/contract/golden/metadata.xml
 	$(PYTHON) packaging/completion.py
 
+.PHONY: spdx
+spdx:  ## put the licence's line at the head of each source file that has none
+	$(PYTHON3) packaging/spdx.py
+
 .PHONY: clean
 clean:  ## remove everything that make has created, except the images of the VM lab
 	rm -rf .venv .venv-distribution .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.lab.places import LAB, locked, published
+
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 SOURCE = "/root/fence-halvm"
@@ -86,13 +88,28 @@ def play_of(block: Block) -> Play | None:
     return next((play for play in PLAYS if text.startswith(play.start)), None)
 
 
+def base(suite: str, mirror: str) -> Path:
+    """An archive of what debootstrap makes, kept beside the VM lab's images. What is old in it, apt updates."""
+    archive = LAB / "minimal" / f"{suite}.tar"
+    with locked(f"minimal-{suite}-"):
+        if not archive.exists():
+            with published(archive.with_suffix("")) as scratch:
+                _run("debootstrap", "--variant=minbase", suite, scratch, mirror, quiet=True)
+                _run("tar", "--numeric-owner", "--xattrs", "-C", scratch, "-cf", archive.with_suffix(".partial"), ".")
+            archive.with_suffix(".partial").rename(archive)
+            shutil.rmtree(archive.with_suffix(""))
+    return archive
+
+
 @contextmanager
 def minimal_debian(suite: str, mirror: str) -> Iterator[Path]:
     """A fresh root with a clone of this project, its /proc and /dev there."""
+    archive = base(suite, mirror)
     root = Path(tempfile.mkdtemp(prefix="readme-"))
     mounts: list[Path] = []
     try:
-        _run("debootstrap", "--variant=minbase", suite, root, mirror, quiet=True)
+        root.chmod(0o755)
+        _run("tar", "--numeric-owner", "--xattrs", "-C", root, "-xf", archive)
         (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # no service starts in a chroot
         (root / "usr/sbin/policy-rc.d").chmod(0o755)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
