@@ -35,6 +35,10 @@ _STORAGE = "tests/storage/test_"
 _VERDICTS = tuple(f"tests/decisions/test_{name}.py" for name in ("verdict", "failed_side", "remedies", "self_fence"))
 
 
+def _tests(*names: str) -> tuple[str, ...]:
+    return tuple(f"{_STORAGE}{name}.py" for name in names)
+
+
 @dataclass(frozen=True)
 class Plan:
     """One module and the tests that have to notice what becomes of it."""
@@ -55,12 +59,11 @@ PLANS = {
          f"{_STORAGE}procedure.py", "tests/storage/test_unregistering.py"),
     ),
     "logical_unit": Plan("fencer/storage/logical_unit.py", (f"{_STORAGE}paths.py", f"{_STORAGE}arbitration.py")),
-    "look": Plan("fencer/storage/look.py", (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py")),
-    "turns": Plan("fencer/storage/turns.py", (f"{_STORAGE}paths.py", f"{_STORAGE}isolation.py")),
-    "key_removal": Plan("fencer/storage/key_removal.py", (f"{_STORAGE}second_key.py", f"{_STORAGE}isolation.py")),
+    "look": Plan("fencer/storage/look.py", _tests("look", "isolation", "strangers")),
+    "turns": Plan("fencer/storage/turns.py", _tests("turns", "paths", "isolation")),
+    "key_removal": Plan("fencer/storage/key_removal.py", _tests("key_removal", "second_key", "isolation")),
     "guarded_registration": Plan(
-        "fencer/storage/guarded_registration.py",
-        (f"{_STORAGE}guarded_registration.py", f"{_STORAGE}paths.py", f"{_STORAGE}registration.py"),
+        "fencer/storage/guarded_registration.py", _tests("guarded_registration", "paths", "registration", "arbitration")
     ),
     "registration": Plan(
         "fencer/storage/registration.py",
