@@ -10,11 +10,15 @@ def replace_file(path: Path, content: bytes, mode: int, *, durable: bool) -> Non
 
     mode: permissions of the file. durable: fsync the file and its directory, so that the content survives a reset.
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = _new_file(temporary)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = _new_file(temporary)
+    except FileExistsError:
         temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = _new_file(temporary)
     try:
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
@@ -29,6 +33,10 @@ def replace_file(path: Path, content: bytes, mode: int, *, durable: bool) -> Non
         raise
     if durable:
         _sync_directory(path.parent)
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _sync_directory(directory: Path) -> None:

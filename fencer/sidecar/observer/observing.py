@@ -217,6 +217,8 @@ class Observation:
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
+        self._told_list: tuple[ListedLun, ...] | None = None
+        self._told_list_s = 0.0
         self._serial: Final = serial
         self._conditions: Final = ConditionWatch(2 * settings.timing.list_interval_s, look, clock)
         self._rounds: Final = Rounds(self._settle, settings.timing.alive_interval_s, events.wake, clock)
@@ -283,7 +285,8 @@ class Observation:
     def list(self) -> None:
         """Compares the kernel's paths with those watched. A disk that has another's name now is another path.
 
-        It reports the whole list each time, so that a new policy need not wait for a change.
+        It reports the whole list when a path came, went or was replaced, or anything in it changed, and now and then,
+        so that a new publisher need not wait for a change.
         """
         found = self._list_paths()
         now = self._clock()
@@ -298,7 +301,10 @@ class Observation:
                 kept[name] = self._watch(wwid, there[name])
                 new.append(kept[name])
             self._paths[wwid] = kept
-        self._send_list(now, tuple(self._listed(wwid) for wwid in self._luns))
+        listed = tuple(self._listed(wwid) for wwid in self._luns)
+        if new or listed != self._told_list or now - self._told_list_s >= 6 * self._settings.timing.list_interval_s:
+            self._told_list, self._told_list_s = listed, now
+            self._send_list(now, listed)
         self._conditions.names = tuple(path.path.name for path in self._all_paths())
         for path in self._all_paths():
             path.repeat()

@@ -24,6 +24,12 @@ from fencer.sidecar.observer.rounds import AHEAD_S, next_on_grid
 MOST = 1024
 """Reads under way at most; paths beyond are probed by their turns."""
 
+FEW = 4
+"""Fewer paths are read by their turns at less cost."""
+
+FEW_AGAIN_S = 10.0
+"""How long after there were few paths they are counted again."""
+
 _WINDOW_S = 0.8 * AHEAD_S
 _SYSCALLS = {
     "x86_64": (206, 209, 208),  # io_setup, io_submit, io_getevents
@@ -133,7 +139,8 @@ class ReadAhead:
         """Reads until ended. A fault of ours, or no AIO: the paths' turns go on without."""
         while True:
             now = self._clock()
-            if ended.wait(next_on_grid(now, self._interval_s) - now):
+            few_s = FEW_AGAIN_S if len(self._paths()) < FEW else 0.0
+            if ended.wait(next_on_grid(now + few_s, self._interval_s) - now):
                 return
             self.round()
 

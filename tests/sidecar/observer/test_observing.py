@@ -175,6 +175,28 @@ def test_other_threads_do_not_say_for_long_that_the_first_one_works(tmp_path: Pa
     assert [one.at_s for one in sent if isinstance(one, Alive)] == [looked_s + 1, looked_s + 2, looked_s]
 
 
+def test_a_list_is_told_again_when_anything_changed_and_now_and_then(tmp_path: Path) -> None:
+    clock, sent, identity = StillClock(), list[Report](), [1]
+    storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
+    observation = Observation(
+        ObserverSettings(storage), LunList((FoundLun("naa.1", "lun"),)),
+        lambda: {"naa.1": {"sda": KernelPath("sda", "0:0:0:0", "/dev/sda", identity[0])}},
+        FakeEvents(), lambda _: FakeProbe(clock), lambda _: Nexus(None),  # type: ignore[arg-type]
+        lambda _: True, sent.extend, clock,
+    )  # fmt: skip
+
+    def lists() -> int:
+        sent.clear()
+        observation.list()
+        return len(kinds(sent, LunsListed))
+
+    assert [lists(), lists()] == [1, 0]
+    identity[0] = 2  # another disk at the same address: its PathGone took the path away
+    assert [lists(), lists()] == [1, 0]
+    clock.now += 60.0
+    assert [lists(), lists()] == [1, 0]
+
+
 def test_an_iscsi_address_is_no_path_of_this_node(tmp_path: Path) -> None:
     storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no path of this node"):

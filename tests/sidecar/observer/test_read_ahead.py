@@ -144,6 +144,21 @@ def test_an_answer_counts_only_for_what_it_was_asked_of(rig: Ahead, what: str) -
     assert rig.take() == []
 
 
+def test_few_paths_are_left_to_their_turns(rig: Ahead) -> None:
+    ended = threading.Event()
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) > 1
+
+    ended.wait = wait  # type: ignore[method-assign, assignment]
+    rig.ahead.run(ended)
+    rig.paths |= {str(number): rig.paths["a"] for number in range(4)}
+    rig.ahead.run(ended)
+    assert waits[0] > 10 and waits[-1] <= TIMING.probe_interval_s
+
+
 def test_it_goes_on_until_all_has_ended(rig: Ahead) -> None:
     ended = threading.Event()
     ended.set()
