@@ -41,8 +41,8 @@ from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
 from fencer.state.snapshot import PolicyState, SelfFence
 
 READY_S = 10.0
-"""When the unit counts as ready although nothing is armed: corosync and Pacemaker, which wait for it, must not wait for
-storage that is away. The node then joins, and runs no service."""
+"""When the unit counts as ready although nothing is armed: Pacemaker, which waits for it, must not wait for storage
+that is away. The node then joins, and runs no service."""
 
 ARM_AGAIN_S = 2.0
 """Time between two attempts to open a watchdog that is not there yet, or in use."""

@@ -14,7 +14,7 @@ STORAGE = (
     "iscsi-shutdown.service", "open-iscsi.service", "iscsi.service", "iscsid.service", "fcoe.service",
     "multipathd.service", "blk-availability.service", "remote-fs-pre.target",
 )  # fmt: skip
-CLUSTER = ("corosync.service", "pacemaker.service", "dlm.service", "cman.service")
+CLUSTER = ("pacemaker.service", "dlm.service", "cman.service")
 
 
 def settings(unit: Path, name: str) -> list[str]:
@@ -30,6 +30,11 @@ def test_it_starts_after_the_storage_and_stops_before_the_storage_is_taken_away(
 def test_it_starts_before_the_cluster_and_stops_after_it():
     assert set(CLUSTER) <= set(settings(UNIT, "Before"))
     assert not settings(UNIT, "DefaultDependencies")  # it stops at shutdown at all
+
+
+def test_corosync_does_not_wait_for_it():
+    """It would wait for open-iscsi, too, which without storage tries to log in for two minutes."""
+    assert "corosync.service" not in settings(UNIT, "Before")
 
 
 def test_it_restarts_but_not_what_restarting_does_not_mend():
