@@ -107,12 +107,13 @@ def _in_child(work: Callable[[], T], path: str, within_s: float) -> T:
         finally:
             os._exit(0)
     os.close(ending)
+    data: bytes | None = None
     try:
         data = _read(result, until)
     finally:
         os.close(result)
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, os.WNOHANG)
+        os.waitpid(pid, os.WNOHANG if data is None else 0)  # one that has closed its end does not hang
     if data is None:
         raise TimeoutError(errno.ETIMEDOUT, f"no answer within {within_s:g} s", path)
     if not data:

@@ -111,3 +111,9 @@ def test_a_child_holds_nothing_that_others_wait_for(place: Path) -> None:
     finally:
         os.close(below)
         os.close(above)
+
+
+def test_no_child_that_answered_is_left(place: Path) -> None:
+    for pid in [in_time(os.getpid, f"{place}/remote/file") for _ in range(20)]:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
