@@ -58,7 +58,7 @@ def _processes(directory: Path) -> list[str]:
 
 
 def _assert_clean(directory: Path) -> None:
-    until = time.monotonic() + 2  # a killed child of the agent needs a moment
+    until = time.monotonic() + 20  # a killed child of the agent needs a moment
     while (left := _processes(directory)) and time.monotonic() < until:
         time.sleep(0.05)
     assert left == []
@@ -113,7 +113,7 @@ def test_interrupted_it_cleans_up(tmp_path: Path, number: signal.Signals, at: st
     assert demo.returncode == 128 + number
     assert "Interrupted" in said
     assert complaints == ""
-    assert took_s < 5
+    assert took_s < 20
     _assert_clean(tmp_path)
 
 

@@ -20,8 +20,8 @@ T = TypeVar("T")
 AGENT = str(Path(sys.executable).with_name("fence_halvm"))
 PEER = "/usr/sbin/fence_ipmilan"
 LIMIT_S = 100.0
-SETTLE_S = 1.0
-"""How long after its exit nothing of an agent may be left."""
+SETTLE_S = 10.0
+"""How long after its exit nothing of an agent may be left: a killed process needs a processor to end."""
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PCMK_service"} | {"LC_ALL": "C.UTF-8"}
 
@@ -102,7 +102,7 @@ class Call:
         return Outcome(self._process.returncode, stdout.decode(), stderr.decode(), took_s)
 
     def assert_all_gone(self) -> None:
-        """Nothing of it is left a second after its end."""
+        """Nothing of it is left SETTLE_S after its end."""
         until = time.monotonic() + SETTLE_S
         while (left := self.group()) and time.monotonic() < until:
             time.sleep(0.02)

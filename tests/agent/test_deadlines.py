@@ -220,7 +220,7 @@ def test_an_off_that_takes_5_s(action: str) -> None:
         assert outcome.status == 0
         assert chassis_was_off(own)
         assert own.power == ("off" if action == "off" else "on")
-        assert 5.0 <= outcome.took_s < 8.0
+        assert 5.0 <= outcome.took_s < 20.0  # of the deadline's 30: it ends soon after the off
 
 
 def test_an_off_that_never_happens(bmc: Bmc) -> None:

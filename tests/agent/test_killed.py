@@ -72,7 +72,7 @@ def test_told_to_stop_it_says_so_logs_out_and_leaves_nothing(bmc: Bmc, number: s
     told_at = time.monotonic()
     call.kill(number, group=group)
     outcome = call.end()
-    assert time.monotonic() - told_at < 2.0
+    assert time.monotonic() - told_at < 15.0  # of the deadline's 30
     call.assert_all_gone()
     assert (outcome.status, outcome.stdout) == (1, "")
     assert f"interrupted by {number.name}: the outcome is unknown" in outcome.lines[-1]
@@ -98,13 +98,15 @@ def test_told_to_stop_it_frees_the_session_slot(number: signal.Signals, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_in_its_delay_it_sends_nothing(bmc: Bmc, number: signal.Signals) -> None:
-    call = Call(*at(bmc), "-o", "off", "--delay=20", "-v")
-    time.sleep(1.0)
+def test_told_to_stop_in_its_delay_it_sends_nothing(bmc: Bmc, number: signal.Signals, tmp_path: Path) -> None:
+    debug = tmp_path / "debug"
+    call = Call(*at(bmc), "-o", "off", "--delay=60", "-D", str(debug))
+    while call.running and not (debug.exists() and "waiting 60 s" in debug.read_text()):
+        time.sleep(0.01)
     call.kill(number)
     outcome = call.end()
     call.assert_all_gone()
-    assert outcome.took_s < 4.0
+    assert outcome.took_s < 30
     assert outcome.status == 1
     assert "interrupted" in outcome.stderr
     assert bmc.log() == []

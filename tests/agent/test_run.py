@@ -32,6 +32,7 @@ from fencer.worker import Channel
 from tests.rig.plays import (
     ISOLATED,
     LOST,
+    SOON_S,
     UNREACHABLE,
     WON,
     Job,
@@ -104,10 +105,10 @@ def test_power_alone_is_not_gated() -> None:
 )
 @pytest.mark.parametrize("policy", [ProofPolicy.POWER, ProofPolicy.ANY])
 def test_power_is_not_touched_unless_arbitration_is_won(storage: Job, policy: ProofPolicy) -> None:
-    played = play(power_must_not_move, storage, policy=policy)
+    played = play(power_must_not_move, storage, policy=policy, deadline_s=60)
     assert not played.verdict.success
     assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
-    assert played.took_s < 4
+    assert played.took_s < SOON_S
 
 
 ENDINGS = [
@@ -133,7 +134,7 @@ def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_unti
     assert not played.verdict.success
     assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
     assert played.late
-    assert played.took_s < 2.5
+    assert played.took_s < SOON_S
 
 
 def test_no_login_before_the_luns_make_sense() -> None:
@@ -157,7 +158,7 @@ def test_preferred_still_obeys_a_lost_race() -> None:
 
 
 def test_arbitration_off_does_not_wait() -> None:
-    played = play(obedient_power, storage_says(then=hang), arbitration=ArbitrationMode.OFF, deadline_s=4)
+    played = play(obedient_power, storage_says(then=hang), arbitration=ArbitrationMode.OFF, deadline_s=40)
     assert played.verdict.success
 
 
@@ -178,7 +179,7 @@ def test_a_bmc_without_an_answer_is_asked_again_until_the_deadline() -> None:
     assert len(failures) >= 2
     assert not played.verdict.success
     assert played.verdict.reasons == ("bmc: no answer: look at this BMC, its network and its host, then call again",)
-    assert played.took_s < 3.5
+    assert played.took_s < SOON_S
 
 
 @pytest.mark.parametrize("seen", [PowerState.ON, None])
@@ -204,9 +205,9 @@ def test_who_answered_one_attempt_has_to_answer_the_next(seen: PowerState | None
 
 
 def test_a_refusal_is_final() -> None:
-    played = play(failing_power(True), None, deadline_s=5)
+    played = play(failing_power(True), None, deadline_s=60)
     assert sum(isinstance(what, PowerFailed) for what in played.seen) == 1
-    assert played.took_s < 2
+    assert played.took_s < SOON_S
 
 
 @pytest.mark.parametrize(
@@ -281,18 +282,18 @@ def test_the_limit_of_a_login_is_over_with_the_login() -> None:
     def job(channel: Channel) -> None:
         channel.receive()
         channel.send(SessionOpened())
-        time.sleep(0.8)
+        time.sleep(2.5)
         channel.send(ChassisObserved(PowerState.OFF))
         channel.send(PowerDone())
 
-    played = play(job, None, login_limit_s=0.5)
+    played = play(job, None, login_limit_s=2)
     assert (played.verdict.success, len(played.pids)) == (True, 1)
 
 
 def test_the_limit_of_a_login_does_not_count_while_the_race_is_open() -> None:
     """The BMC is asked for a session once the LUNs make sense, however long that takes."""
 
-    luns = storage_says(then=after(0.8, LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)))
-    played = play(obedient_power, luns, login_limit_s=0.5)
+    luns = storage_says(then=after(2.5, LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)))
+    played = play(obedient_power, luns, login_limit_s=2)
     assert played.verdict.success
     assert not any(isinstance(what, PowerFailed) for what in played.seen)

@@ -28,6 +28,7 @@ from fencer.observations import (
 from fencer.worker import Channel
 from tests.rig.plays import (
     ISOLATED,
+    SOON_S,
     WON,
     after,
     hang,
@@ -41,11 +42,11 @@ from tests.test_worker import deaf, gone_within
 
 def test_any_with_a_dead_bmc_is_decided_by_storage_after_the_login_timeout() -> None:
     played = play(
-        deaf, storage_says(WON, ISOLATED, StorageDone(1)), policy=ProofPolicy.ANY, login_timeout_s=0.5, deadline_s=8
+        deaf, storage_says(WON, ISOLATED, StorageDone(1)), policy=ProofPolicy.ANY, login_timeout_s=0.5, deadline_s=60
     )
     assert played.verdict.success
     assert played.verdict.proofs == (Proof.STORAGE,)
-    assert 0.4 < played.took_s < 4
+    assert 0.4 < played.took_s < SOON_S
 
 
 def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> None:
@@ -53,14 +54,14 @@ def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> 
     assert not played.verdict.success
     assert played.verdict.proofs == (Proof.STORAGE,)
     assert played.late
-    assert 0.7 < played.took_s < 2.5
+    assert 0.7 < played.took_s < SOON_S
 
 
 def test_a_slow_storage_gets_a_moment_when_power_has_settled_it() -> None:
-    played = play(obedient_power, storage_says(WON, then=looks()), deadline_s=8)
+    played = play(obedient_power, storage_says(WON, then=looks()), deadline_s=60)
     assert played.verdict.success
     assert any("not every LUN was isolated" in reason for reason in played.verdict.reasons)
-    assert played.took_s < 4
+    assert played.took_s < SOON_S
 
 
 def test_all_waits_for_both() -> None:
@@ -105,7 +106,7 @@ def test_self_does_not_wait_for_a_node_that_was_seen_off() -> None:
     played = play(obedient_power, storage, policy=ProofPolicy.SELF, self_fence_bound_s=60, deadline_s=90)
     assert played.verdict.success
     assert set(played.verdict.proofs) == {Proof.POWER, Proof.STORAGE}
-    assert played.took_s < 30
+    assert played.took_s < SOON_S
 
 
 @pytest.mark.parametrize("end", [LunFailed("lun", "lun: dead"), StorageFailed("died")])
@@ -126,11 +127,14 @@ def test_self_fails_at_a_deadline_that_comes_first() -> None:
 
 def test_a_lun_that_failed_ends_the_wait_of_a_storage_policy() -> None:
     played = play(
-        None, storage_says(WON, LunFailed("lun", "lun: dead"), StorageDone(1)), policy=ProofPolicy.STORAGE, deadline_s=8
+        None,
+        storage_says(WON, LunFailed("lun", "lun: dead"), StorageDone(1)),
+        policy=ProofPolicy.STORAGE,
+        deadline_s=60,
     )
     assert not played.verdict.success
     assert played.verdict.reasons == ("lun: dead",)
-    assert played.took_s < 4
+    assert played.took_s < SOON_S
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -144,7 +148,7 @@ def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
 
     played = play(job, job, deadline_s=0.5)
     assert not played.verdict.success
-    assert played.took_s < 2.5
+    assert played.took_s < SOON_S
     assert len(played.pids) == 2
     assert all(gone_within(pid) for pid in played.pids)
 
@@ -166,7 +170,7 @@ def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
     played = play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3)
     assert (tmp_path / "undone").exists() is waits
     assert played.late
-    assert played.took_s < 10
+    assert played.took_s < SOON_S
 
 
 def test_where_no_guard_key_is_being_undone_nobody_is_waited_for() -> None:
@@ -176,7 +180,7 @@ def test_where_no_guard_key_is_being_undone_nobody_is_waited_for() -> None:
             channel.send(Guarding("/dev/sda", begins=begins))
         hang(channel)
 
-    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).took_s < 2.0
+    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).took_s < SOON_S
 
 
 def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:
@@ -186,7 +190,7 @@ def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:
             channel.send(SessionOpened())
 
     played = play(flood, None, deadline_s=0.5)
-    assert played.took_s < 2.5
+    assert played.took_s < SOON_S
     assert not played.verdict.success
 
 
@@ -200,15 +204,15 @@ def test_a_storage_worker_that_has_nothing_to_do_is_not_waited_for(action: Actio
         channel.send(ChassisObserved(PowerState.ON))
         channel.send(PowerDone())
 
-    played = play(says_on, hang, action=action, deadline_s=30, warm=True)
+    played = play(says_on, hang, action=action, deadline_s=60, warm=True)
     assert played.verdict.success
-    assert played.took_s < 10
+    assert played.took_s < SOON_S
     assert all(gone_within(pid) for pid in played.pids)
 
 
 def test_an_interrupt_ends_it_at_once() -> None:
     flag = time.monotonic() + 0.3
-    played = play(deaf, storage_says(then=hang), interrupted=lambda: time.monotonic() > flag, deadline_s=30)
-    assert played.took_s < 3
+    played = play(deaf, storage_says(then=hang), interrupted=lambda: time.monotonic() > flag, deadline_s=60)
+    assert played.took_s < SOON_S
     assert not played.verdict.success
     assert all(gone_within(pid) for pid in played.pids)

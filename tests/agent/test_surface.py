@@ -31,7 +31,7 @@ def test_delay_is_not_part_of_the_deadline(bmc: Bmc) -> None:
 
 @pytest.mark.parametrize("action", ["status", "monitor", "on", "list", "validate-all"])
 def test_delay_is_for_off_and_reboot_only(bmc: Bmc, action: str) -> None:
-    assert halvm(*at(bmc), "-o", action, "--delay=30").took_s < 10
+    assert halvm(*at(bmc), "-o", action, "--delay=30").took_s < 25
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -95,10 +95,10 @@ WORDS = {
 
 @pytest.mark.parametrize("action", WORDS)
 def test_a_dry_run_prints_the_plan_and_sends_nothing(bmc: Bmc, proxy: UdpProxy, action: str) -> None:
-    outcome = halvm(*at(bmc, proxy.port), "-o", action, "-n", "serv-0001", "--dry-run", "--delay=9")
+    outcome = halvm(*at(bmc, proxy.port), "-o", action, "-n", "serv-0001", "--dry-run", "--delay=60")
     assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.stdout.startswith(f"Plan to {WORDS[action]} (nothing is sent):\n  1. ")
-    assert outcome.took_s < 5
+    assert outcome.took_s < 30
     assert proxy.passed.to_bmc == 0
     assert bmc.log() == []
 

@@ -33,7 +33,7 @@ def test_an_undecidable_race_touches_no_power(target: Target, nodes: tuple[Node,
         answer = nodes[1].call("reboot", "serv-0001", deadline=2, **bmc_options(bmc))
     finally:
         target.resume()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 2 + 10  # Python's start may take any time beside other tests
     assert answer.status == 1
     assert bmc.commands() == before
     assert bmc.power == "on"

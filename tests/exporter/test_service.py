@@ -97,7 +97,7 @@ def test_a_signal_ends_it_in_order(healthy, number):
         assert exporter.get("/metrics")[0] == 200
         began = time.monotonic()
         assert exporter.stop(number) == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert idle.recv(10) == b""
         assert "Traceback" not in exporter.log()
 

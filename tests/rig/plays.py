@@ -79,6 +79,10 @@ def after(seconds: float, *messages: Observation) -> Job:
     return job
 
 
+SOON_S = 20.0
+"""A run that waits for nothing ends within it, also on a busy machine. What hangs here hangs for longer."""
+
+
 def hang(_channel: Channel) -> None:
     time.sleep(60)
 
@@ -146,7 +150,7 @@ def play(
     policy: ProofPolicy = ProofPolicy.POWER,
     action: Action = Action.OFF,
     arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
-    deadline_s: float = 5.0,
+    deadline_s: float = 40.0,
     power_timeout_s: float = 20.0,
     login_timeout_s: float = 5.0,
     login_limit_s: float = math.inf,

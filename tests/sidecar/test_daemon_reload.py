@@ -63,7 +63,7 @@ def test_a_reload_does_not_begin_the_grace_anew(sidecar: Sidecar) -> None:
     process.send_signal(signal.SIGHUP)
     wait_for(lambda: "reloaded: grace_s" in sidecar.log(), "not reloaded")
     wait_for(lambda: "reset" in sidecar.acts(), "no reset")
-    assert time.monotonic() - lost < 5.5
+    assert time.monotonic() - lost < 20  # of the 33 that the new grace has
 
 
 @pytest.mark.parametrize(
