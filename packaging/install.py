@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--private", default="/usr/share/fence-halvm", help="directory of the modules")
     parser.add_argument("--site", action="append", help="directory of the distribution's Python modules")
     parser.add_argument("--sbin", default="/usr/sbin")
-    parser.add_argument("--units", default="/lib/systemd/system")
+    parser.add_argument("--units", default="/usr/lib/systemd/system")
     parser.add_argument("--interpreter", default="/usr/bin/python3")
     parser.add_argument("--zsh", default="/usr/share/zsh/vendor-completions", help="directory of zsh's completions")
     given = parser.parse_args()

@@ -38,8 +38,9 @@ def _stage(packages: list[Path], root: Path) -> None:
     for package in packages:
         subprocess.run(["dpkg-deb", "-x", package, root], check=True)
     # In a guest /lib is a link, which a directory in the archive would replace.
-    shutil.copytree(root / "lib", root / "usr/lib", dirs_exist_ok=True, symlinks=True)
-    shutil.rmtree(root / "lib")
+    if (root / "lib").exists():
+        shutil.copytree(root / "lib", root / "usr/lib", dirs_exist_ok=True, symlinks=True)
+        shutil.rmtree(root / "lib")
     compile_all = [sys.executable, "-m", "compileall", "-q", "-s", str(root), "-p", "/", str(root / PRIVATE[1:])]
     subprocess.run(compile_all, check=True)
     kept = root / PACKAGES[1:]
