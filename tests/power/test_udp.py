@@ -20,7 +20,7 @@ def bmc(request: pytest.FixtureRequest) -> Iterator[tuple[str, socket.socket]]:
     address: str = request.param
     with socket.socket(FAMILIES[address], socket.SOCK_DGRAM) as bound:
         bound.bind((address.removeprefix("::ffff:"), 0))
-        bound.settimeout(2.0)
+        bound.settimeout(20.0)
         yield address, bound
 
 
@@ -74,7 +74,7 @@ def test_a_refused_port_costs_no_packet() -> None:
     datagrams.send(b"lost, too")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", port))
-        bound.settimeout(2.0)
+        bound.settimeout(20.0)
         datagrams.send(b"question")
         assert bound.recv(100) == b"question"
     datagrams.close()
@@ -88,7 +88,7 @@ def test_of_several_addresses_the_one_that_answers_is_kept() -> None:
         first.bind(("127.0.0.1", 0))
         second.bind(("::1", first.getsockname()[1]))
         for each in (first, second):
-            each.settimeout(2.0)
+            each.settimeout(20.0)
         datagrams = BmcDatagrams([(each.family, each.getsockname()) for each in (first, second)])
         datagrams.send(b"question")
         assert first.recv(100) == b"question"

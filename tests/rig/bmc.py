@@ -15,7 +15,7 @@ from typing import Self
 from tests.rig import require_program
 
 _HOOK = Path(__file__).with_name("chassis_hook")
-_READY_TIMEOUT_S = 10.0
+_READY_TIMEOUT_S = 30.0
 _AUTH_CAPABILITIES = bytes.fromhex("0600ff07 00 00000000 00000000 09 2018c8 8104 388e 04 b1")
 
 _EMULATOR = """\

@@ -19,7 +19,7 @@ from types import TracebackType
 from tests.rig import free_port, require_program
 
 IPC_DIRECTORY = Path("/var/run/tgtd")  # compiled into tgtd and tgtadm
-READY_WITHIN_S = 5.0
+READY_WITHIN_S = 30.0
 START_ATTEMPTS = 3
 
 
