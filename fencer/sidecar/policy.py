@@ -100,7 +100,7 @@ class Policy:
     def take(self, report: Report) -> None:
         """Takes one report."""
         if isinstance(report, StillWell):
-            self._feed_well(report)
+            self._take_well(report)
             return
         # A loss that is over before the next decision is a loss all the same: it must not count as settled. So what
         # grew stale before this report is noticed before the report mends it ...
@@ -113,7 +113,7 @@ class Policy:
         if self._is_armed_and_whole and _may_lose(report):
             self._interrupted = not self._known.enough(self._known.judged(self._now)[0])
 
-    def _feed_well(self, again: StillWell) -> None:
+    def _take_well(self, again: StillWell) -> None:
         """As if each of them had come by itself. Together, where nothing can have grown stale before the last one."""
         if not again.paths and not again.luns:
             self._known.take(again)
