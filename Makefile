@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The commands of a contributor. CI runs `make test-all`. Needs make and python3-venv, and installs the rest.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

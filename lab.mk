@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The VM lab (docs/lab.md). Included by the Makefile.
 PYTHON ?= .venv/bin/python
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Packages for distributions. Included by the Makefile.
 
 .PHONY: deb

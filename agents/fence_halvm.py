@@ -1,4 +1,5 @@
 #!python
+# SPDX-License-Identifier: Apache-2.0
 """fence_halvm: fence a node through its BMC and its shared disk, on proof."""
 
 import gc

@@ -1,4 +1,5 @@
 #!python
+# SPDX-License-Identifier: Apache-2.0
 """halvm-watchdogd: resets this node when it has lost its shared storage or its reservation key."""
 
 import contextlib

@@ -1,4 +1,5 @@
 #!python
+# SPDX-License-Identifier: Apache-2.0
 """halvmctl: the state of the cluster on one screen, and a check beforehand that a failover will work."""
 
 import contextlib

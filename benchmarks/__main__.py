@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fence_halvm beside fence_ipmilan: the same actions on the same simulated BMC, in turns.
 
     make bench    or    python -m benchmarks [--quick] [--markdown] [--runs N] [--slow-runs N]

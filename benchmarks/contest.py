@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is measured: the same action by both agents, on the same ipmi_sim, and the agent alone on tgtd."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a scrape takes and what it costs: 64 LUNs, 16 nodes, 4 paths each, a journal of 100,000 events.
 
     python -m benchmarks.exporter_scrape [--scrapes 10000] [--peer-scrapers 50]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the exporter's text cache is worth: processor time of a scrape with it and without, in this process.
 
     python -m benchmarks.exporter_text [--scrapes 200]

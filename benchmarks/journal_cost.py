@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the journal costs a call: whole processes with and without it, in turns, on one ipmi_sim.
 
 python -m benchmarks.journal_cost [RUNS]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one run of a program costs: time, CPU, processes, memory. Always of the program and all that it starts.
 
 CPU and the end of the tree: the benchmark is a *child subreaper*, so a child that a program abandons is reaped here and

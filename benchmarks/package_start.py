@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the agent costs as the .deb installs it, beside the agent in a virtual environment: whole processes, in turns.
 
 Processor time, since it says the same on a busy machine.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two programs run in turns, A B A B, so that what else the machine does hits both; figures about such runs."""
 
 import statistics

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the sidecar uses: processor time and memory with 1, 8 and 64 LUNs, and how soon it feeds.
 
     python -m benchmarks.sidecar_cost [--before COMMIT] [--luns 1 8 64] [--paths 2] [--seconds 40] [--rounds 1]

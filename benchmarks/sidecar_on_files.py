@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar on files that answer as disks (sidecar_disks.c): `python sidecar_on_files.py DIR`. See sidecar_cost.py.
 
 It is halvm-watchdogd as it is, in the tree that PYTHONPATH names, with three things replaced: the configuration that

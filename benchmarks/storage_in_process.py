@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Race and isolation in one process on simulated targets: what the program itself costs, by LUNs and paths.
 
     python -m benchmarks.storage_in_process [--runs 15] [LUNSxPATHS ...]

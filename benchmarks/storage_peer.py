@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`off` by storage alone, beside fence_scsi, as whole processes on the same LUNs of a real LIO target.
 
     python -m benchmarks.storage_peer [--runs 5] [--luns 1 8 64] [--counted] [--markdown]

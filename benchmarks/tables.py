@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results as tables: text for a terminal, Markdown for docs/benchmarks.md."""
 
 from collections.abc import Sequence

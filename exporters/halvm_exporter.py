@@ -1,4 +1,5 @@
 #!python
+# SPDX-License-Identifier: Apache-2.0
 """halvm-exporter: what the sidecar and the journal know, for Prometheus and for people."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Light replacements for the names of ``typing``: they save 4 to 8 ms at each start of the agent.
 
 The rule: a module that a fence loads imports these names from here, never from ``typing`` (tests/test_loading.py).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replaces small files atomically: a reader sees either the old content or the new content, complete."""
 
 import contextlib

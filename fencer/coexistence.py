@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds what else on this machine uses the watchdog or the reservations (docs/coexistence.md), by its files.
 
 For ``halvm-watchdogd --check-config`` and ``halvmctl check``. root: where the machine's files are, for tests. Only text

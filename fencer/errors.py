@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The errors of this project. A class exists only where a caller acts differently on it.
 
     FenceError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Types of the domain: actions, proofs, keys, BMC settings, deadlines. Nothing here does I/O."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bounds the wait for a file that may lie on a network file system, whose server may be gone.
 
 Such a file may hang in open(2), read(2) and even stat(2), and a process that hangs there may not even die by SIGKILL

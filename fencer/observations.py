@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations: the messages in which workers report what they saw. The verdict depends on nothing else."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens files that another user may have put there: regular files only, without waiting, with a bounded size.
 
 A FIFO would wait for its other end, and a device may start when it is opened (a watchdog does). So the file is checked

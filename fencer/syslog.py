@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes to the system log without waiting.
 
 syslog(3) waits as long as the log daemon does not read: its socket queues only a few lines of all programs together.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Expendable child processes: the child talks to hardware, the parent holds the deadline.
 
 A BMC library can loop, and a SCSI command can hang in the kernel where no signal reaches it (state D). So everything

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Makes an archive from which the programs are installed without a network (make bundle).
 
 In it: our wheel, the wheels of all that it needs for this Python and machine, and requirements.txt with their hashes.

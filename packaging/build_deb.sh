@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds both .deb packages. Needs packaging/debian/host-packages.txt.
 #   packaging/build_deb.sh                        of the committed tree, into build/deb (make deb)
 #   packaging/build_deb.sh --working-tree INTO    of the files as they are now, into INTO (the VM lab)

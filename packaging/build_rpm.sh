@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the .rpm packages of the committed tree into build/rpm (make rpm). Needs packaging/rpm/host-packages.txt. On a
 # distribution that has no macros of Fedora's, packaging/rpm/macros.debian stands in for them.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the completions of all four programs for bash and zsh, out of the tables and parsers that they run by.
 
 ``make texts`` calls it; what it wrote is committed, and a test holds it against the programs.

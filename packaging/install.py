@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Lays the installed tree out for a distribution's package, below a root.
 
 The modules are private (the name ``fencer`` belongs to another project on PyPI). Each program is a regular file, as

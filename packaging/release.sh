@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds everything that a release consists of, twice, and compares (make release). Result: build/release with SHA256SUMS.
 set -euo pipefail
 cd "$(dirname "$0")/.."

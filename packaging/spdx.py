@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Puts the licence's line at the head of each source file that has none: `make spdx` runs it.
 
 Source files are programs and modules. Data, fixtures, pages and generated texts have no such line: LICENSE covers them.

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests. Run by pytest; the rigs under tests.rig and tests.lab are also used by the demo and the benchmarks."""

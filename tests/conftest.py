@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for all tests: where a run keeps its files, and that nothing of it stays."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints the versions of the libraries that the programs run on here; fails where they are not the distribution's.
 
 ``python -m tests.libraries``, in a virtualenv with the system's packages.

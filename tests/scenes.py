@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an exporter finds on a node: healthy, degraded, fenced, nothing installed. Made up, by a stopped clock."""
 
 import json

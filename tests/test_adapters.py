@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Only adapters touch what is outside: each of these libraries is imported by exactly the modules named here."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What else on a machine uses the watchdog or the reservations is found in its files, with the change that mends it."""
 
 from pathlib import Path

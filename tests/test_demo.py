@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo as a user runs it: what it says, what it leaves behind, also when it is interrupted."""
 
 import os

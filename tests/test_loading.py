@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a fence by storage loads, in parent and child: none of what is slow to load and is not needed."""
 
 import subprocess

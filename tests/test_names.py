@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of classes: a class name stands once in fencer/, so that a search finds the one that is meant."""
 
 import ast

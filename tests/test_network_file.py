@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A file that may hang is used in a child for a bounded time; one on a local file system directly."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An interrupted or killed test run leaves no process and no file, with xdist and without it."""
 
 import os

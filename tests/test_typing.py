@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fencer._typing.NamedTuple is typing's, as far as the project uses it."""
 
 import pickle

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An expendable child: whatever it does, its parent goes on, and it does not outlive its parent."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Performs one action: from checked option text to the exit status."""
 
 import signal

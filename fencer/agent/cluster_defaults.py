@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fills in from cluster.conf what a person did not type: which node is meant, and how it is fenced.
 
 Only for command lines such as ``fence_halvm -o reboot``. A caller on stdin gives all options itself.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses a command line as GNU getopt_long does: bundled letters, unambiguous prefixes of long options, ``--``.
 
 It accepts the same and words its errors the same as the standard library's getopt. That one loads gettext and regular

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of one call so far: its observations, sorted by kind. The verdict is made from them."""
 
 from collections.abc import Collection, Iterable

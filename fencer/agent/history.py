@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints the journal, newest first, as a table or as JSON lines: ``fence_halvm -o history``."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options that are accepted and ignored, because callers of fence_ipmilan and fence_scsi send them."""
 
 from fencer._typing import Final

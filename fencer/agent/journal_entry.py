@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the journal entry of one run: its steps as text, its verdict, and its times."""
 
 import time

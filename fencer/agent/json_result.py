@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what a call found as JSON, for ``--json``: one object a line. Loaded only where that is asked for."""
 
 import json

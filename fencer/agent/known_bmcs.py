@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stores the GUID of each node's BMC, so that another BMC with the same password is refused (fencer.power.identity).
 
 ``monitor`` and ``on`` learn the GUID; so does a fence that saw the chassis go from on to off. There is one file for

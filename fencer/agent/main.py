@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of ``fence_halvm``: reads argv or stdin, answers what needs no fence, else performs the action."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generates ``--help``, the man page (roff) and the option tables (markdown) from the table of options.
 
 ``python -m fencer.agent.manual help|man|markdown`` prints one of them, for packaging and for docs/options.md.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generates the agent's metadata (XML of FenceAgentAPI) from the table of options.
 
 Pacemaker and pcs read it. The list of actions decides which actions they call: without ``reboot`` Pacemaker would call

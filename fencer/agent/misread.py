@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detects input without an action that was probably meant to name one.
 
 The default action is reboot. An en dash for a hyphen, a missing ``-o``, a byte order mark or blanks around ``=`` would

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an option of the agent is: its type of value, its section of the man page, where it comes from.
 
 Rows are named tuples, not dataclasses: Pacemaker asks for metadata often, and the import of ``dataclasses``, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads options from argv or stdin as text by canonical name, and checks them. request_builder makes the typed request.
 
 Both readers return only what was given, without defaults, so that cluster.conf can fill the gaps first.

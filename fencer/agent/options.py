@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's options: one table that defines argv, stdin, metadata, --help, the man page and docs/options.md.
 
 Names, letters, old names, defaults and choices of fence_ipmilan and fence_scsi are those of fence-agents 4.12.1,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run and its two workers tell each other. An order is the first message to a worker."""
 
 from enum import Enum, auto

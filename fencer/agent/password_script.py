@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the command of option password_script and returns the password it prints.
 
 As in fence-agents' library, the command runs by ``sh -c``: a script without ``#!``, a pipeline, ``~`` and arguments

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans a request: which worker does what, in which order, and what proves success. Pure."""
 
 from fencer._typing import NamedTuple

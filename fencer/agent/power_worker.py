@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The job of the power worker: runs the power procedure on the BMC, in an expendable child."""
 
 import os

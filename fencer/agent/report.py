@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the verdict to stdout, and everything else to stderr, the system log and the debug file.
 
 fenced and dlm_controld do not read the output while they wait. So all of it stays far below the 64 KiB of a pipe.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The request of one call: typed and immutable. It is built once from option text."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the typed Request from checked option text: keys, addresses and times are parsed here.
 
 Every invalid combination of options is found here, before anything is sent. The error is one sentence that names the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a plan: arbitrate → isolate beside power → observations. One thread, two expendable children, one deadline.
 
 The children talk to hardware and report what they see; here it is only decided when power may be touched, when a new

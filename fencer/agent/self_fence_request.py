@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks whether ``proof=self`` may be used: the operator's self_fence_bound, against this node's own sidecar.
 
 This node cannot see the target's sidecar. By giving ``self_fence_bound`` the operator states that it is armed. This

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the storage part of a request: the shared LUNs and the reservation keys of this call."""
 
 from collections.abc import Mapping

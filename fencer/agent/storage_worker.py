@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The job of the storage worker, an expendable child: opens the LUNs, then fences, registers, reads or monitors."""
 
 import os

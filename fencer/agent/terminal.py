@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Terminal output for a person: colour, and one line that says what the run waits for."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Computes the default deadline of a call from the other time options and the caller. Pure.
 
 Pacemaker kills an agent by SIGKILL, without a chance to log out of the BMC: a fence after 60 s or pcmk_reboot_timeout,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides the verdict from the observations: when a node is fenced. Pure. Only this module may return success.
 
 What proves success, action by action:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """This host's own addresses, and the names that /etc/hosts has for an address. Asks no name server."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads cman's cluster.conf: the nodes, how each is fenced and unfenced, the volume groups and the services on them.
 
 Everything but ``read_cluster`` is pure. Values are kept as written, since what matters is what fenced hands to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether this node has met the other node of a two-node cluster since corosync started here.
 
 Read from corosync's configuration map (corosync-cmapctl(8), cmap_keys(7)). ``runtime.members.ID`` exists for each node

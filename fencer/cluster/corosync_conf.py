@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads corosync.conf: the cluster's name and its nodes, from which keys are derived under Pacemaker.
 
 Pure but for ``read_corosync``. Syntax as in corosync.conf(5): ``section {``, ``}``, ``key: value``, ``#`` comments.

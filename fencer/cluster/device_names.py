@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logical volumes by the names of their device files (lvm(8), VALID NAMES; dm names double each hyphen). Pure."""
 
 from collections.abc import Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the node of a cluster that has the names of a host."""
 
 from collections.abc import Iterable, Sequence

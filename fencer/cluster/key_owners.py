@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides whose reservation key is whose: this node's, the target's, every other node's.
 
 A node's key is derived from the cluster's file (fencer.cluster.keys) unless the operator gives it. What this node is

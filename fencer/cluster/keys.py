@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Derives a node's reservation key. Pure. The schemes and their reasons: docs/decisions/0001-reservation-keys.md."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads this node's cluster from the configuration files, for key derivation and for calls by hand."""
 
 import os

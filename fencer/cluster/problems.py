@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is wrong with a cluster.conf: what would make a fence fail, hit the wrong node, or leave a service down. Pure.
 
 ``fence_halvm -o monitor`` by hand and ``halvmctl check`` show it.

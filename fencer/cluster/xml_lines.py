@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """XML with the line of each element, for cluster.conf and the CIB. Pure; untrusted text is safe to parse."""
 
 from collections.abc import Mapping

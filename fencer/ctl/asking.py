@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sources that are asked in more than one way: Pacemaker's configuration, running or not, and LVM, new or old."""
 
 from pathlib import Path

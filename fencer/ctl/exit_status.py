@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exit statuses of halvmctl, for scripts. Part of its interface: docs/halvmctl.md lists them."""
 
 from collections.abc import Collection

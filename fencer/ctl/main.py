@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program halvmctl: ``status`` and ``check``."""
 
 import argparse

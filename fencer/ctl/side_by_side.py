@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks several sources at a time. One that hangs (a command in state D, say) is left behind and unanswered."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers the HTTP requests: /metrics, the status page at /, /runbook, /-/healthy and /-/ready."""
 
 import asyncio

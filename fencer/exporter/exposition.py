@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the text of /metrics, and encodes again only the series that changed since the last scrape.
 
 The text is byte for byte what prometheus-client would make of all families. Of the 6,000 lines of a large cluster,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program halvm-exporter: serves snapshot and journal as /metrics and as a status page."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small HTTP/1.1 server: one thread, a bounded number of connections, a deadline for each action of a client.
 
 h11 parses HTTP; this module moves bytes. At CONNECTIONS_MOST connections, a new one closes the connection whose last

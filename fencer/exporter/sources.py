@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the sidecar's snapshot and the journal. Both may be missing, stale, torn, huge or hostile.
 
 A file that has not changed is not read again. No device and no socket is opened.

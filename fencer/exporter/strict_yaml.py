@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a small YAML file strictly: mappings of mappings and lines of text, each name once.
 
 Scalars are not converted: a name like ``1234`` or ``on`` stays text. Refused, with the line: a name

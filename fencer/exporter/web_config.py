@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Applies --web.config.file while the exporter runs: TLS and basic auth. Reads it again when one of its files changes.
 
 At start, an invalid file is refused. Later, the previous configuration stays in force while the new one is invalid, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses a web configuration: the format that Prometheus' exporters share (exporter-toolkit). Pure, except that
 make_context reads the files it names.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal: who fenced whom, when, and what proved it. An SQLite database.
 
 Agents and the sidecar append, each from a process of its own that delays no fence. ``fence_halvm -o history`` and the

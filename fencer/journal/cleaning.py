@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks what is read from a journal, which may be forged: types, bounds, no control characters in texts. Pure.
 
 Each function raises ValueError for what no fence-halvm writes.

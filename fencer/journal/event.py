@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The events and totals that the journal holds. Types only."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens the journal's file: for writing once, for reading anew each time. Translates its errors into sentences."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a journal's file, and sets who may read it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps events that could not be recorded because the journal was busy, in a small file each. The next recording takes
 them along.
 

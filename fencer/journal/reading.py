@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queries of the journal at one moment. SELECT only."""
 
 import sqlite3

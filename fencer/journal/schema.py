@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal's tables, the migrations of older schemas, and the settings of a connection."""
 
 import contextlib

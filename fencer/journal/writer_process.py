@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A child that writes the journal, so that a fence neither waits for a disk nor fails with it.
 
 It is forked before anything is sent, holds none of the caller's streams, and is in a session of its own: it outlives an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes one event into the tables: the event itself, the totals it adds to, and what is dropped for it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol ChassisPower: what a procedure can ask of a chassis (IPMI 2.0 §28.2, §28.3)."""
 
 from fencer._typing import Protocol

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who a BMC is. Pure.
 
 A password alone does not tell one BMC from another with the same password: a swapped lease, a duplicate address or a

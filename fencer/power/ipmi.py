@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chassis power by IPMI over LAN (RMCP+), on pyghmi's session.
 
 pyghmi is imported in ``open``, thus only in the expendable child that talks to a BMC.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts for the codes of IPMI, for messages: completion codes, RAKP status codes, privilege levels."""
 
 from fencer.model import Privilege

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The login of an RMCP+ session, step by step (IPMI 2.0 §13.15 to §13.24).
 
 What differs from pyghmi 1.6, beside fencer.power.ipmi_packets (docs/decisions/0013 says why):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets of RMCP+ to one BMC and back, on pyghmi's session: which of them count, and how long each is waited for.
 
 For one thread in an expendable child process: nothing here has a deadline, the parent kills the child. What differs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends requests in an open RMCP+ session, one at a time, to a BMC that may be slow or gone."""
 
 import time

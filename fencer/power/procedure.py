@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to say to a chassis, in which order, to reach a goal. Pure: no IPMI, no process.
 
 The caller of a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """UDP to one BMC and to no other host: connected sockets, so that the kernel drops what others send.
 
 A socket that is not connected takes datagrams from any local user, who finds its port in /proc/net/udp and can flood

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends changes at once and batches unchanged reports, so that they cost the feeder and the publisher little.
 
 A report carries the time at which its command began, and the policy judges by that time. So a report that arrives late

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The supervisor's child processes: their jobs, their start and their end."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operator's commands: --check-config, status, last, pause, resume. None opens a shared disk or a watchdog."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads watchdogd.toml by one table of settings into typed settings. Pure but for ``read``.
 
 The same table makes the documentation. Every complaint names file, line, setting and remedy; one reading makes all.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Derives from watchdogd.toml and the cluster's files: this node and its key, all nodes' keys, the LUNs."""
 
 import os

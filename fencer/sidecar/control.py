@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The control socket for pause and resume: one datagram each way, on a socket that only root may write to."""
 
 import contextlib

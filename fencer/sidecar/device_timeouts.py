@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares how long the kernel and multipathd hold a command of each path with the sidecar's grace.
 
 For ``halvm-watchdogd --check-config``. Read from sysfs and from multipathd; nothing is opened or changed.

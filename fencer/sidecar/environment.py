@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder's environment: its injected adapters, its signals, and how it ends."""
 
 import signal

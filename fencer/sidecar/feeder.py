@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder: one thread that takes reports, asks the policy, feeds the watchdog, and publishes its state.
 
 It never waits for a disk, another process or the storage: the supervisor, the observer and the publisher do what might

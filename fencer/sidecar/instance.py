@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Allows one sidecar a node: a lock, taken before anything is touched and held until the process ends."""
 
 import errno

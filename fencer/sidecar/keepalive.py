@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feeds one watchdog in time and measures the gaps. The clock is the caller's; nothing here waits."""
 
 from fencer.errors import WatchdogError

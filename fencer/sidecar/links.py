@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder's sockets to the other processes, and the start of the supervisor."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives a watchdog by Linux's ioctls, and reads sysfs without opening it (opening may arm it).
 
 Source: linux/watchdog.h, Documentation/watchdog/watchdog-api.rst, Documentation/ABI/testing/sysfs-class-watchdog.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides which LUNs are watched: those of the volume group's metadata, and what a later list changes. Pure."""
 
 from fencer._typing import NamedTuple

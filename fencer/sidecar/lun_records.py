@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records of what is known of each LUN and path, and views of them for the snapshot. Data only."""
 
 from fencer._typing import NamedTuple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the latest reports of each LUN, and decides whether it is reachable. Pure.
 
 A path counts while its last probe was good, began not longer than path_stale_s ago, and our key is on it. A LUN is

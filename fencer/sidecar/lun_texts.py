@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The LUNs of the snapshot as JSON. While all are well, only times are new, and they are put into a text."""
 
 import json

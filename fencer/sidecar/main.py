@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of halvm-watchdogd: reads the configuration, starts the processes, feeds; or runs a command."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The messages between the sidecar's processes. Types only.
 
 feeder ◀─ lists of reports ── observer        feeder ─ Order ─▶ supervisor (starts the others, and starts them again)

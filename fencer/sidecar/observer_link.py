@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder's link to the observing process: takes its reports to the policy, and hands them on to the publisher."""
 
 from _pickle import loads  # as in fencer.worker

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads from the kernel what a read of a path does not show: read-only, or failed by its multipath map.
 
 Source: linux/dm-ioctl.h (DM_TABLE_STATUS), drivers/md/dm-mpath.c (multipath_status), sysfs-block (ro).

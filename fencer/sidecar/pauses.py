@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operator's pauses, by the feeder: told to the policy, the log and the journal."""
 
 import time

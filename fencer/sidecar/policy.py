@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides whether this node may go on: KEEPALIVE, DEGRADED or SELF_FENCE, by the observers' reports. Pure.
 
     policy = Policy(settings, now)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The jobs of the sidecar's processes beside the feeder. The supervisor imports it, so its children have it loaded."""
 
 import time

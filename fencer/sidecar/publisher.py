@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishes log, snapshot and journal: the work that may wait for a disk, a full tmpfs or a stuck journald.
 
 The publisher takes the same reports as the policy, to describe the LUNs. It decides nothing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder's link to the publisher. It waits for nothing but the record of a self-fence."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes this process real-time: locks its memory, raises its priority, exempts it from the OOM killer."""
 
 import contextlib

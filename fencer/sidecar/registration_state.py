@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides this node's registration state at a LUN from one reading of its registrations. Pure."""
 
 from typing import NamedTuple

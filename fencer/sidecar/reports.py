@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observers' reports to the policy. Types only.
 
 Every time is CLOCK_MONOTONIC, in seconds, of the moment when the command *began*: a slow answer is as old as its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends the state to systemd by sd_notify(3): one datagram to $NOTIFY_SOCKET, without waiting."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resets this machine at once: no sync, no unmount, no driver's shutdown; the watchdog stays armed.
 
 reboot(2) calls every device's shutdown, and a disk's flushes its cache: on a lost disk that may wait for ever. sysrq

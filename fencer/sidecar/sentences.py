@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The feeder's sentences for the log: when it arms, when it stops, and what state it leaves."""
 
 from fencer.sidecar.environment import Ended, ExitStatus

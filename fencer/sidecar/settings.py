@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Typed settings of observers and policy, and the longest time from a loss to the reset. Made once from the
 configuration. docs/decisions/0008-self-fence-bound.md derives the sums."""
 

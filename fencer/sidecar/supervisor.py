@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The supervisor: a small process that starts the other processes, and starts them again when they end.
 
 The feeder never forks once it feeds.

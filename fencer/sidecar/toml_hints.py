@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guesses what a line that is no TOML was meant to be, and suggests the right one. Pure.
 
 For people who know sysconfig files, systemd units or YAML: text without quotes, typographic quotes, a colon for the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol of a watchdog device, and the choice among several.
 
 Once armed it resets the machine unless it is fed in time. Nothing disarms it but an orderly stop; closing the device in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the processes that have a watchdog device open, and the remedy for each: for the message when it is busy.
 
 Looks into /proc only. Under the service's own restrictions other processes are not visible there; then the usual

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The id of the running kernel's boot: tells what was written in this boot from what an earlier boot left."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where this project keeps its state on a node."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converts NamedTuples to JSON and back, checked against their annotations: for files that another process reads."""
 # ruff: noqa: ANN401 - annotations are looked at when it runs; mypy cannot follow
 

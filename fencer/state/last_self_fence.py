@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of this node's last self-fence: written before the reset, read after it (``halvm-watchdogd last``)."""
 
 from pathlib import Path

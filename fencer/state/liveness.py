@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one rule for when a sidecar counts as alive: by its snapshot, the boot id and CLOCK_MONOTONIC. Pure.
 
 The exporter, ``halvm-watchdogd status`` and the agent's ``proof=self`` all decide by it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readings of the snapshot and of the journal, and how far to believe them. Pure."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the sidecar publishes for others to read, atomically replaced: /run/fence-halvm/watchdogd.json.
 
 Unix times (``…_unix_s``) are for people and metrics; ages are taken between ``…_monotonic_s`` of the same boot, which

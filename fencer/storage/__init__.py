@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared storage: SCSI-3 persistent reservations from bytes to verified isolation."""

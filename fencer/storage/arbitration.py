@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides the race of two nodes that fence each other: the first PREEMPT that the target executes wins.
 
 The target serialises PERSISTENT RESERVE OUT commands, and a node whose registration was removed gets RESERVATION

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """This node's block devices, by sysfs and udev's database.
 
 sysfs is the kernel's word and is there without udevd; udev's database is asked only where sysfs does not say. Paths are

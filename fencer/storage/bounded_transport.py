@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A transport whose caller never waits past its timeout, even where the kernel holds the command.
 
 SG_IO on a path that the kernel has blocked (iSCSI until replacement_timeout, FC until dev_loss_tmo) returns when the

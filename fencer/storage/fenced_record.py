@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record "this node was fenced by its peer, and has not met it since" (docs/decisions/0016-fence-loop.md).
 
 A two-node cluster that stays split has a loop: the loser of the fence race reboots, registers, and may then win the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The goals of a storage worker."""
 
 from enum import Enum, auto

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers a nexus while another node may be removing this node's key, so that a fenced node never comes back.
 
 docs/decisions/0002-guarded-registration.md has the reasons, and what it does not exclude.

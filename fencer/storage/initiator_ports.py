@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the initiator ports that a node's key is registered on, and what is registered on them later. Pure.
 
 A key stands for a node only as long as the node uses no other. A path that was registered under another key (a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encodes and decodes INQUIRY, VPD page 83h and REPORT SUPPORTED OPERATION CODES. Bytes only, no I/O.
 
 Source: SPC-4 r37, 6.6 (INQUIRY), 7.8.6 (device identification page), 6.35 (REPORT SUPPORTED OPERATION CODES).

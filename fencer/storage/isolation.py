@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Isolates a node from one LUN, and reads back that it is isolated."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removes a reservation key from a LUN over one path: PREEMPT AND ABORT, or PREEMPT where the target lacks it."""
 
 from collections.abc import Iterable

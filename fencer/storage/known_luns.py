@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the list of a volume group's LUNs as of this node's last registration or last good monitor.
 
 LVM reads every disk of the host, so one dead disk that has nothing to do with the group can hold it up. A fence then

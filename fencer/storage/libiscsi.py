@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ScsiTransport to an iSCSI target by libiscsi, for a host that maps no LUN, and for tests without kernel SCSI.
 
 What libiscsi 1.19 forced:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which package of this distribution has a C library, for the message that says that it is missing.
 
 Distributions are told apart by os-release(5). Where the package's name holds a version that is not known here, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One LUN over all its paths: reads its registrations and its reservation over those that answer."""
 
 from collections import deque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One consistent reading of a LUN's registrations and reservation, and what it shows."""
 
 from collections.abc import Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the LUNs that an operator named: WWID, multipath map, and every path of this node to them.
 
 Everything here reads sysfs and udev's database and never a disk. Paths are plain text: pathlib is slow to load.

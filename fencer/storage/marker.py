@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The marker: a file that says that this node registered its key in this boot.
 
 Where the key is gone later, the node was fenced.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Persistent reservation commands through one I_T nexus, under a deadline, retried only where SPC says it is safe.
 
 What is retried, and why that is safe:

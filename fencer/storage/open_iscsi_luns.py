@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens iSCSI LUNs through sessions of our own, side by side. Runs in the storage worker."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens the shared LUNs: names to disks, disks to paths, paths to nexuses. Runs in the storage worker."""
 
 from fencer._typing import NamedTuple

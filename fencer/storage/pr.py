@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SCSI-3 persistent reservations as bytes: CDBs and parameter lists out, parameter data and sense in. No I/O.
 
 A decoder returns a value or raises MalformedAnswer, for any bytes. An answer that is shorter than it says is

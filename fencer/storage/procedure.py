@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The actions of a storage worker on opened LUNs: fence, register, status, monitor."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers this node's key on every path of a LUN and makes sure that a reservation is held.
 
 A node that was preempted in this boot is not registered again.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Puts this node's key back on a LUN whose target dropped it, if no registration has changed since."""
 
 from fencer.errors import StorageError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which LUNs are shared, and under which key this node is registered on them."""
 
 from fencer._typing import NamedTuple

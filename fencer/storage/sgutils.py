@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ScsiTransport by the kernel: SG_IO on /dev/sdX or /dev/sgN, through libsgutils2's pass-through interface.
 
 The descriptor is opened read-only: udev watches block devices for the close of a writable descriptor and then probes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads a C library by a table of signatures, and says clearly what is missing. For adapters only."""
 
 import ctypes

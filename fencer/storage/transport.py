@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One I_T nexus to one logical unit: a CDB goes in, a status comes out."""
 
 from enum import IntEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Takes the paths of a LUN in turns to write over them, round after round, and says why a turn failed."""
 
 from fencer.errors import StorageError, StorageRefused

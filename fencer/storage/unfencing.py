@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers this node between two writings of its marker, one process at a time: for ``on`` and for the sidecar."""
 
 import fcntl

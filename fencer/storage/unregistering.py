@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removes this node's key from all paths of all LUNs, at an orderly stop: the reverse of unfencing."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the physical volumes of a volume group by LVM's ``pvs``. Writes, activates and locks nothing."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One simulated BMC a test module, reset before each test; proxies in front of it."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs fence_halvm, or its peer, as a caller does."""
 
 import contextlib

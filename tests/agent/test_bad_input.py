@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input: one sentence that names the option and the remedy, exit 1, nothing sent."""
 
 from dataclasses import dataclass

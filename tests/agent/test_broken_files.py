@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that a fence reads or writes beside its work: whatever is wrong with them, the fence is what counts."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A person names a node, or nobody: cluster.conf says the rest. Callers on stdin never get this."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BMC that is silent, wrong, slow or dying: the deadline holds, and only a chassis that was off makes success."""
 
 import os

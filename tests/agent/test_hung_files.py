@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A file on a file system that hangs is never waited for past the deadline, and a fence that can do without goes on."""
 
 from collections.abc import Iterator

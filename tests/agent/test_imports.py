@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a call loads: Pacemaker asks for metadata often, and a fence is downtime (docs/decisions/0004)."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``--json``: one object a line with the documented fields, for people's scripts and for nobody else."""
 
 import json

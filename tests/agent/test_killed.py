@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Killed at any point: nothing is left behind, and running it again completes."""
 
 import random

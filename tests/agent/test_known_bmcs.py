@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """monitor and on learn which BMC is a node's; another one with the same password is refused from then on."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A race that was won lets power be touched after one more look at the arbiter, directly before each time.
 
 Between win and GO the target may have booted, registered, and fenced this node; how long that takes nobody knows.

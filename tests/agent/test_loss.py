@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """30 % packet loss each way: an off succeeds within 30 s, and never falsely."""
 
 from collections.abc import Iterator

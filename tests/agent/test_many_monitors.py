@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Monitor, many times: what a worker said last must be heard although it never read what the parent granted it.
 
 `make monitors` runs 1,000 of them; what runs with the other tests is a smaller number.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exit status and stdout equal fence_ipmilan's on the same BMC. docs/peer-differences.md has the exceptions."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked for the password: whatever it is and does, there is a password in time or one sentence."""
 
 import os

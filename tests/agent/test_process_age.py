@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The deadline counts from the start of the process, not from when Python has loaded."""
 
 import subprocess

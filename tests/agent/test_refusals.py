@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BMC that says no: one clear sentence, at once, without a retry storm, and its session slot is free again."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run holds its deadline and its order whatever its children do: report, crash, hang, ignore signals, talk nonsense."""
 
 import os

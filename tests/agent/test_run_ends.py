@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a run ends: at its deadline, with the verdict, or when there is nothing more to wait for."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The password is nowhere but in the agent's own memory and in the answer of the BMC's arithmetic."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The storage worker hands on to the fence race what the run told it."""
 
 import time

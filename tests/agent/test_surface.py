@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options that change what is said or when, streams that are closed, and the shapes of calls that callers make."""
 
 import fcntl

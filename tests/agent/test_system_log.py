@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the log daemon is told, and that nobody waits for it."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A person at a terminal: what is waited for, and colour; never for a cluster manager, and never in a pipe."""
 
 import contextlib

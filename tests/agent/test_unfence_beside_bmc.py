@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unfencing with the attributes of a fencedevice that also names a BMC: the BMC is not asked, and not waited for."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BMC, a target and two unfenced nodes for each test of whole processes."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nodes of a small cluster, each with its own state directory and its own way of calling the agent."""
 
 import json

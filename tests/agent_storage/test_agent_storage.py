@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a caller gets from the whole agent on shared LUNs, and what is on the LUNs afterwards."""
 
 import os

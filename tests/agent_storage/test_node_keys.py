@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole calls on nodes that are registered under other keys than this node expects."""
 
 import os

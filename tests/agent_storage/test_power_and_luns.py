@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole calls with a BMC and shared LUNs: what each proves, and what a lost race leaves alone."""
 
 import os

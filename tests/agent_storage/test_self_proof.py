@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole calls with proof=self: the bound of the victim's own sidecar."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a PromQL expression names: metrics, matchers, labels it groups or joins by.
 
 For expressions as plain as ours: what this reading does not understand has to be made plainer.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real Prometheus, private, and what it says over its HTTP API."""
 
 import json

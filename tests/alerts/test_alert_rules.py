@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """packaging/prometheus: the rules are valid, do what they say and name what exists; each alert has its runbook page."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the journal to the alert: a failure is heard although the success before it was recorded by a clock ahead."""
 
 import subprocess

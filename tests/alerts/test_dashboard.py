@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """packaging/grafana/fence-halvm.json: can be imported, asks for what exists, shows something of our golden metrics."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """packaging/prometheus/scrape-config.yml with a real Prometheus and a real exporter."""
 
 from pathlib import Path

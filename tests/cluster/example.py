@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cluster of the article with our agent, and a way to spoil it."""
 
 from fencer.cluster.cluster_conf import Cluster, parse_cluster

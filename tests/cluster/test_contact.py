@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether two nodes have met, by corosync's map: texts, failures, and a real corosync in namespaces of its own."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which node this is, and what a configuration file that makes no sense stops."""
 
 import contextlib

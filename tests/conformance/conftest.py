@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Debian of each suite with the callers installed, a BMC in its network, and Pacemaker's fencer."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs programs in a throw-away copy of a Debian root: own mounts, network, processes and host name."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds and keeps a minimal Debian of each suite with the callers of fence agents: Pacemaker, pcs and crmsh."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs Pacemaker's fencer as its own regression tests (cts-fencing) do: without a CIB, beside a corosync."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """stonith_admin, pcs and crmsh: they list the agent, read its metadata, and write it into a CIB that they validate."""
 
 import re

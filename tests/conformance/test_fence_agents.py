@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fence-agents' own checks, out of its source package, with our agent as the one that is tested."""
 
 import shutil

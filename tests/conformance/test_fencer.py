@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The remap and unfencing cases of Pacemaker's cts-fencing, with our agent and BMCs in place of its dummy."""
 
 from collections.abc import Iterator

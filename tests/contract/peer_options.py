@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a peer's metadata says about its options: read from the installed peer, or from the copy of 4.12.1 kept here."""
 
 import os

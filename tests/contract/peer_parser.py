@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fence_ipmilan's own parsing of its input, to compare ours with. Run by the system's python, never imported.
 
 One JSON case a line on stdin: {"stdin": text} or {"argv": [...]}; one JSON answer a line on stdout:

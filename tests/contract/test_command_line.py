@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """read_command_line against the standard library's GNU getopt: same options, same rest, same words of complaint."""
 
 import getopt

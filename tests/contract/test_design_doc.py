@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/design.md: the tests in its failure table exist, and so do the files and folders that it names."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/ha-lvm.md: its commands say where they are run, name what exists, and make a cluster that would fail over."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--help, the man page and docs/options.md: golden, current, and without a formatter's warning."""
 
 import os

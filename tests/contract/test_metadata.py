@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metadata: golden, valid, and read as meant by its readers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A misread action never becomes the default one, which is reboot. One table for argv and one for stdin."""
 
 import pytest

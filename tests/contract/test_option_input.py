@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """argv and stdin: what is taken, what is warned about, what is refused; and stdin as each cluster manager writes it."""
 
 import io

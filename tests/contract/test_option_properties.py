@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every input: nothing but UsageError comes out, the last one wins, quotes and dashes do not matter."""
 
 from hypothesis import example, given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of options: unambiguous in itself, the same words as the domain's types, and the peers' options exactly."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our parser against fence_ipmilan's own, on generated input. Every difference is explained here, or it is a bug.
 
 - **Old names with dashes** (``passwd-script``): we take them; the peer folds ``-`` and ``_`` only in new names.

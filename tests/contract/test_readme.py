@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """README.md says what is true: the options it names are ours, and its commands are targets that exist."""
 
 import re

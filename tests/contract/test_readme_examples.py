@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """README.md: what Pacemaker is told to pass lets fences and monitors be told of the same node."""
 
 import re

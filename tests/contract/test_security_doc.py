@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/security.md: each row of attackers names tests that exist; SECURITY.md says how to report."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a call may take: the times that were given count, and with delay it stays under Pacemaker's own."""
 
 import pytest

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # A node of a cluster of two, alone: real corosync and Pacemaker, in namespaces of their own. What halvmctl says of it.
 # Usage: unshare --net --mount --uts --pid --ipc --fork --mount-proc --kill-child living_cluster.sh GOOD OUT HALVMCTL...
 set -eu

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """halvmctl on a node on which corosync and Pacemaker really run. A whole cluster is in the lab."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Volume groups as the real LVM shows them: on a loop device, without device-mapper."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans, observations and verdicts of one call, as the tests of decisions name them."""
 
 from hypothesis import strategies as st

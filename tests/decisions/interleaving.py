@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several nodes' procedures against fake targets, one SCSI command at a time, in an order that somebody else chooses.
 
 Each procedure runs in a thread of its own that stops before every command and every sleep. Stage.step() lets one of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two nodes fence each other on one LUN: thousands of random interleavings, command by command.
 
 The state machine of test_interleavings.py roams; this one goes where it hurts, and is quick: both nodes registered,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which side failed, and the remedy that each failure names."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two nodes of a split cluster, life after life: the loser of a race does not shoot the winner before they have met.
 
 A stateful test plays unfencing, fences, reboots, meetings and orderly stops in random orders. What must hold: a node

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever the order of commands, crashes, lost answers, relogins: no two nodes fence each other, no fenced one writes.
 
 The state machine chooses; what must hold is checked after every single command:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What monitor says: would a fence work now?"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a plan needs, and how it is told for --dry-run."""
 
 import pytest

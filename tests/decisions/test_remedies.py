@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each reason of a failure, whatever was planned and observed, ends with what to do: ``subject: cause: remedy``."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked becomes keys, policies and a target, or one sentence; and by hand, the right node or none."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """proof=self is refused, before anything is sent, where the bound is not given, not held, or not believed."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Success is never said without a sufficient proof, whatever was observed and in whatever order."""
 
 from itertools import permutations, product

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fences a node for real on one host: two simulated BMCs, a real iSCSI target, a writer that must be stopped.
 
     make demo    or    python -m tests.demo

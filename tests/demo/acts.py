@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's acts. Each shows what is done and what was seen, and checks every claim it makes."""
 
 import re

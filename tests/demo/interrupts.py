@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM end the demo wherever it waits, but never between starting a process and knowing of it."""
 
 import signal

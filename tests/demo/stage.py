@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands in for two servers and their storage: two BMCs, a target, a cluster.conf. All on loopback."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the demo tells what it does: what, the command, what was seen, what was checked."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that writes to the shared LUN and will not stop: an iSCSI initiator that writes one block after the other.
 
     python -m tests.demo.writer URL INITIATOR KEY RUN RESERVATION-TYPE

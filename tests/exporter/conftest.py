@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A place with the files of a scene, as if the sidecar had written them just now."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs halvm-exporter as a service manager does, and asks it as clients do."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The latest is what was recorded last, also where the clock was ahead before and has been set back since."""
 
 import sqlite3

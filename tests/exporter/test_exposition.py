@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """/metrics is prometheus-client's own text of everything, although most of it is not made anew at each scrape."""
 
 import pytest

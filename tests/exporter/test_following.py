@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is read of a journal bit by bit is what a reader finds who has never seen it."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exporter adds no risk: it opens nothing but its two files, asks no disk and no BMC, holds nobody up."""
 
 import importlib.util

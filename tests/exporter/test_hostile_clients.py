@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that crowd, dawdle, shout or never read cost only themselves something."""
 
 import contextlib

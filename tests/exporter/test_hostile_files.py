@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Snapshot and journal that are torn, huge, of another version, of another boot, made to harm: told, never believed."""
 
 import json

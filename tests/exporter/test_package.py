@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is installed beside the program: man page, unit, defaults; and the documentation that names them."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The request target: origin form, and the absolute form that a server must take (RFC 9112 3.2.2)."""
 
 import pytest

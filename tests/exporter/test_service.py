@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exporter as an operator meets it: start, answers, bad input, signals."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``promtool check web-config`` refuses is refused by us, in a table and in files that were spoiled at random."""
 
 import random

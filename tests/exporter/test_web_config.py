@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--web.config.file: TLS and basic auth as the exporters have them; what is wrong with it opens nothing."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage-guided fuzzing of every decoder that reads what a target sends.
 
     python -m tests.fuzz.fuzz_pr keys -max_total_time=60 [libFuzzer options] [corpus directory]

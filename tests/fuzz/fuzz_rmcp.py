@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage-guided fuzzing of everything that a BMC, or who speaks in its name, sends: RMCP+ through the session class.
 
 ``python -m tests.fuzz.fuzz_rmcp -max_total_time=300 [CORPUS]`` (libFuzzer's options); needs atheris. The seeds and what

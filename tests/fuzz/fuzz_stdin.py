@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage-guided fuzzing of everything that a caller's bytes reach: stdin, argv, check, defaults.
 
 ``python tests/fuzz/fuzz_stdin.py -max_total_time=300 [CORPUS]`` (libFuzzer's options); needs atheris. The input's first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A call of the agent, and what its journal has of it."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BMC that agents talk to, and a place for their journal."""
 
 from collections.abc import Iterator

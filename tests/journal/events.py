@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events to record, and a process to do something in."""
 
 import os

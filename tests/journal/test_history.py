@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``fence_halvm -o history``: at a glance by people, line by line by programs."""
 
 import json

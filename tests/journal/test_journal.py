@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is recorded is read; the journal stays small; what it counted stays counted; schemas move on."""
 
 import shutil

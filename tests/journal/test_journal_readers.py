@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may read the journal, beside whom, and that reading changes nothing."""
 
 import os

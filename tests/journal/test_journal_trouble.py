@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many at once, killed, locked, full, torn, not ours: the journal stays whole, and says what is wrong."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No journal, however broken, is felt by who called the agent."""
 
 import contextlib

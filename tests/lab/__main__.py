@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m tests.lab prepare | shell NODE | clean`: what the make targets of lab.mk run."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """fence_halvm as a caller in a guest starts it, on storage alone."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's BMC: ipmi_sim, which starts and kills the node's QEMU as chassis power goes on and off.
 
 The guest reaches it as /dev/ipmi0 (QEMU's ipmi-bmc-extern, over the VM protocol on the namespace's loopback), all

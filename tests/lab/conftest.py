@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the lab. A test module asks for its shape: `pytestmark = pytest.mark.lab(luns=64)`."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest's serial console on the terminal that we run in."""
 
 import os

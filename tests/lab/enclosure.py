@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Namespaces that take everything started in them along when they end, however our own process ends."""
 
 import subprocess

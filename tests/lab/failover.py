@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A failover that a real Prometheus watches: `python -m tests.lab.failover docs/failover.png` plays and plots it.
 
 serv-0001 runs the service, loses its storage, resets itself; serv-0002 fences it and takes over; serv-0001 comes back.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The failover of failover.py as one picture, drawn from what Prometheus answers."""
 
 from pathlib import Path

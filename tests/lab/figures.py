@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the lab takes: `python -m tests.lab.figures`, with the load of the machine in which it was measured."""
 
 import time

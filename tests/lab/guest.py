@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running guest: commands and files through its guest agent, control through QMP."""
 
 import base64

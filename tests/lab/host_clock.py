@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rate of this host's time stamp counter, which is a guest's as well."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds what a guest boots: a kernel, an initramfs and a Debian root file system (`python -m tests.lab.images`).
 
 Everything is kept under `.lab/images/<hash of the inputs>`; packages are kept in `.lab/cache`, so that a

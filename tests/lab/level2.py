@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 2: one guest that is target and both initiators.
 
 LIO serves the guest's own logical units over iSCSI to two initiator names. Each is an I_T nexus of its own on real

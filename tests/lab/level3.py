@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 3: two nodes and their storage, each node with a BMC that really powers it, in a network of their own."""
 
 import inspect

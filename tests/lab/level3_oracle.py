@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fences under load with random faults: no record of a victim may land after a success."""
 
 import random

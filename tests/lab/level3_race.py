@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both nodes fence each other with the cluster network cut between them, one a random moment later."""
 
 import random

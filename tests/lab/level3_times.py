@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the call to the victim's last write that landed, for fence_halvm and its peers."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long trials at level 3, with power that is really cut: `python -m tests.lab.level3_trials WHAT [COUNT]`.
 
 * race: both nodes fence each other with the cluster network cut between them, one a random moment later.

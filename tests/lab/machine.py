@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a guest's hardware is: the QEMU command line. Snapshots are bound to it."""
 
 from dataclasses import dataclass

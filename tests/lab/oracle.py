@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The judge of a fence: did anything of the victim reach the disk after the fence was called a success?
 
 This file runs inside the guests (standard library only) and is imported by the tests.

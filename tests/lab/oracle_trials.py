@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fences under load with random faults, each judged by the oracle: `python -m tests.lab.oracle_trials [--count 50]`.
 
 Node B writes records by O_DIRECT as fast as the target takes them, node A fences it. The fault of a trial is one of:

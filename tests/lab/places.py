@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the lab keeps what it built and where one run of it lives."""
 
 import fcntl

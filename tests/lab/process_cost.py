@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """process_cost SECONDS PID…: what these processes and all that they start use meanwhile, as a line of JSON.
 
 Runs in a guest, on the standard library. cpu_s: user and system time, of children that have ended, too. each: the same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The product as a user has it, in the form in which a guest takes it in: a tar archive on a small disk.
 
 Both .deb packages are built from the working tree. The archive has what they install, and the bytecode, which an

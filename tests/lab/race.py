@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fence races on level 2: both nodes fence each other, whole agents on real /dev/sdX, as often as asked for.
 
 `play` runs inside the guest, with the product's modules. `python -m tests.lab.race [--count 100] [--peer]`

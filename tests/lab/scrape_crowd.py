@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """scrape_crowd SECONDS: many ask the exporter at once, some never read, some send nonsense. Runs in a guest.
 
 Prints each second how many scrapes have been answered in full.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """steady_writer DISK FILE: writes a block every 50 ms past all caches, for ever; FILE says how that goes.
 
 Runs in a guest, on the standard library. FILE is JSON: blocks written, blocks refused, the last complaint, and the

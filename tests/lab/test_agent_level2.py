@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent against real disks: SG_IO through libsgutils2, LIO's reservations, the kernel's word on who may write."""
 
 import time

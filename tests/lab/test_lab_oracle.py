@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The oracle condemns a fence that does not hold, and clears one that does."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab is what it says: the tests of the product rest on these."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """64 LUNs, and one of them dead: the others are isolated, the dead one is named, and nobody waits for it."""
 
 import pytest

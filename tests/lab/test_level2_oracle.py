@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No record of a victim lands after a success: `make oracle` tries it more often."""
 
 import random

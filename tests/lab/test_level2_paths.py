@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node A reaches the LUNs by two paths under dm-multipath, node B by one. Each path is an I_T nexus of its own."""
 
 from pathlib import Path

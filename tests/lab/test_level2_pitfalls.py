@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What went wrong for other agents, put to ours on a real LIO target through SG_IO. The plain cases are elsewhere."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both nodes fence each other, on a real LIO target: `make race-lab` plays a hundred times."""
 
 import pytest

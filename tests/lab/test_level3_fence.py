@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The article's cluster on level 3: two nodes, BMCs that cut the power, one shared LUN, a volume group that moves."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both nodes fence each other with real power: `make race-real` plays ten times."""
 
 import random

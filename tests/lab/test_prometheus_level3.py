@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A failover as Prometheus tells it, over its HTTP API: the path loss, the self-fence, the fence, and the alerts."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 3, the sidecar as a unit of systemd, and a cluster without BMCs: the survivor takes the disk, the victim resets
 itself."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 2: the sidecar and real watchdog drivers: late, in use by sbd, outside the kernel's core, with nowayout."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar's observers on a LUN with two paths: one lost is no loss, and one that comes back is registered again."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must not reset a node, with the sidecar feeding a real watchdog and somebody writing to the LUN all the time."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar's observers and policy on real disks: each way to lose a path, a preemption, resets, a path that comes
 back, a target that forgets. Times are the guest's own, so that the speed of the guest agent does not count."""
 

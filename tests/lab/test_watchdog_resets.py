@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar resets its node, seen from outside: QEMU tells of each reset and whether the watchdog did it.
 
 Each test goes on from the same moment, in which the sidecar feeds. Bounds are those that it publishes; what was

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar is killed and started again within the watchdog's timeout, as its unit does it."""
 
 import time

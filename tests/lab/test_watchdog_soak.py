@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar under pressure on processor, memory and disk, and beside a crowd at the exporter: nobody is reset.
 
 `make watchdog-soak` does the first for twenty minutes with the default timeouts.

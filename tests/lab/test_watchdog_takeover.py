@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 2: an array whose controllers take over, as its initiator sees it: away for a while, then back. With the
 default grace no node is reset, and it is registered again."""
 

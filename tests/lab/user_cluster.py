@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level 3 as its user has it: cluster.conf, calls as fenced makes them, writers under the oracle's eyes, power."""
 
 import json

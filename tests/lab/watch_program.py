@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs in a guest: observers and policy without the daemon, which would reset the guest. Appends to its log.
 
 watch_program.py LOG STATE_DIR KEY OPTIONS DISK…: one JSON object a line; OPTIONS are fields of Timing, on_target_reset,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to lose the storage or the key, and ways to stop the sidecar: each a command in the guest of level 2."""
 
 from collections.abc import Callable

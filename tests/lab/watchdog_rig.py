@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar feeding a real watchdog on level 2, kept in memory and restored as often as a reset is to be seen.
 
 A reset stops the guest (level2.py) and QEMU tells when. A loss is timed by the guest, a reset by the host; how far the

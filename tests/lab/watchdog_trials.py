@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long trials of the sidecar at level 2: `python -m tests.lab.watchdog_trials resets|soak|cost|peers|devices …`.
 
 * resets: each loss and each way to stop the feeder, at random moments, with the defaults: how long until the reset.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``make mutation``: breaks the deciding modules one line at a time and asks their tests to notice.
 
 python -m tests.mutation --cosmic-ray PROGRAM [--sample N] [--seed S] [--within SECONDS] [MODULE ...]

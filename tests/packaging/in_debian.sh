@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs build/deb's packages in a fresh minimal Debian, tries them, upgrades, removes, reinstalls, purges.
 # usage, as root: tests/packaging/in_debian.sh SUITE MIRROR   (make test-deb; needs `make deb` and debootstrap)
 set -euo pipefail

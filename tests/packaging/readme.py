@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs README.md's own commands, word for word, in fresh minimal Debian systems: `make test-readme`, as root.
 
 python -m tests.packaging.readme SUITE MIRROR

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shells' completions: as the programs are, and working in a real bash and zsh."""
 
 import importlib.util

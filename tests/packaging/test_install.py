@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tree that distributions' packages install: whole, private, and started in isolation."""
 
 import os

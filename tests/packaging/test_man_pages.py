@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The man pages as packages install them, by two formatters."""
 
 import shutil

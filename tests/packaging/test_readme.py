@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every block of commands in README.md is run somewhere, or it is said why not."""
 
 from tests.packaging.readme import PLAYS, README, blocks, play_of

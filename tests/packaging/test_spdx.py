@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The licence's line: where it goes, and that it is LICENSE's."""
 
 import importlib.util

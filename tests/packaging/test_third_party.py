@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """THIRD-PARTY.md names the licence of everything that the programs depend on."""
 
 import re

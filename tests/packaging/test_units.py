@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The units as systemd judges them, against what the pages say."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel, for who installs from source: what it brings, and that it runs. All other tests run what the .deb has."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated BMC, and a proxy before it that loses packets."""
 
 from collections.abc import Iterator

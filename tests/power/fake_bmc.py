@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BMC in memory that speaks RMCP+ (cipher suites 3 and 17) on a fake clock, and is told where to misbehave.
 
 It has no sockets, so a fence of 30 s takes some milliseconds. Written from IPMI 2.0 §13 (framing, RAKP), §20 and §22

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chassis without a BMC, for tests of whoever speaks ChassisPower."""
 
 from collections.abc import Iterable

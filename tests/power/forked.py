@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a power procedure as the product does: in a child that is killed at a deadline."""
 
 import multiprocessing

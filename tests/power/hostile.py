@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole fence against a FakeBmc on a fake clock: attempt after attempt, as fencer.agent.run does."""
 
 from collections.abc import Callable

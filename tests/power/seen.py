@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations in order, compared by kind too: as named tuples, SessionOpened() equals PowerDone()."""
 
 from fencer.observations import Observation, PowerDone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who can send packets in the BMC's name, but has no password, neither switches off nor stops a fence."""
 
 import struct

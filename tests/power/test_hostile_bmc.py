@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hostile BMC as a table: each completion code, status code and silence, a stale "off" and a lost session, at each
 step of a fence; how the fence ends, after which time, with which commands. Generated and exhaustive, on a fake clock.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Another BMC with the same password is noticed: by the GUID that it authenticates."""
 
 import pytest

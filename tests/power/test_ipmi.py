@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IpmiChassisPower against ipmi_sim: what it reaches, what it says when it is refused, how few packets it needs."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IpmiChassisPower on bad lines and with bad BMCs. The parent's deadline ends what does not end by itself."""
 
 import pytest

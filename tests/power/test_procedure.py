@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each rule of fencer.power.procedure, against a fake chassis and a fake clock."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What we use of pyghmi exists and has the shape we count on: a new release fails here, not in a fence."""
 
 import inspect

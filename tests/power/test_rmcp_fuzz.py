@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fuzzer's seeds and random input hold in every test run, also where atheris is not installed."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The socket takes packets of the BMC and of no other sender, and a name that does not exist is no riddle."""
 
 import socket

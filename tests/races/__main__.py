@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``make race``: the races at full length, and a table.
 
 python -m tests.races

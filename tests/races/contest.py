@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The race between two agents that hold their sessions: the product's own arbitrate() and isolate(), nothing between.
 
 Each agent is a forked process with its own paths. A race: both register (as after a reboot), one of them, drawn by lot,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thirty races of each kind; `make race` runs the 500."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The race between two whole agents: two processes, each through option parsing, login and its own worker."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real peers on this machine: private, on free ports, gone afterwards."""
 
 import os

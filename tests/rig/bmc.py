@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One simulated BMC: an ``ipmi_sim`` process on a loopback address, its chassis a few files (see chassis_hook)."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that hang: FUSE in a mount namespace of its own, so that nothing stays mounted whatever ends.
 
     with HungFiles() as hung:

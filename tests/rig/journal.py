@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the agents of a test keep their journal and their state: never the machine's own."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends and removes what a test process leaves behind when it is killed, by a process that outlives it.
 
 A fixture's clean-up does not run after SIGKILL. So everything that a run starts carries a mark in its environment, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A log daemon of a test's own, and a /dev in which it is the machine's."""
 
 import contextlib

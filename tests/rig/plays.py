@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plays a plan with children that do as a test wants, and the children that tests want most."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private iSCSI target: tgtd on 127.0.0.1 with file-backed LUNs.
 
     with Target(luns=2) as target:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A UDP proxy that loses, delays, doubles, spoils and counts what passes between a client and a BMC."""
 
 import heapq

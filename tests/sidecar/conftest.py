@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar that each test of the whole daemon has."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forks an observer as the supervisor does and prints what it loads or opens: `python -m ... STATE_DIR`, one a line.
 
 Its LUN is a target in memory with one path that comes, goes and comes again; uevents, sysfs and the marker are real.

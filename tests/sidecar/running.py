@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sidecar that runs as processes in a directory of its own, as tests start, change and stop it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports and a policy for tests, without the repetition."""
 
 from fencer.model import ReservationKey, ReservationType

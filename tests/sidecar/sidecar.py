@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar as real processes, with everything that could hurt replaced: `python -m tests.sidecar.sidecar DIR`.
 
 DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A day of a node's life against the real policy and the real rule of the LUN list, by a clock that is ours.
 
 A day is a list of events. The world knows the truth: which LUNs are reachable, since when too few are, what the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sidecar as processes while there is no watchdog to arm, or no storage. See tests/sidecar/sidecar.py."""
 
 import signal

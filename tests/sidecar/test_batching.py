@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the observing process sends at once, and what waits for company."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator types, and the files and the unit around it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """watchdogd.toml: what is accepted, and how what is not is told."""
 
 from pathlib import Path

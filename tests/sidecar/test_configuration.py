@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the cluster's files do not tell this node's key: what is said, and that what is said mends it."""
 
 from pathlib import Path

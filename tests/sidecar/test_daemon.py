@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole sidecar as processes: what it arms, feeds, says and does in each case. See tests/sidecar/sidecar.py."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole sidecar while its list of LUNs, its configuration and its observers change: storage is well all the time,
 so nothing may reset the node; and when it is lost, nothing may keep it from being reset."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole sidecar while its self-fence is paused."""
 
 import time

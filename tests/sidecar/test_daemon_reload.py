@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole sidecar when its configuration is read again."""
 
 import signal

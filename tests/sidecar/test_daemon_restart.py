@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole sidecar, killed or stopped, and started again while the watchdog ticks."""
 
 from fencer.state.snapshot import PolicyState

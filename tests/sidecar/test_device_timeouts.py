@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long devices hold commands, read from a machine's sysfs, and what of it does not go with the grace."""
 
 from pathlib import Path

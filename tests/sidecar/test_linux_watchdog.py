@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watchdog devices behind a fake of open and ioctl: what is tried, refused, disarmed, and how a busy one is told."""
 
 import errno

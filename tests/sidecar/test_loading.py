@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the feeder loads, all of which stays in locked memory and has to be loaded again before a restart can feed."""
 
 import resource

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a later list of the volume group may change of what is watched: a table."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The LUNs of the snapshot as a text say what their records say."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every message at its longest fits into what a reader takes (fencer.worker.MESSAGE_BYTES)."""
 
 import time

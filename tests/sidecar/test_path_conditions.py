@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a read does not show: tables of a fake sysfs and of dm's status lines."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules one by one. That they hold in every order is test_policy_states' business."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy in a pause by an operator, in a pause of the whole machine, and in a take-over of the array."""
 
 from pathlib import Path

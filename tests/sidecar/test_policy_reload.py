@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy when new settings arrive: nothing that runs is stretched, nothing is forgotten."""
 
 import pytest

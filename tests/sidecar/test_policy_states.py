@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The promises of docs/decisions/0008, for whatever may happen in whatever order.
 
 The machine keeps a model of the world beside the policy: when the last good probe of a path began, what was read, since

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """StillWell is short for what it stands for, and between reports nothing changes before Policy.stale_from_s."""
 
 import copy

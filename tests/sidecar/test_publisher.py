@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the publisher does first when much waits for it and the journal is slow."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a reading to a registration: every row of the table in docs/decisions/0008."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the reason of a self-fence is said. Nothing here resets anything."""
 
 from pathlib import Path

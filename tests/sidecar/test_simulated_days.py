@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random days of a node's life: no self-fence while storage is well, none missed when it is not.
 
 `make days` plays 10,000.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the supervisor does with one order, without a process: whole sidecars are in test_daemon*.py."""
 
 from collections.abc import Iterator

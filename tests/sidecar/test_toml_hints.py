@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A line that is no TOML is answered by the line to write instead, and that line mends it."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The service units, as systemd reads them: order, restarts, and what a node waits for at boot and at shutdown."""
 
 import re

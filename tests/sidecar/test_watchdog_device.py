@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which watchdog is taken, and what is said when it cannot be."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records as JSON and back: many plain ones are read at once, and as strictly as one by one."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a sidecar counts as alive: one table for the agent, ``status`` and the exporter."""
 
 import math

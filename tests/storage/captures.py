@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commented hex captures under fixtures/: what a real target sent, or what SPC-4 says it sends."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's block devices, made up below a directory."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A logical unit in memory that speaks SCSI and keeps persistent reservations as SPC-4 5.13 says.
 
 Several initiators reach it, each through one I_T nexus; every command is atomic, so threads may race on it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One path of a FakeTarget that fails in a chosen way, at a chosen command, on a clock that only sleepers move."""
 
 from collections.abc import Callable

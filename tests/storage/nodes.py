@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes on FakeTargets, without the repetition."""
 
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One LUN, one race: who may go on, and what a loser leaves alone. (Interleavings: tests/decisions.)"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Block devices of this host by udev, and the kernel's state of a path."""
 
 import errno

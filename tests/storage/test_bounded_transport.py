@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A command that hangs holds up the thread that it runs in, and nobody else."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record that this node was fenced: what shows a fence, what the file may hold, and what becomes of it."""
 
 from collections.abc import Callable

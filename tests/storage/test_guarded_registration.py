@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a guarded registration leaves behind when it is undone, or answered with an error although it was executed."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hostile target, as a table: what a path answers, which path, at which command of a fence, once or for ever.
 
 Each cell is a whole fence (the race, then the isolation) of a LUN with three paths, on a clock that only waiting moves.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a logical unit says about itself: captures, cut and hostile pages, Linux's order of names."""
 
 import pytest

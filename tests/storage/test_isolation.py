@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proof is what is read back, never what a command answered."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One attempt to remove a key says how, and whether it may have done so."""
 
 import pytest

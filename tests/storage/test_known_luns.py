@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where LVM does not answer the race is played on the LUNs that were last known, and storage proves nothing."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libiscsi against a real tgtd; and the fake target against the same tgtd."""
 
 import socket

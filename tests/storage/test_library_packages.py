@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which package a missing library is in, by the os-release of the distributions."""
 
 import pytest

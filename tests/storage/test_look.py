@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one reading of a LUN shows, without a LUN."""
 
 import pytest

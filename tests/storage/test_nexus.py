@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nexus against a target that speaks the protocol: outcomes, retries, and what is never sent twice."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A LUN asked over its paths: one that fails costs a moment, and only the deadline ends the asking."""
 
 import threading

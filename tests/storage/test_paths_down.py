@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paths that are down while a node is registered or looked at: named, and no failure where another one answers."""
 
 from pathlib import Path

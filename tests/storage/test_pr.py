@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The persistent reservation codec: captures, cut and hostile answers, properties."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many LUNs: one arbitrates, all are isolated, one that fails is named and spoils the proof."""
 
 import threading

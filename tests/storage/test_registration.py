@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node registers itself when nothing of it can be left from before, and never after it was preempted in this boot."""
 
 import pytest

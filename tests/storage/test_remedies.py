@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each failure of storage that reaches an operator says what to do: ``subject: operation: cause: remedy``."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An iSCSI session of our own that was lost is logged in anew, and nothing is sent twice."""
 
 import pytest

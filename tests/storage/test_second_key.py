@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The victim has another key on another path: its port writes on when the key that we know is gone."""
 
 import pytest

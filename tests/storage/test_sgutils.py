@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libsgutils2: loading it, and what is refused. Real SCSI disks are tests/lab's business: this kernel has none."""
 
 import ctypes

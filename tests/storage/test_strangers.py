@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys of no known node: the absence of the target's key proves nothing while one of them may be the target's."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which path writes when: each once a round, none that will never do it."""
 
 from fencer.errors import StorageRefused

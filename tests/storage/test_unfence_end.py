@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parent ends the storage worker as soon as it hears that all is done: by then the marker must say so."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The marker around a registration: what is on disk at each command, and what it means when it is read again."""
 
 import os

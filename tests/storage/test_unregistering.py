@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taking the key off at an orderly stop: behind the lock, never as if a fence had not been, and never from a holder."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this project calls of pyudev 0.24."""
 
 from collections.abc import Iterator, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What in cluster.conf, and between it, corosync.conf and the CIB, would make a failover fail. Pure."""
 
 from collections.abc import Collection, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration files of a cluster: parses them, and collects what is wrong with each and between them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fence devices of any configuration file, in one form. Pure."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What in dlm.conf would keep a node from being fenced. Pure. Source: dlm.conf(5)."""
 
 from collections.abc import Iterator, Mapping

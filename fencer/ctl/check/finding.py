@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``halvmctl check`` finds."""
 
 from typing import NamedTuple

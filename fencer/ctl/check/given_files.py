@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``halvmctl check`` of files that were given, on any machine."""
 
 import argparse

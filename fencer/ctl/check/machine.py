@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at this machine for ``halvmctl check``: its files, programs, volume groups and LUNs. Nothing is changed.
 
 Without root it looks at what it may, and says what it did not look at.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks the agent and the sidecar themselves: their rules stand in one place, which is theirs."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Findings as text and as JSON. Pure."""
 
 from collections.abc import Iterator

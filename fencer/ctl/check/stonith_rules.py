@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What in a CIB would keep a node from being fenced, or two nodes from surviving each other. Pure.
 
 Source: Pacemaker Explained, Fencing; pacemaker-fenced(7) and pacemaker-controld(7).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CIB, Pacemaker's configuration, with the line of each thing. Pure.
 
 Source: Pacemaker Explained; ``cibadmin --query``, ``pcs cluster cib``, /var/lib/pacemaker/cib/cib.xml.

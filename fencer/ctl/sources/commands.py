@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the programs of LVM, corosync and Pacemaker, each with a time limit. They are only asked; nothing is changed."""
 
 import subprocess

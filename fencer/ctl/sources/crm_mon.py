@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``crm_mon --output-as=xml``: Pacemaker's nodes, resources and failed operations. Pure."""
 
 from collections.abc import Iterator

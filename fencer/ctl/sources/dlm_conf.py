@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """dlm.conf with its lines. Pure. Source: dlm.conf(5), dlm_controld/config.c, fence_config.c."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this project's own programs keep on this node: the sidecar's snapshot, and the last fences of the journal."""
 
 import os

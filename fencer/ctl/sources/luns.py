@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys and reservation of each shared LUN, by the project's own storage code. Only reads; needs root."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """lvm.conf with the line of each setting. Pure. Source: lvm.conf(5)."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``vgs`` and ``lvs``: the volume groups, who owns them, and what of them is active on this node. Pure."""
 
 import json

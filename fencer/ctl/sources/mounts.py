@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is mounted on this node, by /proc/self/mountinfo. Pure but for ``read_mounts``."""
 
 import re

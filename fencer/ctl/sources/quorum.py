@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``corosync-quorumtool -s``: whether this node is quorate, and with whom. Pure."""
 
 from typing import Final, NamedTuple

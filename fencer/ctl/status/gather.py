@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks all sources of ``halvmctl status``, side by side, each with its time limit. Nothing is changed."""
 
 import os

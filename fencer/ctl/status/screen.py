@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``halvmctl status`` as text of at most 80 columns, and as JSON. Pure."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``halvmctl status`` shows: all that the sources said at one moment, and what is wrong with it. Pure."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collects all families of a scrape. Reads both files once, then runs each subsystem; a failure of one does not
 affect the others."""
 

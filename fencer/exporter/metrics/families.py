@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of the metrics table with their values, and their conversion to prometheus-client's families."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collectors of the journal: events, fences, monitors. Each is a pure function."""
 
 from collections.abc import Iterable, Iterator, Mapping

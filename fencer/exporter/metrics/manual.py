@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/metrics.md, generated from the table: ``python -m fencer.exporter.metrics.manual > docs/metrics.md``."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collectors of the snapshot: its age, the sidecar, the watchdog, reservations, paths. Each is a pure function. All but
 the first use the snapshot only while it is fresh."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of all metrics. The collectors, docs/metrics.md and the tests are made from it.
 
 Names follow Prometheus' conventions: base units, ``_total`` for counters, ``_seconds`` for durations,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds what is wrong on this node, in words, worst first. Unknown never counts as good."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds what is wrong in the journal: fences that failed or repeat, self-fences, monitors that fail or are old."""
 
 from collections.abc import Iterator

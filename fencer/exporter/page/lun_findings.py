@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds what is wrong with the LUNs and their paths, in the sidecar's snapshot."""
 
 from collections.abc import Iterator

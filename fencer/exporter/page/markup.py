@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds HTML from elements. Everything that is not an element is text, and is escaped."""
 
 import html

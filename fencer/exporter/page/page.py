@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole status page. From the top: what is wrong, who may write to which LUN, the paths, the watchdog, whether the
 next fence would work, and who fenced whom with what proof."""
 

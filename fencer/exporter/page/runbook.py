@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders docs/runbook.md as one page, which can be read on the node itself, without the internet.
 
 Supports the Markdown that this file uses: headings, paragraphs, lists, tables, indented code, and within a line code,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows the shared LUNs: who may write where, and over which paths."""
 
 from collections.abc import Callable, Sequence

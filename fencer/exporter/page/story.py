@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sections of the journal: whether the next fence would work, and who fenced whom with what proof."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's style sheet: light and dark, phone and desk. No state is shown by colour alone; there is always a word."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The section of the watchdog: its state, device, keepalives, and the time until a reset."""
 
 from typing import Final

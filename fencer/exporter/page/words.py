@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats times, counts and lists as text."""
 
 import time

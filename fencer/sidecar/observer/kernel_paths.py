@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists the kernel's paths of a LUN by sysfs, and waits for changes. A uevent only says when to look again."""
 
 import os

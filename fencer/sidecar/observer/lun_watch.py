@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches the registrations of one LUN. At each reading one path reads for all of them."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observing process: watches paths and registrations, and sends Reports to its parent.
 
 It runs in a Worker: expendable, killed and never waited for. The turns of all paths share threads that never wait for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches one path of a LUN, turn by turn. A turn may hang with the path, which then grows stale; others go on.
 
 A single command may get lost on a path that works, and the kernel waits half a minute for it. So a turn that has

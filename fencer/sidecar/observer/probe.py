@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One path's probe: the first block of the disk, read past every cache. An adapter to the kernel."""
 
 import errno

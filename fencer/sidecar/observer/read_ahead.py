@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Probes all paths that are well by one system call, and takes all their answers at one wake-up.
 
 It proves nothing but that a path is well: a read that it began was answered. A read that is refused, fails, is slow or

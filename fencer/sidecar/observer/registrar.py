@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registrar: registers this node at the start, and again after a target has lost all registrations.
 
 It never registers a node that was fenced.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the turns of all paths in as few threads as never wait for one that hangs: one, as long as all are quick.
 
 A turn may hang for as long as the kernel likes. So a thread whose turn takes long is left with it, and another one goes

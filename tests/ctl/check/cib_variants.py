@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The good CIB, each time with one thing broken."""
 
 from tests.ctl.check.variant import FAULT, WARNING, Variant

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules that need more than one file: the machine, its volume groups, what the other programs say."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Good files: nothing is found. Each with one thing broken: just that is found, with its line and its remedy."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A good file with one thing broken, and what check has to say of it."""
 
 from typing import NamedTuple

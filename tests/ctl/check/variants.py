@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Good files, each with one thing broken: what check has to say of it."""
 
 from tests.ctl.check.cib_variants import CIB

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever a program prints or a file holds: a value, or an error that becomes one sentence. Never a traceback."""
 
 import contextlib

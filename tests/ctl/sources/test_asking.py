@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs that are missing, fail, hang or talk nonsense; and the LUNs, by the sidecar's snapshot."""
 
 import subprocess

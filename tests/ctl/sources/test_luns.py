@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys and reservation as read from a real target, after the agent has registered nodes and fenced one."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each source's parser on what the program really printed: tests/ctl/captured, from the lab's cluster (Debian 12)."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is told of the cluster's state: on what the programs really printed, and on that with one thing changed."""
 
 import json

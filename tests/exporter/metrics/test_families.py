@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a collector puts: each series once, its labels fit to be shown, the same family as long as it says the same."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden .metrics files, with a stopped clock.
 
 After a wanted change: ``python -m tests.exporter.metrics.test_golden``."""

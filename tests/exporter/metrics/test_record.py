@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the BMC let us in is told by what was recorded, never by the words of a message."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Headless Chromium over the DevTools protocol, on a pipe: no port, no driver, no other program."""
 
 import base64

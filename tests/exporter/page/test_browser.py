@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page in a real browser, from a real exporter: no complaint, no overflow, light and dark, without scripts.
 
 ``SCREENSHOTS=directory pytest tests/exporter/page/test_browser.py`` keeps what was seen, to be looked at."""

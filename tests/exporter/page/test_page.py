@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page: what it says, that it says nothing else, and that markup comes from nowhere but the page."""
 
 import html.parser

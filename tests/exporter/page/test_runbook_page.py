@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """/runbook: the whole of docs/runbook.md, readable, each of its pages where the findings link to."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One LUN with two paths, observed turn by turn on a clock that stands still between the turns."""
 
 import threading

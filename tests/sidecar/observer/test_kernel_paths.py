@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The probe on files and devices of this host, and the listing on a sysfs made of directories."""
 
 import os

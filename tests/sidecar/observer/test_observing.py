@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observers on targets in memory: what they report, turn by turn, and that nothing that hangs holds anything else."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One path after another: probed, read, registered, lost, and back."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is read ahead proves that a path is well, and nothing else."""
 
 import errno

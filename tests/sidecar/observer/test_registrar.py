@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registering whole LUNs, with the marker of this boot: at the start, after a target forgot, never once fenced."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns that share threads: none waits for one that hangs."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What fencer.power.ipmi_packets, _login and _session use of pyghmi 1.6; test_pyghmi_surface.py checks each."""
 
 from collections import deque
