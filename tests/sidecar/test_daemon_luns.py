@@ -232,6 +232,8 @@ def test_a_reload_whose_observer_does_not_begin_is_refused(sidecar: Sidecar, how
 
 
 def test_the_record_names_why_nobody_observes(sidecar: Sidecar) -> None:
+    """Each observer has a quarter of the grace to say it: after that it counts as hung."""
+    edit(sidecar, "grace_s = 1\n", "grace_s = 8\n")
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     (sidecar.directory / "begin").write_text("no libudev")
