@@ -49,3 +49,13 @@ def test_it_names_the_project_s_licence() -> None:
 )
 def test_what_is_a_source_file(path: str, source: bool) -> None:
     assert spdx.is_source(path) is source
+
+
+def test_each_source_file_has_the_line() -> None:
+    sources = [
+        path
+        for folder in ("fencer", "agents", "exporters", "packaging")
+        for path in sorted((PROJECT / folder).rglob("*.py"))
+    ]
+    assert sources
+    assert [str(path) for path in sources if (text := path.read_text()) and spdx.with_line(text) != text] == []
