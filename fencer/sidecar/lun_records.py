@@ -10,7 +10,7 @@ NEVER_S = float("-inf")
 
 
 class PathView(NamedTuple):
-    """What is known of a path, for the snapshot. up: its last probe was good and is not stale."""
+    """What is known of a path, for the snapshot. up: its last probe was good and is not stale, and data go this way."""
 
     name: str
     address: str

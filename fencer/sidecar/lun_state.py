@@ -329,7 +329,7 @@ class LunStates:
             case RegistrationState.TARGET_FORGOT:
                 return Obstacle(Cause.TARGET_FORGOT, f"{lun.name}: the target lost all registrations")
             case RegistrationState.DROPPED:
-                text = f"{lun.name}: the target has dropped our registration, and nobody took it: it is being restored"
+                text = f"{lun.name}: the target has dropped our registration (no node removed it): being restored"
                 return Obstacle(Cause.NOT_REGISTERED, text)
             case (
                 RegistrationState.PREEMPTED
@@ -370,7 +370,7 @@ class LunStates:
             PathView(
                 name,
                 path.address,
-                path.good_at_s is not None and now - path.good_at_s <= stale_s,
+                path.good_at_s is not None and now - path.good_at_s <= stale_s and not path.refused,
                 self._is_registered(path, now),
                 self._loss(name, path, now).removeprefix(f"{name}: "),
                 path.probed_at_s,

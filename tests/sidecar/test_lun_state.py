@@ -2,7 +2,16 @@
 """What the snapshot is told of the LUNs. Whether they are reachable is test_policy's business."""
 
 from fencer.sidecar.lun_state import LunStates
-from fencer.sidecar.reports import LunSeen, LunSilent, PathRegistered, PathSeen, Report
+from fencer.sidecar.reports import (
+    ListedLun,
+    ListedPath,
+    LunSeen,
+    LunSilent,
+    LunsListed,
+    PathRegistered,
+    PathSeen,
+    Report,
+)
 from fencer.sidecar.settings import PolicySettings
 from fencer.state.snapshot import RegistrationState
 from tests.sidecar.seen import TIMING, A, B, healthy, listed, lun_seen
@@ -26,6 +35,14 @@ def test_the_view_says_what_is_known() -> None:
     first, second = lun.paths
     assert (first.name, first.up, first.registered, first.error) == ("sda", False, False, "EIO: Input/output error")
     assert (second.name, second.up, second.registered, second.error) == ("sdb", True, True, "")
+
+
+def test_a_path_that_its_map_has_failed_is_not_up_although_it_answers() -> None:
+    failed = "the multipath map has failed it"
+    paths = (ListedPath("sda", "0:0:0:0", failed), ListedPath("sdb", "0:0:0:0"))
+    relisted = LunsListed(NOW_S, (ListedLun("L", "L", paths),))
+    (lun,) = known(*healthy(NOW_S, LUNS), relisted).view(NOW_S)
+    assert [(path.name, path.up, path.error) for path in lun.paths] == [("sda", False, failed), ("sdb", True, "")]
 
 
 def test_the_view_of_a_lun_not_read_yet() -> None:

@@ -290,7 +290,12 @@ LUN_RESERVATION_INFO: Final = Metric(
 
 LUN_PATHS: Final = Metric("paths", _S, _GAUGE, "halvm_lun_paths", ("lun",), "Paths that the LUN has.")
 LUN_PATHS_UP: Final = Metric(
-    "paths", _S, _GAUGE, "halvm_lun_paths_up", ("lun",), "Paths that answered their last probe in time."
+    "paths",
+    _S,
+    _GAUGE,
+    "halvm_lun_paths_up",
+    ("lun",),
+    "Paths that answered their last probe in time and that no multipath map has failed.",
 )
 LUN_PATHS_USABLE: Final = Metric(
     "paths", _S, _GAUGE, "halvm_lun_paths_usable", ("lun",),
@@ -302,7 +307,7 @@ PATH_UP: Final = Metric(
     _GAUGE,
     "halvm_path_up",
     ("lun", "path", "address"),
-    "Whether the path answered its last probe in time.",
+    "Whether the path answered its last probe in time and no multipath map has failed it.",
 )
 PATH_REGISTERED: Final = Metric(
     "paths", _S, _GAUGE, "halvm_path_registered", ("lun", "path", "address"),
