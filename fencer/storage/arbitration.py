@@ -18,7 +18,7 @@ from fencer.observations import ArbitrationResult
 from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.key_removal import Removal, remove_key, weakest
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.look import Look
+from fencer.storage.look import Look, some_of
 from fencer.storage.nexus import Outcome
 from fencer.storage.settings import StorageSettings
 from fencer.storage.turns import Turns
@@ -102,7 +102,7 @@ class Contest(NamedTuple):
         if len(strangers) <= (self.others.unnamed_most if self.others is not None else 0):
             return None
         return (
-            f"key {self.target} of the node to fence is not registered, but {', '.join(map(str, strangers))} "
+            f"key {self.target} of the node to fence is not registered, but {some_of(strangers)} "
             f"{'is' if len(strangers) == 1 else 'are'}, of no node that is known here, and may be its: "
             f"{MEND if self.others is not None else NAME_THEM}"
         )

@@ -19,7 +19,7 @@ from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observatio
 from fencer.regular_file import is_private, read_regular_file
 from fencer.state.directories import fenced_record
 from fencer.storage.arbitration import Refusal
-from fencer.storage.look import Look, guard_key
+from fencer.storage.look import Look, guard_key, some_of
 from fencer.storage.marker import EarlierBootMarker
 from fencer.storage.procedure import Emit
 
@@ -35,7 +35,7 @@ class FencedRecord(NamedTuple):
     lun: str
 
     def __str__(self) -> str:
-        return f"{self.lun}: this node was fenced by the node with key {', '.join(map(str, self.by))}"
+        return f"{self.lun}: this node was fenced by the node with key {some_of(self.by)}"
 
 
 def find_fence(

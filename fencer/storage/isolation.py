@@ -11,7 +11,7 @@ from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.initiator_ports import NO_PORTS
 from fencer.storage.key_removal import Removal, remove_key
 from fencer.storage.logical_unit import LogicalUnit, RoundPause
-from fencer.storage.look import Look
+from fencer.storage.look import Look, some_of
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.turns import REASONS, REMEDIES, Turns
 
@@ -87,8 +87,8 @@ def _second_key(lun: LogicalUnit, contest: Contest, taken: Iterable[Removal], de
     left = lun.registered_on(NO_PORTS.union(*(removal.ports for removal in taken)), deadline)
     if not left:
         return None
-    keys = ", ".join(str(key) for key in sorted({each.key for each in left}))
-    ports = ", ".join(sorted({str(each.initiator) for each in left}))
+    keys = some_of(sorted({each.key for each in left}))
+    ports = some_of(sorted({str(each.initiator) for each in left}))
     return (
         f"key {contest.target} is gone, but the node that had it is registered under {keys}, too, on {ports}, and can "
         "write: register all its paths under one key (reservation_key in its multipath.conf?), fence it by power"

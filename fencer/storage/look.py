@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One consistent reading of a LUN's registrations and reservation, and what it shows."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from fencer._typing import NamedTuple
 from fencer.model import ReservationKey, ReservationType
@@ -9,6 +9,11 @@ from fencer.storage.pr import Reservation
 
 HOLDER_ONLY_TYPES = (ReservationType.WRITE_EXCLUSIVE, ReservationType.EXCLUSIVE_ACCESS)
 """Under these only the holder writes, not the other registrants (SPC-4 table 45)."""
+
+NAMES_MOST = 16
+"""So many keys or ports are named in a sentence."""
+NAME_CHARS = 260
+"""Longest name of a port in a sentence: an iSCSI name has up to 223 bytes (RFC 7143 4.2.7), the port's ISID follows."""
 
 _GUARD_BIT = 1 << 63
 
@@ -21,6 +26,15 @@ def guard_key(key: ReservationKey) -> ReservationKey:
     return ReservationKey(int(key) ^ _GUARD_BIT or _GUARD_BIT >> 1)
 
 
+def some_of(names: Sequence[object]) -> str:
+    """The names as they stand in a sentence: of many the first few.
+
+    A target may list 8,190 keys, and name a port with 64 KB; a message to the parent is bounded (fencer.worker).
+    """
+    shown = [text if len(text) <= NAME_CHARS else f"{text[:NAME_CHARS]}…" for text in map(str, names[:NAMES_MOST])]
+    return ", ".join(shown) + (f" and {len(names) - NAMES_MOST} more" if len(names) > NAMES_MOST else "")
+
+
 class Look(NamedTuple):
     """One consistent reading of a LUN: both answers carry the same PR generation."""
 
@@ -31,7 +45,7 @@ class Look(NamedTuple):
     def __str__(self) -> str:
         held = self.reservation
         kind = "no reservation" if held.type is None else f"{held.type.name} held by {held.holder or 'all'}"
-        return f"generation {self.generation}, keys {', '.join(map(str, sorted(self.keys))) or 'none'}, {kind}"
+        return f"generation {self.generation}, keys {some_of(sorted(self.keys)) or 'none'}, {kind}"
 
     def listed(self, key: ReservationKey) -> tuple[ReservationKey, ...]:
         """Those of a node's two keys (its own and its guard key) that are registered."""

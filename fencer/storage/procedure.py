@@ -20,7 +20,7 @@ from fencer.observations import (
 from fencer.storage.arbitration import MEND, Contest, RaceResult, arbitrate, not_registered, still_won
 from fencer.storage.isolation import isolate
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.look import Look
+from fencer.storage.look import Look, some_of
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.settings import StorageSettings
@@ -267,7 +267,7 @@ def _unknown_key(lun: LogicalUnit, look: Look, settings: StorageSettings, needed
     strangers = look.strangers((*others.known, own) if own is not None else others.known) if others is not None else ()
     if others is None or len(strangers) <= others.unnamed_most:
         return None
-    keys = f"{', '.join(map(str, strangers))} {'belongs' if len(strangers) == 1 else 'belong'} to no known node"
+    keys = f"{some_of(strangers)} {'belongs' if len(strangers) == 1 else 'belong'} to no known node"
     nothing = "storage proves no fence of it" if needed else "whom a fence race takes it from is not known"
     return LunFailed(lun.name, f"{lun.name}: key {keys}: {nothing}: {MEND}")
 
