@@ -13,6 +13,7 @@ from typing import NamedTuple, NoReturn
 
 from fencer import __version__
 from fencer.errors import FenceError, StorageError, UsageError
+from fencer.regular_file import read_regular_file
 from fencer.sidecar import control, linux_watchdog, watchdog_device, watchdog_holders
 from fencer.sidecar.config import BY_NAME, located, read_settings
 from fencer.sidecar.configuration import read_config
@@ -86,8 +87,8 @@ def directories(path: str) -> Directories:
 def _plain_setting(path: str, name: str) -> str:
     """The absolute path of a line ``name = "..."``; "" when there is none."""
     try:
-        text = Path(path).read_text("utf-8", "replace") if Path(path).is_file() else ""
-    except OSError:
+        text = read_regular_file(path, link=True).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return ""
     match = re.search(rf"^[ \t]*{name}[ \t]*=[ \t]*[\"'](/[^\"'\n]*)", text, re.MULTILINE)
     return match[1] if match else ""

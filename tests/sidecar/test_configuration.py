@@ -78,3 +78,14 @@ def test_the_cluster_file_mended_as_said_is_enough(sidecar_on, corosync: str, me
     with pytest.raises(UsageError, match=r"nodeid|name the cluster|add a nodelist"):
         sidecar_on(corosync)
     assert sidecar_on(mended).node == "serv-0001"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_a_state_directory_that_others_may_write_to_is_refused_here_too(sidecar_on, tmp_path: Path, mode: int) -> None:
+    """Who moves the marker away would have the sidecar of a fenced node register it again."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(mode)
+    with pytest.raises(UsageError, match=r"state_dir: .*/run: others than root may write to it: give a directory"):
+        sidecar_on(COROSYNC)
+    (tmp_path / "run").chmod(0o755)
+    assert sidecar_on(COROSYNC).node == "serv-0001"
