@@ -87,6 +87,15 @@ def test_a_node_without_a_name_goes_by_its_bmc(bmc: Bmc, path: str) -> None:
     assert recorded(path)[0].target == bmc.address
 
 
+def test_a_session_weaker_than_it_could_be_is_told(path: str) -> None:
+    with Bmc(guid=bytes(16)) as bmc:  # it does not take suite 17
+        call(bmc, path, "off")
+    (event,) = recorded(path)
+    (who,) = (step.text for step in event.steps if "cipher" in step.text)
+    assert "it has no GUID of its own: another BMC with the same password would not be noticed" in who
+    assert who.endswith("cipher suite 3, since the BMC does not take suite 17")
+
+
 @pytest.mark.parametrize("argv", [("status",), ("list",), ("list-status",), ("validate-all",), ("off", "--dry-run")])
 def test_what_proves_nothing_leaves_no_record(bmc: Bmc, path: str, argv: tuple[str, ...]) -> None:
     call(bmc, path, *argv)
