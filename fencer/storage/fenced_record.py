@@ -23,7 +23,7 @@ from fencer.storage.look import Look, guard_key, some_of
 from fencer.storage.marker import EarlierBootMarker
 from fencer.storage.procedure import Emit
 
-_LONGEST_BYTES = 1 << 16
+_LONGEST_BYTES = 1 << 18  # 8,190 keys, the most that a target can list, of 22 characters
 
 AskContact = Callable[[], Contact]
 

@@ -55,6 +55,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(str(tmp_path)) == RECORD
 
 
+def test_a_record_of_as_many_keys_as_there_can_be_is_read(tmp_path: Path) -> None:
+    """Else registering thousands of keys would let a fenced node shoot the winner."""
+    record = RECORD._replace(by=tuple(ReservationKey((1 << 64) - 1 - number) for number in range(8190)))
+    write_record(str(tmp_path), record)
+    assert read_record(str(tmp_path)) == record
+
+
 @pytest.mark.parametrize("content", ["", "torn", "[]", "{}", '{"by": ["x"], "lun": "l"}', '{"by": 1, "lun": 2}'])
 def test_a_record_that_makes_no_sense_refuses_nothing_and_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "fenced.json").write_text(content)
