@@ -21,7 +21,7 @@ from fencer.journal.event import EventKind
 from fencer.journal.file import Journal, JournalBusy, JournalError
 from fencer.journal.pending import keep
 from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start, wait_all
-from tests.journal.test_journal import SCHEMA_1
+from tests.journal.test_file import SCHEMA_1
 from tests.rig import require_program
 
 

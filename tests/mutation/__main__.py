@@ -33,7 +33,12 @@ LONGEST_S = 120.0
 """Of one run of the tests; a mutant that makes them hang is noticed."""
 
 _STORAGE = "tests/storage/test_"
-_VERDICTS = tuple(f"tests/decisions/test_{name}.py" for name in ("verdict", "failed_side", "remedies", "self_fence"))
+_VERDICTS = (
+    "tests/agent/test_verdict.py",
+    "tests/decisions/test_failed_side.py",
+    "tests/decisions/test_remedies.py",
+    "tests/agent/test_self_fence_request.py",
+)
 
 
 def _tests(*names: str) -> tuple[str, ...]:
@@ -51,20 +56,19 @@ class Plan:
 PLANS = {
     "arbitration": Plan(
         "fencer/storage/arbitration.py",
-        (f"{_STORAGE}arbitration.py", f"{_STORAGE}strangers.py", f"{_STORAGE}procedure.py", f"{_STORAGE}paths.py",
-         "tests/decisions/test_duel.py"),
+        (*_tests("arbitration", "strangers", "procedure", "logical_unit"), "tests/decisions/test_duel.py"),
     ),
     "isolation": Plan(
         "fencer/storage/isolation.py",
-        (f"{_STORAGE}isolation.py", f"{_STORAGE}strangers.py", f"{_STORAGE}second_key.py", f"{_STORAGE}paths.py",
-         f"{_STORAGE}procedure.py", "tests/storage/test_unregistering.py"),
+        _tests("isolation", "strangers", "second_key", "logical_unit", "procedure", "unregistering"),
     ),
-    "logical_unit": Plan("fencer/storage/logical_unit.py", (f"{_STORAGE}paths.py", f"{_STORAGE}arbitration.py")),
+    "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
     "look": Plan("fencer/storage/look.py", _tests("look", "isolation", "strangers")),
-    "turns": Plan("fencer/storage/turns.py", _tests("turns", "paths", "isolation")),
+    "turns": Plan("fencer/storage/turns.py", _tests("turns", "logical_unit", "isolation")),
     "key_removal": Plan("fencer/storage/key_removal.py", _tests("key_removal", "second_key", "isolation")),
     "guarded_registration": Plan(
-        "fencer/storage/guarded_registration.py", _tests("guarded_registration", "paths", "registration", "arbitration")
+        "fencer/storage/guarded_registration.py",
+        _tests("guarded_registration", "logical_unit", "registration", "arbitration"),
     ),
     "registration": Plan(
         "fencer/storage/registration.py",

@@ -54,7 +54,7 @@ def test_the_cib_of_a_cluster_that_does_not_run_is_this_nodes_file(tmp_path: Pat
     file = tmp_path / "cib.xml"
     stopped = ToolAnswer("", "cibadmin: exit status 102: not connected")
     assert "not connected; " in read_cib(lambda _argv: stopped, str(file)).problem
-    file.write_bytes((Path(__file__).parents[1] / "good/cib.xml").read_bytes())
+    file.write_bytes((Path(__file__).parent / "good/cib.xml").read_bytes())
     assert read_cib(lambda _argv: stopped, str(file)).value is not None
     missing = ToolAnswer("", "cibadmin: not installed", missing=True)
     assert read_cib(lambda _argv: missing, "/nosuch") == SourceReading()
@@ -63,7 +63,7 @@ def test_the_cib_of_a_cluster_that_does_not_run_is_this_nodes_file(tmp_path: Pat
 @pytest.mark.peer
 def test_the_real_crm_mon_and_lvm_are_understood(monkeypatch):
     """Without a cluster: crm_mon and crm_verify read the good CIB from a file; this machine has no volume group."""
-    good = Path(__file__).parents[1] / "good/cib.xml"
+    good = Path(__file__).parent / "good/cib.xml"
     monkeypatch.setenv("CIB_file", str(good))
     done = subprocess.run(crm_mon.COMMAND, capture_output=True, text=True, check=True, timeout=60)
     pacemaker = crm_mon.parse_crm_mon(done.stdout)

@@ -14,7 +14,7 @@ from fencer.errors import UsageError
 from fencer.model import ProofPolicy
 from fencer.state.snapshot import PolicyState, Snapshot
 from fencer.state.snapshot_file import write_snapshot
-from tests.decisions.test_requests import LUN, membership
+from tests.agent.test_request_builder import LUN, membership
 from tests.scenes import BOOT, NOW, snapshot
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -6,7 +6,7 @@ import pytest
 from fencer.agent.plan import Plan, make_plan
 from fencer.agent.request import Caller
 from fencer.model import Action, KnownBmc, ProofPolicy
-from tests.decisions.test_verdict import plan
+from tests.agent.test_verdict import plan
 
 GUID = bytes(range(16))
 
