@@ -48,7 +48,7 @@ class Obstacle(NamedTuple):
 
 
 class LunStates:
-    """The latest of each LUN and path. began_s: now."""
+    """The latest reports of each LUN and path. began_s: the start of the sidecar."""
 
     def __init__(self, settings: PolicySettings, began_s: float) -> None:
         self._settings = settings
@@ -88,7 +88,7 @@ class LunStates:
         self._serving = True
 
     def explain_silence(self, reason: str) -> None:
-        """Why the observing process has ended; forgotten when one is heard again."""
+        """Stores why the observing process has ended. The next report of an observer removes it."""
         self._silent_because = reason
 
     def take(self, report: Report) -> None:
@@ -285,7 +285,7 @@ class LunStates:
                 lun.joining = False
                 worries += [f"{lun.name}: {text}" for text in lost]
                 if lun.seen is not None and lun.seen.registration is RegistrationState.UNPROTECTED:
-                    worries.append(f"{lun.name}: nobody holds a reservation: it protects nothing")
+                    worries.append(f"{lun.name}: no node holds a reservation: it protects nothing")
                 if lun.read_only:
                     worries.append(f"{lun.name}: {lun.read_only} is read-only: nothing can be written")
             if lun.joining and obstacle is not None:
@@ -356,7 +356,7 @@ class LunStates:
         return path.registered and (since_s is None or now - since_s <= self._settings.timing.registration_stale_s)
 
     def is_complete(self) -> bool:
-        """Every LUN has been looked at once."""
+        """Whether every LUN has been read or found unreachable at least once."""
         return self._listed and all(lun.seen is not None or lun.silence for lun in self._luns.values())
 
     def view(self, now: float) -> tuple[LunView, ...]:

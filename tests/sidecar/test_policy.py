@@ -246,7 +246,7 @@ def test_unprotected_is_degraded_and_fences_nobody() -> None:
         bench.take(lun_seen("L", bench.now, RegistrationState.UNPROTECTED))
         bench.go(TICK_S, read=False)
     assert bench.decision.state is PolicyState.DEGRADED
-    assert "nobody holds a reservation" in bench.decision.reasons[0]
+    assert "no node holds a reservation" in bench.decision.reasons[0]
 
 
 def test_a_target_that_forgot_is_given_the_grace_to_be_registered_again() -> None:
