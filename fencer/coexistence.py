@@ -150,12 +150,12 @@ def _assignments(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Without comments, blank lines, and what cannot be read."""
+    """The lines of a file without comments and blank lines; none where it cannot be read."""
     yield from (line for _, line in _numbered(path))
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:
-    """The same with the number of each line."""
+    """The lines as in _lines, each with its number."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -127,7 +127,7 @@ def _in_child(work: Callable[[], T], path: str, within_s: float) -> T:
 
 
 def stand_apart(keep: int) -> None:
-    """For a child that may be left behind: lets go of all that its parent's caller and other children wait for.
+    """For a child that may be left behind: closes all descriptors that its parent's caller and other children wait for.
 
     keep: the one descriptor that stays open; -1 for none.
     """
@@ -151,7 +151,7 @@ def _send_result(work: Callable[[], object], ending: int) -> None:
 
 
 def _read(descriptor: int, until: float) -> bytes | None:
-    """All of it; None where its end did not come in time."""
+    """Reads descriptor to its end; None where the end did not come in time."""
     data = b""
     while select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
         if not (chunk := os.read(descriptor, _CHUNK_BYTES)):

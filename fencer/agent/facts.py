@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of one call so far: its observations, sorted by kind. The verdict is made from them."""
+"""Sorts the observations of one call by kind. The verdict is made from them."""
 
 from collections.abc import Collection, Iterable
 

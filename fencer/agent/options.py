@@ -289,7 +289,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Attempts to switch the node on",
         default="1",
     ),
-    # --- what is said ---
+    # --- output ---
     Option(
         "quiet", "q", "quiet", "", _BOOLEAN, 50, _GENERAL, _IPMILAN,
         "No progress on stderr; verdict, debug_file and syslog stay",

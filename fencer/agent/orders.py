@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run and its two workers tell each other. An order is the first message to a worker."""
+"""The messages between a run and its two workers. An order is the first message to a worker."""
 
 from enum import Enum, auto
 
@@ -56,7 +56,7 @@ class LookAgain(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """Its answer. result: None where the target is registered again, so that the race is open.
+    """The answer to LookAgain. result: None where the target is registered again, so that the race is open.
 
     at_s: when it looked, by the monotonic clock of all processes.
     """

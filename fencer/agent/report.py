@@ -201,7 +201,7 @@ class Report:
             self.waiting_for(awaited(plan, facts), left_s)
 
     def waiting_for(self, what: str, left_s: float) -> None:
-        """The same in the caller's words."""
+        """Shows on a terminal what the caller waits for, in the words given."""
         if self._terminal is not None and not self._quiet:
             self._terminal.wait(what, left_s)
 
@@ -286,7 +286,7 @@ def in_words(action: Action, whom: str, *, unfence: bool = False) -> str:
 
 
 def _who(what: observed.BmcIdentified, plan: Plan) -> str:
-    """The BMC's GUID where monitor learns it, and what makes the session weaker than it could be."""
+    """The BMC's GUID where monitor stores it, and what weakens the session, as one line."""
     told = []
     if not tells_apart(what.guid):
         told.append("it has no GUID of its own: another BMC with the same password would not be noticed")

@@ -82,7 +82,7 @@ def storage_job(channel: Channel) -> None:
         return
     try:
         _carry_out(order, channel)
-    except StorageError as error:  # the worker's end is told by its text alone
+    except StorageError as error:  # the parent gets only the text
         raise StorageError(error.with_remedy, "") from error
 
 

@@ -62,13 +62,13 @@ class Membership(NamedTuple):
         return match_host_names(self.host_names[:1], (name,)) is not None
 
     def require(self) -> None:
-        """Raises UsageError where there is a configuration file that makes no sense, and what it says is needed."""
+        """Raises UsageError where the configuration file is invalid. Called where its content is needed."""
         if self.problem:
             raise UsageError(self.problem)
 
     @property
     def unnamed(self) -> "tuple[NodeIdentity, ...]":
-        """Other nodes that are known by an address alone: no caller's name for them can be told to mean them."""
+        """Other nodes that are known by an address alone: no name that a caller gives can be matched to them."""
         named = {index for _, index in self.aliases}
         return tuple(
             node for node in self.nodes if is_address(node.name) and node.position not in named and node != self.local
@@ -123,7 +123,7 @@ def with_addresses(found: Membership, *, own_by_address: bool) -> Membership:
 
 
 def _is_there(path: str) -> bool:
-    """Raises UsageError where that cannot be told in time."""
+    """Whether the file exists. Raises UsageError where its file system does not answer in time."""
     try:
         return in_time(lambda: os.path.lexists(path), path)
     except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a cluster.conf: what would make a fence fail, hit the wrong node, or leave a service down. Pure.
+"""Finds what in a cluster.conf would make a fence fail, hit the wrong node, or leave a service down. Pure.
 
 ``fence_halvm -o monitor`` by hand and ``halvmctl check`` show it.
 """
@@ -52,7 +52,7 @@ NOT_POWER_AGENTS = frozenset({
 
 
 def problems(cluster: Cluster) -> tuple[Problem, ...]:
-    """All of them; empty when all is well. No attribute values (they may be passwords) but names, ids, addresses."""
+    """All problems of the file. Their texts hold names, ids and addresses, but no other values: no passwords."""
     found: list[Problem] = []
     if not cluster.name:
         found.append(Problem(0, "the cluster has no name: reservation keys are derived from it", 'add name="..."'))
@@ -215,7 +215,7 @@ def _shared_bmc_problems(cluster: Cluster) -> Iterable[Problem]:
 
 
 def _duel_problems(cluster: Cluster) -> Iterable[Problem]:
-    """Two nodes of which nothing decides which one survives."""
+    """Problems of a two-node cluster in which nothing decides which node survives a mutual fence."""
     if len(cluster.nodes) != 2 or cluster.quorum_disk:
         return
     known = [
@@ -268,7 +268,7 @@ def _line_break_problems(where: str, attributes: Mapping[str, str], line: int) -
 
 
 def _known_attributes(cluster: Cluster, node: ClusterNode, method: FenceMethod) -> list[Mapping[str, str]]:
-    """What fenced would tell each device of the method that exists."""
+    """The attributes that fenced would send to each existing device of the method."""
     return [attributes for ref in method.devices if (attributes := _merged_or_none(cluster, node, ref)) is not None]
 
 

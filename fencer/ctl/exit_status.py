@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class CtlStatus(IntEnum):
-    """The worst of all that was found. Unknown is never success."""
+    """Exit status by the worst finding. Unknown is never success."""
 
     FINE = 0
     USAGE = 1  # bad input: nothing was checked
@@ -19,5 +19,5 @@ _WORST_FIRST = (CtlStatus.FAULT, CtlStatus.WARNING, CtlStatus.UNKNOWN)
 
 
 def worst(found: Collection[CtlStatus]) -> CtlStatus:
-    """The status that counts, of several."""
+    """The worst of several statuses."""
     return next((each for each in _WORST_FIRST if each in found), CtlStatus.FINE)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class SourceReading(NamedTuple, Generic[T]):
-    """What a source said. value None and problem "": it is not installed, or has nothing to say."""
+    """The result of one source. value None and problem "": it is not installed, or has nothing to say."""
 
     value: T | None = None
     problem: str = ""

@@ -49,7 +49,7 @@ def waiting(directory: str) -> Iterator[tuple[str, Event | None]]:
 
 
 def is_recorded(db: sqlite3.Connection, event: Event) -> bool:
-    """Whether the journal has this very event."""
+    """Whether the journal contains this event."""
     found = db.execute(
         "SELECT 1 FROM events WHERE at_unix_s = ? AND took_s = ? AND kind = ? AND actor = ? AND target = ? LIMIT 1",
         (event.at_unix_s, event.took_s, event.kind.value, text_of(event.actor), text_of(event.target)),

@@ -37,7 +37,7 @@ FEW_STEPS = 20
 
 
 class Begun(NamedTuple):
-    """What the agent is about to do, with the outcome that holds if it never comes back."""
+    """The first record of a run: the plan, with the outcome unknown. It stays where the agent is killed."""
 
     path: str
     event: Event

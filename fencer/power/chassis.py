@@ -26,10 +26,10 @@ class ChassisPower(Protocol):
         """Sends one command. Returning means that the BMC accepted it, not that the state has changed."""
 
     def starting(self) -> bool:
-        """Whether the BMC says that it is starting. Until it is not, its word about the chassis is worth nothing."""
+        """Whether the BMC reports that it is starting. Meanwhile its chassis state proves nothing."""
 
     def has_identity(self) -> bool:
-        """Whether the BMC can be told from all others, so that it can be learnt who it is."""
+        """Whether the BMC has a GUID that no other BMC has, so that the GUID can be stored."""
 
     def close(self) -> None:
         """Logs out, so that the BMC's session slot is free again. Never raises."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who a BMC is. Pure.
+"""The identity of a BMC: parses, compares and judges it. Pure.
 
 A password alone does not tell one BMC from another with the same password: a swapped lease, a duplicate address or a
 name that resolves to another host makes a fence ask the wrong one. IPMI 2.0 has a GUID for each system, which RAKP 2

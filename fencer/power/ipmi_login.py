@@ -154,7 +154,7 @@ class LoginSession(PacketSession):
         self._proposed[self.rmcptag] = (self.attemptedhash, self.localsid, self.currhashlib, self.currhashlen)
 
     def _got_rmcp_response(self, data: bytearray) -> None:
-        """An agreement wins over a refusal, whichever comes first: anybody may have sent the refusal."""
+        """An agreement wins over a refusal, whichever comes first: the refusal may be forged."""
         if self.sessioncontext != "OPENSESSION" or data[0] not in self._proposed:
             return
         tag, status = data[0], data[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say to a chassis, in which order, to reach a goal. Pure: no IPMI, no process.
+"""Brings a chassis to a goal: which commands are sent, in which order. Pure: no IPMI, no process.
 
 The caller of a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
 may be touched). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
@@ -42,7 +42,7 @@ _CYCLE_POLL_SLEEP_S = 0.05
 
 
 class PowerAim(StrEnum):
-    """What the chassis shall be brought to, or asked."""
+    """The aim of a power procedure: a state of the chassis, or a question to the BMC."""
 
     OFF = "off"
     ON = "on"

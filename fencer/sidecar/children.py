@@ -93,7 +93,7 @@ def list_luns(jobs: Jobs, config: Config, channel: Channel) -> None:
 
 
 def reaped(pid: int) -> bool:
-    """Whether the child has ended. One in state D is left to the kernel, and looked at again at the next turn."""
+    """Whether the child has ended. A child in state D is checked again at the next turn."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:

@@ -113,7 +113,7 @@ class Daemon:
 
     @property
     def _is_steady(self) -> bool:
-        """Nothing that is decided changes by time alone before Policy.stale_from_s."""
+        """Whether no decision can change by time alone before Policy.stale_from_s."""
         steady = self._decision.state in (PolicyState.KEEPALIVE, PolicyState.DEGRADED)
         runs = self._feeding is not None and not self._fencing and not self._signals.stop
         return runs and steady and self._decision.grace_remaining_s is None
@@ -189,7 +189,7 @@ class Daemon:
                 self._publisher.line(Level.ERROR, str(error))
 
     def _be_ready(self, now: float) -> None:
-        """Tells systemd once, so that what waits for this unit goes on."""
+        """Reports readiness to systemd once, so that units that wait for this one start."""
         service = self._environment.service
         late = now >= self._ready_by_s and not service.waits_for_arming
         if not self._ready and (self._feeding is not None or late):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decides which LUNs are watched: those of the volume group's metadata, and what a later list changes. Pure."""
+"""Decides which LUNs are watched, at the first list of LUNs and at each later one. Pure."""
 
 from fencer._typing import NamedTuple
 

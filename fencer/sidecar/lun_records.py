@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of what is known of each LUN and path, and views of them for the snapshot. Data only."""
+"""The sidecar's record of each LUN and path, and their views for the snapshot. Data only."""
 
 from fencer._typing import NamedTuple
 from fencer.model import ReservationKey, ReservationType
@@ -103,5 +103,5 @@ class LunRecord:
         return self.seen is not None and self.seen_at_s > NEVER_S
 
     def lose_reading(self) -> None:
-        """It has grown stale, and counts no more until it is repeated."""
+        """Drops the stale reading. It counts again when it is repeated."""
         self.seen_at_s = NEVER_S

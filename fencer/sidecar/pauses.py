@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operator's pauses, by the feeder: told to the policy, the log and the journal."""
+"""Carries out an operator's pauses in the feeder, and reports them to policy, log and journal."""
 
 import time
 

@@ -87,7 +87,7 @@ class PathRegistered(NamedTuple):
     """This node's key is registered on this path (nexus). Before this report the path does not count.
 
     A PathSeen that is not ok, and a PathGone, undo it: what comes back may be another nexus. So does a LunsListed with
-    another address for it, and one that is first unless this is said again in time.
+    another address for it, and a first LunsListed unless this report is repeated in time.
     """
 
     lun: str
@@ -122,7 +122,7 @@ class StillWell(NamedTuple):
 
     paths: (lun, path, at_s, took_s): it answered its probe again, as a PathSeen that is ok. luns: (lun, at_s,
     generation): a reading that equals the latest LunSeen in all but at_s. That one is REGISTERED, of this generation.
-    registered: (lun, path) of a PathRegistered, whose time nobody needs.
+    registered: (lun, path) of a PathRegistered, without its time, which is not needed.
     Plain tuples: they are packed, unpacked and taken each second, for each path.
     """
 

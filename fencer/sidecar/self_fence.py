@@ -26,7 +26,7 @@ class Reset:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be made ready."""
+        """Why parts of the reset could not be prepared, one sentence each."""
         return () if self._sysrq is not None else (f"{_SYSRQ} cannot be opened: reboot(2) is all there is",)
 
     def say(self, text: str) -> None:
@@ -36,7 +36,7 @@ class Reset:
             _write(self._console, f"\r\n{line}\r\n".encode())
 
     def now(self) -> None:
-        """Returns only when the machine could not be reset; the watchdog has to do it then."""
+        """Resets the machine. Returns only when that failed; then the watchdog resets it."""
         if self._sysrq is not None:
             with contextlib.suppress(OSError):
                 os.write(self._sysrq, b"b")
@@ -47,7 +47,7 @@ class NoReset:
     """Resets nothing, as the configuration says."""
 
     def say(self, text: str) -> None:
-        """Does nothing: the log has it."""
+        """Does nothing: the sentence is in the log already."""
 
     def now(self) -> None:
         """Does nothing."""

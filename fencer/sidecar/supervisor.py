@@ -215,7 +215,7 @@ class Supervisor:
             self._end_child(child, child.reason or "it was killed")
 
     def _end_child(self, child: Child, reason: str) -> None:
-        """Kills it, if it runs still, and starts it again later."""
+        """Kills the child if it still runs, and schedules its next start."""
         if child.worker is None:
             return
         self._close(child.worker)
@@ -286,7 +286,7 @@ class Supervisor:
         self._feeder.send(ListChecked(reasons))
 
     def _list_no_more_of_devices(self, found: LunList) -> None:
-        """Nothing but a restart changes what they name."""
+        """Stops further lists for the setting devices: only a restart changes its LUNs."""
         if not found.group:
             self._list_at_s = None
 
@@ -337,7 +337,7 @@ class Supervisor:
     # --- starting ---------------------------------------------------------------------------------------------------
 
     def _start_due(self) -> None:
-        """Starts what is due, or tries again later: if this process ended, the feeder would end, too."""
+        """Starts the children that are due. A failure is tried again: the feeder ends when this process ends."""
         now = time.monotonic()
         if self._staged is not None and now >= self._staged.until_s:
             self._drop_staged(f"the new observer has not begun within {STAGING_S:g} s")

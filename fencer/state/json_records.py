@@ -35,7 +35,7 @@ def from_json(kind: type[R], content: bytes, schema: int) -> R:
 
 
 def plain(value: Any) -> Any:
-    """Of dicts, lists and plain values."""
+    """The record as dicts, lists and plain values."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         if _is_flat(type(value)):
             return dict(zip(value._fields, value, strict=True))
@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
 
 @functools.cache
 def _is_flat(kind: Any) -> bool:
-    """Whether it has plain values alone: most of a snapshot are paths, and it is written each second."""
+    """Whether a record type has only plain fields. Such records are converted faster; paths are most of a snapshot."""
     return _PLAIN.issuperset(get_type_hints(kind).values())
 
 

@@ -57,7 +57,7 @@ def read_attribute(path: str) -> str:
 
 
 def listing(path: str) -> list[str]:
-    """A directory's names in order; nothing for what is not there."""
+    """The names in a directory, sorted; empty where it does not exist."""
     try:
         return sorted(os.listdir(path))
     except OSError:
@@ -65,7 +65,7 @@ def listing(path: str) -> list[str]:
 
 
 def subsystem_of(sys_path: str) -> str:
-    """``block``, ``scsi``; "" for what is not there."""
+    """The subsystem of a sysfs directory: ``block``, ``scsi``; "" where there is none."""
     try:
         return os.path.basename(os.readlink(f"{sys_path}/subsystem"))
     except OSError:
@@ -140,7 +140,7 @@ class UdevDevices:
 
 
 class _UdevProperties(Mapping[str, str]):
-    """Those of _PROPERTIES that a device has, read when asked for."""
+    """The properties of a device that are in _PROPERTIES. Each is read when it is first used."""
 
     __slots__ = ("_devices", "_sys_path")
 

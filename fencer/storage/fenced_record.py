@@ -120,7 +120,7 @@ def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
 
 
 def note_refusal(directory: str, ask: AskContact, emit: Emit) -> None:
-    """Says of a record that stands what it means for a fence, for ``on`` and ``monitor``."""
+    """Notes what a valid record means for the next fence, for ``on`` and ``monitor``."""
     found = refusal(directory, ask, emit)
     if found is not None:
         emit(Noted(f"a fence of the other node would be refused: {found.reason}"))

@@ -184,7 +184,7 @@ class LogicalUnit:
         raise self._unanswered(failures)
 
     def _unanswered(self, failures: Sequence[StorageError]) -> StorageError:
-        """The error for a LUN of which no path answered; NotRegistered where one of them said so."""
+        """The error for a LUN of which no path answered; NotRegistered where one path reported that."""
         text = "; ".join(map(str, failures)) or f"{self.name}: no path to it could be found"
         remedy = remedies(failures) or None
         if any(isinstance(failure, NotRegistered) for failure in failures):

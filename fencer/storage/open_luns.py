@@ -20,7 +20,7 @@ LVM_IN_DOUBT_S = 3.0
 
 
 class _Volumes(NamedTuple):
-    """Of a volume group. physical_volumes: device files, as LVM names them.
+    """The devices of a volume group. physical_volumes: device files, as LVM names them.
 
     wwids: of the last known list, where LVM did not answer; doubt: why that was needed.
     """

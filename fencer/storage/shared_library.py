@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads a C library by a table of signatures, and says clearly what is missing. For adapters only."""
+"""Loads a C library by a table of signatures, and reports what is missing. For adapters only."""
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence

@@ -126,7 +126,7 @@ def _record_fence(
 
 
 def _is_kept(found: Marker | EarlierBootMarker | UnreadableMarker | None, marker: Marker) -> bool:
-    """Whether this boot has kept that already, so that nothing need be written to a disk that may hang."""
+    """Whether this boot has stored that already. Then nothing is written to a disk that may hang."""
     return isinstance(found, Marker) and found.key == marker.key and _registered(found) == _registered(marker)
 
 
@@ -135,7 +135,7 @@ def _registered(marker: Marker) -> set[str]:
 
 
 def _keep(persistent_dir: str, marker: Marker, emit: procedure.Emit) -> None:
-    """Keeps what is registered now where it survives a reboot."""
+    """Stores the present registration in the persistent directory, which survives a reboot."""
     try:
         write_marker(persistent_dir, marker)
     except UsageError:

@@ -49,7 +49,7 @@ HELD_UP = "mend the disk that holds up pvs, or give devices="
 
 
 class VolumeGroup(NamedTuple):
-    """A volume group, as its metadata name it.
+    """A volume group by its metadata.
 
     seqno: counted up by each change of the metadata, 0 where pvs did not say. volumes: name and UUID of each
     physical volume, sorted.

@@ -39,7 +39,7 @@ def copies_findings(copies: Sequence[tuple[str, bytes]]) -> list[CheckFinding]:
 def agreement_findings(
     cluster: tuple[Cluster, str] | None, corosync: tuple[CorosyncCluster, str] | None, cib: tuple[Cib, str] | None
 ) -> list[CheckFinding]:
-    """Each with its source; None where there is none."""
+    """Findings between the files. Each file with its source; None where there is none."""
     return [*_cman_beside_corosync(cluster, corosync), *_pacemaker_beside_corosync(corosync, cib)]
 
 

@@ -163,7 +163,7 @@ def uses_of_groups(files: Files, parsed: Configuration) -> tuple[Use, ...]:
 
 
 def fence_devices(files: Files, parsed: Configuration) -> tuple[Device, ...]:
-    """All of them."""
+    """The fence devices of all configuration files."""
     found: list[Device] = []
     if parsed.cluster is not None:
         found += of_cluster_conf(parsed.cluster, files.cluster_conf[0].source)
@@ -179,5 +179,5 @@ def _with_source(value: T | None, text: ConfigText | None) -> tuple[T, str] | No
 
 
 def in_order(found: Iterable[CheckFinding]) -> tuple[CheckFinding, ...]:
-    """Each once; the faults first, then by file and line."""
+    """The findings without duplicates: the faults first, then by file and line."""
     return tuple(sorted(dict.fromkeys(found), key=lambda each: (each.status, each.source, each.line)))

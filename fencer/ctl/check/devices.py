@@ -13,8 +13,8 @@ AGENT: Final = "fence_halvm"
 
 
 class Device(NamedTuple):
-    """A fence device for one node or several. nodes: names, () where it takes any. attributes: what its agent is
-    told."""
+    """A fence device for one node or several. nodes: names, () where it takes any. attributes: what its
+    agent gets."""
 
     source: str
     line: int
@@ -35,7 +35,7 @@ class Device(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Of the BMC."""
+        """The address of the BMC."""
         return (self.attributes.get("ip") or self.attributes.get("ipaddr") or "").strip().casefold()
 
 

@@ -41,5 +41,5 @@ def warning(source: str, line: int, text: str, remedy: str) -> CheckFinding:
 
 
 def unknown(source: str, text: str, remedy: str) -> CheckFinding:
-    """Not looked at."""
+    """Something that could not be checked."""
     return CheckFinding(CtlStatus.UNKNOWN, source, 0, text, remedy)

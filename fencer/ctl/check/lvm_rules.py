@@ -51,7 +51,7 @@ def _protection(conf: LvmConf, uses: Collection[Use]) -> Iterator[CheckFinding]:
 
 
 def _old_ways(conf: LvmConf, uses: Collection[Use]) -> Iterator[CheckFinding]:
-    """Of 2014: clvmd, and tags in volume_list."""
+    """Findings of the ways of 2014: clvmd, and tags in volume_list."""
     if conf.text("global/locking_type", "1") in ("2", "3"):
         text = f"locking_type = {conf.text('global/locking_type', '')} is clvmd's: LVM 2.03 has no clvmd and ignores it"
         yield fault(*conf.place("global/locking_type"), text, "remove it, and use system IDs or lvmlockd")
@@ -81,8 +81,8 @@ def group_findings(
     *,
     devices_file: bool = False,
 ) -> list[CheckFinding]:
-    """Of the groups that exist. groups: as vgs shows them on this node. nodes: all system IDs that nodes may have.
-    devices_file: LVM looks at no other disks than those that it lists."""
+    """Findings of the groups that exist. groups: as vgs shows them on this node. nodes: all system IDs that nodes may
+    have. devices_file: LVM uses only the disks that this file lists."""
     known = {group.name: group for group in groups}
     found: list[CheckFinding] = []
     for use in uses:

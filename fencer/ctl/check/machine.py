@@ -192,7 +192,7 @@ def bound_findings(devices: Sequence[Device], sidecar: SnapshotReading) -> Itera
 
 
 def running_findings(sidecar: SnapshotReading) -> Iterator[CheckFinding]:
-    """A sidecar that is configured has to run."""
+    """Findings where the configured sidecar does not run."""
     if sidecar.status in (SnapshotStatus.OTHER_BOOT, SnapshotStatus.STALE):
         text = f"the sidecar is configured and does not run ({sidecar.problem}): nothing resets a node that is lost"
         yield fault(SIDECAR_CONF, 0, text, "systemctl enable --now halvm-watchdogd")
@@ -201,7 +201,7 @@ def running_findings(sidecar: SnapshotReading) -> Iterator[CheckFinding]:
 
 
 def journal_findings(fences: Fences) -> Iterator[CheckFinding]:
-    """Of the record of fences on this node."""
+    """Findings of the journal of this node."""
     if fences.problem:
         yield warning("journal", 0, fences.problem, "see docs/journal.md")
     for event in fences.latest[:1]:

@@ -12,7 +12,7 @@ from fencer.ctl.check.finding import CheckFinding, fault, warning
 
 
 def queueing_findings(text: str, source: str) -> Iterator[CheckFinding]:
-    """I/O that is held for ever while there is no path."""
+    """Findings of maps that hold I/O for ever while they have no path."""
     for number, line in enumerate(text.split("\n"), start=1):
         bare = line.partition("#")[0].replace('"', " ").strip()
         queues = re.match(r"no_path_retry\s+queue\b", bare) or (
@@ -25,7 +25,7 @@ def queueing_findings(text: str, source: str) -> Iterator[CheckFinding]:
 
 
 def registering_findings(root: str = "/") -> list[CheckFinding]:
-    """Keys that multipathd itself registers, also on a node that was fenced."""
+    """Findings of keys that multipathd registers by itself, even on a fenced node."""
     return [
         fault(each.source, each.line, f"{each.name}: {each.text}", "")
         for each in find(root)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the agent and the sidecar themselves: their rules stand in one place, which is theirs."""
+"""Runs the checks of the agent and the sidecar, so that their rules are not repeated here."""
 
 import shutil
 import sys

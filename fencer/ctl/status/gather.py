@@ -104,7 +104,7 @@ def _owners(membership: Membership, cib: Cib | None) -> Mapping[str, Reservation
 
 
 def _visible(shared: tuple[str, ...], vgs: SourceReading[Any]) -> tuple[str, ...]:
-    """Without the groups that are known not to be there, which is told of the groups."""
+    """The shared groups without those that do not exist on this node. The part for groups reports those."""
     if vgs.value is None or not luns.may_read_disks():
         return shared
     names = {group.name for group in vgs.value}

@@ -17,7 +17,7 @@ _WORDS: Final = {CtlStatus.FAULT: "FAULT", CtlStatus.WARNING: "WARNING", CtlStat
 
 
 def screen(view: View, found: tuple[Remark, ...]) -> str:
-    """One screen. What no source told is left out; what could not be read is among the remarks."""
+    """The screen as text. Parts without data are left out. What could not be read is among the remarks."""
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(view.at_unix_s))
     head = _printable(f"{view.cluster or 'no cluster'} as seen by {view.node}")
     fits = len(head) < COLUMNS - len(when)

@@ -111,12 +111,12 @@ class BlockEvents:
                 return True
 
     def wake(self) -> None:
-        """Has wait() return. By any thread."""
+        """Makes wait() return. Called by any thread."""
         with suppress(BlockingIOError):
             os.eventfd_write(self._woken, 1)
 
     def _hears_of_blocks(self) -> bool:
-        """Takes all that has come."""
+        """Reads all waiting uevents. Returns whether one is about a block device, or some were lost."""
         found = False
         for _ in range(_EVENTS_AT_ONCE):
             try:

@@ -156,7 +156,7 @@ class Events(Protocol):
         """Whether something changed within that time. May return earlier."""
 
     def wake(self) -> None:
-        """Has wait() return. By any thread."""
+        """Makes wait() return. Called by any thread."""
 
 
 class _Telling:

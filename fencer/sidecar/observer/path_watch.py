@@ -129,7 +129,7 @@ class PathWatch:
     # --- when it is its turn --------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Has the first step taken now."""
+        """Schedules the first step now."""
         self._add(partial(self._step, self._turns), self._clock())
 
     def _step(self, turns: _Turns) -> float | None:

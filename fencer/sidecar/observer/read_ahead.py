@@ -62,7 +62,7 @@ def load_syscall() -> Callable[..., int]:
 
 
 class AsyncReads:
-    """Reads of the first block of disks, all into one page, which nobody looks at. An adapter to the kernel.
+    """Reads of the first block of disks, all into one page that is not used. An adapter to the kernel.
 
     flags: of each read; for tests on file systems that know no RWF_NOWAIT.
     """

@@ -28,7 +28,7 @@ AHEAD_S = 0.1
 
 
 def start_thread(job: Callable[[], None], name: str) -> None:
-    """One that does not keep the process from ending."""
+    """Starts a daemon thread, which does not keep the process from ending."""
     threading.Thread(target=job, name=name, daemon=True).start()
 
 
@@ -73,7 +73,7 @@ class Rounds:
         return bool(self._running)
 
     def add(self, turn: Turn, at_s: float) -> None:
-        """Has the turn taken at at_s."""
+        """Schedules a turn at at_s."""
         with self._changed:
             self._push(turn, at_s)
 
