@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fencer.journal.event import Event, EventKind, Total
-from fencer.journal.file import Journal, JournalError
+from fencer.journal.file import Journal, JournalError, NewerJournal
 from fencer.journal.reading import JournalSnapshot, Position, TotalRow
 from fencer.state.boot_id import read_boot_id
 from fencer.state.json_records import from_json
@@ -199,7 +199,7 @@ class _JournalFile:
                 self._marks = marks
         except (JournalError, OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             self._looked = None
-            newer = "written by a newer" in str(error)
+            newer = isinstance(error, NewerJournal)
             status = JournalStatus.UNKNOWN_SCHEMA if newer else JournalStatus.UNREADABLE
             return JournalReading(status, problem=str(error))
         return self._looked.reading

@@ -45,6 +45,10 @@ class JournalBusy(JournalError):
     """Another process held the journal for too long. The event is kept in a file beside it, and recorded later."""
 
 
+class NewerJournal(JournalError):
+    """A newer fence-halvm wrote the journal, by a schema that this one does not know."""
+
+
 class _Locked(JournalError):
     """SQLITE_BUSY and its kind."""
 
@@ -335,7 +339,7 @@ class Journal:
         if version < 1:
             raise self._not_a_journal()
         if version > SCHEMA:
-            raise JournalError(
+            raise NewerJournal(
                 f"journal: {self.path}: written by a newer fence-halvm (schema {version}, this one knows {SCHEMA}): "
                 f"upgrade this one, or move {self.path}* away"
             )
