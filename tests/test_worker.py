@@ -93,7 +93,7 @@ def test_a_killed_child_reads_as_ended() -> None:
 
 
 @pytest.mark.parametrize("said", [0, 1, 5])
-def test_what_a_child_said_last_is_heard_although_it_never_read_what_it_was_told(said: int) -> None:
+def test_the_last_message_of_a_child_is_read_although_it_never_read_its_orders(said: int) -> None:
     """Linux reports ECONNRESET before what is queued when the other end closes with something unread."""
 
     def speaks_only(channel: Channel) -> None:

@@ -275,7 +275,7 @@ def backed_up(cluster_conf: Path, first: str, silent: socket.socket, more: str =
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_no_other_method_is_tried(
+def test_after_a_signal_no_other_method_is_tried(
     bmc: Bmc, silent: socket.socket, cluster_conf: Path, number: signal.Signals
 ) -> None:
     bmc.ignore(off=True)

@@ -178,7 +178,7 @@ def test_any_name_of_a_node_stays_in_the_directory(bmc: Bmc, state: Path, node: 
     assert sorted(path.name for path in state.parent.iterdir()) == ["state"]
 
 
-def test_suite_3_after_17_is_told_at_v(bmc: Bmc, state: Path) -> None:
+def test_suite_3_after_17_is_shown_at_v(bmc: Bmc, state: Path) -> None:
     outcome = call(bmc, state, "status", verbose="1")
     assert "cipher suite 3, since the BMC does not take suite 17" in outcome.stderr
     assert "cipher" not in call(bmc, state, "status", verbose="1", cipher="3").stderr

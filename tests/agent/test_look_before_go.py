@@ -297,7 +297,7 @@ def test_an_answer_to_another_question_is_none(diary: Diary) -> None:
     assert not commanded(played)
 
 
-def test_an_answer_that_nobody_waits_for_lets_nothing_go(diary: Diary) -> None:
+def test_an_answer_that_is_not_waited_for_lets_nothing_go(diary: Diary) -> None:
     def unasked(channel: Channel) -> None:
         channel.send(Looked(1, ArbitrationResult.WON, "", time.monotonic()))
         channel.send(Looked(0, ArbitrationResult.WON, "", time.monotonic()))
@@ -307,7 +307,7 @@ def test_an_answer_that_nobody_waits_for_lets_nothing_go(diary: Diary) -> None:
     assert not commanded(played)
 
 
-def test_where_no_race_was_won_but_only_preferred_nobody_is_asked(diary: Diary) -> None:
+def test_where_no_race_was_won_but_only_preferred_no_question_is_asked(diary: Diary) -> None:
     storage = luns(diary, storage_says(UNREACHABLE, LunFailed("lun", "dead"), StorageDone(1), then=hang))
     played = play(bmc(diary), storage, arbitration=ArbitrationMode.PREFERRED)
     assert played.verdict.success

@@ -183,7 +183,7 @@ def test_an_id_or_an_on_that_names_no_node_is_refused(tmp_path: Path, given: dic
         ask(tmp_path, **{"action": "off", "plug": ""} | given)
 
 
-def test_a_person_who_names_nobody_unfences_this_node(tmp_path: Path) -> None:
+def test_a_person_who_names_no_node_unfences_this_node(tmp_path: Path) -> None:
     given = {"state_dir": str(tmp_path / "run"), "devices": LUN, "action": "on"}
     request = build_request(with_defaults(given, {}), given, Caller.PERSON, membership(tmp_path))
     assert (request.target, request.target_is_local) == ("serv-0002", True)

@@ -41,7 +41,7 @@ def test_the_bound_and_time_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("proof", ["storage", "any"])
-def test_other_proofs_ask_no_sidecar_and_wait_for_nobody(tmp_path: Path, proof: str) -> None:
+def test_other_proofs_ask_no_sidecar_and_do_not_wait(tmp_path: Path, proof: str) -> None:
     request = ask(tmp_path, proof=proof, self_fence_bound="24")
     assert request.self_fence_bound_s == 0.0
     assert request.timing.deadline_s == 30.0

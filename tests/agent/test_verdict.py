@@ -247,7 +247,7 @@ def test_who_may_not_shoot_the_winner_by_other_means(
     assert is_beaten(plan(arbitration=arbitration), Facts.of(seen)) is beaten
 
 
-def test_without_luns_nobody_is_beaten() -> None:
+def test_without_luns_no_node_is_beaten() -> None:
     assert not is_beaten(plan(storage=False), Facts.of([PowerFailed("bmc: no answer", False)]))
     assert not is_beaten(plan(Action.STATUS, bmc=False), Facts())
 

@@ -119,7 +119,7 @@ def test_of_three_nodes_whose_files_differ_each_monitor_fails(
         assert (answer.status, answer.stdout) == (1, "")
 
 
-def test_nobody_is_fenced_by_a_configuration_that_was_changed_since_this_node_registered(
+def test_no_node_is_fenced_by_a_configuration_that_was_changed_since_this_node_registered(
     target: Target, nodes: tuple[Node, Node]
 ) -> None:
     """With key_value=id all keys shift when a node is taken out of the file: another node's would be taken."""

@@ -153,7 +153,7 @@ def test_power_with_a_dead_bmc_fails_at_its_deadline(nodes: tuple[Node, Node]) -
 
 
 @pytest.mark.slow
-def test_who_was_fenced_while_the_bmc_was_silent_shoots_nobody(
+def test_a_node_that_was_fenced_while_the_bmc_was_silent_shoots_no_node(
     target: Target, nodes: tuple[Node, Node], bmc: Bmc
 ) -> None:
     """It had won; the target reset itself, booted, and fenced it, before its BMC answered."""

@@ -73,7 +73,7 @@ OTHER_POWER_AGENTS = ["fence_redfish", "fence_apc_snmp", "fence_apc", "fence_dra
 
 
 @pytest.mark.parametrize("agent", ["fence_halvm", *IPMI_AGENTS, *OTHER_POWER_AGENTS])
-def test_a_method_that_shoots_whoever_won(agent: str):
+def test_a_method_that_shoots_the_winner(agent: str):
     found = problems(with_backup(POWER_ONLY.replace("fence_ipmilan", agent), BACKUP_LAST))
     (line,) = [str(problem) for problem in found]
     assert line.startswith("line 10: clusternode serv-0002: a node that lost the fence race would still shoot it by ")
@@ -103,7 +103,7 @@ def test_two_nodes_with_one_bmc_are_told_whatever_its_agent_is_called(agent: str
 
 
 @pytest.mark.parametrize("action", ["status", "monitor", "metadata", "List", "validate-all"])
-def test_a_device_that_fences_nobody_is_told(action: str):
+def test_a_device_that_fences_no_node_is_reported(action: str):
     (found,) = problems(edited('<device name="halvm2"/>', f'<device name="halvm2" action="{action}"/>'))
     assert found.text.endswith('device halvm2 does not say action="off" or "reboot": fenced would take it for a fence')
 

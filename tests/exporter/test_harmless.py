@@ -64,7 +64,7 @@ def test_a_scrape_opens_nothing_but_the_two_files(healthy, tmp_path):
 _MESSAGES = ("recv", "send", "write", "accept", "getpeername", "getsockname")
 
 
-def test_stopped_or_killed_it_holds_up_nobody_who_writes(healthy):
+def test_stopped_or_killed_it_holds_up_no_writer(healthy):
     """SIGSTOP in the middle of scrapes: journal and snapshot are written while it is stopped.
 
     A stop that falls into SQLite's own short lock makes the journal busy. Then the event is kept, and recorded with the

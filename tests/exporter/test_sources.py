@@ -60,7 +60,7 @@ def test_bit_by_bit_is_all_at_once(place):
     assert (len(reading.story), reading.told) == (50, 63)
 
 
-def test_a_monitor_makes_nobody_read_the_story_again(place, asked):
+def test_a_monitor_makes_no_reader_read_the_story_again(place, asked):
     following = sources(place)
     place.record(scenes.fence(), scenes.monitor())
     before = following.read().journal

@@ -147,7 +147,7 @@ def test_a_file_that_becomes_wrong_leaves_the_one_before_in_force(healthy, confi
         assert exporter.log().count("read again") == 1
 
 
-def test_where_nothing_was_closed_a_wrong_file_refuses_everybody(healthy, config):
+def test_where_nothing_was_closed_a_wrong_file_refuses_every_client(healthy, config):
     """Whoever wrote it meant to close something."""
     config.write_text("http_server_config: {http2: true}\n")
     with Exporter(healthy.path, f"--web.config.file={config}") as exporter:
@@ -189,7 +189,7 @@ def test_client_certificates_are_asked_for_until_the_restart(healthy, config, tm
                 exporter.get("/metrics", tls=trusting(tmp_path))
 
 
-def test_a_certificate_that_does_not_fit_its_key_yet_interrupts_nobody(healthy, config, tmp_path):
+def test_a_certificate_that_does_not_fit_its_key_yet_interrupts_no_client(healthy, config, tmp_path):
     """Both files cannot be replaced at once."""
     certificate(tmp_path)
     config.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
@@ -281,7 +281,7 @@ def test_a_reload_with_new_hashes_makes_no_known_scraper_wait_for_guessers(confi
     asyncio.run(story())
 
 
-def test_a_reload_asks_nobody_again_whose_hash_is_as_it_was(config, monkeypatch):
+def test_a_reload_checks_no_client_again_whose_hash_is_unchanged(config, monkeypatch):
     async def story():
         checks = Checks(monkeypatch, b"x")
         mine = f"prometheus: '{hashed('x')}'"

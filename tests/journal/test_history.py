@@ -217,7 +217,7 @@ UPDATES = {
 
 
 @pytest.mark.parametrize("what", UPDATES)
-def test_a_journal_that_somebody_made_to_harm_ends_in_one_sentence(path: str, what: str) -> None:
+def test_a_forged_journal_ends_in_one_sentence(path: str, what: str) -> None:
     journal = Journal(path)
     journal.append(FENCE)
     journal.close()

@@ -104,7 +104,7 @@ def test_what_was_kept_is_recorded_once(path: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kind": "fence"}', "[" * 100_000, "x" * (2 << 20)])
-def test_a_kept_event_that_nobody_can_read_is_dropped(path: str, content: str) -> None:
+def test_a_kept_event_that_cannot_be_read_is_dropped(path: str, content: str) -> None:
     journal = Journal(path)
     Path(f"{path}.later").mkdir()
     Path(f"{path}.later/0.json").write_text(content)
@@ -124,7 +124,7 @@ def test_what_is_kept_is_bounded_and_for_root_alone(path: str, monkeypatch: pyte
     assert {each.stat().st_mode & 0o777 for each in Path(f"{path}.later").iterdir()} == {0o600}
 
 
-def test_nobody_else_can_hold_a_lock_on_it(path: str) -> None:
+def test_no_other_user_can_hold_a_lock_on_it(path: str) -> None:
     """Who may read a file may lock it, and a read lock keeps every writer out. Also where an older version made it."""
     journal = Journal(path)
     journal.append(FENCE)
@@ -287,7 +287,7 @@ def test_any_name_is_a_name(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).exists()
 
 
-def test_a_journal_that_is_not_there_yet_is_said_so_and_not_made(path: str) -> None:
+def test_a_missing_journal_is_reported_and_not_made(path: str) -> None:
     with pytest.raises(JournalError, match=f"^journal: {path}: there is none yet$"):
         Journal(path).totals()
     assert list(Path(path).parent.iterdir()) == []

@@ -154,7 +154,7 @@ def test_a_full_or_read_only_disk_changes_nothing(bmc: Bmc, tmp_path: Path, more
     assert len(told) <= 1
 
 
-def test_nobody_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
+def test_no_caller_waits_for_a_writer_that_hangs(bmc: Bmc, path: str) -> None:
     """Its writer waits for the lock and tries again; the caller has its verdict, and the end of our streams, before."""
     with ExitStack() as stack:
         _locked(path, stack)
@@ -249,7 +249,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a /dev of its own")
 @pytest.mark.parametrize(("program", "status"), [(KILLED, -signal.SIGKILL), (ENDED, 0)], ids=["killed", "ended"])
-def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: Path, program: str, status: int) -> None:
+def test_what_no_caller_is_left_to_read_is_in_the_system_log(
+    path: str, tmp_path: Path, program: str, status: int
+) -> None:
     os.mkfifo(path)
     with LogDaemon(tmp_path) as daemon:
         command = daemon.of_the_machine(sys.executable, "-c", program, path)
@@ -260,7 +262,7 @@ def test_what_nobody_is_left_to_hear_is_in_the_system_log(path: str, tmp_path: P
     assert f": WARNING: journal: {path}: not a regular file".encode() in line
 
 
-def test_a_writer_that_is_gone_is_said_so_at_once() -> None:
+def test_a_writer_that_is_gone_is_reported_at_once() -> None:
     writer = JournalWriter.start()
     os.kill(writer._pid, signal.SIGKILL)
     os.waitpid(writer._pid, 0)

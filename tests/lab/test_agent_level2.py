@@ -16,7 +16,7 @@ def test_unfencing_registers_and_reserves(guest: Level2Guest) -> None:
     assert "Write Exclusive, registrants only" in reservation(guest, a.disks[0])
 
 
-def test_off_stops_the_victim_and_nobody_else(guest: Level2Guest) -> None:
+def test_off_stops_the_victim_and_no_other_node(guest: Level2Guest) -> None:
     a, b = unfenced(guest, (0, 1))
     result = a.call("off", B)
     assert result.rc == 0, result
@@ -86,7 +86,7 @@ def test_a_rebooted_node_unfences_and_writes(guest: Level2Guest) -> None:
     assert write(guest, a.disks[0]) == ""
 
 
-def test_an_unregistered_caller_shoots_nobody(guest: Level2Guest) -> None:
+def test_an_unregistered_caller_shoots_no_node(guest: Level2Guest) -> None:
     guest.forget_reservations()
     a, b = caller(guest, A), caller(guest, B)
     b.unfence()

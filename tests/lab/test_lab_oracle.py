@@ -39,7 +39,7 @@ def _judge(guest: Level2Guest, command: str) -> tuple[dict[str, object], dict[st
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_success_that_stops_nobody_is_found_out(guest: Level2Guest) -> None:
+def test_a_success_that_stops_no_node_is_found_out(guest: Level2Guest) -> None:
     fenced, judged = _judge(guest, "true")
     assert fenced["rc"] == 0
     assert isinstance(judged["violations"], int)

@@ -22,7 +22,7 @@ def test_every_path_of_the_map_is_watched_and_registered(guest: Level2Guest) -> 
         assert keys(guest, guest.sd(B, 0)) == ["a1", "a1"]
 
 
-def test_one_path_lost_and_found_fences_nobody(guest: Level2Guest) -> None:
+def test_one_path_lost_and_found_fences_no_node(guest: Level2Guest) -> None:
     guest.forget_reservations()
     disk = guest.sd(A, 0, 1)
     with watching(guest, [guest.maps[0]]) as watch:

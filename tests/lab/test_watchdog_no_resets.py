@@ -136,7 +136,7 @@ def test_a_target_restart_with_aptpl(rig: Rig) -> None:
     print("the target forgot" if "target-forgot" in rig.log() else "the target kept the registrations")
 
 
-def test_nobody_was_reset(rig: Rig) -> None:
+def test_no_node_was_reset(rig: Rig) -> None:
     """The last word over all of the above."""
     assert rig.resets.wait(0) is None
     watchdog = rig.snapshot()["watchdog"]

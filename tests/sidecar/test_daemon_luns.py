@@ -89,7 +89,7 @@ EVENTS = ["reload", "reload of what an observer knows", "observer killed", "obse
 @pytest.mark.parametrize("trouble", [*TROUBLES, "2 sdb sdc"])
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("require", ["all", "any"])
-def test_what_lvm_says_or_does_not_say_resets_nobody(sidecar: Sidecar, trouble: str, event: str, require: str) -> None:
+def test_what_lvm_says_or_does_not_say_resets_no_node(sidecar: Sidecar, trouble: str, event: str, require: str) -> None:
     names(sidecar, "2 sdb sdc")
     start(sidecar, event, f'require = "{require}"\n')
     sidecar.until(PolicyState.KEEPALIVE)
@@ -359,7 +359,7 @@ def test_a_second_one_is_refused_and_touches_nothing(sidecar: Sidecar) -> None:
     wait_for(lambda: len(sidecar.acts("arm")) == 2, "the lock outlived its process")
 
 
-def test_a_stop_during_a_loss_says_that_nobody_guards_this_node(sidecar: Sidecar) -> None:
+def test_a_stop_during_a_loss_says_that_this_node_is_unguarded(sidecar: Sidecar) -> None:
     edit(sidecar, "grace_s = 1", "grace_s = 60")
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)

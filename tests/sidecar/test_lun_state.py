@@ -65,7 +65,7 @@ def test_an_older_reading_changes_nothing() -> None:
     assert latest.view(NOW_S) == before
 
 
-def test_a_registration_that_nobody_said_again_is_none() -> None:
+def test_a_registration_that_was_not_repeated_is_none() -> None:
     latest = known(*healthy(NOW_S, LUNS), listed(NOW_S, LUNS, first=True), PathRegistered("L", "sdb", NOW_S))
     later_s = NOW_S + TIMING.registration_stale_s + 1
     assert [path.registered for path in latest.view(NOW_S)[0].paths] == [True, True]

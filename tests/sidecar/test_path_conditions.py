@@ -108,7 +108,7 @@ def test_the_last_path_that_the_map_has_failed_is_a_loss() -> None:
     assert FAILED in bench.decision.reasons[0]
 
 
-def test_read_only_is_degraded_and_resets_nobody() -> None:
+def test_read_only_is_degraded_and_resets_no_node() -> None:
     bench = Bench({"L": ("sda",)})
     bench.take(LunsListed(bench.now, (ListedLun("L", "L", (ListedPath("sda", "0:0:0:0"),), "sda"),)))
     bench.go(200.0, paths=("sda",))

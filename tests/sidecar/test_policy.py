@@ -240,7 +240,7 @@ def test_the_clock_does_not_go_back() -> None:
     assert bench.policy.decide(bench.now + 5 + GRACE_S).state is PolicyState.SELF_FENCE
 
 
-def test_unprotected_is_degraded_and_fences_nobody() -> None:
+def test_unprotected_is_degraded_and_fences_no_node() -> None:
     bench = Bench()
     for _ in range(400):
         bench.take(lun_seen("L", bench.now, RegistrationState.UNPROTECTED))

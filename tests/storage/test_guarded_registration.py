@@ -154,7 +154,7 @@ def test_that_a_path_is_registered_under_guard_is_told_from_its_begin_to_its_end
     assert told == [(True, False), (False, False)]
 
 
-def test_the_undoing_ends_even_when_nobody_answers() -> None:
+def test_the_undoing_ends_even_when_no_path_answers() -> None:
     target, clock = FakeTarget(), Clock()
     _registered(target, "a-old", OWN)
 

@@ -20,7 +20,7 @@ EITHER = pytest.mark.parametrize("unopposed", [False, True])
 
 @EITHER
 @pytest.mark.parametrize("kind", ReservationType)
-def test_all_six_types_shut_out_whoever_is_not_registered(kind: ReservationType, unopposed: bool) -> None:
+def test_all_six_types_shut_out_an_unregistered_node(kind: ReservationType, unopposed: bool) -> None:
     target = registered("a", "b", holder="b", kind=kind)
     end = isolate(lun(target, "a"), contest(reservation_type=kind), deadline(), unopposed=unopposed)
     assert isinstance(end, LunIsolated)
@@ -49,7 +49,7 @@ def test_what_shuts_out(kind: ReservationType, keys: tuple, holder: object, shut
     assert look.shuts_out(B) is shut
 
 
-def test_a_reservation_of_somebody_who_is_not_registered_shuts_nobody_out() -> None:
+def test_a_reservation_of_an_unregistered_holder_shuts_no_node_out() -> None:
     wero = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
     assert not Look(1, frozenset({A}), Reservation(1, C, wero)).shuts_out(B)
 
@@ -118,7 +118,7 @@ def test_of_who_has_won_the_race_a_command_that_is_refused_changes_nothing(names
 
 
 @pytest.mark.parametrize("names", [(), ("b",), ("c",)])
-def test_a_caller_that_is_not_registered_isolates_nobody_and_writes_nothing(names: tuple[str, ...]) -> None:
+def test_a_caller_that_is_not_registered_isolates_no_node_and_writes_nothing(names: tuple[str, ...]) -> None:
     target = registered(*names, holder=None)
     assert isinstance(isolate(lun(target, "a"), contest(), deadline()), LunFailed)
     assert target.log == []

@@ -169,7 +169,7 @@ def test_a_list_that_is_none(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["FIFO", "link", "directory others may write to"])
-def test_a_list_that_somebody_else_may_have_put_there(tmp_path: Path, trouble: str) -> None:
+def test_a_list_that_another_user_may_have_put_there(tmp_path: Path, trouble: str) -> None:
     path = tmp_path / f"luns-{GROUP}.json"
     write_known(str(tmp_path), GROUP, WWIDS)
     match trouble:

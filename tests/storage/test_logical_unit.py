@@ -126,7 +126,7 @@ def test_one_of_several_that_asks_for_time_says_for_how_long_it_was_asked() -> N
         nexus.read_keys(deadline(clock))
 
 
-def test_a_path_that_hangs_in_earnest_holds_nobody() -> None:
+def test_a_path_that_hangs_in_earnest_holds_up_no_caller() -> None:
     """With threads and the real clock: SG_IO on a path that the kernel has blocked."""
 
     class Stuck:

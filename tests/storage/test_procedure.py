@@ -389,7 +389,7 @@ def test_the_arbiter_is_looked_at_while_another_lun_hangs() -> None:
 
 
 @pytest.mark.parametrize("mode", [ArbitrationMode.OFF, ArbitrationMode.PREFERRED, ArbitrationMode.REQUIRED])
-def test_nobody_is_asked_where_no_race_was_won(mode: ArbitrationMode) -> None:
+def test_no_question_is_asked_where_no_race_was_won(mode: ArbitrationMode) -> None:
     shared = targets(1)
     if mode is not ArbitrationMode.OFF:
         shared[0].silent.add("a")

@@ -252,7 +252,7 @@ def test_where_the_cluster_holds_it_by_turns_only_a_stranger_is_in_the_way(
     assert (A in target.keys) is joins
 
 
-def test_whoever_takes_the_lun_for_itself_meanwhile_is_named() -> None:
+def test_another_holder_that_takes_the_lun_meanwhile_is_named() -> None:
     target = registered("b", holder=None)
     ask = target._serve
 

@@ -86,7 +86,7 @@ def test_who_holds_nothing_unregisters_and_who_was_fenced_stays_out(tmp_path: Pa
     assert read_marker(str(tmp_path)) == Marker(A, ())
 
 
-def test_where_nobody_holds_a_reservation_there_is_none_to_keep(tmp_path: Path) -> None:
+def test_where_no_reservation_is_held_there_is_none_to_keep(tmp_path: Path) -> None:
     target = registered("a", "b", holder=None)
     stop(tmp_path, target)
     assert target.keys == [B]
@@ -104,7 +104,7 @@ def test_who_holds_the_last_of_many_keeps_its_key_on_all(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("others", [(), ("c",)])
 @pytest.mark.parametrize("kind", ALL_REGISTRANTS)
-def test_of_an_all_registrants_type_everybody_is_a_holder(
+def test_of_an_all_registrants_type_every_registrant_is_a_holder(
     tmp_path: Path, kind: ReservationType, others: tuple[str, ...]
 ) -> None:
     (shared,) = shared_luns("a", "b", *others, holders=("a",), kind=kind)
@@ -196,7 +196,7 @@ def test_the_holder_keeps_its_key(target: Target, node: Node, tmp_path: Path) ->
 
 @pytest.mark.peer
 @pytest.mark.usefixtures("holder")
-def test_it_waits_for_whoever_registers(target: Target, node: Node, tmp_path: Path) -> None:
+def test_it_waits_for_a_process_that_registers(target: Target, node: Node, tmp_path: Path) -> None:
     held = os.open(tmp_path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
     thread = threading.Thread(target=node.unregister)

@@ -84,7 +84,7 @@ def test_fenced_says_who_whom_and_by_what_proof():
     assert "Nothing was proved." in text
 
 
-def test_nothing_is_said_to_be_well_where_nothing_is_known():
+def test_nothing_is_shown_as_well_where_nothing_is_known():
     text = text_of(scenes.nothing())
     assert "Nothing to see yet" in text
     assert "No fence, unfence or self-fence has been recorded" in text

@@ -113,7 +113,7 @@ def test_a_target_that_lost_everything_is_told_apart(rig: Rig) -> None:
     assert not rig.lun.unfenced
 
 
-def test_a_reservation_that_somebody_released_is_taken_again(rig: Rig) -> None:
+def test_a_reservation_that_another_node_released_is_taken_again(rig: Rig) -> None:
     rig.target.reservation = None
     seen = rig.turns(6.0)
     assert [one.registration for one in seen if isinstance(one, LunSeen)][:2] == [

@@ -221,7 +221,7 @@ def test_by_policy_nothing_is_registered_after_a_target_forgot(tmp_path: Path) -
     assert node.targets[0].keys == []
 
 
-def test_an_unreadable_marker_registers_nobody_and_is_told_once(tmp_path: Path) -> None:
+def test_an_unreadable_marker_registers_no_node_and_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / MARKER_NAME).write_text("{")
     node = Node(tmp_path, *targets(1))
     seen = node.go(20.0)
@@ -230,7 +230,7 @@ def test_an_unreadable_marker_registers_nobody_and_is_told_once(tmp_path: Path) 
     assert len([one for one in seen if isinstance(one, RegistrationFailed)]) == 1
 
 
-def test_a_marker_that_cannot_be_written_registers_nobody(tmp_path: Path) -> None:
+def test_a_marker_that_cannot_be_written_registers_no_node(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     node = Node(tmp_path / "file", *targets(1))
     seen = node.go(10.0)
