@@ -151,7 +151,7 @@ class Contest:
 
 
 def storage_off(luns: int, runs: int, told: Callable[[str], None]) -> StorageOff:
-    """Wall and CPU of fence_halvm -o off by the disk alone. Ranks are off: nobody races here."""
+    """Wall and CPU of fence_halvm -o off by the disk alone. Ranks are off: there is no race here."""
     with tempfile.TemporaryDirectory() as directory, Target(luns=luns, lun_size_bytes=1 << 20) as target:
         conf = Path(directory) / "cluster.conf"
         conf.write_text(CLUSTER_CONF)

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def lock(path: str) -> sqlite3.Connection:
-    """A journal that somebody else has locked."""
+    """A journal that another process has locked."""
     journal = Journal(path)
     journal.open()
     journal.close()

@@ -12,7 +12,7 @@ from fencer.storage.goal import StorageGoal
 
 
 class Gate(Enum):
-    """What the parent grants a gated power worker, in this order."""
+    """The permissions that the parent gives a gated power worker, in this order."""
 
     LOGIN = auto()  # the LUNs make sense: the BMC may be asked for a session
     GO = auto()  # arbitration is won: power may be changed

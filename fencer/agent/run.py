@@ -272,7 +272,7 @@ class Run:
         return fences and suffices(self._plan.request.policy, proofs_of(self._plan, self.facts))
 
     def _leave_power(self) -> None:
-        """What the target does after it was proved fenced is no business of this fence."""
+        """Ends the power worker: the target was proved fenced, and may have come back since."""
         self._note(Noted(f"{self._plan.request.who}: it is fenced, and may be back since: its power is left alone"))
         if self._workers.power is not None:
             self._workers.power.end_within(GOODBYE_S)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who the nodes are, and whose reservation key is whose."""
+"""The nodes of the cluster, and the reservation key of each."""
 
 CLUSTER_CONF = "/etc/cluster/cluster.conf"
 """cman's configuration, in its usual place."""

@@ -15,7 +15,7 @@ Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
 
 
 class Contact(Enum):
-    """What corosync says of the other node."""
+    """What corosync reports about the other node."""
 
     MET = auto()  # it has been a member since corosync started
     NEVER = auto()  # it has not, and this node has quorum alone (two_node)

@@ -48,7 +48,7 @@ class ConfSection(NamedTuple):
     settings: Mapping[str, ConfSetting]
 
     def value(self, key: str, default: str = "") -> str:
-        """What a key is set to."""
+        """The value of a key."""
         setting = self.settings.get(key)
         return default if setting is None else setting.value
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A person names a node, or nobody: cluster.conf says the rest. Callers on stdin never get this."""
+"""A person names a node, or none: the rest comes from cluster.conf. Callers on stdin never get this."""
 
 import signal
 import socket

@@ -122,7 +122,7 @@ def test_a_bmc_that_dies_in_the_login(bmc: Bmc) -> None:
 
 
 def test_a_bmc_that_dies_when_it_has_taken_the_off_command(bmc: Bmc, proxy: UdpProxy) -> None:
-    """The node is off, but nobody can know."""
+    """The node is off, but its BMC cannot be asked."""
 
     def once_off() -> None:
         while "power 0" not in bmc.commands() and not over.is_set():

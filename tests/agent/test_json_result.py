@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--json``: one object a line with the documented fields, for people's scripts and for nobody else."""
+"""``--json``: one object a line with the documented fields, for people's scripts; refused to cluster managers."""
 
 import json
 import signal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan needs, and how it is told for --dry-run."""
+"""What a plan needs, and its text for --dry-run."""
 
 import pytest
 

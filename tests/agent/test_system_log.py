@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the log daemon is told, and that nobody waits for it."""
+"""What is sent to the log daemon, and that no caller waits for it."""
 
 import io
 import os

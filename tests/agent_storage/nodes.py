@@ -166,7 +166,7 @@ def fenced(target: Target, victim: Node) -> bool:
 
 
 def dead_bmc() -> dict[str, object]:
-    """A loopback address where nobody listens."""
+    """A loopback address where no program listens."""
     return {"ip": "127.0.0.99", "ipport": 9, "username": "ADMIN", "password": "ADMIN", "login_timeout": 1}
 
 

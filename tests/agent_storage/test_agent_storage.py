@@ -55,7 +55,7 @@ def test_a_fenced_node_loses_every_fence_and_never_registers_again(target: Targe
 
 
 def test_a_node_that_was_fenced_says_so_after_its_reboot(target: Target, nodes: tuple[Node, Node]) -> None:
-    """Without a corosync nobody can say whether it has met the other one since: then no fence is refused."""
+    """Without corosync it is unknown whether the nodes have met since: then no fence is refused."""
     one, two = nodes
     assert two.call("reboot", one.name).status == 0
     one.reboot()

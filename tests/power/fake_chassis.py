@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chassis without a BMC, for tests of whoever speaks ChassisPower."""
+"""A chassis without a BMC, for tests of the callers of ChassisPower."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from fencer.model import ChassisCommand, PowerState
 
 
 class FakeClock:
-    """Time that passes only when somebody sleeps. Unit: seconds."""
+    """A clock that moves only when sleep is called. Unit: seconds."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

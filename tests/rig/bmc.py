@@ -57,7 +57,7 @@ class ChassisEvent:
 
 
 def free_port(address: str) -> int:
-    """A UDP port that nobody uses on this address right now."""
+    """A UDP port that no program uses on this address now."""
     with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]

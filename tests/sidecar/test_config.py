@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""watchdogd.toml: what is accepted, and how what is not is told."""
+"""watchdogd.toml: what is accepted, and the message for what is not."""
 
 from pathlib import Path
 

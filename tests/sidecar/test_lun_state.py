@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the snapshot is told of the LUNs. Whether they are reachable is test_policy's business."""
+"""What the snapshot shows of the LUNs. Whether they are reachable is test_policy's business."""
 
 from fencer.sidecar.lun_state import LunStates
 from fencer.sidecar.reports import (

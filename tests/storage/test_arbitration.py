@@ -222,7 +222,7 @@ def test_every_type_can_be_raced_for(kind: ReservationType) -> None:
 
 @pytest.mark.parametrize("names", [("a1",), ("a1", "a2")])
 def test_a_read_that_conflicts_says_that_this_node_is_not_registered(names: tuple[str, ...]) -> None:
-    """SPC-4 lets everybody read; some targets do not."""
+    """SPC-4 lets every node read; some targets do not."""
     target = registered("b", target=FakeTarget(reads_need_registration=True))
     end = play(target, *names)
     assert end.result is LOST

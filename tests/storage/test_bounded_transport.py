@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command that hangs holds up the thread that it runs in, and nobody else."""
+"""A command that hangs holds up the thread that it runs in, and no other."""
 
 import contextlib
 import sys

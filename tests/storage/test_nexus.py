@@ -25,7 +25,7 @@ WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """A clock that moves only when sleep is called."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in cluster.conf, and between it, corosync.conf and the CIB, would make a failover fail. Pure."""
+"""Finds what in cluster.conf, or between it, corosync.conf and the CIB, would make a failover fail. Pure."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest

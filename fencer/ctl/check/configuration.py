@@ -33,12 +33,12 @@ class ConfigText(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As UTF-8; a comment in another encoding is no hindrance. Carriage returns of other systems are dropped."""
+        """The content as UTF-8. A comment may be in another encoding. Carriage returns of other systems are dropped."""
         return self.content.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
 class Files(NamedTuple):
-    """What there is. cluster_conf: copies of several nodes, the first one is this node's. lvm_conf: lvmlocal.conf, too,
+    """The files. cluster_conf: copies of several nodes, the first one is this node's. lvm_conf: lvmlocal.conf, too,
     after it."""
 
     cluster_conf: tuple[ConfigText, ...] = ()
@@ -50,7 +50,7 @@ class Files(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What the rules need to know of a machine; nothing where files alone are looked at. host_names: this host's.
+    """The facts about a machine that the rules need; empty where files alone are looked at. host_names: this host's.
     hosts: /etc/hosts. groups, volumes: as LVM shows them, None when not known. devices_file: LVM's is in use."""
 
     host_names: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in corosync.conf would make a failover fail. Pure. Source: corosync.conf(5), votequorum(5)."""
+"""Finds what in corosync.conf would make a failover fail. Pure. Source: corosync.conf(5), votequorum(5)."""
 
 from collections.abc import Collection, Iterator, Mapping
 

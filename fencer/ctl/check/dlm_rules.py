@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in dlm.conf would keep a node from being fenced. Pure. Source: dlm.conf(5)."""
+"""Finds what in dlm.conf would keep a node from being fenced. Pure. Source: dlm.conf(5)."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``halvmctl check`` finds."""
+"""The type of a finding of ``halvmctl check``."""
 
 from typing import NamedTuple
 

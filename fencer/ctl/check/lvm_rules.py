@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in lvm.conf, and in the volume groups that exist, would make a failover fail. Pure.
+"""Finds what in lvm.conf, or in the volume groups that exist, would make a failover fail. Pure.
 
 Source: lvm.conf(5), lvmsystemid(7), lvmlockd(8), lvmautoactivation(7).
 """

@@ -125,7 +125,7 @@ def machine_files(asking: Ask) -> tuple[Files, list[CheckFinding]]:
 def machine_facts(
     local_node: str | None, configuration: Configuration, asking: Ask, *, root: bool
 ) -> tuple[Machine, list[CheckFinding]]:
-    """What the rules need to know, and what LVM did not tell."""
+    """The facts that the rules need, and findings where LVM gave no answer."""
     names = (local_node or os.uname().nodename,)
     lvm = configuration.lvm
     told = lvm.text("devices/use_devicesfile", "") if lvm is not None else ""

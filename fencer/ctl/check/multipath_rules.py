@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in multipath.conf would make a failover fail or hang. Pure but for the files.
+"""Finds what in multipath.conf would make a failover fail or hang. Pure but for the files.
 
 Source: multipath.conf(5). Keys that multipathd registers: fencer.coexistence, which the sidecar shares.
 """

@@ -34,7 +34,7 @@ def program(name: str) -> str:
 
 
 def validated(devices: Iterable[Device], *, apart: bool, run: Run = run_program) -> list[CheckFinding]:
-    """What the agent says of its options (validate-all): nothing is sent to a BMC or a LUN.
+    """Findings of the agent about its options (validate-all): nothing is sent to a BMC or a LUN.
 
     apart: the devices are of files that were given, not of this machine.
     """
@@ -42,7 +42,7 @@ def validated(devices: Iterable[Device], *, apart: bool, run: Run = run_program)
 
 
 def monitored(devices: Iterable[Device], run: Run = run_program) -> list[CheckFinding]:
-    """What the agent's monitor says: BMC, LUNs, keys. Needs root. Only the agent's own notes are written."""
+    """Findings of the agent's monitor: BMC, LUNs, keys. Needs root. Only the agent's own notes are written."""
     return _asked(devices, Action.MONITOR, MONITOR_S, {}, run)
 
 
@@ -71,7 +71,7 @@ def _ask(device: Device, action: Action, limit_s: float, extra: Mapping[str, str
 
 
 def agent_findings(device: Device, action: Action, done: Done) -> list[CheckFinding]:
-    """What the agent printed, as findings. Its sentences end in their remedy. Pure."""
+    """Makes findings of what the agent printed. Its sentences end in their remedy. Pure."""
     where, subject = (device.source, device.line), f"device {device.name}: {AGENT} -o {action}"
     if done.status is None:
         return [unknown(device.source, f"{subject}: {done.errors}", f"install {AGENT}, or run it by hand")]
@@ -88,12 +88,12 @@ def agent_findings(device: Device, action: Action, done: Done) -> list[CheckFind
 
 
 def sidecar_checked(config: str, run: Run = run_program) -> list[CheckFinding]:
-    """What ``halvm-watchdogd --check-config`` says: configuration, LUNs, watchdog, timeouts. Needs root."""
+    """Findings of ``halvm-watchdogd --check-config``: configuration, LUNs, watchdog, timeouts. Needs root."""
     return sidecar_findings(config, run([program(SIDECAR), "--check-config", f"--config={config}"], "", SIDECAR_S))
 
 
 def sidecar_findings(config: str, done: Done) -> list[CheckFinding]:
-    """What the sidecar printed, as findings. Its sentences end in their remedy. Pure."""
+    """Makes findings of what the sidecar printed. Its sentences end in their remedy. Pure."""
     if done.status is None:
         return [unknown(config, f"{SIDECAR} --check-config: {done.errors}", "install it, or run it by hand")]
     if done.status:

@@ -34,7 +34,7 @@ def _printable(text: str) -> str:
 
 
 def as_json(found: tuple[CheckFinding, ...], status: CtlStatus) -> dict[str, Any]:
-    """For scripts. docs/halvmctl.md lists the fields."""
+    """The findings as JSON, for scripts. docs/halvmctl.md lists the fields."""
     return {
         "status": int(status),
         "findings": [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in a CIB would keep the volume group or the file system from starting on the survivor. Pure.
+"""Finds what in a CIB would keep the volume group or the file system from starting on the survivor. Pure.
 
 Source: the agents' metadata (ocf_heartbeat_LVM-activate(7), ocf_heartbeat_Filesystem(7)).
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in a CIB would keep a node from being fenced, or two nodes from surviving each other. Pure.
+"""Finds what in a CIB would keep a node from being fenced, or two nodes from surviving each other. Pure.
 
 Source: Pacemaker Explained, Fencing; pacemaker-fenced(7) and pacemaker-controld(7).
 """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cluster's own programs and files say: for each of them one data type and one parser."""
+"""Reads the cluster's own programs and files: one data type and one parser for each."""

@@ -38,7 +38,7 @@ class LvmConf(NamedTuple):
         return (found.source, found.line) if found is not None else (self.sources[0] if self.sources else "lvm.conf", 0)
 
     def with_local(self, local: "LvmConf") -> "LvmConf":
-        """With lvmlocal.conf, which wins."""
+        """These settings, overridden by those of lvmlocal.conf."""
         return LvmConf({**self.settings, **local.settings}, (*self.sources, *local.sources))
 
 

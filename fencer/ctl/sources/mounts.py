@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is mounted on this node, by /proc/self/mountinfo. Pure but for ``read_mounts``."""
+"""Reads the mounts of this node from /proc/self/mountinfo. Pure but for ``read_mounts``."""
 
 import re
 from pathlib import Path

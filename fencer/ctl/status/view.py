@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``halvmctl status`` shows: all that the sources said at one moment, and what is wrong with it. Pure."""
+"""The data of ``halvmctl status``: the readings of all sources at one moment, and remarks on them. Pure."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -70,7 +70,7 @@ def collect_monitors(journal: JournalReading, out: Families) -> None:
 
 
 def _newest(events: Iterable[Event]) -> Mapping[str, _Newest]:
-    """By target. events: one for each target."""
+    """The newest event of each target, by target. events: one for each target."""
     return {e.target: _Newest(e.at_unix_s + e.took_s, e.outcome is FenceOutcome.SUCCESS) for e in events}
 
 

@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(unix_s: float, now_unix_s: float) -> str:
-    """In UTC, with the date unless it is today's."""
+    """A time in UTC, with the date unless it is today's."""
     try:
         then = time.gmtime(unix_s)
     except (OverflowError, ValueError, OSError):

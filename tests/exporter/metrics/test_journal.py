@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the BMC let us in is told by what was recorded, never by the words of a message."""
+"""Whether the BMC let us in is read from the recorded steps, never from the words of a message."""
 
 import pytest
 
