@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from fencer.regular_file import read_regular_file
+
 
 class Weight(Enum):
     """CONFLICT: one of the two must be changed. NOTE: works; the operator should know of it."""
@@ -157,8 +159,8 @@ def _lines(path: Path) -> Iterator[str]:
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     """The lines as in _lines, each with its number."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_regular_file(str(path), link=True).decode(errors="replace")
+    except (OSError, ValueError):
         return
     for number, line in enumerate(text.split("\n"), start=1):
         bare = line.strip()

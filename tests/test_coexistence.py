@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What else on a machine uses the watchdog or the reservations is found in its files, with the change that mends it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ def test_systemd_that_feeds_a_watchdog(machine, value):
     assert (found.name, found.source, found.device) == ("systemd", "/etc/systemd/system.conf", "/dev/watchdog0")
     assert "RuntimeWatchdogSec=off" in found.text
     machine("etc/systemd/system.conf", "[Manager]\nRuntimeWatchdogSec=off\n")  # as it says
+    assert machine.look() == []
+
+
+def test_a_file_that_is_a_fifo_is_not_waited_for(machine):
+    (machine.root / "etc/systemd").mkdir(parents=True)
+    os.mkfifo(machine.root / "etc/systemd/system.conf")
     assert machine.look() == []
 
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources that are asked in more than one way: Pacemaker's configuration, running or not, and LVM, new or old."""
 
-from pathlib import Path
-
 from fencer.ctl.side_by_side import SourceReading, parsed
 from fencer.ctl.sources import lvm_report
 from fencer.ctl.sources.cib import CIB_FILE, Cib, parse_cib
@@ -10,6 +8,10 @@ from fencer.ctl.sources.cib import COMMAND as CIB_COMMAND
 from fencer.ctl.sources.commands import Ask
 from fencer.ctl.sources.lvm_report import LvmGroup
 from fencer.errors import UsageError
+from fencer.regular_file import read_regular_file
+
+CIB_BYTES_MOST = 64 << 20
+"""Largest size of a CIB file that is read. Those of large clusters have a few MiB."""
 
 
 def read_cib(asking: Ask, file: str = CIB_FILE) -> SourceReading[Cib]:
@@ -21,8 +23,13 @@ def read_cib(asking: Ask, file: str = CIB_FILE) -> SourceReading[Cib]:
         except UsageError as error:
             return SourceReading(problem=str(error))
     try:
-        return SourceReading(parse_cib(Path(file).read_bytes(), file))
-    except (OSError, UsageError) as error:
+        content = read_regular_file(file, CIB_BYTES_MOST, link=True)
+    except (OSError, ValueError) as error:
+        reason = str(error) if isinstance(error, OSError) else f"{file}: {error}"
+        return SourceReading(problem="" if answer.missing else f"{answer.problem}; {reason}")
+    try:
+        return SourceReading(parse_cib(content, file))
+    except UsageError as error:
         return SourceReading(problem="" if answer.missing else f"{answer.problem}; {error}")
 
 

@@ -140,7 +140,10 @@ class _UnknownSchema(Exception):
 
 
 def _content(path: Path) -> bytes:
-    """Reads a regular file of at most SNAPSHOT_BYTES_MOST. Does not block on a FIFO. Raises OSError, ValueError."""
+    """Reads a regular file of at most SNAPSHOT_BYTES_MOST. Does not block on a FIFO. Raises OSError, ValueError.
+
+    The rules are those of fencer.regular_file, which may fork: this process has threads, and it reads at each scrape.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that are missing, fail, hang or talk nonsense; and the LUNs, by the sidecar's snapshot."""
 
+import os
 import subprocess
 import sys
 import time
@@ -135,3 +136,9 @@ def test_the_last_fences_of_the_journal(tmp_path: Path):
     found = last_fences(str(path))
     assert [event.at_unix_s for event in found.latest] == [event.at_unix_s for event in reversed(events[1:])]
     assert len(found.monitors) == 1
+
+
+def test_a_cib_that_is_no_regular_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cib.xml")
+    stopped = ToolAnswer("", "cibadmin: exit status 102: not connected")
+    assert read_cib(lambda _argv: stopped, str(tmp_path / "cib.xml")).problem.endswith("cib.xml: not a regular file")
