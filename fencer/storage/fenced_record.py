@@ -112,7 +112,7 @@ def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
                 "between the nodes; or make sure that the other node is off, then confirm that to the cluster (pcs "
                 f"stonith confirm), or remove {fenced_record(directory)} and call again"
             )
-            return Refusal(frozenset(record.by), reason)
+            return Refusal(frozenset((*record.by, *map(guard_key, record.by))), reason)
         case Contact.UNKNOWN:
             unknown = "whether corosync has seen that node since cannot be told, so a fence of it goes on all the same"
             emit(Noted(f"{record}: {unknown}: once the two nodes have met, remove {fenced_record(directory)}"))

@@ -102,6 +102,13 @@ def test_what_corosync_says_decides(tmp_path: Path, contact: Contact, refuses: b
     assert all(str(tmp_path / "fenced.json") in text for text in said)
 
 
+def test_a_refusal_is_about_both_keys_of_the_peer(tmp_path: Path) -> None:
+    write_record(str(tmp_path), RECORD)
+    found, _ = refused(tmp_path, Contact.NEVER)
+    assert found is not None
+    assert found.keys == {each for key in RECORD.by for each in (key, guard_key(key))}
+
+
 def test_without_a_record_corosync_is_not_asked(tmp_path: Path) -> None:
     assert refusal(str(tmp_path), lambda: pytest.fail("asked"), lambda *_: None) is None
 
