@@ -34,7 +34,7 @@ _GET_CHANNEL_AUTH_CAPABILITIES = 0x38
 _RMCP_CLASS_IPMI = b"\xff\x07"
 _SESSIONLESS, _RMCP_PLUS = 0x00, 0x06  # authentication types, IPMI 2.0 table 13-8
 _IPMI_PAYLOAD, _SETUP_PAYLOADS = 0x00, (0x11, 0x13, 0x15)  # IPMI 2.0 table 13-16: Open Session Response, RAKP 2, RAKP 4
-_SHORTEST_BYTES = 17  # a header and one byte; what is too short for its kind is told apart below
+_SHORTEST_BYTES = 17  # a header and one byte; each kind of packet has its own check below
 _SHORTEST_SESSIONLESS_BYTES = 22  # a completion code and nothing behind it
 
 

@@ -57,7 +57,7 @@ def test_a_node_registered_under_another_key_than_it_should_have_is_not_called_o
 def test_of_two_nodes_one_that_is_registered_under_another_key_is_fenced_by_it(
     target: Target, nodes: tuple[Node, Node]
 ) -> None:
-    """There is nobody else whose key it could be."""
+    """Only the other node can have that key."""
     one, two = nodes
     key = derive_key(KeyScheme.ID, CLUSTER, NodeIdentity(one.name, 1, 0))
     one.forget()

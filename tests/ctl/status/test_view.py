@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of the cluster's state: on what the programs really printed, and on that with one thing changed."""
+"""The view of the cluster's state: from captured output of the programs, and from the same with one thing changed."""
 
 import json
 from pathlib import Path
