@@ -9,9 +9,10 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "fencer"
 
 ADAPTERS = {
-    "pyghmi": {"power/ipmi_packets.py"},
+    "pyghmi": {"power/pyghmi_session.py"},
     "pyudev": {"storage/block_devices.py"},
     "ctypes": {
+        "power/libcrypto.py",
         "sidecar/observer/read_ahead.py",
         "sidecar/realtime.py",
         "sidecar/self_fence.py",

@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from pyghmi.ipmi.private.session import Session
-
 from fencer._typing import Protocol
 from fencer.errors import BmcUnreachable
 from fencer.model import BmcSettings, Privilege
+from fencer.power.pyghmi_session import Session
 
 _LONGEST_SLEEP_S = 0.5
 _FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 0.2, 2.0

@@ -2,6 +2,7 @@
 """What we use of pyghmi exists and has the shape we count on: a new release fails here, not in a fence."""
 
 import inspect
+import re
 
 import pytest
 from pyghmi.ipmi.private.session import Session
@@ -68,3 +69,21 @@ def test_what_a_login_needs_of_the_password() -> None:
 def test_a_sequence_number_counts_once_it_is_authenticated() -> None:
     source = inspect.getsource(Session._handle_ipmi2_packet)
     assert source.index("expectedauthcode") < source.index("self.remseqnumber = remseqnumber")
+
+
+def test_of_the_package_cryptography_it_uses_what_libcrypto_stands_in_for() -> None:
+    """fencer.power.pyghmi_session gives it nothing else."""
+    module = inspect.getsource(inspect.getmodule(Session))
+    assert set(re.findall(r"^from cryptography[\w.]* import \w+", module, re.MULTILINE)) == {
+        "from cryptography.hazmat.backends import default_backend",
+        "from cryptography.hazmat.primitives.ciphers import Cipher",
+        "from cryptography.hazmat.primitives.ciphers import algorithms",
+        "from cryptography.hazmat.primitives.ciphers import modes",
+    }
+    assert set(re.findall(r"\b(?:algorithms|modes|crypter|encryptor|decryptor|_crypto_backend)\.\w+", module)) == {
+        "algorithms.AES", "modes.CBC", "crypter.encryptor", "crypter.decryptor",
+        "encryptor.update", "encryptor.finalize", "decryptor.update", "decryptor.finalize",
+    }  # fmt: skip
+    assert set(re.findall(r"(\w+)=", "".join(re.findall(r"= Cipher\((.*?)\n +\)", module, re.DOTALL)))) == {
+        "algorithm", "mode", "backend"
+    }  # fmt: skip

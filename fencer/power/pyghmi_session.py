@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pyghmi's session class, loaded without the package ``cryptography`` where that is possible.
+
+pyghmi imports it for AES alone. Debian 12's version brings X.509, bcrypt and more along: over half of the processor
+time of a fence by power (docs/decisions/0013, docs/packaging.md). While pyghmi is imported, fencer.power.libcrypto
+stands in its place. Where it cannot (no such libcrypto, a pyghmi that wants more of the package), pyghmi gets the
+package. A process that has loaded the package already keeps it.
+"""
+
+import sys
+from types import ModuleType
+
+_PACKAGE = "cryptography"
+_SESSION = "pyghmi.ipmi.private.session"
+
+
+def _stand_ins() -> dict[str, ModuleType]:
+    """The modules that pyghmi imports, by name. Raises ImportError where there is no libcrypto for them."""
+    from fencer.power import libcrypto
+
+    def module(name: str, **contents: object) -> ModuleType:
+        made = ModuleType(name)
+        made.__dict__.update(contents, __path__=[])
+        return made
+
+    primitives = f"{_PACKAGE}.hazmat.primitives"
+    return {
+        _PACKAGE: module(_PACKAGE),
+        f"{_PACKAGE}.hazmat": module(f"{_PACKAGE}.hazmat"),
+        f"{_PACKAGE}.hazmat.backends": module(f"{_PACKAGE}.hazmat.backends", default_backend=lambda: None),
+        primitives: module(primitives),
+        f"{primitives}.ciphers": module(
+            f"{primitives}.ciphers", algorithms=libcrypto, modes=libcrypto, Cipher=libcrypto.Cipher
+        ),
+    }
+
+
+def _load_light() -> None:
+    """Imports pyghmi's session with the stand-ins, and takes them away again. Does nothing where it cannot."""
+    if _PACKAGE in sys.modules or _SESSION in sys.modules:
+        return
+    try:
+        stand_ins = _stand_ins()
+    except ImportError:
+        return
+    sys.modules.update(stand_ins)
+    try:
+        import pyghmi.ipmi.private.session  # noqa: F401
+    except ImportError:
+        sys.modules.pop(_SESSION, None)  # the import below does without
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+            del sys.modules[name]
+
+
+_load_light()
+
+from pyghmi.ipmi.private.session import Session  # noqa: E402 - after the stand-ins
+
+__all__ = ("Session",)
