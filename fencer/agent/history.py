@@ -14,7 +14,7 @@ from fencer.journal.event import Event
 from fencer.journal.file import Journal, JournalError
 
 if TYPE_CHECKING:
-    from fencer.agent.terminal import Terminal
+    from fencer.terminal import Terminal
 
 _HEAD = ("when", "who", "whom", "action", "outcome", "proved by", "took", "error")
 _LEAST = (23, 9, 9, 7, 7, 13, 7, 0)

@@ -103,7 +103,7 @@ class Agent:
 
     def _history(self, given: OptionInput) -> int:
         from fencer.agent.history import print_history  # brings SQLite
-        from fencer.agent.terminal import Terminal
+        from fencer.terminal import Terminal
 
         person = self._stdout.isatty() and not given.from_stdin
         terminal = Terminal(self._stdout, self._environ) if person else None
@@ -121,7 +121,7 @@ class Agent:
         values = given.values
         if values.get("help") == "1":
             from fencer.agent.manual import help_text  # a call needs at most one of these
-            from fencer.agent.terminal import columns
+            from fencer.terminal import columns
 
             return help_text(min(columns(self._stdout, self._environ), 100))
         if values.get("version") == "1":

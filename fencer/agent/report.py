@@ -24,7 +24,7 @@ from fencer.storage.goal import StorageGoal
 from fencer.syslog import NAME, Severity, SystemLog
 
 if TYPE_CHECKING:
-    from fencer.agent.terminal import Terminal
+    from fencer.terminal import Terminal
 
 LINE_CHARACTERS = 600
 LINES_MOST = 80
@@ -64,7 +64,7 @@ class Report:
         self._terminal: Terminal | None = None
         self._verdicts: Terminal | None = None
         if not for_cluster and (stderr.isatty() or stdout.isatty()):
-            from fencer.agent import terminal  # not on the hot path: nearly every caller is a program
+            from fencer import terminal  # not on the hot path: nearly every caller is a program
 
             self._terminal = terminal.Terminal(stderr, environ) if stderr.isatty() else None
             self._verdicts = terminal.Terminal(stdout, environ)
@@ -196,7 +196,7 @@ class Report:
     def waiting(self, plan: Plan, facts: Facts, left_s: float) -> None:
         """Shows on a terminal what the run waits for. Call it at least every half second."""
         if self._terminal is not None:
-            from fencer.agent.terminal import awaited
+            from fencer.agent.awaited import awaited
 
             self.waiting_for(awaited(plan, facts), left_s)
 

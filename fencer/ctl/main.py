@@ -3,13 +3,18 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NoReturn, TextIO
 
 from fencer import __version__
 from fencer.ctl.exit_status import CtlStatus, worst
 from fencer.errors import UsageError
+from fencer.terminal import Terminal
 
 NAME: Final = "halvmctl"
 
@@ -42,8 +47,27 @@ def main() -> int:
 
 def _fail(sentence: str) -> int:
     line = "".join(c if c.isprintable() else "?" for c in sentence)
-    sys.stderr.write(f"{NAME}: ERROR: {line}\n")
+    sys.stderr.write(Terminal(sys.stderr, os.environ).sentence(f"{NAME}: ", f"ERROR: {line}") + "\n")
     return CtlStatus.USAGE
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Shows a person on stderr what is waited for, and since when. The line is taken back at the end."""
+    terminal, done, began = Terminal(sys.stderr, os.environ), threading.Event(), time.monotonic()
+
+    def show() -> None:
+        while not done.wait(0.5):
+            terminal.show(f"asking the programs of this machine: {time.monotonic() - began:.0f} s")
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        terminal.begin_line()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,10 +123,12 @@ def _status(given: argparse.Namespace, stdout: TextIO) -> int:
     from fencer.ctl.status.screen import as_json, screen
     from fencer.ctl.status.view import remarks
 
-    view = gather(given.cluster_conf, given.local_node, tuple(given.vg or ()))
+    with _waiting():
+        view = gather(given.cluster_conf, given.local_node, tuple(given.vg or ()))
     found = remarks(view)
     status = worst([each.status for each in found])
-    stdout.write(_json(as_json(view, found, status)) if given.json else screen(view, found))
+    terminal = Terminal(stdout, os.environ)
+    stdout.write(_json(as_json(view, found, status)) if given.json else screen(view, found, terminal))
     return status
 
 
@@ -118,9 +144,10 @@ def _check(given: argparse.Namespace, stdout: TextIO) -> int:
     else:
         from fencer.ctl.check.machine import check_machine
 
-        found = in_order(check_machine(given.local_node))
+        with _waiting():
+            found = in_order(check_machine(given.local_node))
     status = worst([each.status for each in found])
-    stdout.write(_json(as_json(found, status)) if given.json else report(found))
+    stdout.write(_json(as_json(found, status)) if given.json else report(found, Terminal(stdout, os.environ)))
     return status
 
 

@@ -1,32 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """A person at a terminal: what is waited for, and colour; never for a cluster manager, and never in a pipe."""
 
-import contextlib
 import fcntl
 import json
 import os
 import re
 import struct
-import subprocess
 import termios
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
+from fencer.agent.awaited import awaited
 from fencer.agent.facts import Facts
-from fencer.agent.terminal import Terminal, awaited
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
+from fencer.terminal import Terminal
 from tests.agent.halvm import AGENT, ENVIRONMENT, at
 from tests.decisions.calls import WON, plan
 from tests.journal.calls import recorded
 from tests.rig.bmc import Bmc
+from tests.rig.terminal import NONE, on_terminal
 from tests.rig.udp_proxy import UdpProxy
 
 CLEAR = "\r\x1b[K"
-NONE: Mapping[str, str] = MappingProxyType({})
 GREEN, RED = "\x1b[32m", "\x1b[1;31m"
 
 
@@ -37,31 +35,7 @@ def seen(bmc: Bmc, port: int, *argv: str, stdin: str | None = None, columns: int
 
 def run(command: list[str], stdin: str | None = None, columns: int = 0, environ: Mapping[str, str] = NONE) -> str:
     """The same for any call."""
-    leader, terminal = os.openpty()
-    try:
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=terminal,
-            stderr=terminal,
-            env=ENVIRONMENT | {"TERM": "xterm"} | environ,
-        )
-        assert process.stdin is not None
-        process.stdin.write((stdin or "").encode())
-        process.stdin.close()
-        os.close(terminal)
-        terminal = -1
-        said = b""
-        with contextlib.suppress(OSError):  # EIO: the other side has been closed
-            while chunk := os.read(leader, 4096):
-                said += chunk
-        process.wait(timeout=60)
-        return said.decode().replace("\r\n", "\n")
-    finally:
-        os.close(leader)
-        if terminal >= 0:
-            os.close(terminal)
+    return on_terminal(command, stdin, columns, ENVIRONMENT | {"TERM": "xterm"} | dict(environ)).text
 
 
 def ticks(said: str, what: str) -> set[str]:
@@ -103,6 +77,26 @@ def test_what_is_waited_for_is_told_again_and_again(
     """No line of nothing, whatever a call waits for."""
     proxy.blackhole = True
     assert len(ticks(seen(bmc, proxy.port, "-n", "n", *arguments), what)) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "silent", "ends"),
+    [
+        (("-o", "reboot", "--deadline=8"), True, "no session within 8 s"),
+        (("-o", "reboot", "-p", "wrong"), False, "wrong password for user ADMIN"),
+        (("-o", "reboot"), False, "Success\x1b[0m: Rebooted"),
+    ],
+    ids=["silent BMC", "wrong password", "success"],
+)
+def test_no_two_seconds_of_nothing(
+    bmc: Bmc, proxy: UdpProxy, arguments: tuple[str, ...], silent: bool, ends: str
+) -> None:
+    """From the start of the call to its end."""
+    proxy.blackhole = silent
+    told = on_terminal([AGENT, *at(bmc, proxy.port), "-n", "n", *arguments], environ={**ENVIRONMENT, "TERM": "xterm"})
+    assert ends in told.text
+    assert told.quiet_s < 2
 
 
 def test_quiet_is_quiet(bmc: Bmc, proxy: UdpProxy) -> None:

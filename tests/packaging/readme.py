@@ -6,8 +6,8 @@ python -m tests.packaging.readme SUITE MIRROR
 The commands are read out of the page. Each block of commands has a row in PLAYS; what needs a cluster, a node's
 hardware or the lab has a reason there instead. tests/packaging/test_readme.py fails for a block that has no row.
 
-FENCE_HALVM_BINDS: paths of this host, separated by colons, that the systems see as well: pip's configuration and a
-package index on this host's disk, for instance.
+FENCE_HALVM_BINDS: paths of this host, separated by colons, that the systems see as well, read-only: pip's
+configuration, a package index on this host's disk, /usr/local/share/ca-certificates with the certificate of a mirror.
 """
 
 import os
@@ -115,12 +115,15 @@ def minimal_debian(suite: str, mirror: str) -> Iterator[Path]:
         (root / "usr/sbin/policy-rc.d").chmod(0o755)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         _run("git", "clone", "--quiet", PROJECT, root / SOURCE[1:])
-        for path in filter(None, ["/dev", "/dev/pts", *os.environ.get("FENCE_HALVM_BINDS", "").split(":")]):
+        own = [path for path in os.environ.get("FENCE_HALVM_BINDS", "").split(":") if path]
+        for path in ("/dev", "/dev/pts", *own):
             if not (inside := root / path[1:]).exists():
                 inside.parent.mkdir(parents=True, exist_ok=True)
                 inside.mkdir() if Path(path).is_dir() else inside.touch()
             _run("mount", "--bind", path, inside)
             mounts.append(inside)
+            if path in own:  # a package's script that rewrites it must fail instead of changing this host
+                _run("mount", "-o", "remount,bind,ro", inside)
         _run("mount", "-t", "proc", "proc", root / "proc")
         mounts.append(root / "proc")
         yield root

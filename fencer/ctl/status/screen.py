@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``halvmctl status`` as text of at most 80 columns, and as JSON. Pure."""
+"""``halvmctl status`` as text of at most 80 columns, on a narrow terminal of fewer, and as JSON."""
 
 import time
 from collections.abc import Iterator
@@ -10,18 +10,20 @@ from fencer.ctl.exit_status import CtlStatus
 from fencer.ctl.sources.luns import LunReading
 from fencer.ctl.status.view import Remark, View, Volume
 from fencer.state.readings import SnapshotStatus
+from fencer.terminal import Terminal
 
 COLUMNS: Final = 80
 _LABEL: Final = 11
 _WORDS: Final = {CtlStatus.FAULT: "FAULT", CtlStatus.WARNING: "WARNING", CtlStatus.UNKNOWN: "UNKNOWN"}
 
 
-def screen(view: View, found: tuple[Remark, ...]) -> str:
+def screen(view: View, found: tuple[Remark, ...], terminal: Terminal) -> str:
     """The screen as text. Parts without data are left out. What could not be read is among the remarks."""
+    width = min(COLUMNS, terminal.width or COLUMNS)
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(view.at_unix_s))
     head = _printable(f"{view.cluster or 'no cluster'} as seen by {view.node}")
-    fits = len(head) < COLUMNS - len(when)
-    lines = [f"{head}{when.rjust(COLUMNS - len(head))}"] if fits else wrap(f"{head}, {when}", COLUMNS)
+    fits = len(head) < width - len(when)
+    lines = [f"{head}{when.rjust(width - len(head))}"] if fits else wrap(f"{head}, {when}", width)
     for label, texts in (
         ("Quorum", _quorum(view)),
         ("Nodes", _nodes(view)),
@@ -32,20 +34,21 @@ def screen(view: View, found: tuple[Remark, ...]) -> str:
         ("Services", _resources(view, stonith=False)),
         ("Fences", _fences(view)),
     ):
-        lines += _block(label, list(texts))
+        lines += _block(label, list(texts), width)
     for remark in found:
-        lines += _block(_WORDS[remark.status], [remark.text])
+        first, *rest = _block(_WORDS[remark.status], [remark.text], width)
+        lines += [terminal.weighed(first), *rest]
     if not found:
-        lines.append("All is well.")
+        lines.append(terminal.good("All is well."))
     return "\n".join(lines) + "\n"
 
 
-def _block(label: str, texts: list[str]) -> list[str]:
+def _block(label: str, texts: list[str], width: int) -> list[str]:
     """Texts beside a label, wrapped. A text that begins with blanks is indented so."""
     lines: list[str] = []
     for text in texts:
         inner = " " * (len(text) - len(text.lstrip()))
-        for part in wrap(_printable(text.lstrip()), COLUMNS - _LABEL - len(inner), subsequent_indent="  ") or [""]:
+        for part in wrap(_printable(text.lstrip()), width - _LABEL - len(inner), subsequent_indent="  ") or [""]:
             head = label if not lines else ""
             lines.append(f"{head:<{_LABEL}}{inner}{part}".rstrip())
     return lines

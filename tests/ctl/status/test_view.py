@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The view of the cluster's state: from captured output of the programs, and from the same with one thing changed."""
 
+import io
 import json
 from pathlib import Path
 from textwrap import indent
@@ -20,7 +21,9 @@ from fencer.ctl.status.view import Remark, View, Volume, remarks
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import Proof
 from fencer.state.readings import SnapshotReading, SnapshotStatus
+from fencer.terminal import Terminal
 
+PLAIN = Terminal(io.StringIO(), {})
 CAPTURED = Path(__file__).parents[1] / "captured"
 KEYS = (
     KeyOwner("0xc82ae3c900000001", "serv-0001", holder=False),
@@ -59,7 +62,7 @@ def view(**changes: object) -> View:
 def test_a_healthy_cluster_on_one_screen():
     healthy = view()
     assert remarks(healthy) == ()
-    text = screen(healthy, ())
+    text = screen(healthy, (), PLAIN)
     assert all(len(line) <= COLUMNS for line in text.splitlines())
     assert len(text.splitlines()) <= 24
     for part in (
@@ -85,7 +88,7 @@ def changed(old: str, new: str) -> SourceReading[object]:
 
 def test_the_screen_in_the_docs_is_current():
     docs = (Path(__file__).parents[3] / "docs/halvmctl.md").read_text()
-    assert indent(screen(view(), ()), "    ") in docs
+    assert indent(screen(view(), (), PLAIN), "    ") in docs
 
 
 FAULT, WARNING, UNKNOWN = CtlStatus.FAULT, CtlStatus.WARNING, CtlStatus.UNKNOWN
@@ -164,7 +167,7 @@ def test_after_a_failover_the_faults_come_first():
         "stonith device fence-serv-0001 is stopped",
         "resource fs is stopped",
     }
-    text = screen(view(), found)
+    text = screen(view(), found, PLAIN)
     assert "All is well" not in text
     assert text.count("FAULT") == 2
 
@@ -175,12 +178,12 @@ def test_what_is_not_installed_is_left_out():
         fences=Fences(),
     )  # fmt: skip
     assert remarks(bare) == ()
-    assert screen(bare, ()).splitlines()[1:] == ["All is well."]
+    assert screen(bare, (), PLAIN).splitlines()[1:] == ["All is well."]
 
 
 def test_names_that_a_program_gave_are_wrapped_and_printable():
     long = view(cluster="c" * 100, node="n\x1b[2J" + "m" * 90)
-    text = screen(long, (Remark(FAULT, "x\x1b[2J " + "word " * 60),))
+    text = screen(long, (Remark(FAULT, "x\x1b[2J " + "word " * 60),), PLAIN)
     assert "\x1b" not in text
     assert all(len(line) <= COLUMNS for line in text.splitlines())
 

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Terminal output for a person: colour, and one line that says what the run waits for."""
+"""Terminal output for a person: colour, lines wrapped at words, and one line that says what the run waits for."""
 
 import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from fencer._typing import TYPE_CHECKING, Final, TextIO
+from fencer._typing import Final, TextIO
 
-if TYPE_CHECKING:  # --help needs none of what a fence loads
-    from fencer.agent.facts import Facts
-    from fencer.agent.plan import Plan
-
-PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 0.5
 """How long stderr is quiet before the waiting line appears."""
 
 _CLEAR: Final = "\r\x1b[K"
-_COLOURS: Final = {"ERROR": "\x1b[1;31m", "WARNING": "\x1b[33m", "Success": "\x1b[32m"}
+_GREEN, _YELLOW, _RED = "\x1b[32m", "\x1b[33m", "\x1b[1;31m"
+_COLOURS: Final = {"ERROR": _RED, "WARNING": _YELLOW, "Success": _GREEN}
 _INDENT: Final = " " * 4
 _NARROWEST: Final = 40
 """Below so many columns sentences are left to the terminal to break."""
-_OUTCOMES: Final = {"success": "\x1b[32m", "failure": "\x1b[1;31m", "unknown": "\x1b[33m"}
+_OUTCOMES: Final = {"success": _GREEN, "failure": _RED, "unknown": _YELLOW}
+_WEIGHTS: Final = {"FAULT": _RED, "WARNING": _YELLOW, "UNKNOWN": _YELLOW}
 _PLAIN: Final = "\x1b[0m"
 
 
@@ -55,6 +53,24 @@ class Terminal:
         colour = _OUTCOMES.get(cell.strip())
         return f"{colour}{cell}{_PLAIN}" if self._coloured and colour else cell
 
+    def weighed(self, line: str) -> str:
+        """The line, with the first FAULT, WARNING or UNKNOWN in it in colour."""
+        if self._coloured:
+            for word, colour in _WEIGHTS.items():
+                if word in line:
+                    return line.replace(word, f"{colour}{word}{_PLAIN}", 1)
+        return line
+
+    def good(self, line: str) -> str:
+        """The line in the colour of success."""
+        return f"{_GREEN}{line}{_PLAIN}" if self._coloured else line
+
+    @property
+    def width(self) -> int:
+        """How many columns there are to wrap to. 0: the text is left as it is."""
+        width = columns(self._stream, self._environ)
+        return width if self.understands and width >= _NARROWEST else 0
+
     def sentence(self, start: str, line: str) -> str:
         """Start and line as one text, wrapped at words where it is wider than the terminal. Colours as above."""
         return start + self.coloured(self._wrapped(start, line)[len(start) :])
@@ -64,8 +80,8 @@ class Terminal:
         return self._wrapped(_INDENT, text)
 
     def _wrapped(self, start: str, text: str) -> str:
-        width = columns(self._stream, self._environ)
-        if not self.understands or width < _NARROWEST or len(start) + len(text) <= width:
+        width = self.width
+        if not width or len(start) + len(text) <= width:
             return start + text
         from textwrap import TextWrapper  # for people alone: it loads the regular expressions
 
@@ -76,10 +92,11 @@ class Terminal:
 
     def wait(self, what: str, left_s: float) -> None:
         """Shows, at most once a second, what the run waits for and the time left. The next line replaces it."""
-        if not self.understands or time.monotonic() - self._quiet_since < PATIENCE_S:
-            return
-        text = f"waiting for {what}: {left_s:.0f} s left"
-        if text == self._waiting:
+        self.show(f"waiting for {what}: {left_s:.0f} s left")
+
+    def show(self, text: str) -> None:
+        """Shows a text of one line until the next line is written, once nothing was written for PATIENCE_S."""
+        if not self.understands or time.monotonic() - self._quiet_since < PATIENCE_S or text == self._waiting:
             return
         self._waiting = text
         try:
@@ -98,18 +115,3 @@ class Terminal:
                 self._stream.flush()
             except (OSError, ValueError):
                 self.understands = False
-
-
-def awaited(plan: "Plan", facts: "Facts") -> str:
-    """The words for what a run waits for. Pure."""
-    bmc, racing = f"BMC {plan.request.bmc}", plan.gated and facts.arbitration is None
-    parts: list[str] = []
-    if plan.power is not None and not facts.power_over and not facts.session:
-        parts.append(f"{bmc} to open a session")
-    elif plan.power is not None and not facts.power_over and not racing:
-        parts.append(f"{bmc} to show the chassis power")
-    if plan.storage is not None and not facts.storage_over:
-        parts.append("the fence race on the LUNs" if racing else "the LUNs")
-    if not parts and plan.awaits_self_fence and not facts.self_fence_due:
-        parts.append(f"{plan.request.who} to reset itself")
-    return " and ".join(parts) or "the end"
