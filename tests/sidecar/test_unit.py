@@ -51,6 +51,12 @@ def test_its_observers_come_before_other_work():
     assert not settings(UNIT, "CPUQuota") and not settings(UNIT, "MemoryMax")
 
 
+def test_the_device_mapper_answers_it():
+    """dm-ioctl.c, ctl_ioctl: EACCES without CAP_SYS_ADMIN. Then pvs shows no volume group on a multipath map."""
+    assert "CAP_SYS_ADMIN" in settings(UNIT, "CapabilityBoundingSet")
+    assert {"block-device-mapper", "/dev/mapper/control"} <= set(settings(UNIT, "DeviceAllow"))
+
+
 def without_program(unit: Path, directory: Path) -> Path:
     """The program and its man page are not installed here; everything else is looked at."""
     text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
