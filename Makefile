@@ -92,9 +92,11 @@ conformance-roots: venv lab-packages
 conformance: conformance-roots host-packages  ## fence-agents' checks, pcs, crmsh and Pacemaker's fencer of Debian 12 and 13 (as root)
 	$(PYTEST) tests/conformance -n 2 --dist loadfile
 
+RACES ?=
+SEED ?= 1
 .PHONY: race
-race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; prints a table of results
-	$(PYTHON) -m tests.races
+race: venv host-packages  ## two nodes fence each other on tgtd, 500 times and more; RACES=10000: so many of mixed kinds
+	$(PYTHON) -m tests.races $(if $(RACES),--trial $(RACES) --seed $(SEED))
 
 MONITORS ?= 1000
 .PHONY: monitors
@@ -141,7 +143,7 @@ spdx:  ## put the licence's line at the head of each source file that has none
 
 .PHONY: clean
 clean:  ## remove everything that make has created, except the images of the VM lab
-	rm -rf .venv .venv-distribution .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-distribution .trials .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
 
 -include demo.mk

@@ -3,14 +3,18 @@
 
 python -m tests.races
     a private tgtd: 500 races in process, 500 after a relogin, 500 of nodes whose files differ, 50 of whole processes
+python -m tests.races --trial 10000 [--seed N] [--record FILE]
+    so many races of mixed kinds, in process; goes on where FILE says that it was interrupted: see trial.py
 python -m tests.races --devices A --devices B --devices R
     other LUNs, in process only: node 1, node 2 and the referee; each a list of paths or URLs with commas
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 from tests.races import contest, whole
+from tests.races.trial import Trial
 from tests.rig.target import Target
 
 
@@ -22,7 +26,12 @@ def main() -> int:
     parser.add_argument("--rank-slot", type=float, default=0.0, help="seconds; 0: ranks off")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--devices", action="append")
+    parser.add_argument("--trial", type=int, metavar="RACES")
+    parser.add_argument("--record", type=Path, default=Path(".trials/races.jsonl"))
     given = parser.parse_args()
+    if given.trial:
+        seed = given.seed if given.seed is not None else 1
+        return 0 if Trial(given.trial, given.skew, seed, given.record).run() else 1
     told = {"skew_s": given.skew, "slot_s": given.rank_slot, "seed": given.seed}
     if given.devices:
         if len(given.devices) != 3:

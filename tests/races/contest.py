@@ -20,9 +20,11 @@ from multiprocessing.connection import Connection
 
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import ArbitrationResult, LunIsolated
+from fencer.storage import registration
 from fencer.storage.arbitration import Contest, arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.nexus import Outcome as PrOutcome
 from fencer.storage.transport import ScsiStatus, ScsiTransport
@@ -108,7 +110,10 @@ class Series:
 
 
 def _agent(node: int, devices: Sequence[str], slot_s: float, strangers: bool, pipe: Connection, opener: Opener) -> None:
-    """Obeys: ("register",), ("reserve",), ("fence", at, active) → Finish, ("write",) → status, None → end."""
+    """Obeys: ("register",), ("reserve",), ("fence", at, active) → result, Finish, ("write",) → status, None → end.
+
+    The result alone comes first, as the agent's storage worker sends it: a race that was won lets power go.
+    """
     own, other = KEYS[node], ReservationKey(int(KEYS[1 - node]) ^ (_OTHER_CLUSTER if strangers else 0))
 
     def connect() -> LogicalUnit:
@@ -137,10 +142,16 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, strangers: bool, pi
                     pass
                 began = time.monotonic()
                 end = arbitrate(lun, contest, deadline)
+                pipe.send(end.result)
                 isolated = False
                 if end.result is ArbitrationResult.WON:
                     isolated = isinstance(isolate(lun, contest, deadline, end.removal), LunIsolated)
                 pipe.send(Finish(end.result, isolated, end.reason, time.monotonic() - began))
+            case ("unfence",):  # a node whose key is listed, over a session that is not registered
+                refusal = registration.register_path(
+                    lun.nexuses[0], registration.Terms(own, WERO, False), own, deadline
+                )
+                pipe.send(refusal)
             case ("write",):
                 pipe.send(_write(lun.nexuses[0], deadline))
             case ("clear",):
@@ -188,17 +199,34 @@ class Agents:
         self._processes: list[multiprocessing.process.BaseProcess] = []
 
     def __enter__(self) -> "Agents":
-        context = multiprocessing.get_context("fork")
         for node in range(2):
-            ours, theirs = context.Pipe()
-            arguments = (node, self._devices[node], self._slot_s, self._strangers, theirs, self._opener)
-            process = context.Process(target=_agent, args=arguments, daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
+            pipe, process = self._start(node)
+            self._pipes.append(pipe)
             self._processes.append(process)
         self._referee = Nexus(self._opener(self._devices[2][0], 2))
         return self
+
+    def _start(self, node: int) -> tuple[Connection, multiprocessing.process.BaseProcess]:
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe()
+        arguments = (node, self._devices[node], self._slot_s, self._strangers, theirs, self._opener)
+        process = context.Process(target=_agent, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return ours, process
+
+    def kill(self, node: int) -> bool:
+        """SIGKILL, and another agent in its place, with a session of its own. Returns whether it had won a race that
+        nobody has heard of yet."""
+        self._processes[node].kill()
+        self._processes[node].join()
+        won = False
+        with suppress(EOFError, OSError):
+            while self._pipes[node].poll():
+                won |= self._pipes[node].recv() is ArbitrationResult.WON
+        self._pipes[node].close()
+        self._pipes[node], self._processes[node] = self._start(node)
+        return won
 
     def __exit__(self, *_: object) -> None:
         for pipe, process in zip(self._pipes, self._processes, strict=True):
@@ -210,35 +238,57 @@ class Agents:
         self._referee.close()
 
     def race(
-        self, skew_s: float, dice: random.Random, active: int | None = None
+        self,
+        skew_s: float,
+        dice: random.Random,
+        active: int | None = None,
+        relogin: bool | None = None,
+        kill_within_s: float | None = None,
     ) -> tuple[Outcome, int | None, float, object]:
-        """active: the node that has the volume group active; None: neither."""
+        """active: the node that has the volume group active; None: neither. relogin: None: as the agents were made.
+
+        kill_within_s: one of the two, drawn by lot, is killed at a random moment that long after the beginning at most,
+        and called again at once; None: none is killed.
+        """
         self._ask(0, ("clear",))
         for node in (0, 1):
             self._ask(node, ("register",))
         self._ask(dice.randrange(2), ("reserve",))
-        if self._relogin:
+        if self._relogin if relogin is None else relogin:
             for node in (0, 1):
                 self._ask(node, ("relogin",))
         at = time.monotonic() + LEAD_S
         late = dice.randrange(2)
         for node in (0, 1):
             self._pipes[node].send(("fence", at + (dice.uniform(0, skew_s) if node == late else 0.0), node == active))
+        killed, won_before = None, False
+        if kill_within_s is not None:
+            killed = dice.randrange(2)
+            time.sleep(max(0.0, at + dice.uniform(0, kill_within_s) - time.monotonic()))
+            won_before = self.kill(killed)
+            self._pipes[killed].send(("fence", time.monotonic(), killed == active))
         finishes: list[Finish] = []
         for pipe in self._pipes:
-            if not pipe.poll(RACE_S + skew_s + 2):
-                return Outcome.HUNG, None, RACE_S, finishes
-            finishes.append(pipe.recv())
+            for _ in range(2):  # the result alone comes first
+                if not pipe.poll(RACE_S + skew_s + 2):
+                    return Outcome.HUNG, None, RACE_S, finishes
+                message = pipe.recv()
+            finishes.append(message)
         took_s = max(finish.took_s for finish in finishes)
-        return *self._judge(finishes), took_s, finishes
+        return *self._judge(finishes, killed, won_before), took_s, (killed, won_before, finishes)
 
-    def _judge(self, finishes: list[Finish]) -> tuple[Outcome, int | None]:
-        won = [node for node in (0, 1) if finishes[node].result is ArbitrationResult.WON]  # which lets power go
+    def _judge(self, finishes: list[Finish], killed: int | None, won_before: bool) -> tuple[Outcome, int | None]:
+        """killed, won_before: see race, and kill."""
+        won = [  # which lets power go
+            node for node in (0, 1) if finishes[node].result is ArbitrationResult.WON or (node == killed and won_before)
+        ]
         if len(won) == 2:
             return Outcome.BOTH_WON, None
         if not won:
             return Outcome.NOBODY_WON, None
         winner, loser = won[0], 1 - won[0]
+        if winner == killed and self._ask(winner, ("unfence",)) is not None:  # its new session was never registered
+            return Outcome.WINNER_CANNOT_WRITE, winner
         if not finishes[winner].isolated:
             return Outcome.WON_NOT_ISOLATED, winner
         if finishes[loser].result is not ArbitrationResult.LOST or not finishes[loser].reason:
@@ -247,7 +297,8 @@ class Agents:
             return Outcome.LOSER_WRITES, winner
         if self._ask(winner, ("write",)) is not ScsiStatus.GOOD:
             return Outcome.WINNER_CANNOT_WRITE, winner
-        if set(self._referee.read_keys(Deadline.after(RACE_S)).keys) != {KEYS[winner]}:
+        left = set(self._referee.read_keys(Deadline.after(RACE_S)).keys) - {KEYS[winner]}
+        if left - ({guard_key(KEYS[loser])} if loser == killed else set()):  # which wins nothing, see decision 0002
             return Outcome.LOSER_REGISTERED, winner
         return Outcome.ONE_SURVIVOR, winner
 
