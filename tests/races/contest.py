@@ -298,7 +298,8 @@ class Agents:
         if self._ask(winner, ("write",)) is not ScsiStatus.GOOD:
             return Outcome.WINNER_CANNOT_WRITE, winner
         left = set(self._referee.read_keys(Deadline.after(RACE_S)).keys) - {KEYS[winner]}
-        if left - ({guard_key(KEYS[loser])} if loser == killed else set()):  # which wins nothing, see decision 0002
+        # A killed agent may leave its guard key on the session that died with it; that wins nothing (decision 0002).
+        if left - ({guard_key(KEYS[killed])} if killed is not None else set()):
             return Outcome.LOSER_REGISTERED, winner
         return Outcome.ONE_SURVIVOR, winner
 
