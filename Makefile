@@ -103,6 +103,10 @@ MONITORS ?= 1000
 monitors: venv  ## MONITORS (1000) monitors one after the other; none may lose the last message of a worker
 	FENCE_HALVM_MONITORS=$(MONITORS) $(PYTEST) tests/agent/test_many_monitors.py
 
+.PHONY: model
+model: venv  ## the fence race in every order of events within bounds, by the product's own code; prints the states
+	$(PYTHON) -m tests.model
+
 EXAMPLES ?= 2000
 .PHONY: interleavings
 interleavings: venv  ## fences of two and three nodes in EXAMPLES (2000) random orders of their commands; takes long

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster as a value: targets, nodes, and what may happen next. What must hold is checked at each step."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fencer.cluster.contact import Contact
+from fencer.observations import ArbitrationResult
+from fencer.storage.fenced_record import FencedRecord
+from fencer.storage.look import guard_key
+from fencer.storage.marker import EarlierBootMarker, Marker
+from fencer.storage.pr import InAction, OutAction
+from tests.model.procedures import (
+    LOST,
+    AskContact,
+    AwaitSession,
+    Command,
+    End,
+    Goal,
+    Pending,
+    PowerOff,
+    ReadFile,
+    Setting,
+    Steps,
+    WriteFile,
+)
+from tests.model.target import Target, TargetKind, execute
+
+
+class Budget(NamedTuple):
+    """How often each thing may happen from here on, all nodes together.
+
+    fences, ons: calls of the agent. crashes: an agent is killed at any step. losses: a command is lost, or its answer.
+    relogins: a node's session ends, and it has a new one. reboots: of a node that runs, or was switched off. restores:
+    the sidecar puts back a key that the target has dropped with its session.
+    """
+
+    fences: int = 2
+    ons: int = 0
+    crashes: int = 0
+    losses: int = 0
+    relogins: int = 0
+    reboots: int = 0
+    restores: int = 0
+
+    def less(self, name: str) -> "Budget":
+        return self._replace(**{name: getattr(self, name) - 1})
+
+
+class Scenario(NamedTuple):
+    """What is explored, and what must hold in it.
+
+    meetings: corosync on a node sees its peer only when a meeting happens; else they have always met.
+    What is known and written down does not count, unless the scenario asks for it by False:
+    window: a node whose nexus holds its guard key alone may write (decision 0002 says when).
+    holder_may_go: a target that forgets a registration with its session forgets the reservation with the holder's.
+    fenced_in_on: a node that is fenced while its first ``on`` of a boot runs does not know it (decision 0016).
+    slack: no node boots, registers, races and wins while the BMC's command of its peer is under way (decision 0003).
+    single_reads: the two reads of a look are two steps. Else they are one: a look counts only where both answers carry
+    the same generation, so it shows one state of the target.
+    """
+
+    name: str
+    setting: Setting = Setting()
+    target: TargetKind = TargetKind()
+    budget: Budget = Budget()
+    meetings: bool = False
+    window: bool = True
+    holder_may_go: bool = True
+    fenced_in_on: bool = True
+    slack: bool = True
+    single_reads: bool = False
+
+
+class Node(NamedTuple):
+    """One node. procedure: a number in Steps; 0: the agent is not running.
+
+    counts: it has unfenced itself in this boot; what is done to it earlier is done to its registration of an earlier
+    boot. preempted: since then another node has removed the last of its two keys. dropped_at: the generation with
+    which the target has dropped its key. run, persistent, record: its files; persistent_now: written in this boot.
+    met: corosync's word. owes: its keys were removed by another node, and the two have not met since. result: of its
+    last fence.
+    """
+
+    up: bool = True
+    procedure: int = 0
+    counts: bool = False
+    preempted: bool = False
+    dropped_at: int = -1
+    run: Marker | None = None
+    persistent: Marker | None = None
+    persistent_now: bool = False
+    record: FencedRecord | None = None
+    met: bool = True
+    owes: bool = False
+    result: ArbitrationResult | None = None
+
+    def file(self, name: str) -> object:
+        match name:
+            case "run":
+                return self.run
+            case "persistent" if self.persistent is not None and not self.persistent_now:
+                return EarlierBootMarker("earlier", self.persistent.key, self.persistent.luns)
+            case "persistent":
+                return self.persistent
+            case _:
+                return self.record
+
+    def with_file(self, name: str, content: Any) -> "Node":
+        match name:
+            case "run":
+                return self._replace(run=content)
+            case "persistent":
+                return self._replace(persistent=content, persistent_now=True)
+            case _:
+                return self._replace(record=content)
+
+
+Pair = tuple[int, int]
+
+
+class State(NamedTuple):
+    """won, power: (winner, victim), of the present boots. proofs: (victim, LUN), of the victim's present boot."""
+
+    targets: tuple[Target, ...]
+    nodes: tuple[Node, ...]
+    budget: Budget
+    won: tuple[Pair, ...] = ()
+    power: tuple[Pair, ...] = ()
+    proofs: tuple[Pair, ...] = ()
+
+    def with_node(self, number: int, node: Node) -> "State":
+        return self._replace(nodes=(*self.nodes[:number], node, *self.nodes[number + 1 :]))
+
+    def with_target(self, number: int, target: Target) -> "State":
+        return self._replace(targets=(*self.targets[:number], target, *self.targets[number + 1 :]))
+
+
+class Move(NamedTuple):
+    """One thing that happens: its text, and the state afterwards. broken: what it breaks; "" where all holds."""
+
+    text: str
+    after: State
+    broken: str = ""
+
+
+NAMES = "ABC"
+
+
+class Cluster:
+    """The moves of one scenario."""
+
+    def __init__(self, scenario: Scenario, steps: Steps) -> None:
+        self.scenario = scenario
+        self.steps = steps
+        self.late = 0
+        self._keys = [scenario.setting.key(node) for node in range(scenario.setting.nodes)]
+
+    def first(self) -> State:
+        """All nodes registered in this boot, node A first, which so holds the reservation."""
+        setting = self.scenario.setting
+        state = State(
+            tuple(Target() for _ in range(setting.luns)),
+            tuple(Node(met=not self.scenario.meetings) for _ in range(setting.nodes)),
+            self.scenario.budget,
+        )
+        for number in range(setting.nodes):
+            state = self._begin(state, Goal("on", number))
+            while state.nodes[number].procedure:
+                move = self._executed(state, number)
+                assert not move.broken
+                state = move.after
+        return state
+
+    def moves(self, state: State) -> Iterator[Move]:
+        """All that may happen next."""
+        budget = state.budget
+        for number, node in enumerate(state.nodes):
+            name = NAMES[number]
+            if node.procedure:
+                yield from self._of_agent(state, number)
+            elif node.up:
+                yield from self._calls(state, number)
+            if node.up and budget.relogins and any(target.key_of((number, 0)) for target in state.targets):
+                after = self._logged_in_anew(state._replace(budget=budget.less("relogins")), number)
+                yield Move(f"{name}: its sessions end, it has new ones", after)
+            if budget.reboots and self._may_boot(state, number):
+                yield Move(f"{name} boots", self._booted(state._replace(budget=budget.less("reboots")), number))
+        apart = self.scenario.meetings and not all(node.met for node in state.nodes)
+        if apart and all(node.up for node in state.nodes):
+            nodes = tuple(node._replace(met=True, owes=False) for node in state.nodes)
+            yield Move("the nodes meet", state._replace(nodes=nodes))
+
+    # --- agents ---------------------------------------------------------------------------------------------------
+
+    def _calls(self, state: State, number: int) -> Iterator[Move]:
+        node, budget, name = state.nodes[number], state.budget, NAMES[number]
+        if budget.fences:
+            for victim in range(len(state.nodes)):
+                if victim != number:
+                    begun = self._begin(state._replace(budget=budget.less("fences")), Goal("fence", number, victim))
+                    yield Move(f"{name} fences {NAMES[victim]}", begun)
+        if budget.ons:
+            begun = self._begin(state._replace(budget=budget.less("ons")), Goal("on", number))
+            yield Move(f"{name} unfences itself (on)", begun)
+        if budget.restores and node.dropped_at >= 0 and node.run is not None:
+            goal = Goal("restore", number, generation=node.dropped_at)
+            begun = self._begin(state._replace(budget=budget.less("restores")), goal)
+            yield Move(f"{name}'s sidecar restores its key", begun)
+
+    def _begin(self, state: State, goal: Goal) -> State:
+        state = state.with_node(goal.node, state.nodes[goal.node]._replace(result=None))
+        return self._reached(state, goal.node, self.steps.begin(goal)).after
+
+    def _of_agent(self, state: State, number: int) -> Iterator[Move]:
+        yield self._executed(state, number)
+        name = NAMES[number]
+        pending = self.steps.step(state.nodes[number].procedure).pending
+        if isinstance(pending, Command) and state.budget.losses:
+            lossy = state._replace(budget=state.budget.less("losses"))
+            after = self._answered(lossy, number, LOST)
+            yield after._replace(text=f"{name}: {_text(pending)}: lost on its way")
+            if pending.cdb[0] != InAction.READ_KEYS.opcode:
+                heard = self._executed(lossy, number, deaf=True)
+                yield heard._replace(text=f"{heard.text}, and the answer is lost")
+        if state.budget.crashes:
+            killed = state._replace(budget=state.budget.less("crashes"))
+            yield Move(f"{name}: the agent is killed", self._without_agent(killed, number))
+
+    def _executed(self, state: State, number: int, deaf: bool = False) -> Move:
+        """The agent's pending step is carried out."""
+        name = NAMES[number]
+        procedure = state.nodes[number].procedure
+        pending = self.steps.step(procedure).pending
+        match pending:
+            case Command(lun, cdb, data_out):
+                before = state.targets[lun]
+                target, reply = execute(before, (number, 0), cdb, data_out, self.scenario.target)
+                broken = self._removed(state, number, before, target)
+                state = self._noted(state.with_target(lun, target), number, before, target)
+                move = self._answered(state, number, LOST if deaf else reply)
+                text = f"{name}: {_text(pending)}: {_answer(target, reply)}"
+                if self._is_half_a_look(move, number, pending) and not deaf:
+                    move, text = self._executed(move.after, number), f"{name}: looks: {_answer(target, reply)}"
+                return move._replace(text=text, broken=broken or move.broken)
+            case WriteFile(file, content):
+                state = state.with_node(number, state.nodes[number].with_file(file, content))
+                return self._answered(state, number, None)._replace(text=f"{name} writes {file}: {content}")
+            case AskContact():
+                contact = Contact.MET if state.nodes[number].met else Contact.NEVER
+                return self._answered(state, number, contact)._replace(text=f"{name} asks corosync: {contact.name}")
+            case AwaitSession():
+                return self._answered(state, number, None)._replace(text=f"{name}: the BMC opens a session")
+            case PowerOff():
+                victim = self.steps.goal(procedure).victim
+                off = self._answered(state, number, None)
+                return self._switched_off(off, number, victim)
+            case _:
+                raise AssertionError(pending)
+
+    def _answered(self, state: State, number: int, answer: object) -> Move:
+        """The agent gets this answer, and goes on to its next step."""
+        return self._reached(state, number, self.steps.after(state.nodes[number].procedure, answer))
+
+    def _reached(self, state: State, number: int, procedure: int) -> Move:
+        """The agent goes on as far as no other node can notice, and what it has told is noted."""
+        node, goal = state.nodes[number], self.steps.goal(procedure)
+        outs = list(self.steps.step(procedure).outs)
+        while True:
+            match self.steps.step(procedure).pending:
+                case ReadFile(name):  # its own
+                    answer: object = node.file(name)
+                case Command(lun, cdb, data_out) if self._is_constant(state, number, lun, cdb):
+                    answer = execute(state.targets[lun], (number, 0), cdb, data_out, self.scenario.target)[1]
+                case End(result, late):
+                    self.late += late
+                    node = node._replace(procedure=0, result=result)
+                    break
+                case _:
+                    node = node._replace(procedure=procedure)
+                    break
+            procedure = self.steps.after(procedure, answer)
+            outs += self.steps.step(procedure).outs
+        return self._told(state.with_node(number, node), goal, outs)
+
+    def _is_half_a_look(self, move: Move, number: int, pending: Command) -> bool:
+        """Whether the keys are read next, after the reservation."""
+        procedure = move.after.nodes[number].procedure
+        if self.scenario.single_reads or not _is_read(pending, InAction.READ_RESERVATION) or not procedure:
+            return False
+        return _is_read(self.steps.step(procedure).pending, InAction.READ_KEYS)
+
+    def _is_constant(self, state: State, number: int, lun: int, cdb: bytes) -> bool:
+        """Whether the command is always answered alike: the target does not know it."""
+        unknown = (InAction.REPORT_CAPABILITIES, InAction.READ_FULL_STATUS)
+        reads = cdb[0] == InAction.READ_KEYS.opcode
+        return reads and cdb[1] in unknown and (number, 0) not in state.targets[lun].attentions
+
+    def _told(self, after: State, goal: Goal, outs: list[str]) -> Move:
+        """Notes what an agent has told since its last step."""
+        number, victim, broken = goal.node, goal.victim, ""
+        for out in outs:
+            word, _, lun = out.partition(" ")
+            if word == "won":
+                after = after._replace(won=_with(after.won, (number, victim)))
+                broken = broken or _cycle(after.won, (number, victim), "have won against each other")
+            elif word == "go":
+                after = after._replace(power=_with(after.power, (number, victim)))
+                broken = broken or _cycle(after.power, (number, victim), "have been given power over each other")
+            elif word == "proved" and after.nodes[victim].counts and after.nodes[victim].up:
+                after = after._replace(proofs=_with(after.proofs, (victim, int(lun))))
+        return Move("", after, broken or self._writes(after) or self._nobody(after))
+
+    # --- what must hold -------------------------------------------------------------------------------------------
+
+    def _noted(self, state: State, number: int, before: Target, after: Target) -> State:
+        """What a command of this node has done to registrations."""
+        for other, key in enumerate(self._keys):
+            both = {key, guard_key(key)}
+            node = state.nodes[other]
+            if other != number and both & {*before.keys} and not both & {*after.keys}:
+                unfencing = node.procedure and self.steps.goal(node.procedure).what == "on"
+                excused = self.scenario.fenced_in_on and unfencing
+                owes = node.owes or (self.scenario.meetings and not excused)
+                state = state.with_node(other, node._replace(preempted=node.preempted or node.counts, owes=owes))
+            elif other == number and not node.counts and after.key_of((other, 0)) == key:
+                unfences = self.steps.goal(node.procedure).what == "on"
+                state = self._counting(state, other) if unfences else state
+        return state
+
+    def _counting(self, state: State, number: int) -> State:
+        """A node registers for the first time in its boot. Older wins are over by then."""
+        state = state.with_node(number, state.nodes[number]._replace(counts=True, preempted=False))
+        return state._replace(
+            won=tuple(pair for pair in state.won if number not in pair),
+            power=tuple(pair for pair in state.power if number not in pair),
+        )
+
+    def _removed(self, state: State, number: int, before: Target, after: Target) -> str:
+        """What the command of this node breaks: it removes the key of the peer that has fenced it."""
+        if not state.nodes[number].owes:
+            return ""
+        gone = [key for other, key in enumerate(self._keys) if other != number and key in before.keys]
+        if any(key not in after.keys for key in gone):
+            return f"{NAMES[number]} was fenced, has not met its peer since, and removes the peer's key"
+        return ""
+
+    def _writes(self, state: State) -> str:
+        for number, node in enumerate(state.nodes):
+            for lun, target in enumerate(state.targets):
+                if node.preempted and self._keys[number] in target.keys and len(state.targets) == 1:
+                    return f"{NAMES[number]}'s key was removed in this boot, and is there again"
+                if (number, lun) in state.proofs and node.up and target.admits_write((number, 0)):
+                    guarded = target.key_of((number, 0)) == guard_key(self._keys[number])
+                    free = target.holder is None and self.scenario.target.forgets
+                    if not (self.scenario.window and guarded) and not (self.scenario.holder_may_go and free):
+                        return f"{NAMES[number]} can write to LUN {lun} after the proof that it cannot"
+        return ""
+
+    def _nobody(self, state: State) -> str:
+        """Where nothing was lost or killed, a race of two nodes has exactly one winner."""
+        first = self.scenario.budget
+        spared = state.budget._replace(fences=first.fences) == first
+        if not spared or state.budget.fences or len(state.nodes) != 2 or first.fences != 2:
+            return ""
+        results = [node.result for node in state.nodes]
+        if None in results or any(node.procedure for node in state.nodes):
+            return ""
+        return "" if results.count(ArbitrationResult.WON) == 1 else f"the race of two has no winner: {results}"
+
+    # --- nodes ----------------------------------------------------------------------------------------------------
+
+    def _may_boot(self, state: State, number: int) -> bool:
+        """With slack no command of a BMC is so slow that its target boots meanwhile."""
+        if not self.scenario.slack:
+            return True
+        return not any(
+            node.procedure
+            and isinstance(self.steps.step(node.procedure).pending, PowerOff)
+            and self.steps.goal(node.procedure).victim == number
+            for node in state.nodes
+        )
+
+    def _without_agent(self, state: State, number: int) -> State:
+        return state.with_node(number, state.nodes[number]._replace(procedure=0, result=None))
+
+    def _logged_in_anew(self, state: State, number: int) -> State:
+        for lun, target in enumerate(state.targets):
+            after = target.relogin(number, self.scenario.target)
+            if self._keys[number] in target.keys and self._keys[number] not in after.keys:
+                node = state.nodes[number]
+                state = state.with_node(number, node._replace(dropped_at=target.generation))
+            state = state.with_target(lun, after)
+        return state
+
+    def _booted(self, state: State, number: int) -> State:
+        node = state.nodes[number]
+        state = self._logged_in_anew(state, number)
+        node = node._replace(
+            up=True,
+            procedure=0,
+            counts=False,
+            preempted=False,
+            dropped_at=-1,
+            run=None,
+            persistent_now=False,
+            met=not self.scenario.meetings,
+            result=None,
+        )
+        state = state.with_node(number, node)
+        return state._replace(proofs=tuple(pair for pair in state.proofs if pair[0] != number))
+
+    def _switched_off(self, move: Move, number: int, victim: int) -> Move:
+        """The command of node number's BMC session is executed. Without slack, so is one that the victim had sent."""
+        node = move.after.nodes[victim]
+        text = f"{NAMES[number]}'s command to the BMC switches {NAMES[victim]} off"
+        after = move.after.with_node(victim, node._replace(up=False, procedure=0, result=None))
+        if self.scenario.slack or not node.procedure:
+            return Move(text, after, move.broken)
+        if not isinstance(self.steps.step(node.procedure).pending, PowerOff):
+            return Move(text, after, move.broken)
+        other = self.steps.goal(node.procedure).victim
+        after = after.with_node(other, after.nodes[other]._replace(up=False, procedure=0, result=None))
+        broken = "" if any(each.up for each in after.nodes) else "all nodes were switched off"
+        return Move(f"{text}, and its command, under way already, {NAMES[other]}", after, move.broken or broken)
+
+
+def _with(pairs: tuple[Pair, ...], pair: Pair) -> tuple[Pair, ...]:
+    return tuple(sorted({*pairs, pair}))
+
+
+def _cycle(pairs: tuple[Pair, ...], newest: Pair, what: str) -> str:
+    """Why the newest pair closes a ring of nodes each of which has beaten the next one; "" where it does not."""
+    reached = {newest[1]}
+    for _ in pairs:
+        reached |= {loser for winner, loser in pairs if winner in reached}
+    return f"{' and '.join(NAMES[node] for node in sorted(reached))} {what}" if newest[0] in reached else ""
+
+
+def _is_read(pending: Pending, action: InAction) -> bool:
+    return isinstance(pending, Command) and pending.cdb[:2] == bytes((action.opcode, action))
+
+
+def _text(pending: Pending) -> str:
+    assert isinstance(pending, Command)
+    if pending.cdb[0] == InAction.READ_KEYS.opcode:
+        return str(InAction(pending.cdb[1]))
+    key, service_key = (int.from_bytes(pending.data_out[at : at + 8]) for at in (0, 8))
+    return f"{OutAction(pending.cdb[1])} key {_key(key)}, service action key {_key(service_key)}"
+
+
+def _key(value: int) -> str:
+    if not value:
+        return "0"
+    return NAMES[value - 1] if value <= len(NAMES) else f"guard of {NAMES[value - (1 << 63) - 1]}"
+
+
+def _answer(target: Target, reply: object) -> str:
+    status = getattr(reply, "status", None)
+    keys = " ".join(f"{_key(key)}{'' if nexus[1] == 0 else ' (old session)'}" for nexus, key in target.registrations)
+    return f"{getattr(status, 'name', status)} [generation {target.generation}: {keys or 'no key'}]"

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is explored: where all must hold, and where it is known that something does not."""
+
+from fencer.model import ProofPolicy, ReservationType
+from tests.model.cluster import Budget, Scenario
+from tests.model.procedures import Setting
+from tests.model.target import TargetKind
+
+STORAGE = Setting(policy=ProofPolicy.STORAGE)
+TGTD = TargetKind(abort=False)
+TOLD = TargetKind(attentions=True)
+FORGETS = TargetKind(forgets=True)
+
+SMALL = (
+    Scenario("race", budget=Budget(fences=2), single_reads=True),
+    Scenario("race, an agent killed and called again", budget=Budget(fences=3, crashes=1)),
+    Scenario("race, a command or an answer lost", budget=Budget(fences=2, losses=1)),
+    Scenario("race after a relogin", budget=Budget(fences=2, relogins=1)),
+    Scenario("race by storage alone, relogin", STORAGE, budget=Budget(fences=2, relogins=1), window=False),
+    Scenario("race on a target without PREEMPT AND ABORT", target=TGTD, budget=Budget(fences=2, losses=1)),
+    Scenario("target that forgets", STORAGE, FORGETS, Budget(fences=1, relogins=1, restores=1)),
+)
+"""For each run of the host tests."""
+
+FULL = (
+    *SMALL,
+    Scenario(
+        "race, agents killed, commands and answers lost",
+        budget=Budget(fences=4, crashes=2, losses=2),
+        single_reads=False,
+    ),
+    Scenario("race, each read a step", budget=Budget(fences=3, crashes=1, losses=1), single_reads=True),
+    Scenario("relogin and a killed agent", budget=Budget(fences=3, relogins=1, crashes=1)),
+    Scenario("relogin and a lost answer, unit attentions", target=TOLD, budget=Budget(2, relogins=1, losses=1)),
+    Scenario("relogin on a target without PREEMPT AND ABORT", target=TGTD, budget=Budget(2, relogins=1, losses=1)),
+    Scenario(
+        "storage alone, relogin, killed, lost",
+        STORAGE,
+        budget=Budget(fences=3, relogins=1, crashes=1, losses=1),
+        window=False,
+    ),
+    Scenario(
+        "only the holder writes, relogin, killed",
+        Setting(type_=ReservationType.WRITE_EXCLUSIVE),
+        budget=Budget(fences=2, relogins=1, crashes=1),
+        window=False,
+    ),
+    Scenario("one boots and unfences itself, both fence", budget=Budget(fences=2, ons=1, reboots=1)),
+    Scenario(
+        "unfencing that is killed, and called again",
+        STORAGE,
+        budget=Budget(fences=1, ons=2, reboots=1, crashes=1),
+    ),
+    Scenario(
+        "unfencing after a relogin, while the other one fences", STORAGE, budget=Budget(fences=1, ons=1, relogins=1)
+    ),
+    Scenario("fence loop of a split cluster", STORAGE, budget=Budget(fences=2, ons=2, reboots=2), meetings=True),
+    Scenario("target that forgets, killed", STORAGE, FORGETS, Budget(2, relogins=1, restores=1, crashes=1)),
+    Scenario("three nodes", Setting(nodes=3), budget=Budget(fences=3)),
+    Scenario("three nodes, one killed", Setting(nodes=3), budget=Budget(fences=3, crashes=1)),
+    Scenario("two LUNs, killed, lost", Setting(luns=2), budget=Budget(fences=3, crashes=1, losses=1)),
+)
+
+LIMITS = (
+    Scenario(
+        "decision 0002: a write in the window of a guard key",
+        STORAGE,
+        budget=Budget(fences=1, ons=1, relogins=1),
+        window=False,
+    ),
+    Scenario(
+        "decision 0003: the other node boots while the BMC's command is under way",
+        budget=Budget(fences=2, ons=1, reboots=1),
+        slack=False,
+    ),
+    Scenario(
+        "decision 0016: fenced while the first unfencing of a boot runs",
+        STORAGE,
+        budget=Budget(fences=2, ons=1, reboots=1),
+        meetings=True,
+        fenced_in_on=False,
+    ),
+    Scenario(
+        "a target that forgets the reservation with the session of its holder",
+        STORAGE,
+        FORGETS,
+        Budget(fences=1, relogins=1),
+        holder_may_go=False,
+    ),
+)
+"""Known and written down. The search has to find each of them: else the model is too kind."""
