@@ -22,7 +22,8 @@ PYTHON = f"env PYTHONPATH={PRIVATE} /usr/bin/python3"
 PACKAGES = "/var/lib/lab"
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
+    """The files that the product is made of."""
     trees = [path for name in ("fencer", "agents", "exporters", "packaging") for path in (PROJECT / name).rglob("*")]
     files = [path for path in trees if path.is_file() and "__pycache__" not in path.parts]
     return [*sorted(files), PROJECT / "docs/runbook.md"]
@@ -53,7 +54,7 @@ def _stage(packages: list[Path], root: Path) -> None:
 def product_directory() -> Path:
     """Builds, once for each state of the sources, a directory with the packages and `product.tar`."""
     parts: list[str | Path] = [Path(__file__)]
-    for path in _sources():
+    for path in sources():
         parts += [str(path.relative_to(PROJECT)), path]
     product = LAB / "product" / digest(parts)
     with locked("product."):

@@ -54,7 +54,7 @@ class ResetWatch:
         self._socket.close()
 
     def wait(self, timeout_s: float) -> Reset | None:
-        """The first reset since this was made; None when there was none by then."""
+        """The first reset since this was made, or since again(); None when there was none by then."""
         end = time.monotonic() + timeout_s
         while self._reset is None and (line := self._line(end)) is not None:
             event = line.get("event")
@@ -63,6 +63,10 @@ class ResetWatch:
                 stamp = line["timestamp"]
                 self._reset = Reset(stamp["seconds"] + stamp["microseconds"] / 1e6, self._hardware)
         return self._reset
+
+    def again(self) -> None:
+        """Forgets the reset that was seen: wait() waits for the next one."""
+        self._hardware, self._reset = False, None
 
     def _line(self, end: float) -> dict[str, Any] | None:
         while b"\n" not in self._buffer:
