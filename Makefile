@@ -127,11 +127,13 @@ mutation: venv .venv/cosmic-ray/stamp  ## mutation tests of the modules that dec
 
 FUZZ_S ?= 600
 .PHONY: fuzz
-fuzz: venv  ## fuzz the decoders, the BMC session and the stdin parser, FUZZ_S (600) seconds each
+fuzz: venv  ## fuzz decoders, BMC session, stdin and the readers of files, FUZZ_S (600) seconds each
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(PYTHON) -m tests.fuzz.fuzz_pr all -max_total_time=$(FUZZ_S)
 	$(PYTHON) -m tests.fuzz.fuzz_stdin -max_total_time=$(FUZZ_S)
 	$(PYTHON) -m tests.fuzz.fuzz_rmcp -max_total_time=$(FUZZ_S)
+	for reader in cluster_conf corosync_conf web_config snapshot marker kept_event journal; do \
+	  $(PYTHON) -m tests.fuzz.fuzz_files $$reader -max_total_time=$(FUZZ_S); done
 
 .PHONY: texts
 texts: venv  ## generate man page, docs/options.md, completions, golden help and metadata from the options table
