@@ -27,7 +27,6 @@ FULL = (
     Scenario(
         "race, agents killed, commands and answers lost",
         budget=Budget(fences=4, crashes=2, losses=2),
-        single_reads=False,
     ),
     Scenario("race, each read a step", budget=Budget(fences=3, crashes=1, losses=1), single_reads=True),
     Scenario("relogin and a killed agent", budget=Budget(fences=3, relogins=1, crashes=1)),
@@ -54,7 +53,10 @@ FULL = (
     Scenario(
         "unfencing after a relogin, while the other one fences", STORAGE, budget=Budget(fences=1, ons=1, relogins=1)
     ),
-    Scenario("fence loop of a split cluster", STORAGE, budget=Budget(fences=2, ons=2, reboots=2), meetings=True),
+    Scenario("fence loop of a split cluster", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
+    Scenario(
+        "fence loop of a split cluster, two boots", STORAGE, budget=Budget(fences=2, ons=2, reboots=2), meetings=True
+    ),
     Scenario("target that forgets, killed", STORAGE, FORGETS, Budget(2, relogins=1, restores=1, crashes=1)),
     Scenario("three nodes", Setting(nodes=3), budget=Budget(fences=3)),
     Scenario("three nodes, one killed", Setting(nodes=3), budget=Budget(fences=3, crashes=1)),

@@ -45,6 +45,7 @@ def test_a_known_limit_and_a_broken_product_are_found(what: Scenario | Mutant) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", LONG, ids=lambda what: what.name)
 def test_what_needs_a_boot_is_found(what: Scenario | Mutant) -> None:
     _search_finds(what)
