@@ -11,11 +11,11 @@ from tests.lab.places import LAB, digest, locked, prune, published
 
 SUITES = ("bookworm", "trixie")
 SOURCES_SUITE = "trixie"
-"""The suite whose fence-agents source package is unpacked: its tests are programs and run on any suite."""
+"""The suite whose fence-agents source package is unpacked in all roots: its tests are programs and run on any suite."""
 
 PACKAGES = Path(__file__).with_name("root-packages.txt")
 FENCE_AGENTS = "usr/src/fence-agents"
-"""Where the source of fence-agents is below the root of SOURCES_SUITE."""
+"""Where the source of fence-agents is below each root."""
 
 
 def root(suite: str) -> Path:
@@ -37,11 +37,6 @@ def root(suite: str) -> Path:
 def _script(suite: str) -> str:
     mirror = host_mirror()
     packages = " ".join(line for line in PACKAGES.read_text().splitlines() if not line.startswith("#"))
-    sources = f"""
-        within sh -c 'cd /usr/src && apt-get -qq source --tar-only fence-agents'
-        mkdir $root/{FENCE_AGENTS}
-        tar -C $root/{FENCE_AGENTS} --strip-components 1 -xf $root/usr/src/fence-agents_*.orig.tar.*
-    """
     return f"""
         set -euo pipefail
         root=$0
@@ -56,11 +51,13 @@ def _script(suite: str) -> str:
 			Acquire::Languages "none";
 			APT::Sandbox::User "root";
 		END
-        printf '%s {mirror} {suite} main\\n' deb deb-src >"$root/etc/apt/sources.list"
+        printf 'deb {mirror} {suite} main\\ndeb-src {mirror} {SOURCES_SUITE} main\\n' >"$root/etc/apt/sources.list"
         mount -t proc proc "$root/proc"
         within apt-get -qq update
         within apt-get -qq -y -o Dpkg::Use-Pty=0 install {packages} >&2
-        {sources if suite == SOURCES_SUITE else ""}
+        within sh -c 'cd /usr/src && apt-get -qq source --tar-only fence-agents'
+        mkdir $root/{FENCE_AGENTS}
+        tar -C $root/{FENCE_AGENTS} --strip-components 1 -xf $root/usr/src/fence-agents_*.orig.tar.*
         within apt-get -qq clean
         umount "$root/proc"
     """

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.conftest import container_of
 from tests.conformance.container import Container
-from tests.conformance.debian_root import FENCE_AGENTS, SOURCES_SUITE
+from tests.conformance.debian_root import FENCE_AGENTS, SUITES
 from tests.rig.bmc import Bmc
 
 SOURCE = f"/{FENCE_AGENTS}"
@@ -17,10 +17,10 @@ AGENT = "/usr/sbin/fence_halvm"
 DEVICE = Path(__file__).parent / "devices.d" / "fence_halvm.cfg"
 
 
-@pytest.fixture(scope="module")
-def debian() -> Iterator[Container]:
-    """The one suite whose root has the source."""
-    with container_of(SOURCES_SUITE) as container:
+@pytest.fixture(scope="module", params=SUITES)
+def debian(request: pytest.FixtureRequest) -> Iterator[Container]:
+    """A container of each suite in turn, with a device file of ours in the source."""
+    with container_of(request.param) as container:
         shutil.copy(DEVICE, container.path(f"{SOURCE}/tests/devices.d"))
         yield container
 
