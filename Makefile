@@ -126,7 +126,9 @@ interleavings: venv  ## fences of two and three nodes in EXAMPLES (2000) random 
 	  tests/decisions/test_duel.py -n $(WORKERS) --dist worksteal -o timeout=0
 
 MUTATION_SAMPLE ?= 0
+MUTATION_JOBS ?= 1
 MUTATION_MODULES ?=
+MUTATION_MORE ?=
 .venv/cosmic-ray/stamp:
 	$(PYTHON3) -m venv .venv/cosmic-ray
 	.venv/cosmic-ray/bin/pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.3,<9'
@@ -134,8 +136,8 @@ MUTATION_MODULES ?=
 
 .PHONY: mutation
 mutation: venv .venv/cosmic-ray/stamp  ## mutation tests of the modules that decide a fence; hours, see docs/mutation.md
-	$(PYTHON) -m tests.mutation --cosmic-ray $(CURDIR)/.venv/cosmic-ray/bin/cosmic-ray \
-	  --sample $(MUTATION_SAMPLE) $(MUTATION_MODULES)
+	$(PYTHON) -m tests.mutation --cosmic-ray $(CURDIR)/.venv/cosmic-ray/bin/python \
+	  --sample $(MUTATION_SAMPLE) --jobs $(MUTATION_JOBS) $(MUTATION_MORE) $(MUTATION_MODULES)
 
 FUZZ_S ?= 600
 .PHONY: fuzz

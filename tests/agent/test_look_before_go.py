@@ -4,13 +4,13 @@
 Between win and GO the target may have booted, registered, and fenced this node; how long that takes nobody knows.
 """
 
+import select
 import time
 from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder
-from fencer.agent.run import LOOK_GOOD_S
+from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder, Seen
 from fencer.model import ArbitrationMode, ChassisCommand, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
@@ -110,7 +110,7 @@ def noting(diary: Diary, result: ArbitrationResult | None = ArbitrationResult.WO
     def job(channel: Channel) -> None:
         while isinstance(question := channel.receive(), LookAgain):
             diary.note("look")
-            at_s = time.monotonic() - (LOOK_GOOD_S * 2 if diary.words.count("look") <= old else 0.0)
+            at_s = time.monotonic() - (1.5 if diary.words.count("look") <= old else 0.0)
             channel.send(Looked(question.number, result, "the look's reason", at_s))
 
     return job
@@ -210,6 +210,39 @@ def test_what_failed_before_may_succeed_when_the_race_is_played_again(diary: Dia
     played = play(bmc(diary), luns(diary, first, storage_says(*ALL)), policy=ProofPolicy.ALL)
     assert played.verdict.success
     assert not played.verdict.reasons
+
+
+def test_nothing_is_asked_and_nothing_goes_while_the_race_is_played_again(diary: Diary) -> None:
+    """The BMC breaks down meanwhile, and its next session finds the race open: what was won before does not count."""
+
+    def power(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        channel.send(SessionOpened())
+        diary.note("in")
+        if diary.words.count("in") == 1:
+            time.sleep(0.5)
+            channel.send(PowerFailed("Timed out", final=False))
+        elif channel.receive() is Gate.GO:
+            diary.note("go")
+            channel.send(ChassisObserved(PowerState.OFF))
+            channel.send(PowerDone())
+
+    def again(channel: Channel) -> None:
+        channel.receive()
+        while diary.words.count("in") < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        if select.select([channel], [], [], 0)[0]:
+            diary.note("asked-too-early")
+        diary.note("won")
+        channel.send(Seen((IDENTIFIED, WON)))
+        noting(diary)(channel)
+
+    first = storage_says(IDENTIFIED, WON, then=looks(None))
+    played = play(power, luns(diary, first, again))
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "race", "in", "won", "look", "go"]
 
 
 def test_a_failure_that_seemed_certain_is_played_for_again(diary: Diary) -> None:

@@ -154,7 +154,7 @@ def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
     assert all(gone_within(pid) for pid in played.pids)
 
 
-@pytest.mark.parametrize(("undone_after_s", "waits"), [(0.8, True), (60.0, False)])
+@pytest.mark.parametrize(("undone_after_s", "waits"), [(0.8, True), (1.8, True), (60.0, False)])
 def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
     tmp_path: Path, undone_after_s: float, waits: bool
 ) -> None:
@@ -172,6 +172,20 @@ def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
     assert (tmp_path / "undone").exists() is waits
     assert played.late
     assert played.took_s < SOON_S
+
+
+def test_once_a_guard_key_is_undone_nobody_is_waited_for(tmp_path: Path) -> None:
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.send(Guarding("/dev/sda", begins=True))
+        time.sleep(0.5)
+        channel.send(Guarding("/dev/sda", begins=False))
+        time.sleep(1.7)  # the 2 s of the undoing are not over
+        (tmp_path / "later").touch()
+        hang(channel)
+
+    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).late
+    assert not (tmp_path / "later").exists()
 
 
 def test_where_no_guard_key_is_being_undone_nobody_is_waited_for() -> None:

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
+from fencer.agent.verdict import judge
 from fencer.model import (
     Action,
     ProofPolicy,
@@ -16,6 +18,7 @@ from fencer.observations import (
     LunState,
     Observation,
     PowerDone,
+    PowerFailed,
     SessionOpened,
     StorageDone,
     StorageFailed,
@@ -90,3 +93,37 @@ def test_what_a_later_attempt_mended_is_no_warning() -> None:
 def test_a_failure_names_its_remedy(the_plan: Plan, seen: tuple[Observation, ...], late: bool, remedy: str) -> None:
     verdict = verdict_of(the_plan, *seen, late=late)
     assert any(remedy in reason for reason in verdict.reasons), verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("seen", "failed"),
+    [
+        ((WON, ISOLATED_A, ISOLATED_B, DONE, SessionOpened(), ON), (Side.POWER,)),
+        ((WON, SessionOpened(), OFF, PowerDone(), ISOLATED_A), (Side.STORAGE,)),
+    ],
+)
+def test_at_the_deadline_the_side_that_is_not_over_failed(
+    seen: tuple[Observation, ...], failed: tuple[Side, ...]
+) -> None:
+    assert verdict_of(plan(policy=ProofPolicy.ALL), *seen, late=True).failed == failed
+
+
+def test_of_several_failures_the_last_is_named_and_of_several_states_the_last() -> None:
+    bmc = plan(storage=False)
+    failures = (*SILENCE, PowerFailed("bmc: connection refused", final=False))
+    assert verdict_of(bmc, *failures).reasons[0].startswith("bmc: connection refused: ")
+    assert "last seen on," in verdict_of(plan(Action.ON, storage=False), SessionOpened(), OFF, ON, late=True).reasons[0]
+
+
+def test_only_a_call_whose_deadline_has_passed_timed_out() -> None:
+    facts = Facts.of([WON, SessionOpened(), ON, ISOLATED_A])
+    assert not any("Timed out" in reason for reason in judge(plan(), facts).reasons)
+    reasons = judge(plan(), facts, late=True).reasons
+    assert any(reason.startswith("a, b: Timed out: not every LUN") for reason in reasons), reasons
+
+
+@pytest.mark.parametrize(("late", "remedy"), [(True, "give a longer deadline"), (False, "call again")])
+def test_a_self_fence_bound_that_did_not_pass_says_what_to_do(late: bool, remedy: str) -> None:
+    by_self = plan(policy=ProofPolicy.SELF, bmc=False)
+    (reason,) = verdict_of(by_self, WON, ISOLATED_A, ISOLATED_B, DONE, late=late).reasons
+    assert remedy in reason

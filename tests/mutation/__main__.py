@@ -1,40 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make mutation``: breaks the deciding modules one line at a time and asks their tests to notice.
+"""``make mutation``: breaks the deciding modules one place at a time and asks their tests to notice.
 
-python -m tests.mutation --cosmic-ray PROGRAM [--sample N] [--seed S] [--within SECONDS] [MODULE ...]
+python -m tests.mutation --cosmic-ray PYTHON [--sample N] [--seed S] [--jobs N] [--results DIRECTORY] [MODULE ...]
 
-Works in a copy of the tree, since cosmic-ray writes its mutants over the sources. MODULE: a name of PLANS; all of them
-when none is given. --sample: only so many mutants of each module, drawn by --seed. Prints a table and each survivor.
+Works in copies of the tree. MODULE: a name of PLANS; all of them when none is given. --sample: only so many mutants of
+each module, drawn by --seed. Results are kept in DIRECTORY: a run that was stopped goes on where it was, and a mutant
+is played again only where its module has changed, or where it survived and the tests have changed. Prints a table and
+each survivor.
 """
 
 import argparse
+import ast
+import hashlib
 import json
+import os
+import queue
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
-NOISE = (
-    "core/ReplaceBinaryOperator_BitOr%",
-    "core/ReplaceBinaryOperator_%_BitOr",
-    *(f"core/ReplaceComparisonOperator_Is_{other}" for other in ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")),
-    *(f"core/ReplaceComparisonOperator_IsNot_{other}" for other in ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")),
-)
-"""Left out: mutants of type annotations (``int | None``), and an order between members of an enum, or None, that have
-none (``is`` for ``is not`` is tried)."""
+HERE = Path(__file__).parent
 
-LONGEST_S = 120.0
-"""Of one run of the tests; a mutant that makes them hang is noticed."""
+QUICK_S = 0.3
+"""A test that takes less is tried first."""
 
 _STORAGE = "tests/storage/test_"
 _VERDICTS = (
     "tests/agent/test_verdict.py",
+    "tests/agent/test_decided.py",
+    "tests/agent/test_diag_verdict.py",
+    "tests/agent/test_other_verdicts.py",
+    "tests/decisions/test_monitor_verdict.py",
     "tests/decisions/test_failed_side.py",
     "tests/decisions/test_remedies.py",
     "tests/agent/test_self_fence_request.py",
@@ -47,75 +52,89 @@ def _tests(*names: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Plan:
-    """One module and the tests that have to notice what becomes of it."""
+    """One module and the tests that have to notice what becomes of it.
+
+    wider: slower ones, only for mutants that survive tests.
+    elsewhere: tests execute it in other processes as well, which the survey does not see.
+    """
 
     path: str
     tests: tuple[str, ...]
+    wider: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 PLANS = {
     "arbitration": Plan(
         "fencer/storage/arbitration.py",
-        (*_tests("arbitration", "strangers", "procedure", "logical_unit"), "tests/decisions/test_duel.py"),
+        (*_tests("arbitration", "strangers"), "tests/decisions/test_duel.py"),
+        _tests("procedure", "logical_unit"),
     ),
     "isolation": Plan(
         "fencer/storage/isolation.py",
-        _tests("isolation", "strangers", "second_key", "logical_unit", "procedure", "unregistering"),
+        _tests("isolation", "strangers", "second_key"),
+        _tests("logical_unit", "procedure", "unregistering"),
     ),
     "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
     "look": Plan("fencer/storage/look.py", _tests("look", "isolation", "strangers")),
-    "turns": Plan("fencer/storage/turns.py", _tests("turns", "logical_unit", "isolation")),
+    "turns": Plan("fencer/storage/turns.py", _tests("turns", "isolation"), _tests("logical_unit")),
     "key_removal": Plan("fencer/storage/key_removal.py", _tests("key_removal", "second_key", "isolation")),
     "guarded_registration": Plan(
         "fencer/storage/guarded_registration.py",
-        _tests("guarded_registration", "logical_unit", "registration", "arbitration"),
+        _tests("guarded_registration", "registration", "arbitration"),
+        _tests("logical_unit"),
     ),
     "registration": Plan(
         "fencer/storage/registration.py",
-        (f"{_STORAGE}registration.py", f"{_STORAGE}unfencing.py", f"{_STORAGE}paths_down.py"),
+        _tests("registration", "unfencing"),
+        _tests("paths_down"),
     ),
     "unfencing": Plan(
         "fencer/storage/unfencing.py",
-        (f"{_STORAGE}unfencing.py", f"{_STORAGE}unfence_end.py", f"{_STORAGE}paths_down.py"),
+        _tests("unfencing", "unfence_end"),
+        _tests("paths_down"),
     ),
-    "marker": Plan("fencer/storage/marker.py", (f"{_STORAGE}marker.py", f"{_STORAGE}unfencing.py")),
+    "marker": Plan("fencer/storage/marker.py", _tests("marker", "unfencing")),
     "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
     "facts": Plan("fencer/agent/facts.py", _VERDICTS),
     "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
     "fence": Plan(
         "fencer/agent/run.py",
-        ("tests/agent/test_look_before_go.py", "tests/agent/test_run.py", "tests/agent/test_run_ends.py"),
+        (
+            "tests/agent/test_look_before_go.py",
+            "tests/agent/test_run.py",
+            "tests/agent/test_run_ends.py",
+            "tests/agent/test_run_times.py",
+        ),
+        elsewhere=True,
     ),
     "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
 }  # fmt: skip
 
 
-@dataclass
-class Result:
-    """What became of a module's mutants. survivors: where and what, as cosmic-ray says it."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    survivors: list[str] = field(default_factory=list)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(PLANS))
-    parser.add_argument("--cosmic-ray", required=True, help="its program, from a virtualenv of its own")
+    parser.add_argument("--cosmic-ray", required=True, help="the Python that has it, of a virtualenv of its own")
     parser.add_argument("--sample", type=int, default=0, help="mutants of each module; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--within", type=float, default=0.0, help="seconds for each module; 0: as long as it takes")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants that are played at a time")
+    parser.add_argument("--narrow", action="store_true", help="leave out the slower tests, which survivors meet last")
+    parser.add_argument("--results", type=Path, default=ROOT / ".venv" / "mutation")
     given = parser.parse_args()
     if unknown := set(given.modules) - set(PLANS):
         parser.error(f"no such module: {', '.join(sorted(unknown))}: give some of {', '.join(PLANS)}")
+    given.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mutation.") as directory:
-        tree = copy_of_the_tree(Path(directory) / "tree")
+        players = [Player(copy_of_the_tree(Path(directory) / str(number))) for number in range(given.jobs)]
         for name in given.modules or PLANS:
-            result = mutate(PLANS[name], tree, given.cosmic_ray, given.sample, given.seed, given.within)
-            told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(result.outcomes.items()))
-            print(f"{name}: {told}", flush=True)
-            for survivor in result.survivors:
-                print(f"  {survivor}", flush=True)
+            mutants = _mutants(given.cosmic_ray, PLANS[name].path, given.results / f"{name}.mutants")
+            if given.sample:
+                mutants = random.Random(given.seed).sample(mutants, min(given.sample, len(mutants)))
+            results = Module(name, given.results / f"{name}.jsonl", given.narrow).play(mutants, players)
+            _tell(name, mutants, results)
+        for player in players:
+            player.end()
     return 0
 
 
@@ -128,67 +147,221 @@ def copy_of_the_tree(tree: Path) -> Path:
     return tree
 
 
-def mutate(plan: Plan, tree: Path, cosmic_ray: str, sample: int, seed: int, within_s: float) -> Result:
-    tests = " ".join(plan.tests)
-    command = (
-        f"env PYTHONDONTWRITEBYTECODE=1 DUELS=24 INTERLEAVINGS=2 {sys.executable} -m pytest -q -x -p no:cacheprovider "
-        f"--hypothesis-profile=quick -o timeout=60 {tests}"
-    )
-    subprocess.run(command, cwd=tree, shell=True, check=True, stdout=subprocess.DEVNULL)  # whole, they pass
-    config, session = tree / "mutation.toml", tree / "mutation.sqlite"
-    session.unlink(missing_ok=True)
-    config.write_text(
-        f"[cosmic-ray]\nmodule-path = {json.dumps(plan.path)}\ntimeout = {LONGEST_S}\nexcluded-modules = []\n"
-        f'test-command = {json.dumps(command)}\n[cosmic-ray.distributor]\nname = "local"\n'
-    )
-    subprocess.run([cosmic_ray, "init", config, session], cwd=tree, check=True, stdout=subprocess.DEVNULL)
-    _choose(session, sample, seed)
-    source = (tree / plan.path).read_text()
-    try:
-        subprocess.run(
-            [cosmic_ray, "exec", config, session], cwd=tree, check=True, timeout=within_s or None,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+@dataclass(frozen=True)
+class Mutant:
+    operator: str
+    row: int
+    code: str
+    change: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(self.code.encode()).hexdigest()
+
+
+def _mutants(python: str, path: str, kept: Path) -> list[Mutant]:
+    """The mutants of a module. kept: where they stay for the next run, under the digest of the source."""
+    original = (ROOT / path).read_text()
+    digest = hashlib.sha256(original.encode()).hexdigest()
+    made = kept.read_text() if kept.exists() else ""
+    if not made.startswith(digest):
+        command = [python, HERE / "mutants.py", ROOT / path]
+        made = f"{digest}\n{subprocess.run(command, check=True, capture_output=True, text=True).stdout}"
+        kept.write_text(made)
+    mutants: dict[str, Mutant] = {}
+    for line in made.splitlines()[1:]:
+        told = json.loads(line)
+        mutant = Mutant(
+            told["operator"].removeprefix("core/"), told["row"], told["code"], _change(original, told["code"])
+        )
+        mutants.setdefault(mutant.key, mutant)  # some operators make the same
+    return list(mutants.values())
+
+
+def _change(before: str, after: str) -> str:
+    old, new = before.splitlines(), after.splitlines()
+    while old and new and old[0] == new[0]:
+        old, new = old[1:], new[1:]
+    while old and new and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    return f"{' '.join(line.strip() for line in old)} → {' '.join(line.strip() for line in new)}"
+
+
+class Player:
+    """One copy of the tree, and the process that runs tests in it."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(tree), "DUELS": "24", "INTERLEAVINGS": "2",
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, tree / "tests/mutation/playing.py"],
+            cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        pass  # what was done by then counts
-    finally:
-        (tree / plan.path).write_text(source)
-    return _read(session)
+        self._versions = 1_000_000_000  # modification times, all different: no stale bytecode
+
+    def ask(self, **what: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())  # type: ignore[no-any-return]
+
+    def write(self, path: str, code: str) -> None:
+        self._versions += 10
+        (self.tree / path).write_text(code)
+        os.utime(self.tree / path, (self._versions, self._versions))
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def _choose(session: Path, sample: int, seed: int) -> None:
-    """Leaves out the noise, and all but a sample."""
-    database = sqlite3.connect(session)
-    with database:
-        for pattern in NOISE:
-            noise = "SELECT job_id FROM mutation_specs WHERE operator_name LIKE ?"
-            database.execute(f"DELETE FROM work_items WHERE job_id IN ({noise})", (pattern,))
-            database.execute("DELETE FROM mutation_specs WHERE operator_name LIKE ?", (pattern,))
-        ordered = "SELECT job_id FROM mutation_specs ORDER BY start_pos_row, start_pos_col, operator_name, occurrence"
-        jobs = [row[0] for row in database.execute(ordered)]
-        kept = set(random.Random(seed).sample(jobs, min(sample, len(jobs)))) if sample else set(jobs)
-        for job in set(jobs) - kept:
-            database.execute("DELETE FROM mutation_specs WHERE job_id = ?", (job,))
-            database.execute("DELETE FROM work_items WHERE job_id = ?", (job,))
-    database.close()
+class Module:
+    """The mutants of one module: which tests they meet, and what has become of them, on disk."""
+
+    def __init__(self, name: str, results: Path, narrow: bool) -> None:
+        self._name = name
+        self._plan = PLANS[name]
+        self._wider = () if narrow else self._plan.wider
+        self._source = (ROOT / self._plan.path).read_text()
+        self._results = results
+        self._lock = threading.Lock()
+        files = [
+            file
+            for test in (*self._plan.tests, *self._wider)
+            for file in ([ROOT / test] if test.endswith(".py") else sorted((ROOT / test).rglob("*.py")))
+        ]
+        self._digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        self._seconds: dict[str, float] = {}
+        self._lines: dict[str, set[int]] = {}
+
+    def play(self, mutants: list[Mutant], players: list[Player]) -> dict[str, dict[str, Any]]:
+        done = self._done()
+        left: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+        for mutant in mutants:
+            if mutant.key not in done:
+                left.put(mutant)
+        if total := left.qsize():
+            self._survey(players)
+            began, survived = time.monotonic(), 0
+
+            def work(player: Player) -> None:
+                nonlocal survived
+                while True:
+                    try:
+                        mutant = left.get_nowait()
+                    except queue.Empty:
+                        return
+                    result = self._play(mutant, player)
+                    with self._lock:
+                        done[mutant.key] = result
+                        with self._results.open("a") as file:
+                            file.write(json.dumps(result) + "\n")
+                        survived += result["outcome"] == "survived"
+                        played = total - left.qsize()
+                        each_s = (time.monotonic() - began) / played
+                        self._progress(f"{played} of {total}, {survived} survived", each_s, left.qsize(), result)
+
+            threads = [threading.Thread(target=work, args=(player,)) for player in players]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for player in players:
+                player.write(self._plan.path, self._source)
+        return done
+
+    def _progress(self, played: str, each_s: float, left: int, result: dict[str, Any]) -> None:
+        last = f"line {result['row']} {result['outcome']} in {result['seconds']:.1f} s by {result['by']}"
+        ends = f"{each_s:.1f} s each, {left * each_s / 60:.0f} min left"
+        print(f"{self._name}: {played}, {ends}: {last}", file=sys.stderr, flush=True)
+
+    def _done(self) -> dict[str, dict[str, Any]]:
+        if not self._results.exists():
+            return {}
+        told = {each["key"]: each for each in map(json.loads, self._results.read_text().splitlines())}
+        return {
+            key: each for key, each in told.items() if each["outcome"] != "survived" or each["tests"] == self._digest
+        }
+
+    def _survey(self, players: list[Player]) -> None:
+        """Which tests execute which lines; then, in the order in which they are to run, all of them have to pass."""
+        first, *others = players
+        told = first.ask(survey=self._plan.tests, source=self._plan.path)
+        self._seconds = {node: each["seconds"] for node, each in told["tests"].items() if node not in told["failed"]}
+        if told["failed"]:  # on a busy machine one that measures time
+            print(f"{self._name}: left out, since unbroken they fail here: {told['failed']}", flush=True)
+        self._lines = {node: set(told["tests"][node]["lines"]) for node in self._seconds}
+        loaded = told["loaded"]
+        told = self._run(first, sorted(self._seconds, key=self._seconds.__getitem__))
+        if told["status"]:
+            sys.exit(f"{self._name}: the unbroken module: a test fails in another order: {told['failed']}")
+        for player in others:
+            player.ask(load=loaded)
+
+    def _run(self, player: Player, nodes: list[str]) -> dict[str, Any]:
+        files = list(dict.fromkeys(_file_of(node) for node in nodes))
+        return player.ask(run=[[node, 8 + 5 * self._seconds[node]] for node in nodes], files=files)
+
+    def _play(self, mutant: Mutant, player: Player) -> dict[str, Any]:
+        """Runs quick tests of one file that execute the line, then all that execute the function, then the rest.
+
+        Of each the quick ones first. Few files at first, since to load them takes longer than to run most tests.
+        """
+        began = time.monotonic()
+        player.write(self._plan.path, mutant.code)
+        lines = _function_lines(self._source, mutant.row)
+        near = {node for node, executed in self._lines.items() if not lines or executed & lines}
+        exact = {node for node in near if mutant.row in self._lines[node]}
+        by_time = sorted(self._seconds, key=self._seconds.__getitem__)
+        per_file = Counter(_file_of(node) for node in exact)
+        best = max(per_file, key=per_file.__getitem__, default="")
+        first = [node for node in by_time if node in exact and _file_of(node) == best and self._seconds[node] < QUICK_S]
+        nearly = [node for node in by_time if node in near and node not in first]
+        rest = [node for node in by_time if node not in near] if self._plan.elsewhere else []
+        told: dict[str, Any] = {"status": 0, "failed": "", "timed_out": False}
+        for nodes in (first, nearly, rest):
+            if nodes and not told["status"]:
+                told = self._run(player, nodes)
+        if self._wider and not told["status"]:
+            told = player.ask(run=None, files=self._wider)
+        outcome = "survived" if not told["status"] else "timed out" if told["timed_out"] else "killed"
+        return {
+            "key": mutant.key, "tests": self._digest, "outcome": outcome, "by": told["failed"],
+            "seconds": round(time.monotonic() - began, 2), "row": mutant.row, "change": mutant.change,
+        }  # fmt: skip
 
 
-def _read(session: Path) -> Result:
-    result = Result()
-    database = sqlite3.connect(session)
-    rows = database.execute(
-        "SELECT s.operator_name, s.start_pos_row, r.test_outcome, r.diff FROM mutation_specs s "
-        "LEFT JOIN work_results r ON r.job_id = s.job_id ORDER BY s.start_pos_row"
-    ).fetchall()
-    for operator, row, outcome, diff in rows:
-        word = "not tried" if outcome is None else str(outcome).rpartition(".")[2].lower()
-        result.outcomes[word] += 1
-        if word == "survived":
-            lines = (diff or "").splitlines()
-            changed = [line for line in lines if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
-            result.survivors.append(f"line {row} ({operator.removeprefix('core/')}): {' → '.join(changed)}")
-    database.close()
-    return result
+def _file_of(node: str) -> str:
+    return node.partition("::")[0]
+
+
+def _function_lines(source: str, row: int) -> set[int]:
+    """The lines of the body of the innermost function around a line; none for a line that import executes."""
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.body[0].lineno <= row <= (node.end_lineno or node.lineno)
+    ]
+    if not around:
+        return set()
+    inner = max(around, key=lambda node: node.lineno)
+    return set(range(inner.body[0].lineno, (inner.end_lineno or inner.lineno) + 1))
+
+
+def _tell(name: str, mutants: list[Mutant], results: dict[str, dict[str, Any]]) -> None:
+    outcomes = Counter(results[mutant.key]["outcome"] for mutant in mutants)
+    print(
+        f"{name}: {len(mutants)} mutants: {', '.join(f'{n} {what}' for what, n in sorted(outcomes.items()))}",
+        flush=True,
+    )
+    for mutant in mutants:
+        if results[mutant.key]["outcome"] == "survived":
+            print(f"  line {mutant.row} ({mutant.operator}): {mutant.change}", flush=True)
 
 
 if __name__ == "__main__":

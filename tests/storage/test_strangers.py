@@ -104,6 +104,15 @@ def test_as_many_strangers_as_there_are_nodes_without_a_name_are_no_doubt(
     assert (some.doubt(look) is not None) is doubted
 
 
+@pytest.mark.parametrize(
+    ("strangers", "says"), [(("c",), f"but {C} is, of no node"), (("c", "d"), f"but {C}, {D} are, of no node")]
+)
+def test_a_doubt_names_each_key_of_no_known_node(strangers: tuple[str, ...], says: str) -> None:
+    doubt = contest(others=OtherKeys((A, B))).doubt(lun(registered("a", *strangers), "a").look(deadline()))
+    assert doubt is not None
+    assert says in doubt
+
+
 def test_the_guard_key_of_a_known_node_is_no_stranger_s() -> None:
     target = registered("a")
     target.registrations[target._session("a2")] = int(guard_key(A))
