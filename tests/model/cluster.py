@@ -56,6 +56,8 @@ class Scenario(NamedTuple):
     holder_may_go: a target that forgets a registration with its session forgets the reservation with the holder's.
     fenced_in_on: a node that is fenced while its first ``on`` of a boot runs does not know it (decision 0016).
     slack: no node boots, registers, races and wins while the BMC's command of its peer is under way (decision 0003).
+    won_by_look: on a target that forgets registrations two may have won, one of them by a look; the look before GO
+    decides.
     single_reads: the two reads of a look are two steps. Else they are one: a look counts only where both answers carry
     the same generation, so it shows one state of the target.
     """
@@ -69,6 +71,7 @@ class Scenario(NamedTuple):
     holder_may_go: bool = True
     fenced_in_on: bool = True
     slack: bool = True
+    won_by_look: bool = True
     single_reads: bool = False
 
 
@@ -302,6 +305,8 @@ class Cluster:
         for out in outs:
             word, _, lun = out.partition(" ")
             if word == "won":
+                if self.scenario.won_by_look and self.scenario.target.forgets:
+                    continue
                 after = after._replace(won=_with(after.won, (number, victim)))
                 broken = broken or _cycle(after.won, (number, victim), "have won against each other")
             elif word == "go":
