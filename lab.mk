@@ -95,3 +95,17 @@ watchdog-peers: lab  ## the same losses under sbd and watchdog(8), RESETS times 
 .PHONY: watchdog-devices
 watchdog-devices: lab  ## i6300esb, softdog and ipmi_watchdog, each once
 	$(WATCHDOG_TRIALS) devices
+
+# The whole cluster of docs/ha-lvm.md.
+LEVEL4_TRIALS := $(PYTHON) -m tests.lab.level4_trials
+RESULTS ?= build/level4
+
+.PHONY: failovers
+failovers: lab  ## FAILOVERS (20) of the article's cluster, of each kind in turn; goes on where it was interrupted
+	mkdir -p $(RESULTS)
+	$(LEVEL4_TRIALS) failovers $(or $(FAILOVERS),20) $(RESULTS)/failovers.jsonl
+
+.PHONY: failovers-peers
+failovers-peers: lab  ## the same power down under fence_halvm, fence_ipmilan and fence_scsi, FAILOVERS (5) times each
+	mkdir -p $(RESULTS)
+	$(LEVEL4_TRIALS) compare $(or $(FAILOVERS),5) $(RESULTS)/compare.jsonl

@@ -22,7 +22,10 @@ def devices(port: int) -> tuple[str, ...]:
 def write_configuration(
     run: Path, address: str, port: int, boot: Sequence[str], resume: Sequence[str] | None
 ) -> list[str]:
-    """Writes what ipmi_sim reads and returns its command. `resume` is how the machine starts the first time only."""
+    """Writes what ipmi_sim reads and returns its command. `resume` is how the machine starts the first time only.
+
+    The BMC's GUID ends in the port: the agent refuses two nodes whose BMCs show one GUID.
+    """
     script = ["#!/bin/sh", f"exec >>{run}/qemu.log 2>&1 </dev/null"]
     if resume:
         script.append(f"if [ -e {run}/resume ]; then rm {run}/resume; exec {shlex.join(resume)}; fi")
@@ -48,7 +51,7 @@ set_working_mc 0x20
   startlan 1
     addr {address} 623
     priv_limit admin
-{allowed}    guid a123456789abcdefa123456789abcdef
+{allowed}    guid a123456789abcdefa123456789ab{port:04x}
   endlan
   serial 15 127.0.0.1 {port} codec VM
   startcmd "{start}"

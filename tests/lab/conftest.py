@@ -22,7 +22,13 @@ CORE = (
     "test_watchdog_resets.py",
 )
 """What make test plays: each promise once, in some five minutes. CI plays the others as well: make test-lab."""
-LONGEST = ("test_prometheus_level3.py", "test_level3_fence.py", "test_lab_smoke.py", "test_watchdog_multipath.py")
+LONGEST = (
+    "test_level4_failover.py",
+    "test_prometheus_level3.py",
+    "test_level3_fence.py",
+    "test_lab_smoke.py",
+    "test_watchdog_multipath.py",
+)
 """Modules that are begun first, so that no worker is left with one of them at the end."""
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "ip")
 
@@ -62,6 +68,10 @@ def require(snapshot: Path, programs: tuple[str, ...] = PROGRAMS) -> None:
         _unavailable("the lab's images and snapshots are missing or old: make lab")
 
 
+def require_level3() -> None:
+    require(level3.snapshot_directory(), (*PROGRAMS, "ipmi_sim", "ipmitool"))
+
+
 @pytest.fixture(scope="module")
 def guest(request: pytest.FixtureRequest) -> Iterator[level2.Level2Guest]:
     """Level 2, fresh for this module, with the product in it."""
@@ -75,6 +85,6 @@ def guest(request: pytest.FixtureRequest) -> Iterator[level2.Level2Guest]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[level3.Cluster]:
     """Level 3, fresh for this module, with the product on both nodes."""
-    require(level3.snapshot_directory(), (*PROGRAMS, "ipmi_sim", "ipmitool"))
+    require_level3()
     with level3.restored() as restored:
         yield restored

@@ -3,6 +3,7 @@
 
 import inspect
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +138,8 @@ class Cluster:
     def make_network(self) -> None:
         commands = ["link set lo up"]
         for number, link in enumerate(_NETWORKS):
-            commands += [f"link add {link} type bridge", f"link set {link} up"]
+            # The same address as when a snapshot was made: its guests have it in their ARP caches, for up to a minute.
+            commands += [f"link add {link} address 52:54:00:00:{number:02x}:fe type bridge", f"link set {link} up"]
             commands += [f"address add 10.9.{number}.254/24 dev {link}"]
         commands += [f"address add {bmc_address(node)}/24 dev {Link.MANAGEMENT}" for node in NODES]
         ends = [(node, link) for node in NODES for link in _NETWORKS] + [(STORAGE, Link.STORAGE)]
@@ -173,7 +175,7 @@ def snapshot_directory() -> Path:
     """Where the snapshot is, or would be."""
     machines = (_storage_machine(), *map(_node_machine, NODES))
     hardware = [word for machine in machines for word in machine.identity()]
-    made_by = (_make_snapshot, Cluster.make_network, Cluster.start, bmc.write_configuration)
+    made_by = (_make_snapshot, keep, Cluster.make_network, Cluster.start, bmc.write_configuration)
     parts = [images_directory().name, *hardware, _MAKE_VOLUME_GROUP, *(inspect.getsource(each) for each in made_by)]
     return LAB / "snapshots" / f"level3-{digest(parts)}"
 
@@ -205,24 +207,36 @@ def _make_snapshot(snapshot: Path, images: Path) -> None:
             for node in cluster.nodes.values():
                 node.wait_booted(180)
             cluster.nodes[NODES[0]].run(_MAKE_VOLUME_GROUP, check=True)
-            guests: list[Guest] = [*cluster.nodes.values(), cluster.storage]
-            for guest in guests:
-                guest.run("sync")
-            for guest in guests:
-                guest.qmp("stop")
-            for guest in guests:
-                guest.save_memory(scratch / f"{guest.name}.memory")
-                guest.qmp("quit")
-                shutil.copy(guest.directory / "root.qcow2", scratch / f"{guest.name}.qcow2")
+            keep(cluster, images, scratch)
         prune(snapshot.parent, f"level3-{'?' * 16}")
     finally:
         shutil.rmtree(run, ignore_errors=True)
 
 
+def keep(cluster: Cluster, images: Path, into: Path) -> None:
+    """Ends all three guests at one moment and saves their memories and disks."""
+    guests: list[Guest] = [*cluster.nodes.values(), cluster.storage]
+    for guest in guests:
+        guest.run("sync")
+    for guest in guests:
+        guest.qmp("stop")
+    for guest in guests:
+        guest.save_memory(into / f"{guest.name}.memory")
+        guest.qmp("quit")
+        # Of what the run's disk lies on, only the image itself outlives the snapshot before this one.
+        flat = ["qemu-img", "convert", "-U", "-O", "qcow2", "-B", str(images / "root.ext4"), "-F", "raw"]
+        command = [*flat, str(guest.directory / "root.qcow2"), str(into / f"{guest.name}.qcow2")]
+        subprocess.run(command, check=True, capture_output=True)
+
+
 @contextmanager
-def restored(*, with_product: bool = True) -> Iterator[Cluster]:
-    """Both nodes up and unregistered, the volume group inactive, the present product in place, until the block ends."""
-    snapshot, run = snapshot_directory(), new_run_directory()
+def restored(*, with_product: bool = True, snapshot: Path | None = None) -> Iterator[Cluster]:
+    """Both nodes up and unregistered, the volume group inactive, the present product in place, until the block ends.
+
+    snapshot: another one (level 4's). Its nodes run the product that they have; the next boot unpacks the present one.
+    """
+    unpack = with_product and snapshot is None
+    snapshot, run = snapshot or snapshot_directory(), new_run_directory()
     product = product_directory() / "product.tar" if with_product else None
     try:
         with Enclosure(network=True) as enclosure:
@@ -236,7 +250,7 @@ def restored(*, with_product: bool = True) -> Iterator[Cluster]:
 
             def settle(guest: Guest) -> None:
                 guest.wait_ready()
-                guest.wake(product is not None and guest is not cluster.storage)
+                guest.wake(unpack and guest is not cluster.storage)
 
             with ThreadPoolExecutor(len(guests)) as pool:
                 list(pool.map(settle, guests))

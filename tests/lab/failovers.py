@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A failover at level 4: a fault, the steps until the volume is mounted on the survivor, and what is checked then."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from . import level4, records
+from .guest import Guest
+from .level3 import DISK, NODES, Cluster
+from .user_cluster import boot_id, keys
+
+A, B = NODES
+FILE = f"{level4.MOUNT}/records"
+LISTENER = "10.9.2.254"
+"""The host's address in the management network."""
+PORT = 5555
+WRITER = "/usr/local/sbin/records.py"
+
+_STEPS = {
+    "membership": r"corosync\S*: .*Sync left\[1\]",
+    "fenced": r"pacemaker-fenced\S*: .*Operation '(reboot|off)' .*: OK",
+    "lvm": r"pacemaker-controld\S*: .*Result of start operation for lvm on \S+: ok",
+    "mounted": r"pacemaker-controld\S*: .*Result of start operation for FS on \S+: ok",
+}
+"""What the survivor's log says at the end of each step of a failover."""
+
+
+class Times(NamedTuple):
+    """Seconds from the fault to the end of each step, by the survivor's log. None: not in the log."""
+
+    membership: float | None
+    fenced: float | None
+    lvm: float | None
+    mounted: float | None
+
+
+class Observed(NamedTuple):
+    """The fault as it was made. boots: the boot ids of before."""
+
+    victim: str
+    survivor: str
+    fault_s: float
+    lead_s: float
+    acknowledged: int
+    boots: dict[str, str]
+
+
+def acknowledged(cluster: Cluster) -> int:
+    """The number of the last record that was acknowledged."""
+    kept = (cluster.run_directory / "acknowledged").read_text().splitlines()
+    return int(kept[-1].split()[1]) if kept else 0
+
+
+@contextmanager
+def restored() -> Iterator[Cluster]:
+    """The running cluster, and a listener that keeps what is acknowledged."""
+    with level4.restored() as cluster:
+        listen(cluster)
+        yield cluster
+
+
+def listen(cluster: Cluster) -> None:
+    """Keeps what is acknowledged, until the cluster's namespace ends."""
+    kept = cluster.run_directory / "acknowledged"
+    kept.touch()
+    command = [sys.executable, records.__file__, "listen", LISTENER, str(PORT), str(kept)]
+    with (cluster.run_directory / "listener.log").open("wb") as log_file:
+        cluster.enclosure.start(command, log_file)
+
+
+def start_writer(cluster: Cluster, node: str, count: int = 20) -> None:
+    """Returns when so many further records have been acknowledged."""
+    before = acknowledged(cluster)
+    guest = cluster.nodes[node]
+    guest.put(WRITER, Path(records.__file__).read_bytes())
+    write = f"nice -n 5 python3 {WRITER} write {FILE} {LISTENER} {PORT}"
+    guest.run(f"setsid nohup {write} >/dev/null 2>&1 </dev/null &", check=True)
+    level4.wait_until("records are acknowledged", lambda: acknowledged(cluster) >= before + count, 180)
+
+
+def other(node: str) -> str:
+    return B if node == A else A
+
+
+def strike(cluster: Cluster, fault: Callable[[str], None]) -> Observed:
+    """Lets the active node write, and makes the fault there."""
+    victim = level4.active(cluster)
+    survivor = other(victim)
+    start_writer(cluster, victim)
+    lead_s = cluster.nodes[survivor].clock_lead_s()
+    boots = {node: boot_id(cluster, node) for node in NODES}
+    fault_s = time.time()
+    fault(victim)
+    return Observed(victim, survivor, fault_s, lead_s, acknowledged(cluster), boots)
+
+
+def wait_taken_over(cluster: Cluster, survivor: str, timeout_s: float = 600) -> None:
+    """Returns when the survivor has it mounted and Pacemaker there knows it."""
+    guest = cluster.nodes[survivor]
+    level4.wait_until(
+        f"{level4.MOUNT} is mounted on {survivor}",
+        lambda: level4.mounted(guest) and level4.status(guest).started.get("FS") == survivor,
+        timeout_s,
+        lambda: log(guest),
+    )
+
+
+def missing_records(cluster: Cluster, survivor: str, up_to: int) -> list[int]:
+    """Of the acknowledged records up to a number, those that the survivor does not find."""
+    text = cluster.nodes[survivor].run(f"cat {FILE}", check=True).out
+    there = {int(line.split()[0]) for line in text.splitlines()}
+    return [number for number in range(1, up_to + 1) if number not in there]
+
+
+def wait_back(cluster: Cluster, seen: Observed, timeout_s: float = 600, *, rebooted: bool = True) -> None:
+    """Returns when the victim is a standby again: online, its key registered, every resource as it was."""
+    survivor, end = cluster.nodes[seen.survivor], time.monotonic() + timeout_s
+
+    def back() -> bool:
+        if rebooted and boot_id(cluster, seen.victim) == seen.boots[seen.victim]:
+            return False
+        return keys(survivor) == [1, 2] and level4.settled(survivor)
+
+    level4.wait_until(f"{seen.victim} is back", back, end - time.monotonic(), lambda: log(survivor))
+
+
+def check(cluster: Cluster, seen: Observed) -> None:
+    """What must hold at the end of every failover."""
+    assert level4.active(cluster) == seen.survivor
+    assert missing_records(cluster, seen.survivor, acknowledged(cluster)) == []
+    assert boot_id(cluster, seen.survivor) == seen.boots[seen.survivor], "the survivor was reset"
+    errors = cluster.nodes[seen.survivor].run("dmesg | grep -E 'EXT4-fs (error|warning)'").out
+    assert errors == ""
+
+
+def times(cluster: Cluster, seen: Observed) -> Times:
+    """Read from the survivor's log. A step counts when it is seen after the fault the first time."""
+    since = seen.fault_s + seen.lead_s
+    lines = cluster.nodes[seen.survivor].run(f"journalctl -b --no-pager -o short-unix --since @{int(since)}").out
+    found: dict[str, float | None] = dict.fromkeys(_STEPS)
+    for line in lines.splitlines():
+        at, _, text = line.partition(" ")
+        for step, pattern in _STEPS.items():
+            if found[step] is None and re.search(pattern, text) and float(at) >= since:
+                found[step] = round(float(at) - since, 1)
+    return Times(**found)
+
+
+def warnings(node: Guest) -> list[str]:
+    """What Pacemaker warns of that the agent said without failing: it takes each line on stderr for a warning.
+
+    Without what is true on an emulated processor: with proof=any a slow answer of the BMC is a monitor's warning.
+    """
+    found = node.run(r"grep -aE '(warning|error): fence_halvm' /var/log/pacemaker/pacemaker.log | grep -v ERROR:").out
+    return [line for line in found.splitlines() if "WARNING" not in line or "Timed out" not in line]
+
+
+def log(node: Guest) -> str:
+    """The end of what the node has to say, for the message of a test that fails."""
+    journal = "journalctl -b --no-pager -n 400 -o short-monotonic | grep -v qemu-ga"
+    return node.run(f"crm_mon -1 -r -f; sg_persist -n -i -k {DISK}; {journal}").out

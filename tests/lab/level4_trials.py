@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS`.
+
+* compare: the active node is powered down under fence_halvm, fence_ipmilan and fence_scsi in turn, COUNT times each.
+* failovers: COUNT failovers, of each kind in turn.
+
+Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
+where it stopped. At the end comes a table for docs/ha-lvm.md.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import bmc, failovers, level4, plays
+from .failovers import Observed, Times
+from .guest import GuestError
+from .level3 import DISK, NODES, Cluster, bmc_address
+
+A, B = NODES
+
+_UNFENCING = (
+    '<meta_attributes id="scsi-meta"><nvpair id="scsi-unfence" name="provides" value="unfencing"/></meta_attributes>'
+)
+
+
+class Peer(NamedTuple):
+    """Stonith devices in the place of ours: resource id and CIB text. comes_back: its victim is switched on again."""
+
+    devices: dict[str, str]
+    comes_back: bool
+
+
+def _device(name: str, agent: str, hosts: str, meta: str = "", **options: str) -> str:
+    given = {"pcmk_host_list": hosts, **options}
+    pairs = "".join(f'<nvpair id="{name}-{key}" name="{key}" value="{value}"/>' for key, value in given.items())
+    return (
+        f'<primitive id="{name}" class="stonith" type="{agent}">'
+        f'<instance_attributes id="{name}-options">{pairs}</instance_attributes>{meta}'
+        f'<operations><op id="{name}-monitor" name="monitor" interval="60s" timeout="60s"/>'
+        f'<op id="{name}-start" name="start" interval="0" timeout="60s"/></operations></primitive>'
+    )
+
+
+def _ipmilan(node: str) -> str:
+    login = {"username": bmc.USER, "password": bmc.PASSWORD, "lanplus": "1", "cipher": bmc.CIPHER_SUITE}
+    return _device(f"fence-{node}", "fence_ipmilan", node, ip=bmc_address(node), **login)
+
+
+PEERS = {
+    "fence_ipmilan": Peer({f"fence-{node}": _ipmilan(node) for node in NODES}, comes_back=True),
+    "fence_scsi": Peer(
+        {"scsi": _device("scsi", "fence_scsi", " ".join(NODES), _UNFENCING, devices=DISK, pcmk_reboot_action="off")},
+        comes_back=False,
+    ),
+}
+METHODS = ("fence_halvm", *PEERS)
+
+
+def use_peer(cluster: Cluster, peer: Peer) -> None:
+    """Replaces our devices. The sidecar, which guards our keys, is stopped, and the LUN is cleared."""
+    a = cluster.nodes[A]
+    level4.set_property(cluster, "maintenance-mode", "true")
+    level4.on_both(cluster, "systemctl stop halvm-watchdogd")
+    for node in NODES:
+        for element in (f"rsc_location[@rsc='fence-{node}']", f"primitive[@id='fence-{node}']"):
+            a.run(f'cibadmin --delete --xpath "//{element}"', timeout_s=120, check=True)
+    a.run(f"sg_persist -n -o -C -K $(sg_persist -n -i -k {DISK} | grep -m 1 -o '0x.*') {DISK}", check=True)
+    for device in peer.devices.values():
+        a.run(f"cibadmin --create -o resources --xml-text '{device}'", timeout_s=120, check=True)
+    for node in NODES:
+        if f"fence-{node}" in peer.devices:
+            prefers = f'<rsc_location id="where-{node}" rsc="fence-{node}" node="{failovers.other(node)}" score="100"/>'
+            a.run(f"cibadmin --create -o constraints --xml-text '{prefers}'", timeout_s=120, check=True)
+    level4.set_property(cluster, "maintenance-mode", "false")
+    level4.wait_settled(cluster, A, resources=frozenset({*peer.devices, "lvm", "FS"}))
+
+
+def power_down(cluster: Cluster, method: str) -> Observed:
+    """One power down of the active node, until the volume is mounted on the other one."""
+    if method in PEERS:
+        use_peer(cluster, PEERS[method])
+    seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
+    failovers.wait_taken_over(cluster, seen.survivor)
+    failovers.check(cluster, seen)
+    return seen
+
+
+def run(names: Sequence[str], play: Callable[[Cluster, str], Observed], results: Path) -> list[dict[str, Any]]:
+    """Plays what is missing in the file of results, one after the other, each on a fresh cluster."""
+    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    for name in names[len(done) :]:
+        with failovers.restored() as cluster:
+            try:
+                times = failovers.times(cluster, play(cluster, name))
+                result: dict[str, Any] = {"name": name, "fault": "", **times._asdict()}
+            except (AssertionError, GuestError) as error:
+                result = {"name": name, "fault": str(error) or type(error).__name__}
+        done.append(result)
+        with results.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+        print({**result, "fault": result["fault"].partition("\n")[0]}, flush=True)
+    return done
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Seconds from the fault to the end of each step: median (least to most) by name."""
+    lines = [
+        "| | played | faults | " + " | ".join(Times._fields) + " |",
+        "| --- | --- | --- |" + " --- |" * len(Times._fields),
+    ]
+    for name in dict.fromkeys(each["name"] for each in results):
+        mine = [each for each in results if each["name"] == name]
+        cells = [name, str(len(mine)), str(sum(bool(each["fault"]) for each in mine))]
+        for step in Times._fields:
+            seconds = sorted(each[step] for each in mine if each.get(step) is not None)
+            median = f"{statistics.median(seconds):.1f} ({seconds[0]:.1f} to {seconds[-1]:.1f})" if seconds else "-"
+            cells.append(median)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.level4_trials")
+    parser.add_argument("what", choices=["compare", "failovers"])
+    parser.add_argument("count", type=int)
+    parser.add_argument("results", type=Path)
+    given = parser.parse_args(argv)
+    if given.what == "compare":
+        results = run([*METHODS] * given.count, power_down, given.results)
+    else:
+        names = [name for _ in range(given.count) for name in plays.PLAYS][: given.count]
+        results = run(names, lambda cluster, name: plays.PLAYS[name](cluster), given.results)
+    print(table(results))
+    return int(any(each["fault"] for each in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster of docs/ha-lvm.md, set up by that page's commands, in each trouble."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from . import failovers, level4, plays
+from .conftest import require_level3
+from .guest import Guest
+from .level3 import NODES, Cluster
+from .rows import further
+from .user_cluster import keys
+
+A = NODES[0]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(2400)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """The running cluster, for one test."""
+    require_level3()
+    with failovers.restored() as restored:
+        yield restored
+
+
+def test_each_node_is_unfenced_before_the_service_starts(cluster: Cluster) -> None:
+    assert keys(cluster.nodes[A]) == [1, 2]
+    now = level4.status(cluster.nodes[A])
+    assert now.quorate
+    assert set(now.started) == level4.RESOURCES
+    assert now.started["lvm"] == now.started["FS"] == level4.active(cluster)
+    for guest in cluster.nodes.values():
+        assert level4.unfenced_first(guest)
+        _see_a_monitor(guest)
+        assert failovers.warnings(guest) == []
+
+
+def _see_a_monitor(node: Guest) -> None:
+    before = len(level4.history(node, "monitor"))
+    level4.wait_until("a recurring monitor", lambda: len(level4.history(node, "monitor")) > before, 180)
+    assert level4.history(node, "monitor")[0]["outcome"] == "success"
+
+
+IN_CI = ("power down", "network cut", "storage cut", "dead BMC")
+
+
+@pytest.mark.parametrize("kind", [*IN_CI, *further(*(kind for kind in plays.PLAYS if kind not in IN_CI))])
+def test_one_node_has_the_volume_and_every_record(cluster: Cluster, kind: str) -> None:
+    seen = plays.PLAYS[kind](cluster)
+    print(kind, failovers.times(cluster, seen))
+    assert failovers.warnings(cluster.nodes[seen.survivor]) == []

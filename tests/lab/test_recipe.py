@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/ha-lvm.md: its commands are of a form in which the lab can run them, and name what exists."""
+
+import re
+from ipaddress import IPv4Address
+
+import pytest
+
+from . import pcs, recipe
+from .conftest import require
+from .images import images_directory
+from .level3 import NODES
+from .places import PACKAGE, PROJECT
+
+TEXT = recipe.PAGE.read_text()
+STEPS = list(recipe.steps(TEXT))
+COMMANDS = "".join(step.commands for step in STEPS)
+
+
+def test_each_block_says_where_it_is_run() -> None:
+    assert len(STEPS) > 8
+    assert all(set(step.nodes) <= set(NODES) and step.nodes for step in STEPS)
+    with pytest.raises(ValueError, match="without its place: pcs status"):
+        list(recipe.steps("## 1\n```sh\npcs status\n```\n"))
+
+
+def test_its_packages_are_in_the_guests() -> None:
+    assert recipe.packages(TEXT) <= set((PACKAGE / "guest-packages.txt").read_text().split())
+
+
+def test_the_lab_knows_each_of_its_addresses() -> None:
+    named = {str(IPv4Address(word)) for word in re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", COMMANDS)}
+    assert named == set(recipe.ADDRESSES)
+    assert not any(address in recipe.in_the_lab(COMMANDS) for address in named)
+
+
+CIB = PROJECT / "tests/contract/golden/ha-lvm.cib"
+"""What pcs makes of the page's commands."""
+
+
+def edits() -> str:
+    return "".join(recipe.edits(step.commands)[0] for step in STEPS)
+
+
+@pytest.mark.lab
+def test_pcs_makes_of_its_commands_what_was_checked() -> None:
+    """By the guests' pcs. To take over a change of the page: `python -m tests.lab.test_recipe`."""
+    require(images_directory(), ())
+    assert made() == CIB.read_text()
+
+
+def made() -> str:
+    return pcs.edited("", "halvm.cib", f"cibadmin --empty >halvm.cib\n{edits()}")
+
+
+if __name__ == "__main__":
+    CIB.write_text(made())
