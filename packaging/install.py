@@ -63,7 +63,7 @@ def install(root: Path, private: str, sites: list[str], sbin: str, units: str, i
     for source, name in PROGRAMS.items():
         text = launcher((SOURCE / source).read_text(encoding="utf-8"), interpreter, [private, *sites])
         tree.text(f"{sbin}/{name}", text, 0o755)
-    for unit in ("halvm-watchdogd.service", "halvm-exporter.service"):
+    for unit in ("halvm-watchdogd.service", "halvm-watchdogd-storage.service", "halvm-exporter.service"):
         tree.copy(f"packaging/{unit}", f"{units}/{unit}")
     tree.copy("packaging/fence-halvm.preset", f"{Path(units).parent}/system-preset/50-fence-halvm.preset")
     tree.copy("packaging/fence-halvm.tmpfiles", "/usr/lib/tmpfiles.d/fence-halvm.conf")

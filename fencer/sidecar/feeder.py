@@ -41,9 +41,9 @@ from fencer.sidecar.sentences import armed, left_behind, left_running, not_serve
 from fencer.sidecar.settings import SelfFenceBy, bound_s, changed
 from fencer.state.snapshot import PolicyState, SelfFence
 
-READY_S = 10.0
+READY_S = 30.0
 """When the unit counts as ready although nothing is armed: Pacemaker, which waits for it, must not wait for storage
-that is away. The node then joins, and runs no service."""
+that is away. The node then joins, and runs no service. It waits so long since iSCSI logs in meanwhile."""
 
 ARM_AGAIN_S = 2.0
 """Time between two attempts to open a watchdog that is not there yet, or in use."""
@@ -274,12 +274,8 @@ class Daemon:
                     if self._complaints.get(name) != reason:
                         self._complaints[name] = reason
                         self._publisher.line(Level.WARNING, f"{name}: {reason}")
-                    if name == OBSERVER:  # no look, so no arming soon
-                        self._ready_by_s = min(self._ready_by_s, self._environment.clock())
                 case ListChecked(reasons):
                     self._list_reasons = reasons
-                    if reasons:  # no LUN, no look
-                        self._ready_by_s = min(self._ready_by_s, self._environment.clock())
                 case Configured(config):
                     self._reconfigure(config)
                 case Began(config):

@@ -40,7 +40,7 @@ step "install"
 install "/debs/$agent" "/debs/$exporter" man-db systemd openipmi
 within dpkg -V fence-halvm fence-halvm-exporter
 for page in fence_halvm halvm-watchdogd halvmctl halvm-exporter; do within man -w "$page" >/dev/null; done
-within systemd-analyze verify halvm-watchdogd.service halvm-exporter.service
+within systemd-analyze verify halvm-watchdogd.service halvm-watchdogd-storage.service halvm-exporter.service
 is disabled "$(within systemctl is-enabled halvm-watchdogd || true)" "the sidecar's unit"
 is enabled "$(within systemctl is-enabled halvm-exporter)" "the exporter's unit"
 is "" "$(find "$root/usr/share/fence-halvm" -name '*.py' | while read -r module; do

@@ -11,9 +11,10 @@ import pytest
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNIT = PACKAGING / "halvm-watchdogd.service"
 DROP_IN = PACKAGING / "halvm-watchdogd-required.conf"
+STORAGE_UNIT = PACKAGING / "halvm-watchdogd-storage.service"
 STORAGE = (
-    "iscsi-shutdown.service", "open-iscsi.service", "iscsi.service", "iscsid.service", "fcoe.service",
-    "multipathd.service", "blk-availability.service", "remote-fs-pre.target",
+    "iscsi-shutdown.service", "open-iscsi.service", "iscsi.service", "fcoe.service", "blk-availability.service",
+    "remote-fs-pre.target",
 )  # fmt: skip
 CLUSTER = ("pacemaker.service", "dlm.service", "cman.service")
 
@@ -24,18 +25,26 @@ def settings(unit: Path, name: str) -> list[str]:
     return [value for _, _, values in lines for value in values.split()]
 
 
-def test_it_starts_after_the_storage_and_stops_before_the_storage_is_taken_away():
-    assert set(STORAGE) <= set(settings(UNIT, "After"))
+def test_it_stops_before_the_storage_is_taken_away():
+    """Units stop in the reverse of their order, and all of these are active then."""
+    assert set(STORAGE) <= set(settings(STORAGE_UNIT, "After"))
+    assert STORAGE_UNIT.name in settings(UNIT, "After")
+    assert settings(UNIT, "ExecStartPost")[-3:] == ["--no-block", "start", STORAGE_UNIT.name]
+    assert settings(STORAGE_UNIT, "RemainAfterExit") == ["yes"]
+    assert not settings(STORAGE_UNIT, "DefaultDependencies")  # it stops at shutdown at all
+
+
+def test_no_boot_waits_for_the_storage():
+    """Without storage open-iscsi tries to log in for two minutes, and Pacemaker waits for the sidecar."""
+    assert not set(STORAGE) & set(settings(UNIT, "After"))
+    for setting in ("Wants", "Requires", "BindsTo"):  # else the order would count at boot, too
+        assert STORAGE_UNIT.name not in settings(UNIT, setting)
+    assert "[Install]" not in STORAGE_UNIT.read_text()
 
 
 def test_it_starts_before_the_cluster_and_stops_after_it():
     assert set(CLUSTER) <= set(settings(UNIT, "Before"))
     assert not settings(UNIT, "DefaultDependencies")  # it stops at shutdown at all
-
-
-def test_corosync_does_not_wait_for_it():
-    """It would wait for open-iscsi, too, which without storage tries to log in for two minutes."""
-    assert "corosync.service" not in settings(UNIT, "Before")
 
 
 def test_it_restarts_but_not_what_restarting_does_not_mend():
@@ -66,7 +75,9 @@ def without_program(unit: Path, directory: Path) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
-@pytest.mark.parametrize("name", ["halvm-watchdogd.service", "halvm-exporter.service"])
+@pytest.mark.parametrize(
+    "name", ["halvm-watchdogd.service", "halvm-watchdogd-storage.service", "halvm-exporter.service"]
+)
 @pytest.mark.parametrize("required", [False, True])
 def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path, name: str, required: bool):
     unit = without_program(PACKAGING / name, tmp_path)
