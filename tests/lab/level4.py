@@ -47,10 +47,12 @@ immediate one leaves 0.3 s to bring the record to the disk, which is not enough 
 _BARE = r"""
 sed -i 's/^\(\s*\)system_id_source = "uname"/\1# system_id_source = "none"/' /etc/lvm/lvm.conf
 rm -f /etc/init.d/corosync /etc/init.d/pacemaker
+sed -i '/^Before=pacemaker/d' /etc/systemd/system/lab-storage.service
 systemd-tmpfiles --create fence-halvm.conf
 systemctl daemon-reload
 """
-"""Takes a node of level 3 back to where the page begins: Debian's lvm.conf, and what the packages install. Without SysV
+"""Takes a node of level 3 back to where the page begins: Debian's lvm.conf, and what the packages install. Pacemaker waits
+for the sidecar alone, as with open-iscsi. Without SysV
 init scripts `systemctl enable` need not run Perl, which takes an emulated processor a quarter of a minute."""
 
 
