@@ -51,9 +51,9 @@ sed -i '/^Before=pacemaker/d' /etc/systemd/system/lab-storage.service
 systemd-tmpfiles --create fence-halvm.conf
 systemctl daemon-reload
 """
-"""Takes a node of level 3 back to where the page begins: Debian's lvm.conf, and what the packages install. Pacemaker waits
-for the sidecar alone, as with open-iscsi. Without SysV
-init scripts `systemctl enable` need not run Perl, which takes an emulated processor a quarter of a minute."""
+"""Takes a node of level 3 back to where the page begins: Debian's lvm.conf, and what the packages install. Pacemaker
+waits for the sidecar alone, as it does with open-iscsi. Without SysV init scripts `systemctl enable` need not run Perl,
+which takes an emulated processor a quarter of a minute."""
 
 
 # --- what the cluster says --------------------------------------------------------------------------------------------
