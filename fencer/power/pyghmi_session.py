@@ -46,7 +46,7 @@ def _load_light() -> None:
     sys.modules.update(stand_ins)
     try:
         import pyghmi.ipmi.private.session  # noqa: F401
-    except ImportError:
+    except (ImportError, AttributeError):  # it wants more of the package than this
         sys.modules.pop(_SESSION, None)  # the import below does without
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:

@@ -32,6 +32,7 @@ MEND = (
     "give all nodes the same cluster file and key_value and reboot those that registered before, or take a key that no "
     "node has off the LUN"
 )
+NOT_TYPED = "correct key=, or leave key= and local_key= out on all nodes, whose keys the cluster file then gives"
 NAME_THEM = "correct key=, or give cluster_conf=FILE with the cluster's nodes: no file here lists them"
 
 
@@ -95,16 +96,17 @@ class Contest(NamedTuple):
         """Why the absence of the target's key does not prove that the target cannot write; None when it does.
 
         A node that registered before its configuration was changed has another key than the one that we look for, and
-        so has one whose key was typed wrongly. Without a list of nodes the owner of any other key is unknown.
+        so has one whose key was typed wrongly. Where keys are typed, and without a list of nodes, the owner of any other
+        key is unknown: another node of the cluster may be absent while this one is the target.
         """
         known = self.others.known if self.others is not None else ()
         strangers = look.strangers((self.own, self.target, *known))
-        if len(strangers) <= (self.others.unnamed_most if self.others is not None else 0):
+        if not strangers:
             return None
         return (
             f"key {self.target} of the node to fence is not registered, but {some_of(strangers)} "
             f"{'is' if len(strangers) == 1 else 'are'}, of no node that is known here, and may be its: "
-            f"{MEND if self.others is not None else NAME_THEM}"
+            f"{NAME_THEM if self.others is None else NOT_TYPED if self.others.unnamed_most else MEND}"
         )
 
     def wait_s(self, active_here: bool) -> float:

@@ -69,8 +69,17 @@ print(Cipher.__module__.partition(".")[0])
             "fencer.power.libcrypto.__dict__['__getattr__'] = lambda name: (_ for _ in ()).throw(ImportError(name))",
             ["cryptography", "True"],
         ),
+        (
+            # One that takes more from a module that it has imported.
+            "class Wants:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name == 'pyghmi.ipmi.private.session' and 'cryptography' in sys.modules:\n"
+            "            sys.modules['cryptography'].more\n"
+            "sys.meta_path.insert(0, Wants())",
+            ["cryptography", "True"],
+        ),
     ],
-    ids=["light", "the package is loaded already", "no libcrypto", "pyghmi wants more"],
+    ids=["light", "the package is loaded already", "no libcrypto", "pyghmi wants more", "pyghmi uses more"],
 )
 def test_which_cipher_pyghmi_has(before: str, loaded: list[str]) -> None:
     code = LOADED.format(path=sys.path, before=before)
