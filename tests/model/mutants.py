@@ -25,9 +25,9 @@ from fencer.storage.key_removal import remove_key
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Nexus, Outcome
-from tests.model.cluster import Budget, Scenario
 from tests.model.procedures import Setting
 from tests.model.scenarios import FORGETS, STORAGE
+from tests.model.state import Budget, Scenario
 from tests.model.target import TargetKind
 
 WON, LOST = ArbitrationResult.WON, ArbitrationResult.LOST

@@ -2,8 +2,8 @@
 """What is explored: where all must hold, and where it is known that something does not."""
 
 from fencer.model import ProofPolicy, ReservationType
-from tests.model.cluster import Budget, Scenario
 from tests.model.procedures import Setting
+from tests.model.state import Budget, Scenario
 from tests.model.target import TargetKind
 
 STORAGE = Setting(policy=ProofPolicy.STORAGE)

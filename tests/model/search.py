@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-from tests.model.cluster import Cluster, Move, Scenario, State
+from tests.model.cluster import Cluster
 from tests.model.procedures import Steps, product_in_steps
+from tests.model.state import Move, Scenario, State
 
 
 class Result(NamedTuple):

@@ -10,10 +10,10 @@ from fencer.storage import pr
 from fencer.storage.pr import InAction, OutAction
 from fencer.storage.transport import ScsiReply
 from tests.model import target as model
-from tests.model.cluster import Scenario
 from tests.model.mutants import MUTANTS, Mutant
 from tests.model.scenarios import LIMITS, SMALL
 from tests.model.search import search
+from tests.model.state import Scenario
 from tests.storage.fake_target import FakeTarget
 
 
