@@ -96,8 +96,8 @@ class Contest(NamedTuple):
         """Why the absence of the target's key does not prove that the target cannot write; None when it does.
 
         A node that registered before its configuration was changed has another key than the one that we look for, and
-        so has one whose key was typed wrongly. Where keys are typed, and without a list of nodes, the owner of any other
-        key is unknown: another node of the cluster may be absent while this one is the target.
+        so has one whose key was typed wrongly. Without a list of nodes, and where keys are typed, the owner of any
+        other key is unknown: the node that it is thought to belong to may be absent.
         """
         known = self.others.known if self.others is not None else ()
         strangers = look.strangers((self.own, self.target, *known))

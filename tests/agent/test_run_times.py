@@ -97,7 +97,7 @@ def test_nothing_waits_for_a_self_fence_that_is_no_proof() -> None:
 
 @pytest.mark.parametrize("age_s", [None, 0.0, 7.5])
 def test_ranks_are_counted_from_the_call(age_s: float | None) -> None:
-    """The storage worker is told when the call began, the start of the interpreter included."""
+    """Its order to the storage worker has the start of the call, with that of the interpreter."""
 
     def job(channel: Channel) -> None:
         order = channel.receive()

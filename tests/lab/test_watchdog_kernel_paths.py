@@ -25,15 +25,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(600)]
 def rig() -> Iterator[Rig]:
     """multipathd is stopped: it would bring back each path that answers."""
     require(SHAPE.snapshot)
-    with restored(SHAPE) as guest:
-        watchdog_rig.start(guest, guest.maps[:1], watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S)
-        rig = Rig(guest)
-        try:
-            rig.wait_state("keepalive", 300)
-            guest.run("pkill -STOP -x multipathd", check=True)
-            yield rig
-        finally:
-            rig.resets.close()
+    with restored(SHAPE) as guest, watchdog_rig.feeding(guest, watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S) as rig:
+        guest.run("pkill -STOP -x multipathd", check=True)
+        yield rig
 
 
 def tell_map(rig: Rig, word: str, path: int) -> str:

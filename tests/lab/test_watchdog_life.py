@@ -92,7 +92,7 @@ def test_a_boot_without_storage(node: InstalledNode) -> None:
         units = ("open-iscsi.service", UNIT, *CLUSTER_UNITS)
         there = {unit: int(node.property(unit, "StateChangeTimestampMonotonic")) / 1e6 for unit in units}
         print({unit: f"{seconds:.1f} s" for unit, seconds in there.items()})
-        assert there["corosync.service"] < there["open-iscsi.service"]  # which tries to log in as long as it is told to
+        assert there["corosync.service"] < there["open-iscsi.service"]  # it tries to log in for two minutes
     finally:
         node.cluster.heal(NODE, Link.STORAGE)
     node.guest.run("systemctl start open-iscsi", check=True)

@@ -30,17 +30,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(600)]
 def rig() -> Iterator[Rig]:
     """The sidecar feeds, and a writer writes through the multipath map."""
     require(SHAPE.snapshot)
-    with restored(SHAPE) as guest:
-        watchdog_rig.start(guest, guest.maps[:1], watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S)
-        rig = Rig(guest)
-        try:
-            rig.wait_state("keepalive", 300)
-            guest.put(WRITER, (Path(__file__).parent / "steady_writer.py").read_bytes())
-            guest.run(f"nice python3 {WRITER} {rig.disk} {WRITTEN} >/run/lab/writer.out 2>&1 </dev/null &")
-            guest.run(f"until test -e {WRITTEN}; do sleep 0.2; done", check=True)
-            yield rig
-        finally:
-            rig.resets.close()
+    with restored(SHAPE) as guest, watchdog_rig.feeding(guest, watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S) as rig:
+        guest.put(WRITER, (Path(__file__).parent / "steady_writer.py").read_bytes())
+        guest.run(f"nice python3 {WRITER} {rig.disk} {WRITTEN} >/run/lab/writer.out 2>&1 </dev/null &")
+        guest.run(f"until test -e {WRITTEN}; do sleep 0.2; done", check=True)
+        yield rig
 
 
 def _written(rig: Rig) -> dict[str, Any]:

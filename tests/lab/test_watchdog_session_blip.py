@@ -21,8 +21,8 @@ DEADLINE_S = 8
 """A read that waits for the end of the short blip is answered; the long blip fails the path."""
 TARGET_GROUP = f"/sys/kernel/config/target/iscsi/{TARGET}/tpgt_1"
 REGISTERED = "/sys/kernel/config/target/core/fileio_1/lun0/pr/res_pr_registered_i_pts"
-# Linux 6.1 keeps registrations where it makes the access lists itself, and lets nobody switch that off: so the lists
-# are not made while the sessions end.
+# Linux 6.1 keeps registrations where it makes the access lists itself, and that cannot be switched off. So
+# no list is made while the sessions end.
 END = f"cd {TARGET_GROUP} && echo 0 >attrib/generate_node_acls && echo 0 >attrib/cache_dynamic_acls && echo 0 >enable"
 GO_ON = f"cd {TARGET_GROUP} && echo 1 >attrib/generate_node_acls && echo 1 >enable"
 BLIPS_S = (1, 14)
@@ -35,16 +35,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(600)]
 def rig() -> Iterator[Rig]:
     shape = Shape()
     require(shape.snapshot)
-    with restored(shape) as guest:
-        watchdog_rig.start(
-            guest, [guest.sd(NODE, 0)], watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S, probe_deadline_s=DEADLINE_S
-        )
-        rig = Rig(guest)
-        try:
-            rig.wait_state("keepalive", 300)
-            yield rig
-        finally:
-            rig.resets.close()
+    with (
+        restored(shape) as guest,
+        watchdog_rig.feeding(guest, watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S, probe_deadline_s=DEADLINE_S) as rig,
+    ):
+        yield rig
 
 
 @pytest.mark.parametrize("away_s", BLIPS_S)

@@ -13,7 +13,7 @@ from . import watchdog_losses as losses
 from . import watchdog_rig
 from .conftest import require
 from .level2 import TARGET, Shape, restored
-from .watchdog_rig import NODE, Rig
+from .watchdog_rig import Rig
 
 TIMEOUT_S = 30
 """The processor is emulated and shared: who feeds late is not what these tests are about."""
@@ -29,14 +29,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(900)]
 def rig() -> Iterator[Rig]:
     shape = Shape()
     require(shape.snapshot)
-    with restored(shape) as guest:
-        watchdog_rig.start(guest, [guest.sd(NODE, 0)], watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S)
-        rig = Rig(guest)
-        try:
-            rig.wait_state("keepalive", 300)
-            yield rig
-        finally:
-            rig.resets.close()
+    with restored(shape) as guest, watchdog_rig.feeding(guest, watchdog_timeout_s=TIMEOUT_S, grace_s=GRACE_S) as rig:
+        yield rig
 
 
 @pytest.mark.parametrize(

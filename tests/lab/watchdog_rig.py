@@ -165,6 +165,18 @@ def start(guest: Level2Guest, disks: Sequence[str], driver: str = "i6300esb", **
     run_sidecar(guest, disks, **settings)
 
 
+@contextmanager
+def feeding(guest: Level2Guest, driver: str = "i6300esb", **settings: Any) -> Iterator[Rig]:
+    """The sidecar in this guest, on its first LUN, from its first keepalive until the block ends."""
+    start(guest, [guest.maps[0] if guest.maps else guest.sd(NODE, 0)], driver, **settings)
+    rig = Rig(guest)
+    try:
+        rig.wait_state("keepalive", 300)
+        yield rig
+    finally:
+        rig.resets.close()
+
+
 def prepare(guest: Level2Guest, driver: str = "i6300esb") -> None:
     """Registers the peer on LUNs that have forgotten everybody, and loads a watchdog's driver."""
     guest.forget_reservations()
@@ -233,12 +245,8 @@ def armed(shape: Shape | None = None, driver: str = "i6300esb", **settings: Any)
     shape = shape or Shape()
 
     def prepare(guest: Level2Guest) -> None:
-        start(guest, [guest.maps[0] if guest.maps else guest.sd(NODE, 0)], driver, **settings)
-        rig = Rig(guest)
-        try:
-            rig.wait_state("keepalive", 300)
-        finally:
-            rig.resets.close()
+        with feeding(guest, driver, **settings):
+            pass
 
     with kept(shape, prepare) as made:
         yield made

@@ -23,10 +23,10 @@ Nexus = tuple[int, int]
 class TargetKind(NamedTuple):
     """What differs between targets.
 
-    abort: PREEMPT AND ABORT is there (tgtd has none). attentions: a nexus whose registration was preempted is told so
-    at its next command. forgets: a registration ends with its session, and the generation stays (LIO without
-    cache_dynamic_acls); else it stays listed. careless: a broken target: PREEMPT also from a nexus that is not
-    registered.
+    abort: PREEMPT AND ABORT is there (tgtd has none). attentions: a nexus whose registration was preempted
+    gets a unit attention at its next command. forgets: a registration ends with its session, and the generation stays
+    (LIO without cache_dynamic_acls); else it stays listed. careless: a broken target: PREEMPT also from a nexus that is
+    not registered.
     """
 
     abort: bool = True

@@ -216,8 +216,8 @@ class Agents:
         return ours, process
 
     def kill(self, node: int) -> bool:
-        """SIGKILL, and another agent in its place, with a session of its own. Returns whether it had won a race that
-        nobody has heard of yet."""
+        """SIGKILL, and another agent in its place, with a session of its own. Returns whether it had won a race, and
+        nothing had read that yet."""
         self._processes[node].kill()
         self._processes[node].join()
         won = False
