@@ -11,6 +11,8 @@ from enum import Enum, auto
 
 CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
 
+_TRY_AGAIN = "CS_ERR_TRY_AGAIN"
+
 Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
 
 
@@ -20,16 +22,21 @@ class Contact(Enum):
     MET = auto()  # it has been a member since corosync started
     NEVER = auto()  # it has not, and this node has quorum alone (two_node)
     BY_QUORUM = auto()  # quorum does not rest on two_node: a third vote decides which node may go on
-    UNKNOWN = auto()  # no corosync, no answer in time, or no list of the nodes
+    SILENT = auto()  # it runs and gives no answer in time: as while its members change
+    UNKNOWN = auto()  # no corosync, or no list of the nodes
 
 
 def ask_contact(run: Run, timeout_s: float) -> Contact:
     """Asks corosync. run: takes argv and seconds; raises OSError or subprocess.TimeoutExpired. Never raises."""
     try:
         done = run(CMAP, timeout_s)
+    except subprocess.TimeoutExpired:
+        return Contact.SILENT
     except (OSError, subprocess.SubprocessError):
         return Contact.UNKNOWN
-    return parse_contact(done.stdout) if done.returncode == 0 else Contact.UNKNOWN
+    if done.returncode != 0:
+        return Contact.SILENT if _TRY_AGAIN in f"{done.stdout}{done.stderr}" else Contact.UNKNOWN
+    return parse_contact(done.stdout)
 
 
 def parse_contact(output: str) -> Contact:

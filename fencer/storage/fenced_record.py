@@ -91,11 +91,18 @@ def forget(directory: str) -> None:
 
 
 def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
-    """Why this node may not fence the peer that fenced it; None where it may. Forgets a record that no longer stands.
+    """Why this fence of the peer that fenced this node may not go on; None where it may.
 
-    Only where corosync says that the two have never met since: what is not known refuses no fence, since a fence that
-    is refused for ever keeps a service down.
+    Where corosync says that the two have never met since. Where they have met, the record is forgotten, and this fence
+    is refused all the same: it may have been asked for before they met. So is one while corosync does not answer: its
+    members may be changing, which is when the two meet. Without corosync no fence is refused, since one that is refused
+    for ever keeps a service down.
     """
+    return _refusal(directory, ask, emit, fences=True)
+
+
+def _refusal(directory: str, ask: AskContact, emit: Emit, *, fences: bool) -> Refusal | None:
+    """The refusal of a fence; with fences, of the one that is under way. Forgets a record that no longer stands."""
     record = read_record(directory)
     if record is None:
         return None
@@ -103,25 +110,35 @@ def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
         emit(Noted(f"{record}: whether this node was fenced by its peer is not known: look at the file, or remove it"))
         return None
     match ask():
-        case Contact.MET | Contact.BY_QUORUM:
+        case Contact.MET | Contact.BY_QUORUM as contact:
             forget(directory)
-            return None
+            if not fences or contact is Contact.BY_QUORUM:
+                return None
+            reason = (
+                f"{record}, and the two have met since, but this fence may have been asked for before: call again if "
+                "it is still wanted: the next one goes on"
+            )
         case Contact.NEVER:
             reason = (
                 f"{record}, and corosync has not seen that node since: it may run the service: mend the network "
                 "between the nodes; or make sure that the other node is off, then confirm that to the cluster (pcs "
                 f"stonith confirm), or remove {fenced_record(directory)} and call again"
             )
-            return Refusal(frozenset((*record.by, *map(guard_key, record.by))), reason)
+        case Contact.SILENT:
+            reason = (
+                f"{record}, and corosync does not say in time whether it has seen that node since: call again, or make "
+                f"sure that the other node is off and remove {fenced_record(directory)}"
+            )
         case Contact.UNKNOWN:
-            unknown = "whether corosync has seen that node since cannot be told, so a fence of it goes on all the same"
+            unknown = "whether corosync has seen that node since is not known, so a fence of it goes on all the same"
             emit(Noted(f"{record}: {unknown}: once the two nodes have met, remove {fenced_record(directory)}"))
             return None
+    return Refusal(frozenset((*record.by, *map(guard_key, record.by))), reason)
 
 
 def note_refusal(directory: str, ask: AskContact, emit: Emit) -> None:
     """Notes what a valid record means for the next fence, for ``on`` and ``monitor``."""
-    found = refusal(directory, ask, emit)
+    found = _refusal(directory, ask, emit, fences=False)
     if found is not None:
         emit(Noted(f"a fence of the other node would be refused: {found.reason}"))
 

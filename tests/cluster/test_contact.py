@@ -54,16 +54,34 @@ def test_what_the_map_says(output: str, contact: Contact) -> None:
     assert parse_contact(output) is contact
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), subprocess.TimeoutExpired("x", 1)])
-def test_a_corosync_that_does_not_answer_is_unknown(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "contact"),
+    [
+        (FileNotFoundError(), Contact.UNKNOWN),
+        (PermissionError(), Contact.UNKNOWN),
+        (subprocess.SubprocessError(), Contact.UNKNOWN),
+        (subprocess.TimeoutExpired("x", 1), Contact.SILENT),
+    ],
+)
+def test_a_corosync_that_is_not_there_is_another_case_than_one_that_does_not_answer(
+    error: Exception, contact: Contact
+) -> None:
     def run(_argv: Sequence[str], _timeout_s: float) -> "subprocess.CompletedProcess[str]":
         raise error
 
-    assert ask_contact(run, 1.0) is Contact.UNKNOWN
+    assert ask_contact(run, 1.0) is contact
 
 
-def test_an_answer_with_an_error_is_unknown() -> None:
-    assert ask_contact(lambda argv, _: subprocess.CompletedProcess(argv, 1, ALONE, ""), 1.0) is Contact.UNKNOWN
+@pytest.mark.parametrize(
+    ("errors", "contact"),
+    [
+        ("", Contact.UNKNOWN),
+        ("Failed to initialize the cmap API. Error CS_ERR_LIBRARY\n", Contact.UNKNOWN),  # it does not run
+        ("Failed to initialize the cmap API. Error CS_ERR_TRY_AGAIN\n", Contact.SILENT),
+    ],
+)
+def test_an_answer_with_an_error(errors: str, contact: Contact) -> None:
+    assert ask_contact(lambda argv, _: subprocess.CompletedProcess(argv, 1, ALONE, errors), 1.0) is contact
 
 
 CONF = """\

@@ -262,8 +262,19 @@ def test_who_has_met_its_peer_may_fence_it(cluster: Cluster) -> None:
     _, b = fenced_b(cluster)
     cluster.unfence(b)
     cluster.meet()
+    cluster.unfence(b)  # as monitor would, too
     assert cluster.fence(b) is ArbitrationResult.WON
     assert not b.record.exists()
+
+
+def test_a_fence_that_was_asked_for_before_they_met_is_refused(cluster: Cluster) -> None:
+    """Pacemaker tries a refused fence again at once, so one is under way when the network is mended."""
+    a, b = fenced_b(cluster)
+    cluster.unfence(b)
+    cluster.meet()
+    assert cluster.fence(b) is ArbitrationResult.REFUSED
+    assert a.key in cluster.target.keys
+    assert cluster.fence(b) is ArbitrationResult.WON
 
 
 def test_the_operator_removes_the_record(cluster: Cluster) -> None:

@@ -88,7 +88,7 @@ def network_cut(cluster: Cluster) -> Observed:
 def network_cut_without_waiting(cluster: Cluster) -> Observed:
     """The same with wait_for_all: 0: the node that booted is quorate alone and fences; the agent refuses that."""
     edit = "sed -i 's/^  two_node: 1$/&\\n  wait_for_all: 0/' /etc/corosync/corosync.conf"
-    level4.on_both(cluster, f"{edit} && grep -q 'wait_for_all: 0' /etc/corosync/corosync.conf")
+    level4.on_both(cluster, f"{edit} && grep -q 'wait_for_all: 0' /etc/corosync/corosync.conf && sync")
     cluster.nodes[NODES[0]].run("corosync-cfgtool -R", timeout_s=60, check=True)
 
     def refused(loser: str) -> bool:

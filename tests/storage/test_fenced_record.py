@@ -90,8 +90,9 @@ def refused(directory: Path, contact: Contact) -> tuple[Refusal | None, list[str
     ("contact", "refuses", "stays", "notes"),
     [
         (Contact.NEVER, True, True, 0),
-        (Contact.MET, False, False, 0),
+        (Contact.MET, True, False, 0),  # this fence may have been asked for before they met; the next one goes on
         (Contact.BY_QUORUM, False, False, 0),
+        (Contact.SILENT, True, True, 0),  # as while the two meet
         (Contact.UNKNOWN, False, True, 1),
     ],
 )
