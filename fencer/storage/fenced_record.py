@@ -3,11 +3,12 @@
 
 A two-node cluster that stays split has a loop: the loser of the fence race reboots, registers, and may then win the
 race against the node that runs the service. So the loser keeps this record, and a fence of that peer is refused while
-it stands. It stands until corosync has seen the peer as a member, until this node wins a race all the same (the peer's
-key is gone), or until an operator removes the file.
+it stands. It stands until SETTLE_S after this node found that corosync has seen the peer as a member, until this node
+wins a race all the same (the peer's key is gone), or until an operator removes the file.
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from fencer.errors import UsageError
 from fencer.model import ReservationKey
 from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observation
 from fencer.regular_file import is_private, read_regular_file
+from fencer.state.boot_id import read_boot_id
 from fencer.state.directories import fenced_record
 from fencer.storage.arbitration import Refusal
 from fencer.storage.look import Look, guard_key, some_of
@@ -25,14 +27,22 @@ from fencer.storage.procedure import Emit
 
 _LONGEST_BYTES = 1 << 18  # 8,190 keys, the most that a target can list, of 22 characters
 
+SETTLE_S = 90.0
+"""How long fences are refused after the nodes were found to have met: one that was asked for before may be tried again
+until then. Pacemaker gives a request 60 s, the delays and attempts in it included, and adds 20 %."""
+
 AskContact = Callable[[], Contact]
 
 
 class FencedRecord(NamedTuple):
-    """by: the keys that were on the LUN when this node found its own key gone: the peer's."""
+    """by: the keys that were on the LUN when this node found its own key gone: the peer's.
+
+    met: the boot id, and the seconds since that boot, at which a call of this node first found that the two have met.
+    """
 
     by: tuple[ReservationKey, ...]
     lun: str
+    met: tuple[str, float] | None = None
 
     def __str__(self) -> str:
         return f"{self.lun}: this node was fenced by the node with key {some_of(self.by)}"
@@ -68,7 +78,8 @@ def read_record(directory: str) -> FencedRecord | str | None:
         if not is_private(directory):
             return f"{directory}: others than root may write to it"
         document = json.loads(read_regular_file(path, _LONGEST_BYTES))
-        return FencedRecord(tuple(ReservationKey.parse(key) for key in document["by"]), str(document["lun"]))
+        met = (str(document["met_boot"]), float(document["met_at_s"])) if "met_boot" in document else None
+        return FencedRecord(tuple(ReservationKey.parse(key) for key in document["by"]), str(document["lun"]), met)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         return f"{path}: {error.strerror if isinstance(error, OSError) else type(error).__name__}"
 
@@ -80,7 +91,9 @@ def write_record(directory: str, record: FencedRecord) -> None:
 
     from fencer.atomic_file import replace_file  # a fence writes none
 
-    document = {"by": [str(key) for key in record.by], "lun": record.lun}
+    document: dict[str, object] = {"by": [str(key) for key in record.by], "lun": record.lun}
+    if record.met is not None:
+        document["met_boot"], document["met_at_s"] = record.met
     replace_file(Path(fenced_record(directory)), json.dumps(document).encode() + b"\n", 0o600, durable=True)
 
 
@@ -93,16 +106,11 @@ def forget(directory: str) -> None:
 def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
     """Why this fence of the peer that fenced this node may not go on; None where it may.
 
-    Where corosync says that the two have never met since. Where they have met, the record is forgotten, and this fence
-    is refused all the same: it may have been asked for before they met. So is one while corosync does not answer: its
-    members may be changing, which is when the two meet. Without corosync no fence is refused, since one that is refused
-    for ever keeps a service down.
+    Where corosync says that the two have never met since. Where they have met, the fence is refused for SETTLE_S more:
+    it may have been asked for before they met. So is one while corosync does not answer: its members may be changing,
+    which is when the two meet. Without corosync no fence is refused, since one that is refused for ever keeps a service
+    down.
     """
-    return _refusal(directory, ask, emit, fences=True)
-
-
-def _refusal(directory: str, ask: AskContact, emit: Emit, *, fences: bool) -> Refusal | None:
-    """The refusal of a fence; with fences, of the one that is under way. Forgets a record that no longer stands."""
     record = read_record(directory)
     if record is None:
         return None
@@ -110,13 +118,17 @@ def _refusal(directory: str, ask: AskContact, emit: Emit, *, fences: bool) -> Re
         emit(Noted(f"{record}: whether this node was fenced by its peer is not known: look at the file, or remove it"))
         return None
     match ask():
-        case Contact.MET | Contact.BY_QUORUM as contact:
+        case Contact.BY_QUORUM:
             forget(directory)
-            if not fences or contact is Contact.BY_QUORUM:
+            return None
+        case Contact.MET:
+            left_s = _settling(directory, record)
+            if left_s <= 0:
+                forget(directory)
                 return None
             reason = (
-                f"{record}, and the two have met since, but this fence may have been asked for before: call again if "
-                "it is still wanted: the next one goes on"
+                f"{record}, and the two have met since, but this fence may have been asked for before: call again in "
+                f"{left_s:.0f} s if it is still wanted"
             )
         case Contact.NEVER:
             reason = (
@@ -136,9 +148,21 @@ def _refusal(directory: str, ask: AskContact, emit: Emit, *, fences: bool) -> Re
     return Refusal(frozenset((*record.by, *map(guard_key, record.by))), reason)
 
 
+def _settling(directory: str, record: FencedRecord) -> float:
+    """How many seconds fences are still refused after the two have met. Keeps the time at which that was found."""
+    try:
+        boot_id, now_s = read_boot_id(), time.monotonic()
+        if record.met is None or record.met[0] != boot_id or not 0 <= record.met[1] <= now_s:
+            write_record(directory, record._replace(met=(boot_id, now_s)))
+            return SETTLE_S
+    except (OSError, ValueError):
+        return 0.0  # it cannot be kept: a refusal would be for ever
+    return record.met[1] + SETTLE_S - now_s
+
+
 def note_refusal(directory: str, ask: AskContact, emit: Emit) -> None:
     """Notes what a valid record means for the next fence, for ``on`` and ``monitor``."""
-    found = _refusal(directory, ask, emit, fences=False)
+    found = refusal(directory, ask, emit)
     if found is not None:
         emit(Noted(f"a fence of the other node would be refused: {found.reason}"))
 

@@ -218,8 +218,8 @@ def test_nothing_is_asked_and_nothing_goes_while_the_race_is_played_again(diary:
     def power(channel: Channel) -> None:
         channel.receive()
         channel.receive()
-        channel.send(SessionOpened())
         diary.note("in")
+        channel.send(SessionOpened())
         if diary.words.count("in") == 1:
             time.sleep(0.5)
             channel.send(PowerFailed("Timed out", final=False))

@@ -15,6 +15,8 @@ from .user_cluster import boot_id
 
 Play = Callable[[Cluster], Observed]
 BOOT_S = 600
+AFTERWARDS_S = 40
+"""Until a fence that was asked for before the network was mended has been tried again, and has failed."""
 
 
 def _played(
@@ -95,6 +97,8 @@ def network_cut_without_waiting(cluster: Cluster) -> Observed:
         return any("the fence is refused" in event["error"] for event in level4.history(cluster.nodes[loser], "fence"))
 
     seen = _network_cut(cluster, refused)
+    time.sleep(AFTERWARDS_S)
+    failovers.check(cluster, seen)
     assert not any(event["outcome"] == "success" for event in level4.history(cluster.nodes[seen.victim], "fence"))
     return seen
 

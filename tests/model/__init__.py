@@ -36,8 +36,9 @@ What it assumes
     - A target executes each command of PERSISTENT RESERVE OUT as a whole, one after the other, as SPC-4 5.13 says, and
       its generation moves with each that changes a registration. ``target.py`` is compared with the fake target of the
       other tests, which is compared with tgtd and LIO.
-    - No clock: a step may take for ever. A deadline that passes is an agent that is killed. But the BMC's command after
-      a look is executed before its target boots, registers and wins (``Scenario.slack``).
+    - No clock: a step may take for ever. A deadline that passes is an agent that is killed. The time for which fences
+      are refused after two nodes have met has passed at once. But the BMC's command after a look is executed before its
+      target boots, registers and wins (``Scenario.slack``).
     - One agent at a time on each node, one path to each LUN, ranks off, the same policy and configuration on all nodes.
       Two paths, several gateways and keys that are not expected are left to the random tests in tests/decisions.
     - A look is one step unless ``single_reads``.

@@ -333,6 +333,7 @@ def product_in_steps() -> Iterator[None]:
         (restoring, "alone", lambda *_arguments: nullcontext()),
         (fenced_record, "read_record", lambda _directory: _replay().ask(ReadFile("record"))),
         (fenced_record, "write_record", _write_record),
+        (fenced_record, "_settling", lambda _directory, _record: 0.0),
         (fenced_record, "forget", lambda directory: _write_record(directory, None)),
         (storage_worker, "os", SimpleNamespace(path=record_path)),
         (storage_worker, "_asking", _asking),

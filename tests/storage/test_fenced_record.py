@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from fencer.model import ReservationKey, ReservationType
 from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observation
 from fencer.storage import fenced_record
 from fencer.storage.arbitration import Refusal, arbitrate
-from fencer.storage.fenced_record import FencedRecord, find_fence, read_record, refusal, write_record
+from fencer.storage.fenced_record import SETTLE_S, FencedRecord, find_fence, read_record, refusal, write_record
 from fencer.storage.look import Look, guard_key
 from fencer.storage.marker import EarlierBootMarker, LunMark
 from fencer.storage.pr import Reservation
@@ -51,8 +52,9 @@ def test_what_shows_a_fence(earlier: EarlierBootMarker, seen: Look, fenced: bool
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_record(str(tmp_path), RECORD)
-    assert read_record(str(tmp_path)) == RECORD
+    for record in (RECORD, RECORD._replace(met=("boot", 12.5))):
+        write_record(str(tmp_path), record)
+        assert read_record(str(tmp_path)) == record
 
 
 def test_a_record_of_as_many_keys_as_there_can_be_is_read(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def refused(directory: Path, contact: Contact) -> tuple[Refusal | None, list[str
     ("contact", "refuses", "stays", "notes"),
     [
         (Contact.NEVER, True, True, 0),
-        (Contact.MET, True, False, 0),  # this fence may have been asked for before they met; the next one goes on
+        (Contact.MET, True, True, 0),  # this fence may have been asked for before they met
         (Contact.BY_QUORUM, False, False, 0),
         (Contact.SILENT, True, True, 0),  # as while the two meet
         (Contact.UNKNOWN, False, True, 1),
@@ -101,6 +103,39 @@ def test_what_corosync_says_decides(tmp_path: Path, contact: Contact, refuses: b
     found, said = refused(tmp_path, contact)
     assert (found is not None, (tmp_path / "fenced.json").exists(), len(said)) == (refuses, stays, notes)
     assert all(str(tmp_path / "fenced.json") in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("met", "refuses"),
+    [
+        (("this boot", 1000.0 - SETTLE_S), False),
+        (("this boot", 1001.0 - SETTLE_S), True),
+        (("this boot", 1000.0), True),
+        (("this boot", 1000.1), True),  # from the future: it was changed by hand, and is found anew
+        (("this boot", float("nan")), True),
+        (("another boot", 1000.0 - SETTLE_S), True),
+        (None, True),
+    ],
+)
+def test_fences_are_refused_until_those_are_over_that_were_asked_for_before_they_met(
+    tmp_path: Path, met: tuple[str, float] | None, refuses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fenced_record, "read_boot_id", lambda: "this boot")
+    monkeypatch.setattr(fenced_record, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    write_record(str(tmp_path), RECORD._replace(met=met))
+    found, _ = refused(tmp_path, Contact.MET)
+    assert (found is not None, (tmp_path / "fenced.json").exists()) == (refuses, refuses)
+    monkeypatch.setattr(fenced_record, "time", SimpleNamespace(monotonic=lambda: 1000.0 + SETTLE_S))
+    assert refused(tmp_path, Contact.MET)[0] is None  # never for longer, whatever stood there
+
+
+def test_a_meeting_that_cannot_be_kept_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_directory: str, _record: FencedRecord) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_record(str(tmp_path), RECORD)
+    monkeypatch.setattr(fenced_record, "write_record", full)
+    assert refused(tmp_path, Contact.MET)[0] is None
 
 
 def test_a_refusal_is_about_both_keys_of_the_peer(tmp_path: Path) -> None:
