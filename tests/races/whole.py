@@ -16,7 +16,7 @@ def run(urls: list[str], races: int, *, skew_s: float = 0.005, seed: int | None 
     """Each node's data go through a session of its own, registered under the node's key, as its kernel's would."""
     dice = random.Random(seed)
     series = Series()
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:  # journal writers end after the agents
         nodes = [Node(number, Path(directory), urls) for number in range(2)]
         for _ in range(races):
             series.add(*_race(nodes, skew_s, dice))
