@@ -147,7 +147,8 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
             terms = Terms.on(settings, own, re_register=order.request.re_register)
             unfence(opened, terms, settings.state_dir, emit, deadline, _asking(deadline))
         case StorageGoal.STATUS if target is not None:
-            procedure.status(opened, Contest.on(settings, own or target, target), emit, deadline)
+            contest = Contest.on(settings, own or target, target, slot_s=0.0, repair=False)
+            procedure.status(opened, contest, emit, deadline)
         case StorageGoal.MONITOR:
             from fencer.storage.marker import read_marker
             from fencer.storage.unfencing import past

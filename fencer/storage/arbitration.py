@@ -57,7 +57,7 @@ class Contest(NamedTuple):
     reservation_type: ReservationType
     aptpl: bool
     slot_s: float
-    repair: bool = True
+    repair: bool
     others: OtherKeys | None = None
     refusal: Refusal | None = None
 
@@ -68,8 +68,8 @@ class Contest(NamedTuple):
         own: ReservationKey,
         target: ReservationKey,
         *,
-        slot_s: float = 0.0,
-        repair: bool = True,
+        slot_s: float,
+        repair: bool,
     ) -> "Contest":
         """The contest of own and target on the LUNs of settings."""
         return cls(own, target, settings.reservation_type, settings.aptpl, slot_s, repair, settings.others)

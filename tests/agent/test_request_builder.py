@@ -387,4 +387,4 @@ def test_whose_keys_may_be_on_the_luns(
 )
 def test_which_clusters_have_two_nodes(others: OtherKeys | None, two: bool) -> None:
     kind = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-    assert Contest(OWN, TYPED, kind, True, 0.0, others=others).two_nodes is two
+    assert Contest(OWN, TYPED, kind, True, 0.0, True, others).two_nodes is two

@@ -67,13 +67,13 @@ class Plan:
 PLANS = {
     "arbitration": Plan(
         "fencer/storage/arbitration.py",
-        (*_tests("arbitration", "strangers"), "tests/decisions/test_duel.py"),
-        _tests("procedure", "logical_unit"),
+        (*_tests("arbitration", "race_paths", "strangers", "isolation", "turns"), "tests/decisions/test_duel.py"),
+        (*_tests("procedure", "logical_unit", "second_key", "remedies"), "tests/decisions/test_fence_loop.py"),
     ),
     "isolation": Plan(
         "fencer/storage/isolation.py",
         _tests("isolation", "strangers", "second_key"),
-        _tests("logical_unit", "procedure", "unregistering"),
+        _tests("logical_unit", "procedure", "unregistering", "remedies"),
     ),
     "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
     "look": Plan("fencer/storage/look.py", _tests("look", "isolation", "strangers")),

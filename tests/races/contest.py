@@ -137,7 +137,7 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, strangers: bool, pi
                 pipe.send(None)
             case ("fence", at, active):
                 lun.active_here = active
-                contest = Contest(own, other, WERO, False, slot_s, others=OtherKeys((other,)))
+                contest = Contest(own, other, WERO, False, slot_s, True, OtherKeys((other,)))
                 while time.monotonic() < at:
                     pass
                 began = time.monotonic()

@@ -4,9 +4,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fencer.errors import FenceError, StillUnderWay
+from fencer.errors import FenceError, StillUnderWay, TransportError
+from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.nexus import Nexus
+from fencer.storage.pr import InAction, OutAction
 from fencer.storage.transport import ScsiReply, ScsiTransport
-from tests.storage.nodes import Clock
+from tests.storage.fake_target import FakeTarget
+from tests.storage.nodes import Clock, unbound
+
+GONE = TransportError("/dev/sdb: no SCSI status: DID_NO_CONNECT")
+
+RESERVATION, KEYS, FULL_STATUS = (
+    bytes((0x5E, action)) for action in (InAction.READ_RESERVATION, InAction.READ_KEYS, InAction.READ_FULL_STATUS)
+)
+REGISTER, RESERVE, ABORT = (
+    bytes((0x5F, action)) for action in (OutAction.REGISTER, OutAction.RESERVE, OutAction.PREEMPT_AND_ABORT)
+)
+"""The first two bytes of these commands."""
 
 Fault = ScsiReply | FenceError | None
 """What the path answers instead: a status, an error of the transport, or (None) nothing: it hangs."""
@@ -42,6 +56,11 @@ class FaultyPath:
         reply = self.inner.execute(cdb, data_out=data_out, data_in_length=data_in_length, timeout_s=timeout_s)
         return self._fail(timeout_s) if struck else reply
 
+    @property
+    def commands(self) -> list[bytes]:
+        """What was sent, without the times."""
+        return [cdb for _, cdb in self.sent]
+
     def close(self) -> None:
         self.inner.close()
 
@@ -65,3 +84,24 @@ def always(_path: FaultyPath, _cdb: bytes) -> bool:
 def until(at_s: float) -> Callable[[FaultyPath, bytes], bool]:
     """For strikes: every command before a time of the path's clock."""
     return lambda path, _cdb: path.clock.now < at_s
+
+
+def never(_path: FaultyPath, _cdb: bytes) -> bool:
+    """For strikes: no command. The path only notes what is sent."""
+    return False
+
+
+def faulty(
+    target: FakeTarget,
+    name: str,
+    clock: Clock,
+    fault: Fault = GONE,
+    strikes: Callable[[FaultyPath, bytes], bool] = always,
+) -> FaultyPath:
+    """A path of a target that has the fault."""
+    return FaultyPath(target.nexus(name), clock, fault, strikes)
+
+
+def unit(*paths: ScsiTransport, clock: Clock) -> LogicalUnit:
+    """A LUN of these paths."""
+    return LogicalUnit("naa.6001405000000001", "lun", [Nexus(path, sleep=clock.sleep) for path in paths], bound=unbound)

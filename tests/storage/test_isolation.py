@@ -4,16 +4,29 @@
 import pytest
 
 from fencer.errors import StorageRefused, TransportError
-from fencer.model import ReservationType
+from fencer.model import OtherKeys, ReservationType
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.key_removal import Removal
 from fencer.storage.look import Look, guard_key
+from fencer.storage.nexus import Outcome
 from fencer.storage.pr import InAction, OutAction, Reservation
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
-from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, contest, deadline, lun, registered
+from tests.storage.faulty_path import (
+    ABORT,
+    FULL_STATUS,
+    GONE,
+    KEYS,
+    RESERVATION,
+    RESERVE,
+    FaultyPath,
+    faulty,
+    never,
+    unit,
+)
+from tests.storage.nodes import ALL_REGISTRANTS, A, B, C, Clock, contest, deadline, lun, registered
 
 EITHER = pytest.mark.parametrize("unopposed", [False, True])
 
@@ -74,8 +87,8 @@ def test_found_so_leaves_a_trace_and_changes_nothing_else() -> None:
 
 
 def test_what_cannot_be_traced_is_not_found_so() -> None:
-    target = registered("a", "c", holder="c")
-    unit = lun(target, "a", "a2")
+    target, clock = registered("a", "c", holder="c"), Clock()
+    unit = lun(target, "a", "a2", clock=clock)
     serve = target.execute
 
     def refuse(initiator: str, cdb: bytes, data_out: bytes, length: int):  # type: ignore[no-untyped-def]
@@ -84,7 +97,7 @@ def test_what_cannot_be_traced_is_not_found_so() -> None:
         return serve(initiator, cdb, data_out, length)
 
     target.execute = refuse  # type: ignore[method-assign]
-    end = isolate(unit, contest(), deadline())
+    end = isolate(unit, contest(), deadline(clock))
     assert isinstance(end, LunFailed)
     assert "a2: gone" in end.reason
 
@@ -215,3 +228,113 @@ def test_of_two_keys_of_the_target_the_weaker_removal_counts(executed: bool) -> 
 def test_a_path_that_refuses_removes_nothing() -> None:
     assert not Removal(None, aborted=False, failure=StorageRefused("not permitted")).may_have_removed
     assert Removal(None, aborted=False, failure=TransportError("no answer")).may_have_removed
+
+
+# --- over several paths, and after commands that were not answered ----------------------------------------------------
+
+
+def _unanswered(target: FakeTarget, name: str, clock: Clock) -> FaultyPath:
+    """A path whose first PREEMPT AND ABORT is executed, and not answered."""
+    path = faulty(target, name, clock, GONE, lambda path, cdb: cdb[:2] == ABORT and path.commands.count(ABORT) == 1)
+    path.executes = True
+    return path
+
+
+@pytest.mark.parametrize("others", [None, OtherKeys((), 1)])
+def test_a_first_command_without_an_answer_does_not_show_that_the_key_was_there(others: OtherKeys | None) -> None:
+    """The key was absent, and c's may be the target's: no other command than the one that was lost says otherwise."""
+    clock, target = Clock(), registered("a", "c")
+    race = unit(_unanswered(target, "a", clock), clock=clock)
+    end = isolate(race, contest(others=others), deadline(clock), unopposed=True)
+    assert isinstance(end, LunFailed)
+    assert f"key {B} of the node to fence is not registered, but {C} is" in end.reason
+
+
+def test_what_arbitration_has_seen_was_there_also_where_its_command_was_not_answered() -> None:
+    clock, target = Clock(), registered("a", "b", "c")
+    race = unit(_unanswered(target, "a", clock), clock=clock)
+    won = arbitrate(race, contest(others=None), deadline(clock), clock.sleep)
+    assert won.removal is not None
+    assert won.removal.outcome is None
+    end = isolate(race, contest(others=None), deadline(clock), won.removal)
+    assert end == LunIsolated("lun", aborted=False, already=False)
+
+
+def test_what_arbitration_took_weakly_stays_weak_when_the_key_comes_back_and_is_taken_again() -> None:
+    """Which of the target's keys arbitration took is not known here: a strong removal of one makes up for none."""
+    target = registered("a", "b")
+    end = isolate(lun(target, "a"), contest(), deadline(), Removal(Outcome.DONE, aborted=False))
+    assert end == LunIsolated(lun(target, "a").name, aborted=False, already=False)
+
+
+def test_a_first_command_that_was_lost_is_made_up_for_by_one_that_found_the_key_there() -> None:
+    target = registered("a", "b")
+    _lose_first(target, executed=False)
+    end = isolate(lun(target, "a"), contest(), deadline(), unopposed=True)
+    assert end == LunIsolated(lun(target, "a").name, aborted=True, already=False)
+
+
+@EITHER
+def test_a_removal_is_read_back_once_over_each_path(unopposed: bool) -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    first, second = faulty(target, "a1", clock, strikes=never), faulty(target, "a2", clock, strikes=never)
+    assert isinstance(
+        isolate(unit(first, second, clock=clock), contest(), deadline(clock), unopposed=unopposed), LunIsolated
+    )
+    look = [RESERVATION, KEYS]
+    assert first.commands == [*([] if unopposed else look), FULL_STATUS, ABORT, *look, FULL_STATUS]
+    assert second.commands == look
+
+
+def test_the_first_command_takes_no_path_that_has_just_failed() -> None:
+    clock, target = Clock(), registered("a1", "a2", "b")
+    bad, good = faulty(target, "a1", clock), faulty(target, "a2", clock, strikes=never)
+    race = unit(bad, good, clock=clock)
+    race.look(deadline(clock))
+    bad.sent.clear()
+    assert isinstance(isolate(race, contest(), deadline(clock), unopposed=True), LunIsolated)
+    assert good.commands.count(ABORT) == 1
+    assert bad.commands == [RESERVATION], "it is read back, once"
+
+
+@pytest.mark.parametrize("fault", [GONE, StorageRefused("/dev/sdb: SG_IO: Operation not permitted")])
+def test_a_path_that_does_not_reserve_leaves_it_to_another(fault: TransportError | StorageRefused) -> None:
+    clock, target = Clock(), registered("a1", "a2", holder=None)
+    bad = faulty(target, "a1", clock, fault, lambda _path, cdb: cdb[:2] == RESERVE)
+    end = isolate(unit(bad, target.nexus("a2"), clock=clock), contest(), deadline(clock))
+    assert end == LunIsolated("lun", aborted=True, already=False)
+    assert target.reservation is not None
+    assert target.reservation.holder is target._session("a2")
+
+
+# --- the trace that is left where the key was absent ------------------------------------------------------------------
+
+
+def test_a_trace_is_left_also_at_a_target_without_aptpl() -> None:
+    target = registered("a", "c", holder="c", target=FakeTarget(aptpl=False))
+    before = target.generation
+    assert isinstance(isolate(lun(target, "a"), contest(aptpl=True), deadline()), LunIsolated)
+    assert target.generation == before + 1
+
+
+@pytest.mark.parametrize(
+    ("repair", "private", "isolated"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_the_trace_registers_a_path_again_only_where_that_is_allowed(
+    repair: bool, private: bool, isolated: bool
+) -> None:
+    target = registered("a", "c", holder="c")
+    target.relogin("a")
+    clock = Clock()
+    end = isolate(lun(target, "a", private=private, clock=clock), contest(repair=repair), deadline(clock))
+    assert isinstance(end, LunIsolated) is isolated
+    assert (target._session("a") in target.registrations) is isolated
+
+
+def test_a_trace_that_is_refused_says_what_to_do() -> None:
+    clock, target = Clock(), registered("a", "c", holder="c")
+    refused = StorageRefused("/dev/sdb: SG_IO: Operation not permitted", "run as root")
+    path = faulty(target, "a", clock, refused, lambda _path, cdb: cdb[0] == 0x5F)
+    end = isolate(unit(path, clock=clock), contest(), deadline(clock, 3.0))
+    assert isinstance(end, LunFailed)
+    assert end.reason.endswith("SG_IO: Operation not permitted: run as root")

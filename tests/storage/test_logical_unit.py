@@ -14,7 +14,6 @@ from fencer.errors import (
     PathsDiffer,
     StorageError,
     StorageRefused,
-    TransportError,
 )
 from fencer.model import Deadline
 from fencer.observations import ArbitrationResult, LunFailed, LunIsolated
@@ -25,25 +24,14 @@ from fencer.storage.nexus import PATH_S, Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeReservation, FakeTarget
-from tests.storage.faulty_path import Fault, FaultyPath, always, until
+from tests.storage.faulty_path import GONE, KEYS, Fault, FaultyPath, faulty, never, unit, until
 from tests.storage.nodes import WERO, A, B, C, Clock, contest, deadline, registered, unbound
 
 BECOMING_READY = ScsiReply(ScsiStatus.CHECK_CONDITION, Sense(2, 0x04, 0x01), b"")
 BUSY = ScsiReply(ScsiStatus.BUSY, None, b"")
-GONE = TransportError("/dev/sdb: no SCSI status: DID_NO_CONNECT")
 CONFLICT = ScsiReply(ScsiStatus.RESERVATION_CONFLICT, None, b"")
 REFUSED = StorageRefused("/dev/sdb: SG_IO: Operation not permitted")
 TAKE_OVER_S = 20.0
-READ_KEYS = bytes((0x5E, 0))
-
-
-def unit(*paths: ScsiTransport, clock: Clock) -> LogicalUnit:
-    nexuses = [Nexus(path, sleep=clock.sleep) for path in paths]
-    return LogicalUnit("naa.6001405000000001", "lun", nexuses, bound=unbound)
-
-
-def faulty(target: FakeTarget, name: str, clock: Clock, fault: Fault, strikes=always) -> FaultyPath:  # type: ignore[no-untyped-def]
-    return FaultyPath(target.nexus(name), clock, fault, strikes)
 
 
 @pytest.mark.parametrize("fault", [BECOMING_READY, BUSY, GONE, None])
@@ -58,7 +46,7 @@ def test_a_bad_first_path_costs_about_a_second(fault: Fault) -> None:
 
 def test_a_path_that_failed_is_asked_last_from_then_on() -> None:
     clock, target = Clock(), registered("a1", "a2", "b")
-    bad, good = faulty(target, "a1", clock, GONE), faulty(target, "a2", clock, GONE, lambda _path, _cdb: False)
+    bad, good = faulty(target, "a1", clock, GONE), faulty(target, "a2", clock, GONE, never)
     lun = unit(bad, good, clock=clock)
     for _ in range(3):
         lun.look(deadline(clock))
@@ -290,7 +278,7 @@ def test_a_reservation_and_keys_of_different_generations_are_no_look() -> None:
     stale = target.reservation
 
     def change(path: FaultyPath, cdb: bytes) -> bool:
-        if cdb[:2] == READ_KEYS and target.reservation is stale:
+        if cdb[:2] == KEYS and target.reservation is stale:
             target.reservation = FakeReservation(WERO, target._session("c"))
             del target.registrations[target._session("a")]
             target.generation += 1
@@ -306,7 +294,7 @@ def test_a_lun_that_never_holds_still_is_no_look() -> None:
     clock, target = Clock(), registered("a", "b")
 
     def change(_path: FaultyPath, cdb: bytes) -> bool:
-        target.generation += cdb[:2] == READ_KEYS
+        target.generation += cdb[:2] == KEYS
         return False
 
     with pytest.raises(StorageError, match="registrations change faster than they can be read"):

@@ -258,7 +258,7 @@ def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
         for what in several:
             facts.add(what)
 
-    contest = Contest.on(storage.settings, A, B)
+    contest = Contest.on(storage.settings, A, B, slot_s=0.0, repair=True)
     fence(Opened(luns), contest, storage.arbitration, "shared_vg", emit, deadline())
     plan = make_plan(Request(Action.OFF, Caller.CLUSTER, "serv-0002", False, ProofPolicy.STORAGE, storage=storage))
     assert judge(plan, facts).proofs == (Proof.STORAGE,)

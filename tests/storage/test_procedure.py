@@ -38,7 +38,7 @@ def targets(count: int = 3) -> list[FakeTarget]:
 
 
 SETTINGS = StorageSettings(("x",), None, A)
-CONTEST = Contest.on(SETTINGS, A, B)
+CONTEST = Contest.on(SETTINGS, A, B, slot_s=0.0, repair=True)
 
 
 def telling(seen: list[Observation]) -> procedure.Emit:
