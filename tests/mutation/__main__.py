@@ -67,7 +67,7 @@ class Plan:
 PLANS = {
     "arbitration": Plan(
         "fencer/storage/arbitration.py",
-        (*_tests("arbitration", "race_paths", "strangers", "isolation", "turns"), "tests/decisions/test_duel.py"),
+        (*_tests("arbitration", "race_paths", "strangers", "isolation", "turns", "fenced_record"), "tests/decisions/test_duel.py"),
         (*_tests("procedure", "logical_unit", "second_key", "remedies"), "tests/decisions/test_fence_loop.py"),
     ),
     "isolation": Plan(
@@ -92,7 +92,10 @@ PLANS = {
     "unfencing": Plan(
         "fencer/storage/unfencing.py",
         _tests("unfencing", "unfence_end"),
-        _tests("paths_down"),
+        (*_tests("paths_down"), "tests/decisions/test_fence_loop.py"),
+    ),
+    "fenced_record": Plan(
+        "fencer/storage/fenced_record.py", _tests("fenced_record"), ("tests/decisions/test_fence_loop.py",)
     ),
     "marker": Plan("fencer/storage/marker.py", _tests("marker", "unfencing")),
     "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),

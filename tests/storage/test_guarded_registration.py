@@ -8,7 +8,7 @@ import pytest
 
 from fencer.errors import CommandFailed, StillUnderWay, TransportError
 from fencer.model import Deadline, ReservationKey
-from fencer.storage.guarded_registration import UNDO_S, register_under_guard
+from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import InAction, OutAction
@@ -165,4 +165,75 @@ def test_the_undoing_ends_even_when_no_path_answers() -> None:
     again = Nexus(_Before(target.nexus("a-new"), falls_silent), sleep=clock.sleep)
     with pytest.raises(CommandFailed):
         register_under_guard(again, OWN, True, Deadline.after(5, clock))
-    assert 5 < clock.now < 5 + UNDO_S + 0.5
+    assert 6.9 < clock.now < 7.5
+
+
+WRAPS = (1 << 32) - 1
+
+
+@pytest.mark.parametrize("generation", [0, 1000, (1 << 31) - 1, WRAPS])
+def test_our_own_step_is_one_whatever_the_generation_is(generation: int) -> None:
+    """PRGENERATION has 32 bits and begins again (SPC-4 6.15.2)."""
+    target = FakeTarget()
+    _registered(target, "a-old", OWN)
+    target.generation = generation
+    assert register_under_guard(Nexus(target.nexus("a-new")), OWN, True, Deadline.after(5)) is Outcome.DONE
+    assert target.keys == [OWN.value] * 2
+
+
+def test_a_target_without_aptpl_is_registered_without_it() -> None:
+    target = FakeTarget(aptpl=False)
+    _registered_without_aptpl(target, "a-old", OWN)
+    assert register_under_guard(Nexus(target.nexus("a-new")), OWN, True, Deadline.after(5)) is Outcome.DONE
+    assert target.keys == [OWN.value] * 2
+    assert not target.aptpl_active
+
+
+def _registered_without_aptpl(target: FakeTarget, initiator: str, key: ReservationKey) -> None:
+    assert Nexus(target.nexus(initiator)).register(None, key, False, Deadline.after(5)) is Outcome.DONE
+
+
+# --- a key that the target has dropped (fencer.storage.restoring) ------------------------------------------------------
+
+
+@pytest.mark.parametrize("moved", [-1, 0, 1, WRAPS])
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("generation", [0, 1000])
+def test_a_dropped_key_is_restored_only_while_nothing_has_moved(generation: int, moved: int, listed: bool) -> None:
+    """A fence moves the generation. A key that is listed was not dropped."""
+    target = FakeTarget()
+    _registered(target, "b", OTHER)
+    if listed:
+        _registered(target, "a-old", OWN)
+    target.generation = (generation + moved) % (1 << 32)
+    before = list(target.keys), target.generation
+    end = register_under_guard(Nexus(target.nexus("a")), OWN, True, Deadline.after(5), absent_at=generation)
+    if moved or listed:
+        assert end is Outcome.CHANGED
+        assert (target.keys, target.generation) == before, "not even the guard key was registered"
+    else:
+        assert end is Outcome.DONE
+        assert target.keys == [OTHER.value, OWN.value]
+
+
+@pytest.mark.parametrize("what", ["a step", "own is there"])
+def test_a_dropped_key_is_not_restored_where_something_happens_meanwhile(what: str) -> None:
+    """A target may also give back a registration with its session, and not count that."""
+    target = FakeTarget()
+    _registered(target, "b", OTHER)
+    target.nexus("a-old")
+    reads = 0
+
+    def meanwhile(cdb: bytes) -> None:
+        nonlocal reads
+        if cdb[:2] == bytes((0x5E, InAction.READ_KEYS)):
+            reads += 1
+            if reads == 2 and what == "a step":
+                target.generation += 1
+            elif reads == 2:
+                target.registrations[target._session("a-old")] = OWN.value
+
+    again = Nexus(_Before(target.nexus("a"), meanwhile))
+    end = register_under_guard(again, OWN, True, Deadline.after(5), absent_at=target.generation)
+    assert end is Outcome.CHANGED
+    assert target._session("a") not in target.registrations

@@ -29,7 +29,7 @@ def test_a_plain_preempt_is_told_as_the_weaker_one(aborts: bool) -> None:
 
 def test_a_path_that_fails_before_the_command_has_removed_nothing() -> None:
     removal = remove(registered("a", "b"), bytes((0x5E, InAction.READ_FULL_STATUS)))
-    assert (removal.outcome, removal.sent, removal.may_have_removed) == (None, False, False)
+    assert (removal.outcome, removal.aborted, removal.sent, removal.may_have_removed) == (None, False, False, False)
 
 
 def test_a_command_without_an_answer_may_have_removed_it() -> None:

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The race over several paths: what is read over which of them, and how paths that lost their registration come back.
-
-And keys that may not be removed at all.
-"""
+"""The race over several paths: what is read over which of them, and how paths that lost their registration come back."""
 
 import pytest
 
 from fencer.model import OtherKeys
 from fencer.observations import ArbitrationResult
-from fencer.storage.arbitration import Contest, RaceResult, Refusal, arbitrate, round_over, still_won
+from fencer.storage.arbitration import Contest, arbitrate, round_over, still_won
 from fencer.storage.logical_unit import FIRST_PAUSE_S, LogicalUnit
 from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Outcome
@@ -118,32 +115,6 @@ def test_who_may_not_read_any_more_has_won_no_longer() -> None:
     assert end is not None
     assert end.result is LOST
     assert f"this node's key {A} is not registered" in end.reason
-
-
-# --- keys that may not be removed -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("names", "refused", "result"),
-    [
-        (("a", "b"), {B}, ArbitrationResult.REFUSED),
-        (("a", "b"), {B, C}, ArbitrationResult.REFUSED),
-        (("a", "b", "c"), {C}, ArbitrationResult.REFUSED),  # of two nodes it would go, too
-        (("a", "b"), {C}, WON),
-        (("a", "b"), set(), WON),
-        (("a",), {B}, WON),  # nothing is removed
-    ],
-)
-def test_no_key_is_removed_of_whom_a_fence_is_refused(names: tuple[str, ...], refused: set, result) -> None:  # type: ignore[type-arg, no-untyped-def]
-    target, clock = registered(*names), Clock()
-    refusal = Refusal(frozenset(refused), "it fenced this node")
-    end = arbitrate(
-        lun(target, "a"), contest(others=OtherKeys((B,)), refusal=refusal), deadline(clock, 5.0), clock.sleep
-    )
-    assert end.result is result
-    if result is ArbitrationResult.REFUSED:
-        assert end == RaceResult(result, "it fenced this node")
-        assert target.log == []
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------
