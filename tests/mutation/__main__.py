@@ -67,7 +67,10 @@ class Plan:
 PLANS = {
     "arbitration": Plan(
         "fencer/storage/arbitration.py",
-        (*_tests("arbitration", "race_paths", "strangers", "isolation", "turns", "fenced_record"), "tests/decisions/test_duel.py"),
+        (
+            *_tests("arbitration", "race_paths", "strangers", "isolation", "turns", "fenced_record"),
+            "tests/decisions/test_duel.py",
+        ),
         (*_tests("procedure", "logical_unit", "second_key", "remedies"), "tests/decisions/test_fence_loop.py"),
     ),
     "isolation": Plan(
@@ -76,8 +79,12 @@ PLANS = {
         _tests("logical_unit", "procedure", "unregistering", "remedies"),
     ),
     "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
-    "look": Plan("fencer/storage/look.py", _tests("look", "isolation", "strangers")),
-    "turns": Plan("fencer/storage/turns.py", _tests("turns", "isolation"), _tests("logical_unit")),
+    "look": Plan(
+        "fencer/storage/look.py",
+        _tests("look", "isolation", "strangers"),
+        _tests("unregistering", "fenced_record"),
+    ),
+    "turns": Plan("fencer/storage/turns.py", _tests("turns", "isolation"), _tests("logical_unit", "remedies")),
     "key_removal": Plan("fencer/storage/key_removal.py", _tests("key_removal", "second_key", "isolation")),
     "guarded_registration": Plan(
         "fencer/storage/guarded_registration.py",

@@ -193,7 +193,7 @@ def _registered_without_aptpl(target: FakeTarget, initiator: str, key: Reservati
     assert Nexus(target.nexus(initiator)).register(None, key, False, Deadline.after(5)) is Outcome.DONE
 
 
-# --- a key that the target has dropped (fencer.storage.restoring) ------------------------------------------------------
+# --- a key that the target has dropped (fencer.storage.restoring) -----------------------------------------------------
 
 
 @pytest.mark.parametrize("moved", [-1, 0, 1, WRAPS])

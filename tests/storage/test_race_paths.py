@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The race over several paths: what is read over which of them, and how paths that lost their registration come back."""
+"""The race over several paths: what is read over each, and how paths that lost their registration come back."""
 
 import pytest
 

@@ -4,7 +4,7 @@
 from fencer.errors import StorageRefused
 from fencer.storage.logical_unit import FIRST_PAUSE_S, LogicalUnit
 from fencer.storage.nexus import Nexus, Outcome
-from fencer.storage.turns import Turns
+from fencer.storage.turns import REMEDIES, Turns
 from tests.storage.nodes import Clock, deadline, registered, unbound
 
 
@@ -33,6 +33,15 @@ def test_a_path_that_will_never_do_it_has_no_turn() -> None:
     assert not turns.others
     turns.new_round(deadline(clock), mended=False)
     assert turns.next() is None
+
+
+def test_the_remedy_is_that_of_the_latest_turn() -> None:
+    turns, paths, _ = turns_of("a1", "a2")
+    for outcome in Outcome:
+        turns.note(paths[0], outcome, None)
+        assert turns.remedy == REMEDIES[outcome]
+    turns.note(paths[1], None, StorageRefused("/dev/sdb: SG_IO: Operation not permitted", "run as root"))
+    assert turns.remedy == "run as root"
 
 
 def test_after_the_first_repair_alone_the_next_round_begins_at_once() -> None:
