@@ -107,7 +107,7 @@ PLANS = {
     "marker": Plan("fencer/storage/marker.py", _tests("marker", "unfencing")),
     "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
     "facts": Plan("fencer/agent/facts.py", _VERDICTS),
-    "plan": Plan("fencer/agent/plan.py", ("tests/decisions",)),
+    "plan": Plan("fencer/agent/plan.py", ("tests/agent/test_plan.py",), ("tests/decisions",)),
     "fence": Plan(
         "fencer/agent/run.py",
         (
