@@ -93,7 +93,7 @@ PLANS = {
     ),
     "registration": Plan(
         "fencer/storage/registration.py",
-        _tests("registration", "unfencing"),
+        _tests("registration", "registration_attempts", "unfencing"),
         _tests("paths_down"),
     ),
     "unfencing": Plan(

@@ -60,9 +60,10 @@ def test_never_registered(state_dir, boot_id):
     assert not registered_in_this_boot(None)
 
 
-def test_another_boot_is_not_this_one(state_dir, boot_id):
+@pytest.mark.parametrize("other", ["99999999-2222-3333-4444-555555555555", "00000000-2222-3333-4444-555555555555"])
+def test_another_boot_is_not_this_one(state_dir, boot_id, other):
     write_marker(str(state_dir), MARKER, boot_id_path=boot_id)
-    boot_id.write_text("99999999-2222-3333-4444-555555555555\n")
+    boot_id.write_text(f"{other}\n")
     found = read_marker(str(state_dir), boot_id_path=boot_id)
     assert found == EarlierBootMarker("11111111-2222-3333-4444-555555555555", *MARKER)
     assert not registered_in_this_boot(found)

@@ -18,7 +18,7 @@ from tests.storage.faulty_path import FaultyPath
 from tests.storage.nodes import WERO, A, B, C, Clock, deadline, lun, registered, unbound
 
 TERMS = Terms(A, WERO, aptpl=True)
-SAME, MOVED, RESTARTED = 7, 9, 0
+SAME, MOVED, RESTARTED = 1007, 1009, 0
 
 
 def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> Observation:
@@ -39,7 +39,8 @@ def test_histories(history: History, listed: str, generation: int) -> None:
         or (history is History.BEGUN and generation == SAME)
         or (history is History.REGISTERED and listed == "nobody" and generation == RESTARTED)
     )
-    look = Look(generation, frozenset(keys), Reservation(generation, None, None))  # type: ignore[arg-type]
+    read = int(str(generation))  # equal, and no more, as what is read from a LUN
+    look = Look(read, frozenset(keys), Reservation(read, None, None))  # type: ignore[arg-type]
     assert (objection(look, past, A) is None) is allowed
 
 
@@ -61,8 +62,8 @@ def test_re_register_overrides() -> None:
 
 def test_every_path_is_registered_and_a_reservation_held() -> None:
     target = registered(holder=None)
-    end = register(lun(target, "a1", "a2", "a3"), TERMS, Past(History.NEVER), deadline())
-    assert end == LunRegistered(lun(target).name, 3)
+    end = registration.register(lun(target, "a1", "a2", "a3"), TERMS, Past(History.NEVER), deadline())
+    assert end == (LunRegistered(lun(target).name, 3),)
     assert target.keys == [A] * 3
     assert target.write("b") is ScsiStatus.RESERVATION_CONFLICT
     assert target.aptpl_active
