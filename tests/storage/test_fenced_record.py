@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record that this node was fenced: what shows a fence, what the file may hold, and what becomes of it."""
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +51,26 @@ def look(
 )
 def test_what_shows_a_fence(earlier: EarlierBootMarker, seen: Look, fenced: bool) -> None:
     assert find_fence(earlier, A, {WWID: seen}, {WWID: "lun"}) == (RECORD if fenced else None)
+
+
+@pytest.mark.parametrize("without", [look(A, B), look(B, generation=7), None])
+def test_one_lun_that_shows_a_fence_is_enough(without: Look | None) -> None:
+    """Whatever the others show: the fence was interrupted, or one of them does not answer."""
+    earlier = EARLIER._replace(luns=(LunMark("naa.0", 7, registered=True), *EARLIER.luns))
+    looks = {WWID: look(B)} | ({"naa.0": without} if without is not None else {})
+    assert find_fence(earlier, A, looks, {WWID: "lun", "naa.0": "other"}) == RECORD
+
+
+def test_a_record_is_kept_durably_and_for_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is fenced again right after it has registered must find it."""
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: (synced.append(stat.S_IFMT(os.fstat(descriptor).st_mode)), fsync(descriptor))
+    )
+    write_record(str(tmp_path), RECORD)
+    assert synced == [stat.S_IFREG, stat.S_IFDIR]
+    assert stat.S_IMODE((tmp_path / "fenced.json").stat().st_mode) == 0o600
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -114,6 +136,10 @@ def test_what_corosync_says_decides(tmp_path: Path, contact: Contact, refuses: b
         (("this boot", 1000.1), True),  # from the future: it was changed by hand, and is found anew
         (("this boot", float("nan")), True),
         (("another boot", 1000.0 - SETTLE_S), True),
+        (("yet another boot", 1000.0 - SETTLE_S), True),  # sorts after this one
+        (("this boot", 0.5), False),
+        (("this boot", 0.0), False),
+        (("this boot", -0.5), True),
         (None, True),
     ],
 )
