@@ -69,9 +69,9 @@ time-real: lab  ## from the call to the victim's last write, beside fence_ipmila
 	$(PYTHON) -m tests.lab.level3_trials time $(or $(FENCES),3)
 
 .PHONY: failover-picture
-failover-picture: lab  ## play a failover under Prometheus and plot it into docs/failover.png
+failover-picture: lab  ## play a failover of the whole cluster under Prometheus: docs/failover.png, docs/status-page-*.png
 	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[plot]'
-	$(PYTHON) -m tests.lab.failover docs/failover.png
+	$(PYTHON) -m tests.lab.failover_picture docs
 
 # The sidecar with a real watchdog. Results: docs/results.md, docs/comparison-watchdog.md.
 WATCHDOG_TRIALS := $(PYTHON) -m tests.lab.watchdog_trials

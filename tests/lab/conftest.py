@@ -22,7 +22,13 @@ CORE = (
     "test_watchdog_resets.py",
 )
 """What make test plays: each promise once, in some five minutes. CI plays the others as well: make test-lab."""
-LONGEST = ("test_prometheus_level3.py", "test_level3_fence.py", "test_lab_smoke.py", "test_watchdog_multipath.py")
+LONGEST = (
+    "test_level4_failover.py",
+    "test_prometheus_level3.py",
+    "test_level3_fence.py",
+    "test_lab_smoke.py",
+    "test_watchdog_multipath.py",
+)
 """Modules that are begun first, so that no worker is left with one of them at the end."""
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "unshare", "nsenter", "ip")
 

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A failover that a real Prometheus watches: `python -m tests.lab.failover docs/failover.png` plays and plots it.
+"""A failover that a real Prometheus watches, at level 3.
 
 serv-0001 runs the service, loses its storage, resets itself; serv-0002 fences it and takes over; serv-0001 comes back.
 Both nodes have sidecar and exporter as units, as packaged. Prometheus runs on the host, in the lab's network, with the
 shipped rules but for their times (`hurried`): nobody waits half an hour in a test.
 """
 
-import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import yaml
@@ -23,7 +21,7 @@ from tests.alerts.server import Api, arguments
 
 from . import user_cluster as rig
 from .guest import GuestError
-from .level3 import NODES, Cluster, Link, restored
+from .level3 import NODES, Cluster, Link
 from .places import PROJECT
 
 A, B = NODES
@@ -167,20 +165,3 @@ def play(cluster: Cluster, api: Api) -> Story:
     api.wait_until(f'absent(ALERTS{{alertstate="firing", {passing}}})', 120)
     time.sleep(2 * SCRAPE_S)
     return Story(Moments(began, cut, silent, fenced, taken_over, back, time.time()), done.out)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Plays a failover under Prometheus and plots it.")
-    parser.add_argument("picture", type=Path)
-    picture = parser.parse_args(argv).picture
-    from .failover_plot import plot  # matplotlib is in no other requirement
-
-    with restored() as cluster, TemporaryDirectory() as directory, watched(cluster, Path(directory)) as api:
-        story = play(cluster, api)
-        print(story.fence)
-        plot(api, story.moments, picture)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The failover of failover.py as one picture, drawn from what Prometheus answers."""
+"""The failover of failover_picture.py as one picture, drawn from what Prometheus and the survivor's log say."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from tests.alerts.server import Api
 
-from .failover import Moments
+from .failover_picture import Story
 from .level3 import NODES
 
 A, B = NODES
@@ -29,55 +29,74 @@ BEFORE_S = 8
 Series = list[tuple[dict[str, str], list[tuple[float, float]]]]
 
 
-def plot(api: Api, moments: Moments, picture: Path) -> None:
+def plot(api: Api, story: Story, picture: Path) -> None:
     """Writes a PNG. Seconds count from the cut."""
 
     def history(expression: str) -> Series:
-        told = api.history(expression, max(moments.began, moments.cut - BEFORE_S), moments.ended, 1)
-        return [(labels, [(at - moments.cut, value) for at, value in points]) for labels, points in told]
+        told = api.history(expression, story.cut_s - BEFORE_S, story.end_s, 1)
+        return [(labels, [(at - story.cut_s, value) for at, value in points]) for labels, points in told]
 
     figure, axes = pyplot.subplots(
-        5, 1, figsize=(11, 10.5), sharex=True, height_ratios=(1.0, 1.1, 1.1, 1.1, 2.4), layout="constrained"
+        7, 1, figsize=(11, 13), sharex=True, height_ratios=(0.8, 1.1, 1.0, 0.9, 1.0, 1.0, 2.4), layout="constrained"
     )
-    figure.suptitle(f"{A} loses its storage; {B} fences it and takes over", fontsize=13, x=0.01, ha="left")
-
-    _states(axes[0], history("halvm_sidecar_state == 1"))
-    _lines(axes[1], history("halvm_lun_paths_usable"), "usable paths")
-    axes[1].set_ylim(-0.15, 1.35)
-    axes[1].set_yticks([0, 1])
-    _lines(axes[2], history("halvm_sidecar_grace_remaining_seconds"), "grace left, s")
-    axes[2].set_ylim(bottom=0)
-    registered = history(f'halvm_lun_registrations{{instance="{B}"}}')
-    _lines(axes[3], [({**labels, "instance": labels["node"]}, points) for labels, points in registered], "keys")
-    axes[3].set_title(f"registered on the LUN, as {B} reads it", fontsize=9, loc="left")
+    title = f"{story.victim} runs the service and loses its storage; {story.survivor} fences it and takes over"
+    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+    _steps(axes[0], story)
+    _written(axes[1], story)
+    _states(axes[2], history("halvm_sidecar_state == 1"))
+    _lines(axes[3], history("halvm_lun_paths_usable"), "usable paths")
     axes[3].set_ylim(-0.15, 1.35)
     axes[3].set_yticks([0, 1])
-    _alerts(axes[4], history('ALERTS{alertstate="firing"}'))
+    _lines(axes[4], history("halvm_sidecar_grace_remaining_seconds"), "grace left, s")
+    axes[4].set_ylim(bottom=0)
+    registered = history(f'halvm_lun_registrations{{instance="{story.survivor}"}}')
+    _lines(axes[5], [({**labels, "instance": labels["node"]}, points) for labels, points in registered], "keys")
+    axes[5].set_title(f"registered on the LUN, as {story.survivor} reads it", fontsize=9, loc="left")
+    axes[5].set_ylim(-0.15, 1.35)
+    axes[5].set_yticks([0, 1])
+    _alerts(axes[6], history('ALERTS{alertstate="firing"}'))
 
-    done = (
-        (moments.cut, "storage cut"),
-        (moments.silent, f"{A} is silent"),
-        (moments.fenced, "fenced"),
-        (moments.taken_over, "taken over"),
-        (moments.back, "back"),
-    )
+    moments = [0.0, *(at for at in story.times if at is not None), story.back_s - story.cut_s]
     for each in axes:
-        for at, _ in done:
-            each.axvline(at - moments.cut, color="#555555", linewidth=0.8, linestyle=":")
+        for at in moments:
+            each.axvline(at, color="#555555", linewidth=0.8, linestyle=":")
         each.spines[["top", "right"]].set_visible(False)
-    for level, (at, words) in enumerate(done):
-        axes[0].annotate(
-            f"{words} {at - moments.cut:.0f} s",
-            (at - moments.cut, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 3 + 11 * (level % 3)),
-            textcoords="offset points",
-            ha="left",
-            fontsize=8,
-        )
+    axes[0].set_xlim(-BEFORE_S, story.end_s - story.cut_s)
     axes[-1].set_xlabel("seconds since the cut; emulated machines on a shared host: slower than real ones")
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)
+
+
+def _steps(axis: Any, story: Story) -> None:
+    """From the cut to the mount, each step as a bar with its length; and the way back of the node that was fenced."""
+    membership, fenced, lvm, mounted = (float("nan") if at is None else at for at in story.times)
+    back = story.back_s - story.cut_s
+    steps = (
+        (0.0, membership, "the sidecar's grace, the reset;\ncorosync misses the node", "#9db8d2"),
+        (membership, fenced, "fence", "#c23b22"),
+        (fenced, lvm, "LVM", "#e6b84c"),
+        (lvm, mounted, "mount", "#7fb685"),
+        (mounted, back, f"{story.victim} boots, registers, is the standby", "#dddddd"),
+    )
+    for start, end, words, colour in steps:
+        axis.broken_barh([(start, end - start)], (0, 1), color=colour)
+        narrow = end - start < back / 8
+        placed = {"ha": "left", "va": "bottom", "rotation": 25} if narrow else {"ha": "center", "va": "center"}
+        at = ((start + end) / 2, 1.05 if narrow else 0.5)
+        axis.annotate(f"{words} {end - start:.1f} s", at, fontsize=8, annotation_clip=False, **placed)
+    axis.set_yticks([])
+
+
+def _written(axis: Any, story: Story) -> None:
+    """Records a second that the file system's owner wrote, fsynced and acknowledged."""
+    for node in NODES:
+        moments = [at - story.cut_s for at, by in story.written if by == node]
+        if moments:
+            first, last = int(min(moments)) - 1, int(max(moments)) + 2
+            axis.hist(moments, bins=range(first, last), color=COLOURS[node], label=node)
+    axis.set_ylabel("records / s", fontsize=9)
+    axis.set_title("written, fsynced and acknowledged; every one was found afterwards", fontsize=9, loc="left")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 def _states(axis: Any, series: Series) -> None:

@@ -25,6 +25,7 @@ def _played(
     """A fault at the active node; what it needs to come back is repaired when the service runs elsewhere."""
     seen = failovers.strike(cluster, fault)
     failovers.wait_taken_over(cluster, seen.survivor)
+    failovers.start_writer(cluster, seen.survivor)
     repair(seen.victim)
     failovers.wait_back(cluster, seen, BOOT_S)
     failovers.check(cluster, seen)

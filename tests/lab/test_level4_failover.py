@@ -12,7 +12,9 @@ from .level3 import NODES, Cluster
 from .user_cluster import keys
 
 A = NODES[0]
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(2400)]
+IN_CI = ("power down", "network cut", "storage cut", "dead BMC")
+KINDS = [kind if kind in IN_CI else pytest.param(kind, marks=pytest.mark.long) for kind in plays.PLAYS]
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def _see_a_monitor(node: Guest) -> None:
     level4.wait_until("a recurring monitor that succeeds", lambda: successes() > before, 180)
 
 
-@pytest.mark.parametrize("kind", plays.PLAYS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_node_has_the_volume_and_every_record(cluster: Cluster, kind: str) -> None:
     seen = plays.PLAYS[kind](cluster)
     print(kind, failovers.times(cluster, seen))

@@ -83,7 +83,8 @@ class Browser:
             answer = self._next(deadline)
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
 
     def _next(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -93,7 +94,7 @@ class Browser:
             assert got, "the browser has gone"
             self._buffer += got
         line, _, self._buffer = self._buffer.partition(b"\0")
-        message = json.loads(line)
+        message: dict[str, Any] = json.loads(line)
         match message.get("method"):
             case "Log.entryAdded" if message["params"]["entry"]["level"] in ("error", "warning"):
                 self.complaints.append(message["params"]["entry"]["text"])
