@@ -8,7 +8,8 @@ from collections.abc import Callable
 from fencer._typing import TYPE_CHECKING
 from fencer.agent.orders import Guarding, LookAgain, Looked, Seen, StorageOrder
 from fencer.errors import StorageError
-from fencer.observations import LunFailed, LunsIdentified, Noted, Observation, StorageDone
+from fencer.model import ArbitrationMode
+from fencer.observations import Arbitrated, LunFailed, LunsIdentified, Noted, Observation, StorageDone
 from fencer.state.directories import fenced_record as fenced_record_path
 from fencer.storage import procedure
 from fencer.storage.arbitration import Contest, RaceResult, slot_s
@@ -21,7 +22,7 @@ from fencer.worker import Channel
 
 if TYPE_CHECKING:
     from fencer.cluster.contact import Contact
-    from fencer.model import Deadline
+    from fencer.model import Deadline, ReservationKey
 
 OBSERVATIONS_A_MESSAGE = 16
 """So many fit into one message (worker.MESSAGE_BYTES) even if each names dozens of failed paths."""
@@ -90,8 +91,13 @@ def _carry_out(order: StorageOrder, channel: Channel) -> None:
     only_looks = order.goal in (StorageGoal.STATUS, StorageGoal.MONITOR)
     in_doubt = order.goal is StorageGoal.FENCE
     settings = order.request.settings
-    opened = open_luns(settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
     emit = emitter(channel)
+    try:
+        opened = open_luns(settings, order.deadline, only_looks=only_looks, in_doubt=in_doubt)
+    except StorageError as error:
+        if (refused := _refused_unseen(order, emit, error)) is None:
+            raise
+        return emit(refused)
     for lun in opened.luns:
         for nexus in lun.nexuses:
             nexus.guarding = _guarding(channel, nexus.name)
@@ -103,6 +109,7 @@ def _carry_out(order: StorageOrder, channel: Channel) -> None:
     _pursue(order, opened, emit, questions(channel))
     for lun in opened.luns:
         lun.close()
+    return None
 
 
 def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit) -> procedure.Emit:
@@ -127,18 +134,36 @@ def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit
     return remember
 
 
+def _contest(order: StorageOrder, own: "ReservationKey", target: "ReservationKey", emit: procedure.Emit) -> Contest:
+    settings = order.request.settings
+    slot = slot_s(time.monotonic() - order.began_s) if order.slot_s is None else order.slot_s
+    contest = Contest.on(settings, own, target, slot_s=slot, repair=order.repair)
+    if not os.path.lexists(fenced_record_path(settings.persistent_dir)):
+        return contest
+    from fencer.storage import fenced_record
+
+    return contest._replace(refusal=fenced_record.refusal(settings.persistent_dir, _asking(order.deadline), emit))
+
+
+def _refused_unseen(order: StorageOrder, emit: procedure.Emit, error: StorageError) -> Arbitrated | None:
+    """The end of a fence whose LUNs cannot be opened, where its race would have been refused; else None."""
+    own, target = order.request.settings.own_key, order.request.target_key
+    races = order.goal is StorageGoal.FENCE and order.request.arbitration is not ArbitrationMode.OFF
+    if not races or own is None or target is None:
+        return None
+    end = _contest(order, own, target, emit).refused_unseen(error.with_remedy)
+    return None if end is None else Arbitrated(end.result, order.request.settings.where, end.reason)
+
+
 def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: procedure.Questions) -> None:
     settings, deadline = order.request.settings, order.deadline
     own, target = settings.own_key, order.request.target_key
     match order.goal:
         case StorageGoal.FENCE if own is not None and target is not None:
-            slot = slot_s(time.monotonic() - order.began_s) if order.slot_s is None else order.slot_s
-            contest = Contest.on(settings, own, target, slot_s=slot, repair=order.repair)
+            contest = _contest(order, own, target, emit)
             if os.path.lexists(fenced_record_path(settings.persistent_dir)):
                 from fencer.storage import fenced_record
 
-                refusal = fenced_record.refusal(settings.persistent_dir, _asking(deadline), emit)
-                contest = contest._replace(refusal=refusal)
                 emit = fenced_record.forget_once_won(settings.persistent_dir, emit)
             procedure.fence(opened, contest, order.request.arbitration, settings.where, emit, deadline, asked)
         case StorageGoal.REGISTER if own is not None:

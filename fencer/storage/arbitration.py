@@ -92,6 +92,15 @@ class Contest(NamedTuple):
         expected = look.listed(self.target)
         return (*expected, *look.strangers((self.own, self.target))) if self.two_nodes else expected
 
+    def refused_unseen(self, undecided: str) -> "RaceResult | None":
+        """The result where the race could not be decided (undecided: why) and the target's keys may not be removed.
+
+        What would go on without the race, power or another method, would fence the target all the same.
+        """
+        if self.refusal is None or not (self.two_nodes or self.target in self.refusal.keys):
+            return None
+        return RaceResult(ArbitrationResult.REFUSED, f"{undecided}; and {self.refusal.reason}")
+
     def doubt(self, look: Look) -> str | None:
         """Why the absence of the target's key does not prove that the target cannot write; None when it does.
 

@@ -92,6 +92,8 @@ def fence(
     if mode is not ArbitrationMode.OFF:
         within = _time_to_decide(mode, deadline)
         arbiter, end = opened.in_order[0] if opened.luns else None, _arbitrate(opened, contest, within)
+        if end.result is ArbitrationResult.UNREACHABLE:
+            end = contest.refused_unseen(end.reason) or end
         where = arbiter.name if arbiter is not None else where
         emit(Arbitrated(end.result, where, end.reason, end.registered))
         if end.result in (ArbitrationResult.LOST, ArbitrationResult.REFUSED):

@@ -96,6 +96,10 @@ PLANS = {
         _tests("registration", "registration_attempts", "unfencing"),
         _tests("paths_down"),
     ),
+    "restoring": Plan(
+        "fencer/storage/restoring.py", ("tests/sidecar/observer/test_registrar.py",)
+    ),
+    "unregistering": Plan("fencer/storage/unregistering.py", _tests("unregistering")),
     "unfencing": Plan(
         "fencer/storage/unfencing.py",
         _tests("unfencing", "unfence_end"),
@@ -118,7 +122,9 @@ PLANS = {
         ),
         elsewhere=True,
     ),
-    "procedure": Plan("fencer/power/procedure.py", ("tests/power/test_procedure.py",)),
+    "procedure": Plan(
+        "fencer/power/procedure.py", ("tests/power/test_procedure.py", "tests/power/test_procedure_times.py")
+    ),
 }  # fmt: skip
 
 

@@ -10,15 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from fencer.cluster.contact import Contact
-from fencer.model import ReservationKey, ReservationType
-from fencer.observations import Arbitrated, ArbitrationResult, Noted, Observation
-from fencer.storage import fenced_record
+from fencer.model import ArbitrationMode, OtherKeys, ReservationKey, ReservationType
+from fencer.observations import Arbitrated, ArbitrationResult, LunFailed, Noted, Observation
+from fencer.storage import fenced_record, procedure
 from fencer.storage.arbitration import Refusal, arbitrate
 from fencer.storage.fenced_record import SETTLE_S, FencedRecord, find_fence, read_record, refusal, write_record
 from fencer.storage.look import Look, guard_key
 from fencer.storage.marker import EarlierBootMarker, LunMark
 from fencer.storage.pr import Reservation
-from tests.storage.nodes import ALL_REGISTRANTS, WERO, A, B, Clock, contest, deadline, lun, registered
+from fencer.storage.procedure import Opened
+from tests.storage.fake_target import FakeTarget
+from tests.storage.nodes import ALL_REGISTRANTS, WERO, A, B, C, Clock, contest, deadline, lun, registered
 
 WWID = "naa.1"
 EARLIER = EarlierBootMarker("earlier boot", A, (LunMark(WWID, 7, registered=True),))
@@ -196,6 +198,67 @@ def test_a_refusal_is_about_these_keys_alone() -> None:
 
 def test_a_node_that_is_not_registered_has_lost_rather_than_being_refused() -> None:
     assert raced(names="b") is ArbitrationResult.LOST
+
+
+# --- the race cannot be decided ---------------------------------------------------------------------------------------
+
+UNSEEN = ("a silent LUN", "a LUN that cannot be named", "no LUN")
+PEER = Refusal(frozenset((B, guard_key(B))), "not met")
+
+
+def undecided(
+    how: str, mode: ArbitrationMode, refused: Refusal | None, others: OtherKeys, target: ReservationKey = B
+) -> tuple[Arbitrated | None, FakeTarget]:
+    """A fence of b by a, where the race could not be decided: its result, and the LUN that answers."""
+    clock, lost, seen = Clock(), registered("a", "b", "c"), list[Observation]()
+    if how == "a silent LUN":
+        lost.silent.add("a")
+    unknown = (LunFailed("/dev/sdx", "/dev/sdx: gone"),) if how == "a LUN that cannot be named" else ()
+    opened = Opened(() if how == "no LUN" else (lun(lost, "a", clock=clock),), unknown)
+    terms = contest(A, target, refusal=refused, others=others)
+    procedure.fence(opened, terms, mode, "x", lambda *what: seen.extend(what), deadline(clock, 2.0))
+    return next((what for what in seen if isinstance(what, Arbitrated)), None), lost
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+@pytest.mark.parametrize("mode", [ArbitrationMode.REQUIRED, ArbitrationMode.PREFERRED])
+@pytest.mark.parametrize("others", [OtherKeys((B,)), OtherKeys((A, B, C))])
+def test_a_race_that_is_refused_and_cannot_be_decided_lets_nothing_else_go_on(
+    how: str, mode: ArbitrationMode, others: OtherKeys
+) -> None:
+    """Under arbitration=preferred power would be used, and by hand the next method: both shoot the peer."""
+    end, target = undecided(how, mode, PEER, others)
+    assert end is not None
+    assert end.result is ArbitrationResult.REFUSED
+    assert end.reason.endswith("; and not met")
+    assert target.log == []
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_without_a_refusal_such_a_race_is_undecided(how: str) -> None:
+    end, _ = undecided(how, ArbitrationMode.REQUIRED, None, OtherKeys((B,)))
+    assert end is not None
+    assert end.result is ArbitrationResult.UNREACHABLE
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_in_a_larger_cluster_another_node_is_not_meant(how: str) -> None:
+    end, _ = undecided(how, ArbitrationMode.REQUIRED, PEER, OtherKeys((A, B, C)), target=C)
+    assert end is not None
+    assert end.result is ArbitrationResult.UNREACHABLE
+
+
+def test_of_two_nodes_the_peer_is_meant_whatever_its_key_is_thought_to_be() -> None:
+    end, _ = undecided("no LUN", ArbitrationMode.PREFERRED, PEER, OtherKeys((C,)), target=C)
+    assert end is not None
+    assert end.result is ArbitrationResult.REFUSED
+
+
+def test_without_arbitration_there_is_no_rule() -> None:
+    """As decision 0016 says."""
+    end, target = undecided("a LUN that cannot be named", ArbitrationMode.OFF, PEER, OtherKeys((A, B, C)))
+    assert end is None
+    assert B not in target.keys
 
 
 @pytest.mark.parametrize(("result", "stays"), [(r, r is not ArbitrationResult.WON) for r in ArbitrationResult])
