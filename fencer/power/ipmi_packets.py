@@ -100,6 +100,8 @@ class PacketSession(Session):
 
     def _initsession(self) -> None:
         super()._initsession()
+        # pyghmi 1.5.34 goes on comparing with the numbers of the session before: it would drop the next one's packets.
+        self.__dict__.pop("remseqnumber", None)
         self.ipmiversion = 2.0
         self.request_entry.clear()
         self.pendingpayloads.clear()
