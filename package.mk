@@ -30,7 +30,7 @@ test-readme: venv  ## README.md's commands, word for word, in a fresh minimal De
 
 SUITES ?= bookworm trixie
 .PHONY: test-deb
-test-deb: deb  ## the .deb packages in a fresh minimal Debian of each of SUITES: install, use, upgrade, purge (as root)
+test-deb: venv deb  ## the .deb packages in a fresh minimal Debian of each of SUITES: install, use, upgrade, purge (as root)
 	$(call debian-packages,tests/lab/host-packages.txt)
 	@mirror=$$($(PYTHON) -c 'from tests.lab.images import host_mirror; print(host_mirror())'); \
 	for suite in $(SUITES); do tests/packaging/in_debian.sh $$suite $$mirror; done
