@@ -92,7 +92,10 @@ class Terminal:
 
     def wait(self, what: str, left_s: float) -> None:
         """Shows, at most once a second, what the run waits for and the time left. The next line replaces it."""
-        self.show(f"waiting for {what}: {left_s:.0f} s left")
+        left = f": {left_s:.0f} s left"
+        room = columns(self._stream, self._environ) - 1 - len(left)
+        text = f"waiting for {what}"
+        self.show((text if len(text) <= room else f"{text[: max(room - 3, 0)]}...") + left)
 
     def show(self, text: str) -> None:
         """Shows a text of one line until the next line is written, once nothing was written for PATIENCE_S."""

@@ -62,7 +62,10 @@ def _json_lines(events: Iterator[Event]) -> Iterator[str]:
 
 
 def _table(events: Iterator[Event], terminal: "Terminal | None", *, steps: bool) -> Iterator[str]:
-    """Yields the lines of the table. On a terminal an error stands below its event, wrapped at words."""
+    """Yields the lines of the table. On a terminal an error stands below its event, wrapped at words.
+
+    Where the table is wider than the terminal, each event is a sentence instead.
+    """
     first = list(islice(events, _SAMPLE))
     if not first:
         yield "The journal holds nothing of that."
@@ -70,10 +73,13 @@ def _table(events: Iterator[Event], terminal: "Terminal | None", *, steps: bool)
     columns = zip(*map(_cells, first), strict=True)
     widths = [max(least, *map(len, column)) for least, column in zip(_LEAST, columns, strict=True)]
     shown = len(_HEAD) - (terminal is not None)
-    yield _row(_HEAD[:shown], widths)
+    wide = sum(widths[:shown]) + 2 * (shown - 1)
+    narrow = terminal if terminal and 0 < terminal.width < wide else None
+    if not narrow:
+        yield _row(_HEAD[:shown], widths)
     for event in chain(first, events):
         cells = _cells(event)
-        yield _row(cells[:shown], widths, terminal.outcome if terminal else str)
+        yield _sentence(cells, narrow) if narrow else _row(cells[:shown], widths, terminal.outcome if terminal else str)
         if terminal and event.error:
             yield terminal.paragraph(event.error)
         if steps:
@@ -86,6 +92,15 @@ def _row(cells: Sequence[str], widths: Sequence[int], outcome: Callable[[str], s
     padded = [cell.ljust(width) for cell, width in zip(cells, widths)]  # noqa: B905 - the last may be left out
     padded[_OUTCOME] = outcome(padded[_OUTCOME])
     return "  ".join(padded).rstrip()
+
+
+def _sentence(cells: Sequence[str], terminal: "Terminal") -> str:
+    """The cells in words, as halvmctl status has them, wrapped at words. The outcome is in colour."""
+    when, who, whom, action, outcome, proof, took, _ = cells
+    proved = "" if proof == "-" else f", proved by {proof}"
+    text = terminal.sentence("", f"{when} {who}: {action} of {whom}: {outcome}{proved}, {took}")
+    before, word, after = text.rpartition(outcome)
+    return before + terminal.outcome(word) + after
 
 
 def _cells(event: Event) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final, NoReturn, TextIO
 
 from fencer import __version__
+from fencer.command_help import HelpLayout
 from fencer.ctl.exit_status import CtlStatus, worst
 from fencer.errors import UsageError
 from fencer.terminal import Terminal
@@ -20,14 +21,19 @@ NAME: Final = "halvmctl"
 
 _EPILOG: Final = """\
 exit status:
-  0  nothing is wrong       2  a fault: a failover, or the service, fails
-  1  wrong usage            3  a warning       4  not all could be looked at
+  0  nothing is wrong
+  1  wrong usage
+  2  a fault: a failover, or the service, fails
+  3  a warning
+  4  not everything could be looked at
 
 examples:
-  halvmctl status                     the cluster on one screen
-  halvmctl check                      before the night it is needed; as root
-  halvmctl check --cib=FILE           a file alone; nothing of this machine
-  halvmctl check --cluster-conf=A --cluster-conf=B    copies of two nodes
+  halvmctl status             the cluster on one screen
+  halvmctl check              before the night it is needed; as root
+  halvmctl check --cib=FILE   a file alone; nothing of this machine
+  halvmctl check --cluster-conf=A --cluster-conf=B  copies of two nodes
+
+More: man halvmctl
 """
 
 
@@ -84,17 +90,25 @@ def arguments() -> argparse.ArgumentParser:
         prog=NAME,
         description="Shows the cluster on one screen, and checks that a failover will work. Changes nothing.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpLayout,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     words = parser.add_subparsers(dest="word", metavar="WORD", required=True)
-    status = words.add_parser("status", parents=[shared], allow_abbrev=False, help="the cluster on one screen")
+    status = words.add_parser(
+        "status", parents=[shared], allow_abbrev=False, formatter_class=HelpLayout, help="the cluster on one screen"
+    )
     status.add_argument("--cluster-conf", metavar="FILE", help="cman's file, where it is not in its usual place")
     status.add_argument(
         "--vg", metavar="GROUP", action="append", help="a shared volume group (default: the configuration's)"
     )
-    check = words.add_parser("check", parents=[shared], allow_abbrev=False, help="what would make a failover fail")
+    check = words.add_parser(
+        "check",
+        parents=[shared],
+        allow_abbrev=False,
+        formatter_class=HelpLayout,
+        help="what would make a failover fail",
+    )
     for option, text in _FILES.items():
         action = "append" if option in ("cluster-conf", "lvm-conf") else "store"
         check.add_argument(f"--{option}", metavar="FILE", action=action, help=text)

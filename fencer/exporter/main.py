@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from fencer import __version__
+from fencer.command_help import HelpLayout
 from fencer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ DEFAULT_ADDRESS: Final = ":10623"
 DEFAULT_SNAPSHOT: Final = "/run/fence-halvm/watchdogd.json"
 DEFAULT_JOURNAL: Final = "/var/lib/fence-halvm/journal.db"
 _BACKLOG: Final = 128
+_EPILOG: Final = f"""\
+examples:
+  {NAME}                                          as its unit runs it
+  {NAME} --web.listen-address=[::1]:10623         of this node alone
+  {NAME} --web.config.file=/etc/halvm-exporter/web.yml
+  curl http://localhost{DEFAULT_ADDRESS}/metrics  what Prometheus reads
+
+More: man {NAME}
+"""
 
 
 def main() -> int:
@@ -69,6 +79,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = _ExporterArguments(
         prog=NAME,
         description="Prometheus exporter and status page of fence-halvm: what the sidecar and the journal know.",
+        epilog=_EPILOG,
+        formatter_class=HelpLayout,
         allow_abbrev=False,
     )
     parser.add_argument(

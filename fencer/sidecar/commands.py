@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from fencer import __version__
+from fencer.command_help import HelpLayout
 from fencer.errors import FenceError, StorageError, UsageError
 from fencer.regular_file import read_regular_file
 from fencer.sidecar import control, linux_watchdog, watchdog_device, watchdog_holders
@@ -112,16 +113,18 @@ class _SidecarArguments(argparse.ArgumentParser):
 
 _EPILOG = f"""\
 WITHOUT A WORD IT RUNS: it reads {DEFAULT_PATH}, registers this node's
-key, ARMS A WATCHDOG and feeds it. From then on this machine is reset when the program
-dies, or when the storage or the key is lost. Its service unit does that; nothing else
-here arms, registers or changes anything.
+key, ARMS A WATCHDOG and feeds it. From then on this machine is reset when the
+program dies, or when the storage or the key is lost. Its service unit does
+that; nothing else here arms, registers or changes anything.
 
 examples:
-  {PROGRAM} --check-config         what is wrong, or what would follow; arms nothing
+  {PROGRAM} --check-config   what is wrong, or what would follow
   systemctl enable --now {PROGRAM}
-  {PROGRAM} status                 is it armed and feeding? exit 0 when it is
-  {PROGRAM} pause --for 10m        maintenance of the storage
-  {PROGRAM} last                   why this node last reset itself
+  {PROGRAM} status           is it armed and feeding? exit 0: it is
+  {PROGRAM} pause --for 10m  maintenance of the storage
+  {PROGRAM} last             why this node last reset itself
+
+More: man {PROGRAM}
 """
 
 
@@ -133,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Resets this node when it has lost its shared storage or its reservation key.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpLayout,
         parents=[shared],
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -141,12 +144,16 @@ def _parser() -> argparse.ArgumentParser:
         "--check-config", action="store_true", help="check the file, say what follows from it, and exit"
     )
     words = parser.add_subparsers(dest="word", metavar="WORD")
-    words.add_parser("status", parents=[shared], help="how the running sidecar is")
-    words.add_parser("last", parents=[shared], help="why this node last fenced itself")
-    pause = words.add_parser("pause", parents=[shared], help="losing the storage resets nothing for a while")
+    words.add_parser("status", parents=[shared], formatter_class=HelpLayout, help="how the running sidecar is")
+    words.add_parser("last", parents=[shared], formatter_class=HelpLayout, help="why this node last fenced itself")
+    pause = words.add_parser(
+        "pause", parents=[shared], formatter_class=HelpLayout, help="losing the storage resets nothing for a while"
+    )
     pause.add_argument("--for", dest="length", metavar="TIME", required=True, help="90s, 10m, 2h; at most 24 h")
-    words.add_parser("resume", parents=[shared], help="ends a pause")
-    run = words.add_parser("run", parents=[shared], help="arm a watchdog and run; the same without any word")
+    words.add_parser("resume", parents=[shared], formatter_class=HelpLayout, help="ends a pause")
+    run = words.add_parser(
+        "run", parents=[shared], formatter_class=HelpLayout, help="arm a watchdog and run; the same without any word"
+    )
     run.add_argument("--check-config", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(word="run")
     return parser

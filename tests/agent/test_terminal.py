@@ -99,6 +99,14 @@ def test_no_two_seconds_of_nothing(
     assert told.quiet_s < 2
 
 
+def test_a_narrow_terminal_shows_the_time_left(bmc: Bmc, proxy: UdpProxy) -> None:
+    proxy.blackhole = True
+    said = seen(bmc, proxy.port, "-o", "off", "--deadline=4", columns=44)
+    lines = re.findall(r"\r\x1b\[K(waiting for BMC [^\r]*\.\.\.: \d+ s left)", said)
+    assert len(set(lines)) > 1
+    assert max(map(len, lines)) < 44
+
+
 def test_quiet_is_quiet(bmc: Bmc, proxy: UdpProxy) -> None:
     proxy.blackhole = True
     assert "waiting" not in seen(bmc, proxy.port, "-o", "off", "--deadline=3", "-q")
@@ -156,13 +164,25 @@ def test_history_on_a_terminal(bmc: Bmc, tmp_path: Path) -> None:
     seen(bmc, bmc.port, "-o", "off", "-n", "n", "-p", "wrong", f"--journal={journal}")
     recorded(journal)
     command = [AGENT, "-o", "history", "--limit=1", f"--journal={journal}"]
-    said = run(command, columns=70)
+    said = run(command, columns=90)
     head, row, *error = said.splitlines()
     assert head.split()[-1] == "took"
     assert f"{RED}failure\x1b[0m  -" in row
-    assert all(line.startswith("    ") and len(line) <= 70 for line in error)
+    assert all(line.startswith("    ") and len(line) <= 90 for line in error)
     assert f"{bmc.address}: login: wrong password" in " ".join(said.split())
     assert "\x1b" not in run(command, environ={"NO_COLOR": "1"})
+
+
+def test_history_on_a_terminal_that_is_narrower_than_its_table(bmc: Bmc, tmp_path: Path) -> None:
+    journal = str(tmp_path / "journal.db")
+    name = "serv-0001.cluster-of-the-second-floor.example.org"
+    seen(bmc, bmc.port, "-o", "off", "-n", name, f"--journal={journal}")
+    recorded(journal)
+    said = run([AGENT, "-o", "history", f"--journal={journal}"], columns=80)
+    assert re.search(
+        rf": off of {name}: {re.escape(GREEN)}success\x1b\[0m, proved by power, \d", " ".join(said.split())
+    )
+    assert max(len(line) for line in re.sub(r"\x1b\[[\d;]*m", "", said).splitlines()) <= 80
 
 
 def test_a_cluster_manager_with_a_terminal_gets_lines_alone(bmc: Bmc, proxy: UdpProxy) -> None:
