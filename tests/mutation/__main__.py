@@ -102,7 +102,7 @@ PLANS = {
     "unregistering": Plan("fencer/storage/unregistering.py", _tests("unregistering")),
     "unfencing": Plan(
         "fencer/storage/unfencing.py",
-        _tests("unfencing", "unfence_end"),
+        _tests("unfencing", "unfencing_records", "unfence_end"),
         (*_tests("paths_down"), "tests/decisions/test_fence_loop.py"),
     ),
     "fenced_record": Plan(
