@@ -20,6 +20,7 @@ class Contact(Enum):
     """What corosync reports about the other node."""
 
     MET = auto()  # it has been a member since corosync started
+    WAITED = auto()  # the same, and wait_for_all left this node without quorum until then
     NEVER = auto()  # it has not, and this node has quorum alone (two_node)
     BY_QUORUM = auto()  # quorum does not rest on two_node: a third vote decides which node may go on
     SILENT = auto()  # it runs and gives no answer in time: as while its members change
@@ -54,4 +55,6 @@ def parse_contact(output: str) -> Contact:
     others = listed - {local}
     if two_node != "1" or local not in listed or len(others) != 1 or f"runtime.members.{local}.status" not in values:
         return Contact.UNKNOWN
-    return Contact.MET if f"runtime.members.{others.pop()}.status" in values else Contact.NEVER
+    if f"runtime.members.{others.pop()}.status" not in values:
+        return Contact.NEVER
+    return Contact.WAITED if "runtime.votequorum.wait_for_all_status" in values else Contact.MET

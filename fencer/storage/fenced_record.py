@@ -107,9 +107,9 @@ def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
     """Why this fence of the peer that fenced this node may not go on; None where it may.
 
     Where corosync says that the two have never met since. Where they have met, the fence is refused for SETTLE_S more:
-    it may have been asked for before they met. So is one while corosync does not answer: its members may be changing,
-    which is when the two meet. Without corosync no fence is refused, since one that is refused for ever keeps a service
-    down.
+    it may have been asked for before they met, unless this node had no quorum until then (wait_for_all). So is one
+    while corosync does not answer: its members may be changing, which is when the two meet. Without corosync no fence
+    is refused, since one that is refused for ever keeps a service down.
     """
     record = read_record(directory)
     if record is None:
@@ -118,7 +118,7 @@ def refusal(directory: str, ask: AskContact, emit: Emit) -> Refusal | None:
         emit(Noted(f"{record}: whether this node was fenced by its peer is not known: look at the file, or remove it"))
         return None
     match ask():
-        case Contact.BY_QUORUM:
+        case Contact.BY_QUORUM | Contact.WAITED:
             forget(directory)
             return None
         case Contact.MET:

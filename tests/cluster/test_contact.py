@@ -27,6 +27,7 @@ runtime.votequorum.this_node_id (u32) = 1
 runtime.votequorum.two_node (u8) = 1
 """
 LEFT = ALONE + "runtime.members.2.join_count (u32) = 1\nruntime.members.2.status (str) = left\n"
+WAITS = "runtime.votequorum.wait_for_all_status (u8) = 1\n"
 THIRD = "nodelist.node.2.nodeid (u32) = 3\n"
 
 
@@ -40,6 +41,8 @@ def without(text: str, start: str) -> str:
         (ALONE, Contact.NEVER),
         (LEFT, Contact.MET),
         (LEFT.replace("= left", "= joined"), Contact.MET),
+        (LEFT + WAITS.replace("= 1", "= 0"), Contact.WAITED),
+        (ALONE + WAITS, Contact.NEVER),
         (ALONE.replace("two_node (u8) = 1", "two_node (u8) = 0"), Contact.BY_QUORUM),
         (without(ALONE, "runtime.votequorum.two_node"), Contact.UNKNOWN),
         (ALONE + THIRD, Contact.UNKNOWN),
@@ -105,8 +108,7 @@ nodelist {{
 quorum {{
   provider: corosync_votequorum
   two_node: {two_node}
-  wait_for_all: 0
-}}
+{wait_for_all}}}
 logging {{
   to_stderr: no
   to_syslog: no
@@ -156,14 +158,20 @@ exec 2>&1
 @pytest.mark.peer
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("two_node", "peer", "contact"),
-    [(1, False, Contact.NEVER), (1, True, Contact.MET), (0, False, Contact.BY_QUORUM)],
+    ("two_node", "waits", "peer", "contact"),
+    [
+        (1, False, False, Contact.NEVER),
+        (1, False, True, Contact.MET),
+        (1, True, False, Contact.NEVER),
+        (1, True, True, Contact.WAITED),  # two_node includes it
+        (0, False, False, Contact.BY_QUORUM),
+    ],
 )
-def test_a_real_corosync(tmp_path: Path, two_node: int, peer: bool, contact: Contact) -> None:
+def test_a_real_corosync(tmp_path: Path, two_node: int, waits: bool, peer: bool, contact: Contact) -> None:
     """peer: another one joins and leaves again."""
     assert shutil.which("corosync"), "install what tests/host-packages.txt lists"
     conf = tmp_path / "corosync.conf"
-    conf.write_text(CONF.format(two_node=two_node))
+    conf.write_text(CONF.format(two_node=two_node, wait_for_all="" if waits else "  wait_for_all: 0\n"))
     command = ["unshare", "--net", "--mount", "--ipc", "bash", "-c", SCRIPT, "corosync", str(conf), str(int(peer))]
     done = subprocess.run([*command, *CMAP], capture_output=True, text=True, timeout=100, check=False)
     assert parse_contact(done.stdout) is contact, done.stdout + done.stderr

@@ -196,15 +196,25 @@ def _run(cluster: Cluster, nodes: Sequence[str], commands: str) -> None:
             list(pool.map(lambda name: cluster.nodes[name].run(script, timeout_s=600, check=True), nodes))
 
 
-def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> None:
-    """Runs the page from its beginning."""
+def steps(last: int, first: int = 1) -> list[recipe.Step]:
+    """The blocks of these sections of the page."""
+    every = recipe.steps(recipe.PAGE.read_text())
+    return [step for step in every if first <= int(step.section.partition(".")[0]) <= last]
+
+
+def make_bare(cluster: Cluster) -> None:
+    """Takes the machines of level 3 back to where the page begins."""
     empty = f"wipefs --all --quiet /dev/shared_vg/ha_lv && vgremove --yes shared_vg && pvremove {DISK}"
     cluster.nodes[A].run(f"lvchange --activate y shared_vg/ha_lv && {empty}", check=True)
     on_both(cluster, f"set -e\n{_BARE}")
-    for step in recipe.steps(recipe.PAGE.read_text()):
-        if int(step.section.partition(".")[0]) <= LAST_SECTION:
-            run_step(cluster, step)
-            say(f"{step.section}: {step.commands.splitlines()[0]}")
+
+
+def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> None:
+    """Runs the page from its beginning."""
+    make_bare(cluster)
+    for step in steps(LAST_SECTION):
+        run_step(cluster, step)
+        say(f"{step.section}: {step.commands.splitlines()[0]}")
     # An emulated processor is always loaded. By default Pacemaker then does one thing at a time on that node.
     set_property(cluster, "load-threshold", "1000%")
     wait_settled(cluster, A)
@@ -215,8 +225,8 @@ def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> 
 
 def snapshot_directory() -> Path:
     """Where the snapshot of the running cluster is, or would be: it belongs to the page and to the product."""
-    page = "".join(step.section + recipe.in_the_lab(step.commands) for step in recipe.steps(recipe.PAGE.read_text()))
-    sources = (inspect.getsource(each) for each in (set_up, run_step))
+    page = "".join(step.section + recipe.in_the_lab(step.commands) for step in steps(LAST_SECTION))
+    sources = (inspect.getsource(each) for each in (set_up, make_bare, run_step))
     parts = [level3.snapshot_directory().name, product_directory().name, page, SIDECAR, _BARE, *sources]
     return LAB / "snapshots" / f"level4-{digest(parts)}"
 

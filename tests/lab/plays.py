@@ -37,6 +37,14 @@ def power_down(cluster: Cluster) -> Observed:
     return _played(cluster, lambda node: switch(cluster, node, "off"))
 
 
+def power_down_twice(cluster: Cluster) -> Observed:
+    """The node that was fenced takes over again, directly after it came back."""
+    first = power_down(cluster)
+    seen = power_down(cluster)
+    assert seen.survivor == first.victim
+    return seen
+
+
 def hang(cluster: Cluster) -> Observed:
     return _played(cluster, lambda node: cluster.nodes[node].qmp("stop"))
 
@@ -148,6 +156,7 @@ PLAYS: dict[str, Play] = {
     "network cut, wait_for_all: 0": network_cut_without_waiting,
     "storage cut": storage_cut,
     "dead BMC": dead_bmc,
+    "power down of one node, then of the other": power_down_twice,
     "hang": hang,
     "panic": panic,
     "stonith_admin": administrator,

@@ -117,6 +117,7 @@ def refused(directory: Path, contact: Contact) -> tuple[Refusal | None, list[str
     [
         (Contact.NEVER, True, True, 0),
         (Contact.MET, True, True, 0),  # this fence may have been asked for before they met
+        (Contact.WAITED, False, False, 0),  # without quorum nobody asks for a fence
         (Contact.BY_QUORUM, False, False, 0),
         (Contact.SILENT, True, True, 0),  # as while the two meet
         (Contact.UNKNOWN, False, True, 1),
