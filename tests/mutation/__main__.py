@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make mutation``: breaks the deciding modules one place at a time and asks their tests to notice.
 
-python -m tests.mutation --cosmic-ray PYTHON [--sample N] [--seed S] [--jobs N] [--results DIRECTORY] [MODULE ...]
+python -m tests.mutation --cosmic-ray PYTHON [--sample N] [--seed S] [--survivors] [--jobs N] [--results DIRECTORY]
+                         [MODULE ...]
 
 Works in copies of the tree. MODULE: a name of PLANS; all of them when none is given. --sample: only so many mutants of
-each module, drawn by --seed. Results are kept in DIRECTORY: a run that was stopped goes on where it was, and a mutant
-is played again only where its module has changed, or where it survived and the tests have changed. Prints a table and
-each survivor.
+each module, drawn by --seed. --survivors: only changes that survived when they were last played. Results are kept in
+DIRECTORY: a run that was stopped goes on where it was, and a mutant is played again only where its module has changed,
+or where it survived and the tests have changed. Prints a table and each survivor.
 """
 
 import argparse
@@ -136,6 +137,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="mutants that are played at a time")
     parser.add_argument("--narrow", action="store_true", help="leave out the slower tests, which survivors meet last")
+    parser.add_argument("--survivors", action="store_true", help="only what survived when it was last played")
     parser.add_argument("--results", type=Path, default=ROOT / ".venv" / "mutation")
     given = parser.parse_args()
     if unknown := set(given.modules) - set(PLANS):
@@ -145,9 +147,13 @@ def main() -> int:
         players = [Player(copy_of_the_tree(Path(directory) / str(number))) for number in range(given.jobs)]
         for name in given.modules or PLANS:
             mutants = _mutants(given.cosmic_ray, PLANS[name].path, given.results / f"{name}.mutants")
+            kept = given.results / f"{name}.jsonl"
+            if given.survivors:
+                survived = _survivors(kept)
+                mutants = [mutant for mutant in mutants if mutant.change in survived]
             if given.sample:
                 mutants = random.Random(given.seed).sample(mutants, min(given.sample, len(mutants)))
-            results = Module(name, given.results / f"{name}.jsonl", given.narrow).play(mutants, players)
+            results = Module(name, kept, given.narrow).play(mutants, players)
             _tell(name, mutants, results)
         for player in players:
             player.end()
@@ -192,6 +198,13 @@ def _mutants(python: str, path: str, kept: Path) -> list[Mutant]:
         )
         mutants.setdefault(mutant.key, mutant)  # some operators make the same
     return list(mutants.values())
+
+
+def _survivors(results: Path) -> set[str]:
+    """The changes that survived when they were last played, whatever has become of the rest of the module since."""
+    told = map(json.loads, results.read_text().splitlines() if results.exists() else ())
+    last = {each["key"]: each for each in told}
+    return {each["change"] for each in last.values() if each["outcome"] == "survived"}
 
 
 def _change(before: str, after: str) -> str:
