@@ -121,3 +121,47 @@ def test_what_is_seen_on_in_the_last_read_is_switched_off_at_once() -> None:
     made, chassis = bench(Late, says_off_s=1e6, loses={ChassisCommand.OFF: 1})
     assert made.run(OFF).done
     assert chassis.at(ChassisCommand.OFF) == [0.0, 1.0]
+
+
+class OversleepingClock(FakeClock):
+    """As on a busy machine: no moment is hit exactly."""
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        super().sleep(seconds + 0.007)
+
+
+def oversleeping(**knobs: object) -> Bench:
+    made = Bench()
+    made.clock = OversleepingClock()
+    made.chassis = Timed(made.clock, **knobs)
+    return made
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.5, 3.0, 35.0])
+def test_a_clock_that_hits_no_moment_ends_every_wait(wait_s: float) -> None:
+    made = oversleeping(ignores=[ChassisCommand.OFF])
+    seen = made.run(OFF, timing=PowerTiming(power_timeout_s=20.0, power_wait_s=wait_s))
+    assert "still on 20 s after hard off" in reason(seen)
+    assert 20.0 + 2 * wait_s <= made.clock() <= 21.0 + 2 * wait_s
+
+
+@pytest.mark.parametrize("wait_s", [0.5, 3.0, 10.0])
+def test_a_short_power_wait_is_waited_and_asks_nothing(wait_s: float) -> None:
+    made, chassis = bench()
+    assert made.run(OFF, timing=PowerTiming(power_timeout_s=20.0, power_wait_s=wait_s)).done
+    assert made.clock() == wait_s
+    assert chassis.asked == ["open", "state", ChassisCommand.OFF, "state", "close"]
+
+
+@pytest.mark.parametrize(("lag_s", "noticed_s"), [(0.2, 0.3), (0.4, 0.6), (0.8, 1.4)])
+def test_polls_grow_apart_slowly(lag_s: float, noticed_s: float) -> None:
+    made, _ = bench(lag_s=lag_s)
+    assert made.run(OFF).done
+    assert made.clock() <= noticed_s
+
+
+def test_a_bmc_is_not_flooded_with_questions() -> None:
+    made, chassis = bench(lag_s=9.9)
+    assert made.run(OFF).done
+    assert chassis.asked.count("state") <= 18
