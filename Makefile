@@ -49,7 +49,8 @@ WORKERS ?= 6
 QUICK_WORKERS ?= 4
 PYTEST := $(BIN)/pytest -q
 
-# The distribution's own libraries instead of PyPI's newest: the lowest versions that pyproject.toml allows.
+# The distribution's own libraries instead of PyPI's newest: the lowest versions that pyproject.toml allows. Hypothesis
+# draws fewer examples: what it tests calls no library.
 .venv-distribution/stamp: pyproject.toml $(wildcard agents/*.py) tests/distribution-packages.txt
 	$(call debian-packages,tests/distribution-packages.txt)
 	$(PYTHON3) -m venv --clear --system-site-packages .venv-distribution
@@ -59,7 +60,7 @@ PYTEST := $(BIN)/pytest -q
 .PHONY: test-distribution
 test-distribution: .venv-distribution/stamp host-packages  ## the tests without virtual machines, with Debian's own libraries
 	.venv-distribution/bin/python -m tests.libraries
-	.venv-distribution/bin/python -m pytest -q -m 'not lab' -n $(WORKERS) --dist worksteal
+	.venv-distribution/bin/python -m pytest -q -m 'not lab' --hypothesis-profile=quick -n $(WORKERS) --dist worksteal
 
 DAYS ?= 10000
 .PHONY: days

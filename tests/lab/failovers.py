@@ -130,8 +130,14 @@ def wait_back(cluster: Cluster, seen: Observed, timeout_s: float = 600, *, reboo
 
 
 def check(cluster: Cluster, seen: Observed) -> None:
-    """What must hold at the end of every failover."""
+    """What must hold at the end of every failover, when the victim is back."""
     assert level4.active(cluster) == seen.survivor
+    check_survivor(cluster, seen)
+
+
+def check_survivor(cluster: Cluster, seen: Observed) -> None:
+    """The same as far as the survivor knows it."""
+    assert level4.mounted(cluster.nodes[seen.survivor])
     assert missing_records(cluster, seen.survivor, acknowledged(cluster)) == []
     assert boot_id(cluster, seen.survivor) == seen.boots[seen.survivor], "the survivor was reset"
     errors = cluster.nodes[seen.survivor].run("dmesg | grep -E 'EXT4-fs (error|warning)'").out

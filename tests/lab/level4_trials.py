@@ -20,6 +20,7 @@ from . import bmc, failovers, level4, plays
 from .failovers import Observed, Times
 from .guest import GuestError
 from .level3 import DISK, NODES, Cluster, bmc_address
+from .user_cluster import keys
 
 A, B = NODES
 
@@ -69,7 +70,7 @@ def use_peer(cluster: Cluster, peer: Peer) -> None:
     for node in NODES:
         for element in (f"rsc_location[@rsc='fence-{node}']", f"primitive[@id='fence-{node}']"):
             a.run(f'cibadmin --delete --xpath "//{element}"', timeout_s=120, check=True)
-    a.run(f"sg_persist -n -o -C -K $(sg_persist -n -i -k {DISK} | grep -m 1 -o '0x.*') {DISK}", check=True)
+    clear_lun(cluster)
     for device in peer.devices.values():
         a.run(f"cibadmin --create -o resources --xml-text '{device}'", timeout_s=120, check=True)
     for node in NODES:
@@ -80,13 +81,21 @@ def use_peer(cluster: Cluster, peer: Peer) -> None:
     level4.wait_settled(cluster, A, resources=frozenset({*peer.devices, "lvm", "FS"}))
 
 
+def clear_lun(cluster: Cluster) -> None:
+    """Takes all keys off. The sidecar's end may have taken its own node's."""
+    clear = f"for key in $(sg_persist -n -i -k {DISK} | grep -o '0x.*'); do sg_persist -n -o -C -K $key {DISK}; done"
+    for node in cluster.nodes.values():
+        node.run(clear, timeout_s=60)
+    assert keys(cluster.nodes[A]) == []
+
+
 def power_down(cluster: Cluster, method: str) -> Observed:
     """One power down of the active node, until the volume is mounted on the other one."""
     if method in PEERS:
         use_peer(cluster, PEERS[method])
     seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
     failovers.wait_taken_over(cluster, seen.survivor)
-    failovers.check(cluster, seen)
+    failovers.check_survivor(cluster, seen)
     return seen
 
 

@@ -42,7 +42,8 @@ def listen(address: str, port: int, file: str) -> None:
     channel.bind((address, port))
     with Path(file).open("a", buffering=1) as kept:
         while True:
-            kept.write(f"{time.time():.3f} {channel.recv(100).decode()}")
+            record = channel.recv(100).decode()
+            kept.write(f"{time.time():.3f} {record}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fencer.ctl.check.dlm_rules import dlm_findings
+from fencer.ctl.sources.dlm_conf import parse_dlm_conf
+
 from . import pcs, recipe
 from .conftest import require
 from .images import images_directory
@@ -32,6 +35,11 @@ def test_the_lab_knows_each_of_its_addresses() -> None:
     named = {str(IPv4Address(word)) for word in re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", COMMANDS)}
     assert named == set(recipe.ADDRESSES)
     assert not any(address in recipe.in_the_lab(COMMANDS) for address in named)
+
+
+def test_its_dlm_conf_is_one_that_dlm_controld_takes() -> None:
+    (text,) = re.findall(r"^cat >/etc/dlm/dlm.conf <<'END'\n(.*?)^END$", COMMANDS, re.MULTILINE | re.DOTALL)
+    assert dlm_findings(parse_dlm_conf(text, "page"), "page", {"1": NODES[0], "2": NODES[1]}) == []
 
 
 CIB = PROJECT / "tests/contract/golden/ha-lvm.cib"

@@ -15,6 +15,7 @@ def dlm_findings(conf: DlmConf, source: str, names: Mapping[str, str]) -> list[C
     devices = of_dlm_conf(conf, source, names)
     return [
         *_settings(conf, source),
+        *(fault(source, each.line, each.text, each.remedy) for each in conf.misplaced),
         *_connects(conf, source, names),
         *_addresses(devices),
         *_unfencing(conf, source),

@@ -171,6 +171,29 @@ DLM = (
         ("no connect line is for node 2",),
     ),
     _dlm("unfence halvm2\n", "", "device halvm2", "no unfence line", "add unfence halvm2"),
+    _dlm(
+        "unfence halvm1\n\n", "unfence halvm1\n", "device halvm2", "dlm_controld drops both", "put an empty line before"
+    ),
+    _dlm(
+        "connect halvm2", "    connect halvm2", "connect halvm2", "begins with a blank", "first column", ("no section",)
+    ),
+    _dlm(
+        "connect halvm2",
+        "\nconnect halvm2",
+        "connect halvm2",
+        "connect halvm2 stands in no",
+        "below the line",
+        ("in no section",),
+    ),
+    _dlm("connect halvm2", "log_debug=1\nconnect halvm2", "log_debug=1\nconn", "drops the device", "empty line before"),
+    _dlm(
+        "connect halvm1 node=1 plug=serv-0001\n",
+        "connect halvm2 node=1 plug=serv-0001\n",
+        "connect halvm2 node=1",
+        "in the section of device halvm1",
+        "below the line of device halvm2",
+        ("fenced by one",),
+    ),
     _dlm("ip=192.168.1.51", "ip=192.168.10", "device halvm2", "no whole IPv4 address", "all four numbers"),
     _dlm("ip=192.168.1.51", "ip=192.168.1.50", "device halvm2", "fenced by one BMC address", "its own BMC"),
 )
