@@ -8,10 +8,14 @@ deb:  ## both .deb packages of the committed tree, into build/deb, checked by li
 	cd build/deb && lintian --fail-on error,warning --tag-display-limit 0 *.changes
 
 .PHONY: rpm
-rpm:  ## the .rpm packages of the committed tree, into build/rpm, checked by rpmlint
+rpm:  ## source .rpm and .rpm packages of the committed tree, into build/rpm, checked by rpmlint
 	$(call debian-packages,packaging/rpm/host-packages.txt)
 	packaging/build_rpm.sh
-	rpmlint --config packaging/rpm/rpmlint.toml build/rpm/RPMS/noarch/*.rpm packaging/rpm/fence-halvm.spec
+	rpmlint --config packaging/rpm/rpmlint.toml build/rpm/*/*.rpm build/rpm/RPMS/noarch/*.rpm build/rpm/SPECS/*.spec
+
+.PHONY: test-rpm
+test-rpm: rpm  ## the .rpm packages over this system in a mount namespace: files, scriptlets, upgrade, removal (as root)
+	tests/packaging/in_rpm.sh
 
 .PHONY: bundle
 bundle: venv  ## wheels of the programs and all that they need, with hashes, for machines without a network

@@ -14,13 +14,15 @@ build() {
   packaging/build_deb.sh >/dev/null
   packaging/build_rpm.sh >/dev/null
   .venv/bin/python packaging/build_bundle.py >/dev/null
-  cp build/deb/*.deb build/rpm/RPMS/noarch/*.rpm build/bundle/*.tar.gz "$1"
+  # Of the .rpm packages the source alone: the others are for this machine's version of Python, which is no Fedora's.
+  cp build/deb/*.deb build/rpm/SRPMS/*.src.rpm build/bundle/*.tar.gz "$1"
   cp build/bundle/wheels/fence_halvm-*.whl "$1"
   git archive --prefix="fence-halvm-$version/" HEAD | gzip -n >"$1/fence-halvm-$version.tar.gz"
   (cd "$1" && sha256sum -- * >SHA256SUMS)
 }
 
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' fencer/__init__.py)
+grep -q "^## $version\b" CHANGELOG.md || echo "CHANGELOG.md has no heading for $version: this is a trial, no release"
 build build/release
 build build/release-again
 diff build/release/SHA256SUMS build/release-again/SHA256SUMS && echo "built twice, the same to the byte:"
