@@ -7,7 +7,6 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fencer import __version__
 from fencer._typing import Final
 from fencer.agent.metadata import AGENT, DESCRIPTION, SHORT_DESCRIPTION
 from fencer.agent.option import Effect, Group, Option, Origin, ValueKind
@@ -95,9 +94,9 @@ REVISED = "2026-11-27"
 """Date of the man page, that of the last change which a reader would want to know of."""
 
 
-def man_page(version: str = __version__) -> str:
+def man_page() -> str:
     """The man page, section 8, in roff's man macros."""
-    lines = "\n".join(_man(version)).split("\n")
+    lines = "\n".join(_man()).split("\n")
     heads = (".SH", ".SS")
     # A heading begins a paragraph; mandoc complains of a second beginning.
     kept = (line for before, line in zip(["", *lines], lines, strict=False) if line != ".PP" or before[:3] not in heads)
@@ -174,8 +173,8 @@ def _wrapped(text: str, columns: int, indent: str = "") -> Iterator[str]:
     )
 
 
-def _man(version: str) -> Iterator[str]:
-    yield f'.TH FENCE_HALVM 8 {REVISED} "fence-halvm {version}" "System Manager\'s Manual"'
+def _man() -> Iterator[str]:
+    yield f'.TH FENCE_HALVM 8 {REVISED} "fence-halvm" "System Manager\'s Manual"'
     yield f".SH NAME\n{AGENT} \\- {_roff(SHORT_DESCRIPTION)}"
     yield f".SH SYNOPSIS\n.B {AGENT}\n[\\fIoptions\\fR]"
     yield ".SH DESCRIPTION"
