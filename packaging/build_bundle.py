@@ -18,10 +18,16 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 BUILD = PROJECT / "build" / "bundle"
-INSTALL = """Install fence-halvm from this directory; no network is needed. Python {python} on {machine}.
+INSTALL = """Install fence-halvm from this directory, as root; no network is needed. For Python {python} on {machine}.
 
     python3 -m venv /opt/fence-halvm
     /opt/fence-halvm/bin/pip install --no-index --find-links . --require-hashes -r requirements.txt
+    ln -s /opt/fence-halvm/bin/{{fence_halvm,halvm-watchdogd,halvmctl,halvm-exporter}} /usr/sbin/
+    cp /opt/fence-halvm/share/fence-halvm/halvm-*.service /etc/systemd/system/
+    cp -r /opt/fence-halvm/share/{{man,bash-completion,zsh}} /usr/local/share/
+
+The distribution has to have: libsgutils2 (Debian: sg3-utils, Fedora: sg3_utils-libs), LVM's tools for vg=, and libiscsi
+where LUNs are given as iscsi:// URLs.
 """
 
 

@@ -53,9 +53,17 @@ INSTALLED = (
 AS_A_PACKAGE = (
     *INSTALLED,
     "apt-get install -y --no-install-recommends bash-completion man-db systemd",
-    "man -w fence_halvm halvm-watchdogd halvm-exporter",
+    "man -w fence_halvm halvm-watchdogd halvmctl halvm-exporter",
     "systemd-analyze verify halvm-watchdogd.service halvm-exporter.service",
     "bash -c '. /usr/share/bash-completion/completions/fence_halvm && complete -p fence_halvm'",
+)
+AS_A_SOURCE = (
+    *INSTALLED,
+    "apt-get install -y --no-install-recommends bash-completion man-db systemd zsh",
+    "man -w fence_halvm halvm-watchdogd halvmctl halvm-exporter",
+    "systemd-analyze verify halvm-watchdogd.service halvm-exporter.service",
+    "bash -c '. /usr/share/bash-completion/bash_completion && _completion_loader halvmctl; complete -p halvmctl'",
+    "zsh -c 'autoload -U compinit && compinit -u && (( $+_comps[halvmctl] ))'",
 )
 
 PLAYS = (
@@ -64,7 +72,7 @@ PLAYS = (
     Play("pcs stonith create", "a Pacemaker cluster: the VM lab"),
     Play("fence_halvm -o reboot", "a cluster"),
     Play("apt-get update && apt-get install -y make\n", then=AS_A_PACKAGE),  # and nothing else
-    Play("apt-get update && apt-get install -y libiscsi7", then=INSTALLED),
+    Play("apt-get update && apt-get install -y libiscsi7", then=AS_A_SOURCE),
     Play("mkdir -p /etc/fence-halvm", "a node with its LUNs and a watchdog: the VM lab"),
 )
 

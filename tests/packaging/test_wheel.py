@@ -30,5 +30,7 @@ def test_it_has_the_programs_pages_and_units_and_runs(installed: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
         assert (done.returncode, done.stderr) == (0, ""), program
         assert (installed / f"share/man/man8/{program}.8").is_file()
+        assert (installed / f"share/bash-completion/completions/{program}").is_file()
+        assert (installed / f"share/zsh/site-functions/_{program}").is_file()
     for unit in ("halvm-watchdogd.service", "halvm-watchdogd-storage.service", "halvm-exporter.service"):
         assert (installed / "share/fence-halvm" / unit).is_file()
