@@ -3,7 +3,8 @@
 
 Processor time, since it says the same on a busy machine.
 
-python -m benchmarks.package_start [RUNS]     (as root; needs packaging/debian/host-packages.txt and openipmi)
+python -m benchmarks.package_start [RUNS]           (as root; needs packaging/debian/host-packages.txt and openipmi)
+python -m benchmarks.package_start instructions     the instructions of one call each, which no load changes (valgrind)
 
 The package is built from the working tree and unpacked below a temporary directory, its bytecode compiled as an
 installation does. It runs on this distribution's Python and libraries. Each virtual environment has a plain
@@ -11,6 +12,7 @@ installation of the same tree by pip, not an editable one, on the same Python: o
 as the README makes it, on PyPI's newest.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,8 +48,37 @@ def in_a_venv(venv: Path, *, distribution: bool) -> str:
     return str(venv / "bin/fence_halvm")
 
 
+def millions_of_instructions(agent: str, *words: str) -> float:
+    """In user mode, of the call and all its child processes, by callgrind."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/%p", agent, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr[-300:]}")
+        found = (re.search(r"^(?:totals|summary): (\d+)", file.read_text(), re.M) for file in Path(directory).iterdir())
+        return sum(int(total[1]) for total in found if total) / 1e6
+
+
+def count_instructions() -> None:
+    """Prints a table of the instructions of the package's agent beside those in the virtual environments."""
+    with tempfile.TemporaryDirectory() as directory, Bmc("127.0.6.2") as bmc:
+        scratch = Path(directory)
+        agents = [packaged(scratch), *(in_a_venv(scratch / f"venv{each}", distribution=each) for each in (True, False))]
+        login = ("-a", bmc.address, "-u", str(bmc.port), "-l", "ADMIN", "-p", "ADMIN", "--journal=none")
+        print("| action, millions of instructions | package | venv, same libraries | venv, PyPI's |")
+        print("| --- | ---: | ---: | ---: |")
+        for words in (("-o", "metadata"), (*login, "-o", "status")):
+            for agent in agents:
+                subprocess.run([agent, *words], capture_output=True, check=True)  # its bytecode is there then
+            counts = " | ".join(f"{millions_of_instructions(agent, *words):.0f}" for agent in agents)
+            print(f"| {words[-1]} | {counts} |", flush=True)
+
+
 def main() -> None:
     """Prints a table of processor time, user and system, of the whole tree."""
+    if sys.argv[1:] == ["instructions"]:
+        count_instructions()
+        return
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     become_subreaper()
     with tempfile.TemporaryDirectory() as directory, Bmc("127.0.6.2") as bmc:
