@@ -25,4 +25,4 @@ def test_it_formats_without_a_warning(command: tuple[str, ...], page: Path) -> N
 
 
 def test_there_is_a_page_for_each_program() -> None:
-    assert {page.stem for page in PAGES} >= {"fence_halvm", "halvm-watchdogd", "halvm-exporter"}
+    assert {page.stem for page in PAGES} == {"fence_halvm", "halvm-watchdogd", "halvmctl", "halvm-exporter"}

@@ -17,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
     [
         ("halvm-watchdogd", "watchdogd.md", 'exposure {}, "OK"'),
         ("halvm-exporter", "exporter.md", "**{} OK**"),
+        ("halvm-watchdogd-storage", "packaging.md", "halvm-watchdogd-storage has {}, UNSAFE"),
     ],
 )
 def test_the_exposure_is_as_the_page_says(unit: str, page: str, sentence: str) -> None:
