@@ -204,8 +204,10 @@ def steps(last: int, first: int = 1) -> list[recipe.Step]:
 
 def make_bare(cluster: Cluster) -> None:
     """Takes the machines of level 3 back to where the page begins."""
+    first = cluster.nodes[A]
+    wait_until("the disk answers after the restore", lambda: first.run("vgs shared_vg").rc == 0, 60)
     empty = f"wipefs --all --quiet /dev/shared_vg/ha_lv && vgremove --yes shared_vg && pvremove {DISK}"
-    cluster.nodes[A].run(f"lvchange --activate y shared_vg/ha_lv && {empty}", check=True)
+    first.run(f"lvchange --activate y shared_vg/ha_lv && {empty}", check=True)
     on_both(cluster, f"set -e\n{_BARE}")
 
 
