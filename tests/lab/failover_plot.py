@@ -76,7 +76,7 @@ def _steps(axis: Any, story: Story) -> None:
         (membership, fenced, "fence", "#c23b22"),
         (fenced, lvm, "LVM", "#e6b84c"),
         (lvm, mounted, "mount", "#7fb685"),
-        (mounted, back, f"{story.victim} boots, registers, is the standby", "#dddddd"),
+        (mounted, back, f"{story.victim} comes back", "#dddddd"),
     )
     for start, end, words, colour in steps:
         axis.broken_barh([(start, end - start)], (0, 1), color=colour)
