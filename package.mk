@@ -21,6 +21,10 @@ test-rpm: rpm  ## the .rpm packages over this system in a mount namespace: files
 bundle: venv  ## wheels of the programs and all that they need, with hashes, for machines without a network
 	$(PYTHON) packaging/build_bundle.py
 
+.PHONY: test-bundle
+test-bundle: bundle  ## the bundle's own INSTALL, word for word, without a network (as root)
+	tests/packaging/in_bundle.sh
+
 .PHONY: release
 release: venv  ## packages, bundle, wheel and source with checksums, built twice and compared, into build/release
 	$(call debian-packages,packaging/debian/host-packages.txt packaging/rpm/host-packages.txt)

@@ -26,7 +26,7 @@ fence-halvm ($version) unstable; urgency=medium
 
   * Release $version; see CHANGELOG.md.
 
- -- fence-halvm maintainers <maintainers@fence-halvm.example>  $(date -uRd "@$SOURCE_DATE_EPOCH")
+ -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(date -uRd "@$SOURCE_DATE_EPOCH")
 END
 cd "$tree"
 dpkg-buildpackage --no-sign --build=binary -d >../build.log 2>&1 || { tail -n 30 ../build.log >&2; exit 1; }

@@ -12,7 +12,8 @@ top=$PWD/build/rpm
 rm -rf "$top"
 mkdir -p "$top/SOURCES" "$top/SPECS"
 git archive --prefix="fence-halvm-$version/" -o "$top/SOURCES/fence-halvm-$version.tar.gz" HEAD
-sed "s/@VERSION@/$version/" packaging/rpm/fence-halvm.spec >"$top/SPECS/fence-halvm.spec"
+maintainer=$(sed -n 's/^Maintainer: //p' packaging/debian/control)
+sed "s/@VERSION@/$version/; s/@MAINTAINER@/$maintainer/" packaging/rpm/fence-halvm.spec >"$top/SPECS/fence-halvm.spec"
 touch -d "@$SOURCE_DATE_EPOCH" "$top"/SOURCES/* "$top"/SPECS/*  # the source .rpm has their times
 macros=()
 if [ -z "$(rpm --eval '%{?_unitdir}')" ]; then
