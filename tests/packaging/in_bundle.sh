@@ -11,10 +11,11 @@ scratch=$(mktemp -d)
 trap 'umount -l /usr /etc /opt "$scratch" 2>/dev/null || true; rmdir "$scratch"' EXIT
 bundle=$PWD/build/bundle
 mount -t tmpfs tmpfs "$scratch"
-for tree in usr etc opt; do
+for tree in usr etc; do
   mkdir -p "$scratch/$tree/upper" "$scratch/$tree/work"
   mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$scratch/$tree/upper,workdir=$scratch/$tree/work" "/$tree"
 done
+mount -t tmpfs tmpfs /opt
 mkdir "$scratch/bundle"
 tar -x -C "$scratch/bundle" --strip-components 1 -f "$bundle"/fence-halvm-*.tar.gz
 cd "$scratch/bundle"
