@@ -7,8 +7,8 @@ pyghmi is imported in ``open``, thus only in the expendable child that talks to 
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from fencer._typing import TYPE_CHECKING
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, UsageError
 from fencer.model import BmcSettings, ChassisCommand, PowerState, Privilege
 from fencer.observations import BmcIdentified
@@ -119,7 +119,7 @@ class IpmiChassisPower:
         self._tell(BmcIdentified(self._guid, self._session.suite, fell_back))
 
     def _new_socket(self, settings: BmcSettings) -> "Datagrams":
-        import socket
+        import _socket as socket  # as in fencer.power.udp
 
         from fencer.power.udp import BmcDatagrams, resolve
 

@@ -16,8 +16,8 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
+from fencer._typing import TYPE_CHECKING, Any
 from fencer.errors import BmcRefused, BmcUnreachable
 from fencer.model import BmcSettings, Privilege
 from fencer.power import ipmi_codes as codes

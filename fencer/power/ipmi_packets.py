@@ -12,9 +12,8 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Self
 
-from fencer._typing import Protocol
+from fencer._typing import Any, Protocol, Self
 from fencer.errors import BmcUnreachable
 from fencer.model import BmcSettings, Privilege
 from fencer.power.pyghmi_session import Session

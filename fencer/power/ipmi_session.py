@@ -3,8 +3,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
+from fencer._typing import Any
 from fencer.errors import BmcUnreachable
 from fencer.model import BmcSettings
 from fencer.power.ipmi_login import LoginSession

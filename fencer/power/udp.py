@@ -5,9 +5,9 @@ A socket that is not connected takes datagrams from any local user, who finds it
 it (docs/decisions/0013).
 """
 
+import _socket as socket  # its Python half makes enumerations of all constants, as long as the whole login takes
 import contextlib
 import select
-import socket
 from collections.abc import Sequence
 
 MOST_AT_ONCE = 32
@@ -15,7 +15,8 @@ MOST_AT_ONCE = 32
 _LONGEST_DATAGRAM_BYTES = 1024  # an RMCP+ packet of ours is answered with 100
 _MOST_ADDRESSES = 4
 
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
+Address = tuple[int, tuple[object, ...]]
+"""Address family, and what connect(2) takes."""
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:
@@ -71,7 +72,7 @@ class BmcDatagrams:
         self._sockets = []
 
 
-def _connected(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+def _connected(family: int, address: tuple[object, ...]) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:  # a mapped address (::ffff:192.0.2.1) is IPv4 on an IPv6 socket

@@ -85,3 +85,20 @@ def test_which_cipher_pyghmi_has(before: str, loaded: list[str]) -> None:
     code = LOADED.format(path=sys.path, before=before)
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == [*loaded, "cryptography"], done.stderr
+
+
+LIGHT = """
+import sys
+sys.path[:] = {path!r}
+import fencer.power.ipmi_session, fencer.power.ipmi, fencer.power.udp
+print(*sorted({{"random", "re", "selectors", "socket", "threading", "typing"}} & set(sys.modules)))
+import random, socket, threading
+print(callable(random.randrange), callable(socket.create_connection), callable(threading.Event))
+"""
+
+
+def test_a_session_loads_no_slow_module_and_leaves_none_replaced() -> None:
+    code = LIGHT.format(path=sys.path)
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split("\n") == ["", "True True True", ""], done.stderr

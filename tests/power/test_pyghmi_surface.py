@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What we use of pyghmi exists and has the shape we count on: a new release fails here, not in a fence."""
 
+import _socket
 import inspect
 import re
 
@@ -87,3 +88,14 @@ def test_of_the_package_cryptography_it_uses_what_libcrypto_stands_in_for() -> N
     assert set(re.findall(r"(\w+)=", "".join(re.findall(r"= Cipher\((.*?)\n +\)", module, re.DOTALL)))) == {
         "algorithm", "mode", "backend"
     }  # fmt: skip
+
+
+def test_of_modules_that_are_loaded_by_half_it_uses_what_there_is() -> None:
+    """fencer.power.pyghmi_session gives it the C halves. Only its thread and its sockets want more."""
+    module = inspect.getsource(inspect.getmodule(Session))
+    assert set(re.findall(r"\brandom\.(\w+)", module)) == {"random"}
+    assert set(re.findall(r"\bthreading\.(\w+)", module)) == {"Event", "Lock", "RLock", "Thread"}
+    session, sockets = inspect.getsource(Session), inspect.getsource(Session._assignsocket)
+    assert session.count("threading.Event(") == sockets.count("threading.Event(")
+    missing = {name for name in re.findall(r"\bsocket\.([A-Za-z_]\w*)", module) if not hasattr(_socket, name)}
+    assert missing <= {"getsockname"}  # of its own attribute self.socket

@@ -117,7 +117,7 @@ def test_a_name_that_does_not_exist_is_final(
     def fail(*_: object) -> None:
         raise socket.gaierror(number, "said the resolver")
 
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr("_socket.getaddrinfo", fail)
     power = IpmiChassisPower(BmcSettings("bmc.example", 623, b"", Secret(b"")))
     with pytest.raises(error, match=r"bmc\.example"):
         power.open()
