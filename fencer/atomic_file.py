@@ -3,22 +3,22 @@
 
 import contextlib
 import os
-from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes, mode: int, *, durable: bool) -> None:
+def replace_file(path: str | os.PathLike[str], content: bytes, mode: int, *, durable: bool) -> None:
     """Replaces the file at path by content. Creates the directory (0755) if needed. Raises OSError.
 
     mode: permissions of the file. durable: fsync the file and its directory, so that the content survives a reset.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    directory, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     try:
         descriptor = _new_file(temporary)
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.makedirs(directory, mode=0o755, exist_ok=True)
         descriptor = _new_file(temporary)
     except FileExistsError:
-        temporary.unlink()
+        os.unlink(temporary)
         descriptor = _new_file(temporary)
     try:
         with open(descriptor, "wb") as file:
@@ -27,22 +27,23 @@ def replace_file(path: Path, content: bytes, mode: int, *, durable: bool) -> Non
             file.flush()
             if durable:
                 os.fsync(descriptor)
-        temporary.replace(path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
     if durable:
-        _sync_directory(path.parent)
+        sync_directory(directory)
 
 
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: str) -> None:
+    """Makes the names in a directory survive a reset. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _new_file(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -89,12 +89,10 @@ class KnownBmcs:
         )
         if any(each in (learnt, learnt._replace(looked=True)) for each in self._read()):
             return None
-        from pathlib import Path
-
         from fencer.atomic_file import replace_file  # not needed on the hot path of a fence
 
         try:
-            in_time(lambda: replace_file(Path(path), _content(learnt), 0o600, durable=True), path)
+            in_time(lambda: replace_file(path, _content(learnt), 0o600, durable=True), path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return f"{path}: {reason}: whose BMC this is was not learnt"

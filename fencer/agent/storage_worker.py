@@ -176,7 +176,7 @@ def _pursue(order: StorageOrder, opened: Opened, emit: procedure.Emit, asked: pr
             procedure.status(opened, contest, emit, deadline)
         case StorageGoal.MONITOR:
             from fencer.storage.marker import read_marker
-            from fencer.storage.unfencing import past
+            from fencer.storage.registration import past
 
             found = read_marker(settings.state_dir)
             if os.path.lexists(fenced_record_path(settings.persistent_dir)):

@@ -5,9 +5,13 @@ Read from corosync's configuration map (corosync-cmapctl(8), cmap_keys(7)). ``ru
 that has been a member of this node's partition since corosync started, also after it left.
 """
 
-import subprocess
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+
+from fencer._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
 
@@ -29,6 +33,8 @@ class Contact(Enum):
 
 def ask_contact(run: Run, timeout_s: float) -> Contact:
     """Asks corosync. run: takes argv and seconds; raises OSError or subprocess.TimeoutExpired. Never raises."""
+    import subprocess  # run has loaded it, or does so now; an unfencing without a record asks nothing
+
     try:
         done = run(CMAP, timeout_s)
     except subprocess.TimeoutExpired:

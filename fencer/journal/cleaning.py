@@ -4,9 +4,9 @@
 Each function raises ValueError for what no fence-halvm writes.
 """
 
-import json
 import math
 
+from fencer import json_text
 from fencer._typing import Final
 from fencer.journal.event import Step, StepName
 
@@ -88,7 +88,7 @@ def _json(value: object) -> object:
     if not isinstance(value, str) or len(value) > _JSON_CHARACTERS:
         raise ValueError("not JSON text of bounded length")
     try:
-        found: object = json.loads(value)
+        found: object = json_text.loads(value)
     except RecursionError:
         raise ValueError("JSON that is nested too deeply") from None
     return found

@@ -6,13 +6,12 @@ An import first checks whether the journal has the event already, so a crash bet
 file records nothing twice.
 """
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
+from fencer import json_text
 from fencer._typing import Final
 from fencer.atomic_file import replace_file
 from fencer.errors import FenceError
@@ -33,7 +32,7 @@ def keep(directory: str, event: Event) -> None:
         raise FenceError(f"{directory}: {KEPT_MOST} events wait there already")
     document = event._asdict() | {"steps": [[s.at_s, s.text, s.name, s.took_s] for s in event.steps]}
     name = f"{event.at_unix_s:017.6f}-{os.getpid()}-{os.urandom(4).hex()}.json"
-    replace_file(Path(directory) / name, json.dumps(document).encode(), 0o600, durable=True)
+    replace_file(os.path.join(directory, name), json_text.dumps(document).encode(), 0o600, durable=True)
 
 
 def waiting(directory: str) -> Iterator[tuple[str, Event | None]]:
@@ -41,7 +40,7 @@ def waiting(directory: str) -> Iterator[tuple[str, Event | None]]:
     for name in _names(directory)[:TAKEN_MOST]:
         path = os.path.join(directory, name)
         try:
-            yield path, _event(json.loads(read_regular_file(path, _LONGEST_BYTES)))
+            yield path, _event(json_text.loads(read_regular_file(path, _LONGEST_BYTES)))
         except FileNotFoundError:  # another process has imported it
             continue
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -90,6 +89,6 @@ def _event(found: dict[str, object]) -> Event:
         proofs=tuple(Proof(word) for word in words("proofs")),
         weak=bool(found["weak"]),
         error=text_of(found["error"]),
-        steps=steps_of(json.dumps(found["steps"])),
+        steps=steps_of(json_text.dumps(found["steps"])),
         failed=tuple(Side(word) for word in words("failed")),
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes one event into the tables: the event itself, the totals it adds to, and what is dropped for it."""
 
-import json
 import sqlite3
 
+from fencer import json_text
 from fencer._typing import Final, NamedTuple
 from fencer.journal.cleaning import STEPS_MOST, one_line
 from fencer.journal.event import BUCKETS_S, Event, EventKind, StepName
@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
 def insert(db: sqlite3.Connection, event: Event, bounds: Bounds) -> None:
     """Writes one event. Call it within a transaction."""
     event = _clean(event)
-    steps = json.dumps([[round(s.at_s, 6), s.text, s.name, round(s.took_s, 6)] for s in event.steps])
+    steps = json_text.dumps([[round(s.at_s, 6), s.text, s.name, round(s.took_s, 6)] for s in event.steps])
     size = len(steps) + len(event.error) + 200
     db.execute(
         "INSERT INTO events (at_unix_s, took_s, kind, program, actor, target, action, outcome, proofs, weak, error, "
@@ -86,8 +86,10 @@ def _count_steps(db: sqlite3.Connection, event: Event) -> None:
 
 def _filled(buckets: str, seconds: list[float]) -> str:
     """A cumulative histogram, as JSON, with some more in it."""
-    counts = json.loads(buckets) if buckets else [0] * len(BUCKETS_S)
-    return json.dumps([n + sum(each <= most for each in seconds) for n, most in zip(counts, BUCKETS_S, strict=True)])
+    counts = json_text.loads(buckets) if buckets else [0] * len(BUCKETS_S)
+    return json_text.dumps(
+        [n + sum(each <= most for each in seconds) for n, most in zip(counts, BUCKETS_S, strict=True)]
+    )
 
 
 def _total(db: sqlite3.Connection, key: list[str]) -> tuple[int, float, str] | None:

@@ -72,12 +72,12 @@ def read_record(directory: str) -> FencedRecord | str | None:
     path = fenced_record(directory)
     if not os.path.lexists(path):
         return None
-    import json  # only where there is a record
+    from fencer import json_text  # only where there is a record
 
     try:
         if not is_private(directory):
             return f"{directory}: others than root may write to it"
-        document = json.loads(read_regular_file(path, _LONGEST_BYTES))
+        document = json_text.loads(read_regular_file(path, _LONGEST_BYTES))
         met = (str(document["met_boot"]), float(document["met_at_s"])) if "met_boot" in document else None
         return FencedRecord(tuple(ReservationKey.parse(key) for key in document["by"]), str(document["lun"]), met)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
@@ -86,15 +86,13 @@ def read_record(directory: str) -> FencedRecord | str | None:
 
 def write_record(directory: str, record: FencedRecord) -> None:
     """Replaces the record, durably. Raises OSError."""
-    import json
-    from pathlib import Path
-
+    from fencer import json_text
     from fencer.atomic_file import replace_file  # a fence writes none
 
     document: dict[str, object] = {"by": [str(key) for key in record.by], "lun": record.lun}
     if record.met is not None:
         document["met_boot"], document["met_at_s"] = record.met
-    replace_file(Path(fenced_record(directory)), json.dumps(document).encode() + b"\n", 0o600, durable=True)
+    replace_file(fenced_record(directory), json_text.dumps(document).encode() + b"\n", 0o600, durable=True)
 
 
 def forget(directory: str) -> None:

@@ -16,11 +16,11 @@ _LONGEST_BYTES = 1 << 20
 
 def read_known(state_dir: str, volume_group: str) -> tuple[str, ...]:
     """The WWIDs, sorted; empty where there is no list, or it cannot be read."""
-    import json  # only where LVM does not answer
+    from fencer import json_text  # a fence by a list of devices reads none
 
     try:
         require_private_directory("state_dir", state_dir)
-        wwids = json.loads(read_regular_file(_path(state_dir, volume_group), _LONGEST_BYTES))["wwids"]
+        wwids = json_text.loads(read_regular_file(_path(state_dir, volume_group), _LONGEST_BYTES))["wwids"]
     except (UsageError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
     whole = isinstance(wwids, list) and all(isinstance(wwid, str) and wwid for wwid in wwids)
@@ -32,13 +32,11 @@ def write_known(state_dir: str, volume_group: str, wwids: Sequence[str]) -> None
     wwids = sorted(wwids)
     if list(read_known(state_dir, volume_group)) == wwids:
         return
-    import json
-    from pathlib import Path
-
+    from fencer import json_text
     from fencer.atomic_file import replace_file  # a fence writes none
 
-    content = json.dumps({"wwids": wwids}).encode() + b"\n"
-    replace_file(Path(_path(state_dir, volume_group)), content, 0o600, durable=False)
+    content = json_text.dumps({"wwids": wwids}).encode() + b"\n"
+    replace_file(_path(state_dir, volume_group), content, 0o600, durable=False)
 
 
 def _path(state_dir: str, volume_group: str) -> str:

@@ -83,10 +83,10 @@ def read_marker(
         return None
     except (OSError, ValueError) as error:
         return UnreadableMarker(f"{path}: {error}")
-    import json  # where there is a marker
+    from fencer import json_text  # where there is a marker
 
     try:
-        document = json.loads(content)
+        document = json_text.loads(content)
         noted_boot_id = document["boot_id"]
         key = ReservationKey.parse(document["key"])
         luns = tuple(LunMark(row["wwid"], row["generation"], row["registered"]) for row in document["luns"])
@@ -113,28 +113,28 @@ def write_marker(state_dir: str, marker: Marker, *, boot_id_path: str | os.PathL
     Creates ``state_dir`` (0755); the file is 0600. Raises UsageError when it cannot be written: without a marker a
     fenced node cannot know that it is one, so the caller must not register.
     """
-    import json
-    from pathlib import Path  # a fence writes none
+    from fencer import json_text
+    from fencer.atomic_file import sync_directory  # a fence writes none
 
-    directory = Path(state_dir)
-    path = directory / MARKER_NAME
+    path = os.path.join(state_dir, MARKER_NAME)
     # One name a process: two writers must not share a temporary file.
-    temporary = directory / f".{MARKER_NAME}.{os.getpid()}"
+    temporary = os.path.join(state_dir, f".{MARKER_NAME}.{os.getpid()}")
     try:
         rows = [mark._asdict() for mark in marker.luns]
         document = {"boot_id": read_boot_id(boot_id_path), "key": str(marker.key), "luns": rows}
-        content = json.dumps(document).encode() + b"\n"
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        content = json_text.dumps(document).encode() + b"\n"
+        os.makedirs(state_dir, mode=0o755, exist_ok=True)
         # What a killed process of the same id left behind, or a symbolic link.
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         try:
             _write_new_file(temporary, content)
-            temporary.replace(path)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink()
+                os.unlink(temporary)
             raise
-        _sync_directory(directory)
+        sync_directory(state_dir)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"state_dir: {path}: {reason}: run as root, or give a directory on a tmpfs") from error
@@ -149,17 +149,9 @@ def _is_mark(mark: LunMark) -> bool:
     )
 
 
-def _write_new_file(path: str | os.PathLike[str], content: bytes) -> None:
+def _write_new_file(path: str, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync_directory(directory: str | os.PathLike[str]) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
+from fencer.storage.marker import EarlierBootMarker, Marker, UnreadableMarker
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.settings import StorageSettings
 
@@ -41,6 +42,17 @@ class Past(NamedTuple):
     history: History
     generation: int | None = None
     key: ReservationKey | None = None
+
+
+def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
+    """What the marker of this boot records of one LUN."""
+    match found:
+        case UnreadableMarker():
+            return Past(History.UNKNOWN)
+        case Marker(key) if (mark := found.of(wwid)) is not None:
+            return Past(History.REGISTERED if mark.registered else History.BEGUN, mark.generation, key)
+        case _:
+            return Past(History.NEVER)
 
 
 class Terms(NamedTuple):

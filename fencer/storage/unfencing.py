@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from fencer.errors import StorageError, UsageError
 from fencer.model import Deadline, ReservationKey
@@ -17,24 +16,13 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past, Terms
+from fencer.storage.registration import Terms, past
 
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
 
 FIRST_LOOK_SHARE = 2 / 3
 """The share of the time until the deadline after which the LUNs that have answered are registered."""
-
-
-def past(found: Marker | EarlierBootMarker | UnreadableMarker | None, wwid: str) -> Past:
-    """What the marker of this boot records of one LUN."""
-    match found:
-        case UnreadableMarker():
-            return Past(History.UNKNOWN)
-        case Marker(key) if (mark := found.of(wwid)) is not None:
-            return Past(History.REGISTERED if mark.registered else History.BEGUN, mark.generation, key)
-        case _:
-            return Past(History.NEVER)
 
 
 def unfence(
@@ -149,9 +137,9 @@ def alone(state_dir: str, deadline: Deadline, sleep: Callable[[float], None] = t
     Without it, two processes would each write the marks that they had read before the other one registered.
     The kernel releases the lock when its process ends. Raises UsageError, and StorageError at the deadline.
     """
-    path = Path(state_dir) / LOCK_NAME
+    path = os.path.join(state_dir, LOCK_NAME)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.makedirs(state_dir, mode=0o755, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(f"state_dir: {path}: {error.strerror}: run as root, or give a directory on a tmpfs") from error

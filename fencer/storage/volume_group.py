@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the physical volumes of a volume group by LVM's ``pvs``. Writes, activates and locks nothing."""
 
-import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from fencer import json_text
 from fencer._typing import NamedTuple
 from fencer.errors import StorageError, UsageError
 
@@ -172,7 +172,7 @@ def _rows(report: str, vg_name: str, done: "subprocess.CompletedProcess[str]") -
         return []
     try:
         # strict=False: a control character in some other group's tag is none of our business.
-        rows = [row for part in json.loads(report, strict=False)["report"] for row in part.get("pv", ())]
+        rows = [row for part in json_text.loads(report, strict=False)["report"] for row in part.get("pv", ())]
         return [{str(name): str(value) for name, value in row.items()} for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(

@@ -15,9 +15,9 @@ from fencer.observations import LunFailed, LunRegistered, Observation
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.pr import OutAction
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past, Terms
+from fencer.storage.registration import History, Past, Terms, past
 from fencer.storage.transport import ScsiReply
-from fencer.storage.unfencing import LOCK_NAME, alone, past, unfence
+from fencer.storage.unfencing import LOCK_NAME, alone, unfence
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import WERO, A, B, deadline, lun, registered
 

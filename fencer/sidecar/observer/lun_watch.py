@@ -14,9 +14,8 @@ from fencer.sidecar.settings import SidecarTiming
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
-from fencer.storage.registration import History, Past
+from fencer.storage.registration import History, Past, past
 from fencer.storage.settings import StorageSettings
-from fencer.storage.unfencing import past
 
 READINGS_MOST = 5
 
