@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the journal's file: for writing once, for reading anew each time. Translates its errors into sentences."""
+"""Opens the journal's file: for writing once, for reading anew each time. Translates its errors into sentences.
 
+This package imports the C half of sqlite3: its Python half brings dates along, and only registers how to store them.
+"""
+
+import _sqlite3 as sqlite3
 import contextlib
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator

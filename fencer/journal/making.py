@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a journal's file, and sets who may read it."""
 
+import _sqlite3 as sqlite3
 import contextlib
 import os
-import sqlite3
 import stat
 
 from fencer._typing import Final

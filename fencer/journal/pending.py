@@ -6,8 +6,8 @@ An import first checks whether the journal has the event already, so a crash bet
 file records nothing twice.
 """
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 

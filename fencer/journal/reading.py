@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries of the journal at one moment. SELECT only."""
 
-import sqlite3
+import _sqlite3 as sqlite3
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 

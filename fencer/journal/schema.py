@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal's tables, the migrations of older schemas, and the settings of a connection."""
 
+import _sqlite3 as sqlite3
 import contextlib
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 

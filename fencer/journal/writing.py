@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes one event into the tables: the event itself, the totals it adds to, and what is dropped for it."""
 
-import sqlite3
+import _sqlite3 as sqlite3
 
 from fencer import json_text
 from fencer._typing import Final, NamedTuple
