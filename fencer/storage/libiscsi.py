@@ -12,15 +12,13 @@ What libiscsi 1.19 forced:
 Source: libiscsi 1.19 iscsi.h, scsi-lowlevel.h.
 """
 
+import _socket as socket  # its Python half, ipaddress and regular expressions take longer to load than a login takes
 import contextlib
 import ctypes
 import errno
 import functools
-import ipaddress
 import os
-import re
 import select
-import socket
 import threading
 from collections.abc import Callable
 
@@ -34,10 +32,11 @@ DEFAULT_PORT = 3260
 MAX_LUN = 255  # peripheral device addressing, the only one libiscsi 1.19 encodes
 LOGOUT_TIMEOUT_S = 0.5
 
-_URL = re.compile(
-    r"iscsi://(?P<host>\[[^\]/]+\]|[^\[\]:/@]+)(?::(?P<port>\d{1,5}))?/(?P<target>[^/]+)/(?P<lun>\d{1,5})"
-)
-_NAME = re.compile(r"(iqn|eui|naa)\.[A-Za-z0-9.:_-]{1,219}")
+_SCHEME = "iscsi://"
+_NAME_TYPES = ("iqn.", "eui.", "naa.")  # RFC 7143 4.2.7
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:_-")
+_NAME_MOST = 223
+_DIGITS_MOST = 5
 
 _SESSION_NORMAL = 2
 _XFER_NONE, _XFER_READ, _XFER_WRITE = 0, 1, 2
@@ -62,29 +61,65 @@ class IscsiUrl(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "IscsiUrl":
         """Raises UsageError. An IPv6 address stands in brackets. CHAP credentials are refused."""
-        match = _URL.fullmatch(text)
-        if match is None and any(mark in text for mark in "%@"):  # not shown: it holds a password
+        parts = _parts(text)
+        if parts is None and any(mark in text for mark in "%@"):  # not shown: it holds a password
             raise UsageError(
                 "devices: an iSCSI URL with CHAP credentials is not taken: give iscsi://host[:port]/iqn/lun"
             )
-        if match is None:
+        if parts is None:
             raise UsageError(f"devices: {text!r} is not an iSCSI URL: give iscsi://host[:port]/iqn/lun")
-        host, port, lun = match["host"].strip("[]"), int(match["port"] or DEFAULT_PORT), int(match["lun"])
-        if match["host"].startswith("["):
-            try:
-                ipaddress.IPv6Address(host)
-            except ValueError as error:
-                raise UsageError(f"devices: {text!r}: give an IPv6 address between the brackets") from error
+        portal, target, lun = parts
+        host, port = portal
+        if text[len(_SCHEME)] == "[" and not _is_address(host, socket.AF_INET6):
+            raise UsageError(f"devices: {text!r}: give an IPv6 address between the brackets")
         if not 0 < port < 1 << 16:
             raise UsageError(f"devices: {text!r}: give a port from 1 to 65535")
-        if not _NAME.fullmatch(match["target"]):
+        if not _is_name(target):
             raise UsageError(f"devices: {text!r}: give a target name that starts with iqn., eui. or naa.")
         if lun > MAX_LUN:
             raise UsageError(f"devices: {text!r}: give a LUN from 0 to {MAX_LUN}")
-        return cls(host, port, match["target"], lun)
+        return cls(host, port, target, lun)
 
     def __str__(self) -> str:
         return f"iscsi://{_portal(self.host, self.port)}/{self.target}/{self.lun}"
+
+
+def _parts(text: str) -> tuple[tuple[str, int], str, int] | None:
+    """Host and port, target and LUN of ``iscsi://host[:port]/target/lun``; None where it has not that form."""
+    if not text.startswith(_SCHEME) or text.count("/") != 4:
+        return None
+    portal, target, lun = text[len(_SCHEME) :].split("/")
+    if portal.startswith("["):
+        host, bracket, rest = portal[1:].partition("]")
+        if not bracket or rest[:1] not in ("", ":"):
+            return None
+        colon, port = rest[:1], rest[1:]
+    else:
+        host, colon, port = portal.partition(":")
+        if any(mark in host for mark in "[]@"):
+            return None
+    if not host or not target or not _is_number(lun) or (colon and not _is_number(port)):
+        return None
+    return (host, int(port) if colon else DEFAULT_PORT), target, int(lun)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MOST
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is an iSCSI name of at least one character behind its type."""
+    return text.startswith(_NAME_TYPES) and 4 < len(text) <= _NAME_MOST and _NAME_CHARACTERS.issuperset(text)
+
+
+def _is_address(host: str, *families: int) -> bool:
+    """Whether host is a numeric address; one of IPv6 may name its zone (RFC 4007 11)."""
+    address, percent, zone = host.partition("%")
+    for family in families:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in it
+            socket.inet_pton(family, address)
+            return not percent or (family == socket.AF_INET6 and bool(zone) and "%" not in zone)
+    return False
 
 
 def _portal(host: str, port: int) -> str:
@@ -249,8 +284,7 @@ def _socket_error(descriptor: int) -> str:
 
 def _resolve(url: IscsiUrl, deadline: Deadline) -> str:
     """The portal with a numeric address. libiscsi would ask the resolver without any limit."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(url.host)
+    if _is_address(url.host, socket.AF_INET, socket.AF_INET6):
         return _portal(url.host, url.port)
     found: list[str] = []
     failed: list[str] = []
