@@ -7,10 +7,10 @@ files are opened.
 
 import re
 from collections.abc import Callable, Iterator
-from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from fencer._enum import Enum
 from fencer.regular_file import read_regular_file
 
 

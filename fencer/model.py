@@ -3,8 +3,8 @@
 
 import time
 from collections.abc import Callable
-from enum import IntEnum, StrEnum
 
+from fencer._enum import IntEnum, StrEnum
 from fencer._typing import NamedTuple, Self
 from fencer.errors import UsageError
 

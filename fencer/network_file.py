@@ -10,11 +10,11 @@ never hangs.
 import errno
 import os
 import select
-import signal
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from collections.abc import Callable, Mapping
 
+from fencer._signals import signal
 from fencer._typing import TypeVar
 
 T = TypeVar("T")

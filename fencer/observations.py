@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observations: the messages in which workers report what they saw. The verdict depends on nothing else."""
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple
 from fencer.model import ChassisCommand, PowerState
 

@@ -9,7 +9,8 @@ import contextlib
 import os
 import time
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket  # as in fencer.worker
-from enum import IntEnum
+
+from fencer._enum import IntEnum
 
 NAME = "fence_halvm"
 SOCKET = "/dev/log"

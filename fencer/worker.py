@@ -14,12 +14,12 @@ at every start, and neither is needed.
 import fcntl
 import os
 import select
-import signal
 import time
 from _pickle import dumps, loads
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable
 
+from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
 

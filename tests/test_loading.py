@@ -11,8 +11,8 @@ LOADED = (
     "fencer.cluster.corosync_conf", "fencer.agent.storage_worker", "fencer.storage.sgutils",
 )  # fmt: skip
 SLOW = {
-    "dataclasses", "getopt", "gettext", "hashlib", "inspect", "json", "pathlib", "pickle", "pyghmi", "pyudev", "random",
-    "re", "socket", "subprocess", "threading", "typing", "urllib",
+    "dataclasses", "enum", "getopt", "gettext", "hashlib", "inspect", "json", "pathlib", "pickle", "pyghmi", "pyudev",
+    "random", "re", "signal", "socket", "subprocess", "threading", "typing", "urllib",
 }  # fmt: skip
 
 

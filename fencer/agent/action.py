@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Performs one action: from checked option text to the exit status."""
 
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+from fencer._signals import signal
 from fencer._typing import TYPE_CHECKING, NamedTuple
 from fencer.agent.journal_entry import Record, is_recorded
 from fencer.agent.option_input import OptionInput, check, with_defaults
@@ -228,7 +228,7 @@ class Performer:
         facts = run.facts if interrupt() else run.execute()
         report.end_waiting()
         if interrupt():
-            name = signal.Signals(interrupt.signal).name
+            name = "SIGTERM" if interrupt.signal == signal.SIGTERM else "SIGINT"
             reason = f"{request.action} {request.who}: interrupted by {name}: the outcome is unknown: call again"
             report.interrupted(reason, facts, plan, time.monotonic() - began)
             self._warn(record.interrupted(name))

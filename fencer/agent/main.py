@@ -3,10 +3,10 @@
 
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from fencer._signals import signal
 from fencer._typing import TYPE_CHECKING, BinaryIO, TextIO
 from fencer.agent.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
 from fencer.agent.process_age import process_age_s

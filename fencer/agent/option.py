@@ -5,8 +5,7 @@ Rows are named tuples, not dataclasses: Pacemaker asks for metadata often, and t
 imports ``inspect``, would take longer than everything else in that call.
 """
 
-from enum import Enum
-
+from fencer._enum import Enum
 from fencer._typing import NamedTuple
 
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages between a run and its two workers. An order is the first message to a worker."""
 
-from enum import Enum, auto
-
+from fencer._enum import Enum, auto
 from fencer._typing import NamedTuple
 from fencer.agent.request import StorageRequest
 from fencer.model import BmcSettings, Deadline

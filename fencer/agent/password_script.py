@@ -8,12 +8,12 @@ shows the command, since it may contain a secret.
 
 import os
 import select
-import signal
 import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from fencer._signals import signal
 from fencer.errors import UsageError
 from fencer.network_file import in_time
 

@@ -2,9 +2,9 @@
 """The job of the power worker: runs the power procedure on the BMC, in an expendable child."""
 
 import os
-import signal
 from types import FrameType
 
+from fencer._signals import signal
 from fencer.agent.orders import Gate, PowerOrder
 from fencer.power.ipmi import IpmiChassisPower
 from fencer.power.procedure import run

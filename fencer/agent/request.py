@@ -2,8 +2,8 @@
 """The request of one call: typed and immutable. It is built once from option text."""
 
 import math
-from enum import Enum, auto
 
+from fencer._enum import Enum, auto
 from fencer._typing import NamedTuple
 from fencer.model import Action, ArbitrationMode, BmcSettings, Method, ProofPolicy, ReservationKey
 from fencer.storage.settings import StorageSettings

@@ -6,8 +6,8 @@ that has been a member of this node's partition since corosync started, also aft
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 
+from fencer._enum import Enum, auto
 from fencer._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

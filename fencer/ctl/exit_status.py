@@ -2,7 +2,8 @@
 """Exit statuses of halvmctl, for scripts. Part of its interface: docs/halvmctl.md lists them."""
 
 from collections.abc import Collection
-from enum import IntEnum
+
+from fencer._enum import IntEnum
 
 
 class CtlStatus(IntEnum):

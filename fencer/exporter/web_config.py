@@ -15,10 +15,10 @@ import time
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
+from fencer._enum import IntEnum
 from fencer.errors import UsageError
 from fencer.exporter.web_settings import BYTES_MOST, OPTION, WebSettings, make_context, parse
 from fencer.regular_file import read_regular_file

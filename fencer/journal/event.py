@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The events and totals that the journal holds. Types only."""
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple
 from fencer.model import Proof, Side
 

@@ -10,12 +10,12 @@ waiting. What the child has found wrong by then the agent says; what goes wrong 
 import contextlib
 import os
 import select
-import signal
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable, Sequence
 
+from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError
 from fencer.journal.event import Event, Step

@@ -6,8 +6,7 @@ name that resolves to another host makes a fence ask the wrong one. IPMI 2.0 has
 authenticates with the password (§13.21, §22.14). Redfish has a UUID, which TLS authenticates: another kind, same rules.
 """
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple
 from fencer.model import KnownBmc
 

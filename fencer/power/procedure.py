@@ -11,8 +11,8 @@ off, or an "off" that stands a second after a command, of a BMC that is not star
 
 import time
 from collections.abc import Callable
-from enum import StrEnum
 
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple, assert_never
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
 from fencer.model import ChassisCommand, Method, PowerState

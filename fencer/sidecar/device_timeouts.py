@@ -9,9 +9,9 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
-from enum import Enum
 from typing import NamedTuple
 
+from fencer._enum import Enum
 from fencer.sidecar.settings import Settings
 from fencer.storage.block_devices import read_attribute
 from fencer.storage.lun import Lun

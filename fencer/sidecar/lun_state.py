@@ -5,8 +5,7 @@ A path counts while its last probe was good, began not longer than path_stale_s 
 reachable while a path counts and its registrations are read.
 """
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple, assert_never
 from fencer.sidecar.lun_records import LunRecord, LunView, PathRecord, PathView
 from fencer.sidecar.reports import (

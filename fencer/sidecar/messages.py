@@ -7,8 +7,7 @@ feeder ─ the same lists, FeederStatus, Line, Event, SelfFence ─▶ publisher
 No message is longer than fencer.worker.MESSAGE_BYTES: what has no bound of its own is cut where it is made.
 """
 
-from enum import IntEnum
-
+from fencer._enum import IntEnum
 from fencer._typing import NamedTuple
 from fencer.journal.event import Event
 from fencer.sidecar.lun_list import LunList

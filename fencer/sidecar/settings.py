@@ -2,8 +2,7 @@
 """Typed settings of observers and policy, and the longest time from a loss to the reset. Made once from the
 configuration. docs/decisions/0008-self-fence-bound.md derives the sums."""
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import Final, NamedTuple
 from fencer.storage.settings import StorageSettings
 

@@ -5,9 +5,10 @@
 import functools
 import json
 from collections.abc import Callable
-from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from fencer._enum import Enum
 
 R = TypeVar("R", bound=tuple[Any, ...])
 _Reader = Callable[[Any], Any]

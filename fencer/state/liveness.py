@@ -5,8 +5,8 @@ The exporter, ``halvm-watchdogd status`` and the agent's ``proof=self`` all deci
 """
 
 import math
-from enum import StrEnum
 
+from fencer._enum import StrEnum
 from fencer.state.snapshot import PolicyState, Snapshot
 
 MISSED_INTERVALS = 3

@@ -2,9 +2,9 @@
 """Readings of the snapshot and of the journal, and how far to believe them. Pure."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import NamedTuple, assert_never
 
+from fencer._enum import StrEnum
 from fencer.journal.event import Event, StepTotal, Total
 from fencer.state.liveness import Liveness, fresh_for_s, liveness
 from fencer.state.snapshot import LunSnapshot, Snapshot

@@ -5,8 +5,7 @@ Unix times (``…_unix_s``) are for people and metrics; ages are taken between `
 no clock change moves. A reader compares boot_id with its own and calls anything else stale.
 """
 
-from enum import StrEnum
-
+from fencer._enum import StrEnum
 from fencer._typing import NamedTuple
 
 SCHEMA = 1

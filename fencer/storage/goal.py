@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The goals of a storage worker."""
 
-from enum import Enum, auto
+from fencer._enum import Enum, auto
 
 
 class StorageGoal(Enum):

@@ -6,8 +6,8 @@ tools are named that depend on it: they bring the right one.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
 
+from fencer._enum import Enum
 from fencer.regular_file import read_regular_file
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")

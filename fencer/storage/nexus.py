@@ -16,8 +16,8 @@ registrations were preempted: ours may be gone, and the caller must look before 
 import time
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
 
+from fencer._enum import Enum, auto
 from fencer._typing import Final, TypeVar
 from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, StorageRefused, TransportError
 from fencer.model import Deadline, ReservationKey, ReservationType

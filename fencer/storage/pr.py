@@ -8,8 +8,8 @@ Source: SPC-4 r37, 6.15 (PERSISTENT RESERVE IN), 6.16 (PERSISTENT RESERVE OUT), 
 """
 
 import struct
-from enum import IntEnum
 
+from fencer._enum import IntEnum
 from fencer._typing import NamedTuple
 from fencer.errors import MalformedAnswer
 from fencer.model import ReservationKey, ReservationType

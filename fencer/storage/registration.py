@@ -5,8 +5,8 @@ A node that was preempted in this boot is not registered again.
 """
 
 from collections.abc import Sequence
-from enum import Enum, auto
 
+from fencer._enum import Enum, auto
 from fencer._typing import NamedTuple
 from fencer.errors import StillUnderWay, StorageError, TransportError, remedies
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType

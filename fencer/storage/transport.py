@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One I_T nexus to one logical unit: a CDB goes in, a status comes out."""
 
-from enum import IntEnum
-
+from fencer._enum import IntEnum
 from fencer._typing import NamedTuple, Protocol
 
 

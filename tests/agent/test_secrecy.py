@@ -3,7 +3,6 @@
 
 import io
 import resource
-import signal
 import stat
 import subprocess
 import sys
@@ -154,7 +153,7 @@ def _said_without_it(argv: list[str], stdin: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SystemLog, "write", lambda *_said: None)
         patch.setattr(resource, "setrlimit", lambda *_: None)
-        patch.setattr(signal, "signal", lambda *_: None)
+        patch.setattr("_signal.signal", lambda *_: None)
         patch.setattr(Report, "open_debug_file", lambda *_: None)  # it would be made here
         Agent(argv, io.BytesIO(stdin.encode("utf-8", "surrogateescape")), out, err, {}).run()
     assert SECRET not in out.getvalue() + err.getvalue(), (argv, stdin, err.getvalue())

@@ -93,9 +93,9 @@ REFUSAL = (PowerFailed("bmc: wrong password", final=True),)
 plans = st.builds(
     plan,
     st.sampled_from([Action.OFF, Action.REBOOT]),
-    st.sampled_from(ProofPolicy),
+    st.sampled_from(list(ProofPolicy)),
     bmc=st.booleans(),
     storage=st.booleans(),
-    arbitration=st.sampled_from(ArbitrationMode),
-    caller=st.sampled_from(Caller),
+    arbitration=st.sampled_from(list(ArbitrationMode)),
+    caller=st.sampled_from(list(Caller)),
 )

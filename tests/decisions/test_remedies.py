@@ -46,12 +46,12 @@ REMEDIES = (
 plans = st.builds(
     plan,
     st.sampled_from([Action.OFF, Action.REBOOT, Action.DIAG, Action.ON, Action.STATUS, Action.MONITOR]),
-    st.sampled_from(ProofPolicy),
+    st.sampled_from(list(ProofPolicy)),
     bmc=st.booleans(),
     storage=st.booleans(),
     local=st.booleans(),
-    arbitration=st.sampled_from(ArbitrationMode),
-    caller=st.sampled_from(Caller),
+    arbitration=st.sampled_from(list(ArbitrationMode)),
+    caller=st.sampled_from(list(Caller)),
 )
 
 

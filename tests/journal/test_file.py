@@ -36,8 +36,8 @@ def test_what_is_appended_is_read(journal: Journal, path: str) -> None:
 @given(
     words=st.text(),
     at=st.floats(0, 1e10, allow_nan=False),
-    kind=st.sampled_from(EventKind),
-    outcome=st.sampled_from(FenceOutcome),
+    kind=st.sampled_from(list(EventKind)),
+    outcome=st.sampled_from(list(FenceOutcome)),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_text_is_kept_as_one_printable_line(tmp_path_factory, words: str, at: float, kind, outcome) -> None:

@@ -46,7 +46,7 @@ def enough(require: Requirement, reachable: int, luns: int) -> bool:
 class PolicyMachine(RuleBasedStateMachine):
     """Time passes in steps of at most a decision's interval, and after each a decision is made."""
 
-    @initialize(require=st.sampled_from(Requirement), reset=st.sampled_from(TargetReset))
+    @initialize(require=st.sampled_from(list(Requirement)), reset=st.sampled_from(TargetReset))
     def begin(self, require: Requirement, reset: TargetReset) -> None:
         self.require, self.reset = require, reset
         self.now = 50.0
@@ -198,7 +198,7 @@ class PolicyMachine(RuleBasedStateMachine):
                 self.unconfirmed_since_s.setdefault(path, self.now)
         self.note()
 
-    @rule(lun=st.sampled_from(sorted(LUNS)), registration=st.sampled_from(RegistrationState))
+    @rule(lun=st.sampled_from(sorted(LUNS)), registration=st.sampled_from(list(RegistrationState)))
     def registrations_are_read(self, lun: str, registration: RegistrationState) -> None:
         self.policy.take(lun_seen(lun, self.now, registration))
         self.read[lun] = (self.now, registration)

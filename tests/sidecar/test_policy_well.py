@@ -38,7 +38,7 @@ def report(kind: str, what: object, ok: bool, at_s: float) -> Report:
     return PathSeen(lun, path, at_s, ok, "" if ok else "EIO", 0.001)
 
 
-@given(rounds, st.sampled_from(Requirement))
+@given(rounds, st.sampled_from(list(Requirement)))
 def test_a_batch_decides_as_its_reports_do(
     played: list[tuple[float, list[tuple[str, object, bool]], bool]], require: Requirement
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_batch_decides_as_its_reports_do(
             assert one_by_one.decide(now) == batched.decide(now)
 
 
-@given(rounds, st.sampled_from(Requirement))
+@given(rounds, st.sampled_from(list(Requirement)))
 def test_nothing_changes_by_time_alone_before_it_grows_stale(
     played: list[tuple[float, list[tuple[str, object, bool]], bool]], require: Requirement
 ) -> None:

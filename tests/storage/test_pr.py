@@ -231,7 +231,7 @@ def test_no_key_is_ever_lost(generation: int, registered: list[ReservationKey], 
 
 
 @unhurried
-@given(keys, st.sampled_from(ReservationType))
+@given(keys, st.sampled_from(list(ReservationType)))
 def test_a_reservation_survives_the_round_trip(key: ReservationKey, type_: ReservationType) -> None:
     held = pr.decode_reservation(reservation(key.value, type_))
     assert held.type is type_

@@ -7,9 +7,9 @@ timestamps, not ages: ``time() - metric`` goes on growing in Prometheus when not
 one series for each possible state: 1 for the present one, 0 for the others.
 """
 
-from enum import StrEnum
 from typing import Final, NamedTuple
 
+from fencer._enum import StrEnum
 from fencer.journal.event import EventKind, FenceOutcome, StepName
 from fencer.state.snapshot import PolicyState, RegistrationState
 

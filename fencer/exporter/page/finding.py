@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finding of the status page."""
 
-from enum import IntEnum
 from typing import NamedTuple
+
+from fencer._enum import IntEnum
 
 
 class FindingSeverity(IntEnum):
