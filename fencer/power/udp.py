@@ -21,7 +21,9 @@ Address = tuple[int, tuple[object, ...]]
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:
     """The addresses of a BMC, best first. Raises socket.gaierror."""
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)
+    # As text it would be encoded by the codec idna, which loads regular expressions and Unicode tables for any name.
+    name = host.encode("ascii") if host.isascii() else host
+    found = socket.getaddrinfo(name, port, 0, socket.SOCK_DGRAM)
     return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))[:_MOST_ADDRESSES]
 
 
