@@ -7,9 +7,9 @@ agent (cman, fence/libfence/agent.c: make_args, make_args_unfence). Attributes m
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+from fencer._typing import NamedTuple
 from fencer.cluster.host_names import match_host_names
 from fencer.cluster.keys import NodeIdentity
 from fencer.cluster.xml_lines import LinedXml, parse_xml
