@@ -11,7 +11,6 @@ from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage import fenced_record, unfencing
 from fencer.storage.fenced_record import FencedRecord, read_record, write_record
-from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import Terms
@@ -195,16 +194,6 @@ def test_a_lun_that_answers_late_is_registered(node: Node) -> None:
     seen: list[Observation] = []
     unfence(Opened((slow,)), TERMS, str(node.state_dir), lambda *what: seen.extend(what), deadline(clock, 30.0))
     assert any(isinstance(what, LunRegistered) for what in seen)
-
-
-def test_a_lun_that_never_answers_leaves_time_for_the_others(node: Node) -> None:
-    clock, target = Clock(), registered("b", target=FakeTarget(wwid=OTHER))
-    dead = LogicalUnit("naa.1", "dead", unit(faulty(FakeTarget(), "a", clock), clock=clock).nexuses)
-    luns = Opened((dead, lun(target, "a", clock=clock)))
-    seen: list[Observation] = []
-    unfence(luns, TERMS, str(node.state_dir), lambda *what: seen.extend(what), deadline(clock, 30.0))
-    assert [what.lun for what in seen if isinstance(what, LunFailed)] == ["dead"]
-    assert len([what for what in seen if isinstance(what, LunRegistered)]) == 1
 
 
 def test_another_process_is_waited_for_in_short_steps(tmp_path: Path) -> None:
