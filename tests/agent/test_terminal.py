@@ -21,7 +21,7 @@ from tests.agent.halvm import AGENT, ENVIRONMENT, at
 from tests.decisions.calls import WON, plan
 from tests.journal.calls import recorded
 from tests.rig.bmc import Bmc
-from tests.rig.terminal import NONE, on_terminal
+from tests.rig.terminal import NONE, on_terminal, quietest
 from tests.rig.udp_proxy import UdpProxy
 
 CLEAR = "\r\x1b[K"
@@ -94,7 +94,8 @@ def test_no_two_seconds_of_nothing(
 ) -> None:
     """From the start of the call to its end."""
     proxy.blackhole = silent
-    told = on_terminal([AGENT, *at(bmc, proxy.port), "-n", "n", *arguments], environ={**ENVIRONMENT, "TERM": "xterm"})
+    command = [AGENT, *at(bmc, proxy.port), "-n", "n", *arguments]
+    told = quietest(lambda: on_terminal(command, environ={**ENVIRONMENT, "TERM": "xterm"}), bound_s=2)
     assert ends in told.text
     assert told.quiet_s < 2
 

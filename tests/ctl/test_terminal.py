@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.terminal import NONE, Seen, on_terminal
+from tests.rig.terminal import NONE, Seen, on_terminal, quietest
 
 ROOT = Path(__file__).parents[2]
 GOOD = Path(__file__).parent / "good"
@@ -73,7 +73,7 @@ fencer.ctl.status.gather.gather = gather
 sys.argv = ["halvmctl", "status"]
 sys.exit(main())
 """
-    told = on_terminal([sys.executable, "-c", code])
+    told = quietest(lambda: on_terminal([sys.executable, "-c", code]), bound_s=2)
     assert "\r\x1b[Kasking the programs of this machine: 2 s" in told.text
     assert told.text.endswith(f"\r\x1b[Khalvmctl: {RED}ERROR{PLAIN}: slow\n")
     assert told.quiet_s < 2
