@@ -144,15 +144,13 @@ class Agent:
         workers = Workers(_apart(_power_job, journal_writer), _apart(_storage_job, journal_writer))
         try:
             wanted = self._will_fence(given.values)
-            power = wanted and bool(given.values.get("ip"))
-            several = len(os.sched_getaffinity(0)) > 1
-            if power and several:
+            if wanted and given.values.get("ip"):
+                import fencer.agent.orders  # noqa: F401 - both processes need it: here it is loaded once
+
                 workers.need_power()  # it loads pyghmi while this process reads the options
             from fencer.agent.action import Performer
             from fencer.agent.report import Report
 
-            if power and not several:
-                workers.need_power()  # after the imports: nothing is loaded twice by the one processor
             if wanted and (given.values.get("devices") or given.values.get("vg")):
                 workers.need_storage()  # after the imports: it inherits them, and needs most of them
             quiet = given.values.get("quiet") == "1"
