@@ -5,8 +5,9 @@
     ├── UsageError            bad input: nothing was sent, exit 1
     ├── PowerError            a BMC operation failed
     │   ├── BmcRefused        the BMC refused the credentials or the session twice: a retry is pointless
-    │   └── BmcUnreachable    no usable answer: another attempt may help
-    │       └── CommandRefused    completion code other than success: another attempt may help
+    │   ├── BmcUnreachable    no usable answer: another attempt may help
+    │   │   └── CommandRefused    completion code other than success: another attempt may help
+    │   └── NotAllowed        the command may not be sent, or not again, before it is allowed anew
     ├── WatchdogError         a watchdog operation failed
     │   └── WatchdogNotYet    the device is missing or in use: a later attempt may help
     └── StorageError          a LUN operation failed
@@ -54,6 +55,10 @@ class BmcUnreachable(PowerError):
 
 class CommandRefused(BmcUnreachable):
     """The BMC answered a command with a completion code that names neither authentication nor privilege."""
+
+
+class NotAllowed(PowerError):
+    """A command may not be sent now. It may have been sent before, and executed, and its answer lost."""
 
 
 class WatchdogError(FenceError):

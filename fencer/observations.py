@@ -27,6 +27,12 @@ class ChassisCommanded(NamedTuple):
     command: ChassisCommand
 
 
+class ChassisUnanswered(NamedTuple):
+    """A chassis command was sent, and the BMC has not accepted it yet: it may have been executed."""
+
+    command: ChassisCommand
+
+
 class ChassisFoundOff(NamedTuple):
     """The BMC reported off before the fence sent a command. No proof yet: a starting BMC may report off, too."""
 
@@ -158,6 +164,7 @@ Observation = (
     SessionOpened
     | BmcIdentified
     | ChassisCommanded
+    | ChassisUnanswered
     | ChassisFoundOff
     | ChassisObserved
     | PowerFailed

@@ -15,6 +15,7 @@ class Facts:
         self.session = False
         self.states: list[PowerState] = []
         self.commanded: list[ChassisCommand] = []
+        self.unanswered: list[ChassisCommand] = []
         self.found_off = False
         self.bmc_guid: bytes | None = None
         self.power_over = False
@@ -55,6 +56,8 @@ class Facts:
                 self.states.append(state)
             case observed.ChassisCommanded(command):
                 self.commanded.append(command)
+            case observed.ChassisUnanswered(command):
+                self.unanswered.append(command)
             case observed.PowerFailed():
                 self.power_failures.append(observation)
                 self.power_over = observation.final

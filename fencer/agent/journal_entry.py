@@ -125,7 +125,7 @@ def _name(what: Observation) -> StepName:
     match what:
         case observed.SessionOpened() | observed.BmcIdentified():
             return StepName.SESSION
-        case observed.ChassisCommanded():
+        case observed.ChassisCommanded() | observed.ChassisUnanswered():
             return StepName.COMMAND
         case observed.ChassisFoundOff() | observed.ChassisObserved():
             return StepName.CHASSIS

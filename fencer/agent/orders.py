@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages between a run and its two workers. An order is the first message to a worker."""
 
-from fencer._enum import Enum, auto
 from fencer._typing import NamedTuple
 from fencer.agent.request import StorageRequest
 from fencer.model import BmcSettings, Deadline
@@ -9,16 +8,32 @@ from fencer.observations import ArbitrationResult, Observation
 from fencer.power.procedure import PowerGoal, PowerTiming
 from fencer.storage.goal import StorageGoal
 
+LOOK_GOOD_S = 1.0
+"""How old a look at the arbiter may be when a command is sent that takes power away. It takes less than a millisecond,
+unless a process or the machine was stopped meanwhile; then the arbiter is looked at again."""
 
-class Gate(Enum):
-    """The permissions that the parent gives a gated power worker, in this order."""
 
-    LOGIN = auto()  # the LUNs make sense: the BMC may be asked for a session
-    GO = auto()  # arbitration is won: power may be changed
+class Login(NamedTuple):
+    """The first permission for a gated power worker: the LUNs make sense, so the BMC may be asked for a session."""
+
+
+class Go(NamedTuple):
+    """The second one: power may be taken away, for LOOK_GOOD_S since the last look at the arbiter. The first Go comes
+    unasked.
+
+    looked_at_s: when it was looked at, by the monotonic clock of all processes; None where no race was won and power is
+    used all the same (arbitration=preferred): that does not grow old.
+    """
+
+    looked_at_s: float | None
+
+
+class GoAgain(NamedTuple):
+    """A power worker asks for another Go: its last one has grown old. Exactly one Go answers it, or none."""
 
 
 class PowerOrder(NamedTuple):
-    """The first message to a power worker. gated: wait for Gate.LOGIN, then for Gate.GO before power is changed."""
+    """The first message to a power worker. gated: wait for Login, then for Go before power is changed."""
 
     settings: BmcSettings
     goal: PowerGoal

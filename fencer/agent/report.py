@@ -239,6 +239,8 @@ def describe(what: Observation, plan: Plan) -> str:
             return _who(what, plan)
         case observed.ChassisCommanded(command):
             return f"{bmc}: chassis command {command.name.lower()} accepted"
+        case observed.ChassisUnanswered(command):
+            return f"{bmc}: chassis command {command.name.lower()} has no answer: it goes again after a look at the LUN"
         case observed.ChassisFoundOff():
             return f"{bmc}: chassis power is off already, to be confirmed"
         case observed.ChassisObserved(state):

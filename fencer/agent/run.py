@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 
 from fencer._typing import NamedTuple
 from fencer.agent.facts import Facts
-from fencer.agent.orders import Gate, Guarding, LookAgain, Looked, PowerOrder, Seen, StorageOrder
+from fencer.agent.orders import (
+    LOOK_GOOD_S,
+    Go,
+    GoAgain,
+    Guarding,
+    Login,
+    LookAgain,
+    Looked,
+    PowerOrder,
+    Seen,
+    StorageOrder,
+)
 from fencer.agent.plan import Plan
 from fencer.agent.verdict import decided, is_lost, proofs_of, suffices
 from fencer.model import Action, Deadline, PowerState, Proof
@@ -37,10 +48,6 @@ RETRY_PAUSE_S = 0.5
 
 PATIENCE_S = 1.0
 """How much longer one side may run when the other has already settled the verdict."""
-
-LOOK_GOOD_S = 1.0
-"""How old a look at the arbiter may be when power is let go. Its answer takes less than a millisecond, unless this
-process or the machine was stopped meanwhile; then it is asked for again."""
 
 UNDO_GRACE_S = 2.2
 """How long a storage worker may take to undo a guard key when it is told to stop: its own 2 s, and a little."""
@@ -82,7 +89,8 @@ class Run:
         self._power_again_at: float | None = None
         self._settled_at: float | None = None
         self._self_fence_at: float | None = None
-        self._granted: list[Gate] = []
+        self._may_log_in = False
+        self._gone = False
         self._race_is_open = False
         self._let_in = False
         self._login_until: float | None = None
@@ -159,6 +167,9 @@ class Run:
                 self._let_in = True
                 self._login_until = None
                 self._let_go()
+            case GoAgain():
+                self._gone = False
+                self._let_go()
             case PowerDone():
                 self._note(message)
                 self._end_power_attempt(again=False)
@@ -190,7 +201,7 @@ class Run:
         for what in several:
             match what:
                 case LunsIdentified():
-                    self._grant(Gate.LOGIN)
+                    self._grant_login()
                 case Arbitrated():
                     self._arbitrated(what)
                 case StorageDone():
@@ -216,7 +227,7 @@ class Run:
         self._race_is_open = False
         self._note(end)
         if not is_lost(self._plan, self.facts):
-            self._grant(Gate.LOGIN)
+            self._grant_login()
             self._let_go()
 
     def _let_go(self) -> None:
@@ -227,10 +238,10 @@ class Run:
         end = self.facts.arbitration
         if not self._plan.gated or self._race_is_open or end is None or is_lost(self._plan, self.facts):
             return
-        if not self._let_in or Gate.GO in self._granted or self._asked is not None:
+        if not self._let_in or self._gone or self._asked is not None:
             return
         if end.result is not ArbitrationResult.WON:
-            self._grant(Gate.GO)  # power is used all the same, where arbitration is only preferred
+            self._go(None)  # power is used all the same, where arbitration is only preferred
         elif self._workers.storage is None:
             self._play_again()
         else:
@@ -247,7 +258,7 @@ class Run:
         if time.monotonic() - look.at_s > LOOK_GOOD_S:
             self._let_go()
         elif look.result is ArbitrationResult.WON:
-            self._grant(Gate.GO)
+            self._go(look.at_s)
         elif look.result is None:
             self._play_again()
         elif self._proved():
@@ -278,14 +289,18 @@ class Run:
             self._workers.power.end_within(GOODBYE_S)
         self._end_power_attempt(again=False)
 
-    def _grant(self, gate: Gate) -> None:
-        if gate in self._granted:
+    def _grant_login(self) -> None:
+        if self._may_log_in:
             return
-        self._granted.append(gate)
+        self._may_log_in = True
         if self._workers.power is not None:
-            self._workers.power.send(gate)
-            if gate is Gate.LOGIN:
-                self._login_begins()
+            self._workers.power.send(Login())
+            self._login_begins()
+
+    def _go(self, looked_at_s: float | None) -> None:
+        self._gone = True
+        if self._workers.power is not None:
+            self._workers.power.send(Go(looked_at_s))
 
     def _login_begins(self) -> None:
         limit_s = self._plan.request.timing.login_limit_s
@@ -327,11 +342,10 @@ class Run:
         )
         worker = self._workers.need_power()
         worker.send(PowerOrder(bmc, goal, timing, self._plan.gated))
-        self._let_in = False
-        if Gate.LOGIN in self._granted:
-            self._granted = [Gate.LOGIN]
-            worker.send(Gate.LOGIN)
-        if not self._plan.gated or Gate.LOGIN in self._granted:
+        self._let_in = self._gone = False
+        if self._may_log_in:
+            worker.send(Login())
+        if not self._plan.gated or self._may_log_in:
             self._login_begins()
 
     def _end_power_attempt(self, again: bool) -> None:

@@ -282,9 +282,9 @@ _CALL_AGAIN = (
 
 
 def _lost_text(arbitration: Arbitrated, facts: Facts) -> str:
-    """The reason of a lost race. An earlier attempt at the BMC may have sent a command before this race."""
-    touched = {ChassisCommand.OFF, ChassisCommand.CYCLE} & set(facts.commanded)
-    done = "an earlier attempt had sent a power command" if touched else "nothing was powered off"
+    """The reason of a lost race. A power command may have been sent while it was won."""
+    touched = {ChassisCommand.OFF, ChassisCommand.CYCLE} & {*facts.commanded, *facts.unanswered}
+    done = "a power command had been sent before" if touched else "nothing was powered off"
     match arbitration.result:
         case ArbitrationResult.UNREACHABLE:
             how = "the fence race cannot be decided"

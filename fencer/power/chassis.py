@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The protocol ChassisPower: what a procedure can ask of a chassis (IPMI 2.0 §28.2, §28.3)."""
 
+from collections.abc import Callable
+
 from fencer._typing import Protocol
 from fencer.model import ChassisCommand, PowerState
+
+
+def always() -> bool:
+    """The permission for what takes no power away."""
+    return True
 
 
 class ChassisPower(Protocol):
@@ -22,8 +29,12 @@ class ChassisPower(Protocol):
     def state(self) -> PowerState:
         """Reads the chassis power state."""
 
-    def control(self, command: ChassisCommand) -> None:
-        """Sends one command. Returning means that the BMC accepted it, not that the state has changed."""
+    def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
+        """Sends one command. Returning means that the BMC accepted it, not that the state has changed.
+
+        may_send: asked directly before each packet that carries the command, so also before one that is sent again
+        because its answer was lost. Raises NotAllowed where it says no.
+        """
 
     def starting(self) -> bool:
         """Whether the BMC reports that it is starting. Meanwhile its chassis state proves nothing."""

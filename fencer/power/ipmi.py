@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 
 from fencer._typing import TYPE_CHECKING
-from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, UsageError
+from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, PowerError, UsageError
 from fencer.model import BmcSettings, ChassisCommand, PowerState, Privilege
 from fencer.observations import BmcIdentified
 from fencer.power import ipmi_codes as codes
+from fencer.power.chassis import always
 from fencer.power.identity import tells_apart
 
 if TYPE_CHECKING:
@@ -139,9 +140,10 @@ class IpmiChassisPower:
             raise BmcUnreachable(f"{self._settings}: get chassis status: the answer does not decode")
         return PowerState.ON if data[0] & 1 else PowerState.OFF
 
-    def control(self, command: ChassisCommand) -> None:
+    def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
         """Chassis Control, IPMI 2.0 §28.3."""
-        self._transact(f"chassis power {command.name.lower()}", _CHASSIS, _CHASSIS_CONTROL, bytes((command,)))
+        operation = f"chassis power {command.name.lower()}"
+        self._transact(operation, _CHASSIS, _CHASSIS_CONTROL, bytes((command,)), may_send)
 
     def starting(self) -> bool:
         """The device available bit of Get Device ID, IPMI 2.0 §20.1: set while the controller initialises itself."""
@@ -164,7 +166,9 @@ class IpmiChassisPower:
         if datagrams is not None:
             datagrams.close()
 
-    def _transact(self, operation: str, netfn: int, command: int, data: bytes) -> bytes:
+    def _transact(
+        self, operation: str, netfn: int, command: int, data: bytes, may_send: Callable[[], bool] = always
+    ) -> bytes:
         """One request, asked again while the BMC is busy.
 
         Raises CommandRefused, or BmcRefused for want of privilege.
@@ -172,7 +176,7 @@ class IpmiChassisPower:
         privilege_refused_at: float | None = None
         tries = 0
         while True:
-            code, answer = self._ask(operation, netfn, command, data)
+            code, answer = self._ask(operation, netfn, command, data, may_send)
             if code == 0:
                 return answer
             where = (
@@ -192,12 +196,14 @@ class IpmiChassisPower:
                 raise CommandRefused(reason)
             self._sleep(_BUSY_PAUSE_S)
 
-    def _ask(self, operation: str, netfn: int, command: int, data: bytes) -> tuple[int, bytes]:
+    def _ask(
+        self, operation: str, netfn: int, command: int, data: bytes, may_send: Callable[[], bool]
+    ) -> tuple[int, bytes]:
         if self._session is None:
             raise BmcUnreachable(f"{self._settings}: {operation}: no session")
         try:
-            return self._session.transact(netfn, command, data, self._settings.bridge_address)
-        except (BmcRefused, BmcUnreachable):
+            return self._session.transact(netfn, command, data, self._settings.bridge_address, may_send)
+        except PowerError:
             raise
         except Exception as error:
             raise self._unforeseen(operation, error) from error

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 
 from fencer._typing import Any
-from fencer.errors import BmcUnreachable
+from fencer.errors import BmcUnreachable, NotAllowed
 from fencer.model import BmcSettings
+from fencer.power.chassis import always
 from fencer.power.ipmi_login import LoginSession
 from fencer.power.ipmi_packets import APP_REQUEST, LONGEST_PATIENCE_S, Datagrams
 
@@ -45,12 +46,24 @@ class PatientSession(LoginSession):
         self._command: tuple[int, int, bytes] = (0, 0, b"")
         self._bridge: dict[str, int] | None = None
         self._answers: list[dict[str, Any]] = []
+        self._may_send: Callable[[], bool] = always
         self._resends = 0
         self._outside_answers = 0
         super().__init__(settings, datagrams, clock, sleep)
 
-    def transact(self, netfn: int, command: int, data: bytes, bridge_address: int | None) -> tuple[int, bytes]:
-        """Sends one request and blocks until it is answered: completion code and data (IPMI 2.0 §5.2)."""
+    def transact(
+        self,
+        netfn: int,
+        command: int,
+        data: bytes,
+        bridge_address: int | None,
+        may_send: Callable[[], bool] = always,
+    ) -> tuple[int, bytes]:
+        """Sends one request and blocks until it is answered: completion code and data (IPMI 2.0 §5.2).
+
+        may_send: asked directly before it is sent, each time. Raises NotAllowed where it says no.
+        """
+        self._may_send = may_send
         self._command = (netfn, command, data)
         self._bridge = None if bridge_address is None else {"addr": bridge_address, "channel": 0}
         self._answers.clear()
@@ -60,7 +73,7 @@ class PatientSession(LoginSession):
         self.request_entry.clear()  # so that late answers to what was asked before are dropped
         self._handle = self._got_answer
         self._begin_step()
-        self._request(*self._command, self._bridge)
+        self._send_command()
         while not self._answers:
             self._turn()
         self._expires_at = None
@@ -102,4 +115,9 @@ class PatientSession(LoginSession):
         self._resends += 1
         self._tries = 1
         self._patience_s = min(self._base_patience_s * _RESEND_GROWTH**self._resends, LONGEST_PATIENCE_S)
+        self._send_command()
+
+    def _send_command(self) -> None:
+        if not self._may_send():
+            raise NotAllowed(f"{self._settings}: a command may not be sent now")
         self._request(*self._command, self._bridge)

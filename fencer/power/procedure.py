@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings a chassis to a goal: which commands are sent, in which order. Pure: no IPMI, no process.
 
-The caller of a procedure hands in ``emit`` (every observation goes there at once) and ``wait_for_go`` (True when power
-may be touched). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
-acts on *after* the go: what was off before a fence race is no proof after it.
+The caller of a procedure hands in ``emit`` (every observation goes there at once) and ``may_go`` (True when power may
+be taken away now). A procedure logs in first, so that the BMC is ready the moment the go comes, and reads the state it
+acts on *after* the go: what was off before a fence race is no proof after it. Each packet with a command that takes
+power away asks again: a go grows old (docs/decisions/0003-one-arbiter.md). "On" asks nothing, it takes nothing away.
 
 One "off" is no proof either: a BMC that starts says "off" before it knows. Proof is a change that was seen, from on to
 off, or an "off" that stands a second after a command, of a BMC that is not starting any more.
 """
 
+import math
 import time
 from collections.abc import Callable
 
 from fencer._enum import StrEnum
 from fencer._typing import NamedTuple, assert_never
-from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
+from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, NotAllowed
 from fencer.model import ChassisCommand, Method, PowerState
 from fencer.observations import (
     ChassisCommanded,
     ChassisFoundOff,
     ChassisObserved,
+    ChassisUnanswered,
     Noted,
     Observation,
     PowerDone,
     PowerFailed,
     SessionOpened,
 )
-from fencer.power.chassis import ChassisPower
+from fencer.power.chassis import ChassisPower, always
 
 _FIRST_POLL_SLEEP_S = 0.1
 _POLL_GROWTH = 1.5
@@ -37,6 +40,8 @@ _CONFIRM_SLEEP_S = 1.0
 """Between two reads of a chassis that was found off."""
 _REFUSED_CONFIRM_S = 5.0
 """How long off has to stand where the BMC did not take the command."""
+_GO_WAIT_S = 1.0
+"""How long a new go is waited for without a look at the chassis. It comes within 1 ms where the LUN answers."""
 _CYCLE_POLL_SLEEP_S = 0.05
 """A power cycle may keep the chassis off for less than a second; IPMI 2.0 §28.3 asks for at least one, not all obey."""
 
@@ -89,21 +94,23 @@ def run(
     chassis: ChassisPower,
     goal: PowerGoal,
     emit: Callable[[Observation], None],
-    wait_for_go: Callable[[], bool],
+    may_go: Callable[[float], bool],
     timing: PowerTiming,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Pursues the goal in one session, emits what was observed; PowerDone or PowerFailed comes last, after the logout.
 
-    Neither comes when ``wait_for_go`` said no. Raises nothing but what ``emit`` raises.
+    may_go: whether a command may be sent now that takes power away. It waits so many seconds for that. Neither
+    PowerDone nor PowerFailed comes when its first answer, for which it may wait for ever, is no. Raises nothing but
+    what ``emit`` and ``may_go`` raise.
     """
     last: PowerDone | PowerFailed | None = None
     try:
         chassis.open()
         emit(SessionOpened())
-        if goal.aim in (PowerAim.STATUS, PowerAim.MONITOR) or wait_for_go():
-            _Procedure(chassis, emit, timing, sleep, clock).pursue(goal)
+        if goal.aim in (PowerAim.STATUS, PowerAim.MONITOR) or may_go(math.inf):
+            _Procedure(chassis, emit, may_go, timing, sleep, clock).pursue(goal)
             last = PowerDone()
     except BmcRefused as error:
         last = PowerFailed(str(error), final=True, remedy=error.remedy)
@@ -122,16 +129,19 @@ class _Procedure:
         self,
         chassis: ChassisPower,
         emit: Callable[[Observation], None],
+        may_go: Callable[[float], bool],
         timing: PowerTiming,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
         self._chassis = chassis
         self._emit = emit
+        self._may_go = may_go
         self._timing = timing
         self._sleep = sleep
         self._clock = clock
         self._seen: PowerState | None = None
+        self._sends = 0
 
     def pursue(self, goal: PowerGoal) -> None:
         match goal.aim:
@@ -237,7 +247,7 @@ class _Procedure:
             self._emit(Noted(f"{refusal}; switching off and on instead"))
             return False
         until = self._clock() + min(self._timing.power_timeout_s, self._timing.cycle_watch_s)
-        while self._look() is not PowerState.OFF:
+        while self._seen is not PowerState.OFF and self._look() is not PowerState.OFF:
             if self._clock() >= until:
                 self._emit(Noted("power cycle: the chassis was never seen off; switching off and on instead"))
                 return False
@@ -269,9 +279,38 @@ class _Procedure:
         raise _NotReachedError(f"chassis power is still {self._seen} {spent_s:g} s after {verb}")
 
     def _command(self, command: ChassisCommand) -> None:
-        self._chassis.control(command)
+        """Sends a command; or returns because one that was sent, and not answered, has switched the chassis off."""
+        if command is ChassisCommand.ON:
+            self._chassis.control(command, always)
+        elif not self._taken_away(command):
+            return
         self._emit(ChassisCommanded(command))
         self._wait(self._timing.power_wait_s)
+
+    def _taken_away(self, command: ChassisCommand) -> bool:
+        """Sends a command that takes power away, as soon as it may go. False where that is not needed any more."""
+        before, wait_s, told = self._sends, _GO_WAIT_S, False
+        while True:
+            try:
+                self._chassis.control(command, self._may_send)
+            except NotAllowed:
+                if self._sends > before and not told:
+                    told = True
+                    self._emit(ChassisUnanswered(command))
+            else:
+                return True
+            was_on = self._seen is PowerState.ON
+            # What was sent may have done its work. The state is read in any case, so that the session stays.
+            if self._chassis.state() is PowerState.OFF and was_on and self._sends:
+                self._note(PowerState.OFF)
+                return False
+            self._may_go(wait_s)
+            wait_s = min(2 * wait_s, _IDLE_S)
+
+    def _may_send(self) -> bool:
+        may = self._may_go(_GO_WAIT_S)
+        self._sends += may
+        return may
 
     def _wait(self, seconds: float) -> None:
         """Waits for the permission. Reads the state now and then: a BMC drops a silent session (IPMI 2.0 §6.12.15)."""

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder, Seen
+from fencer.agent.orders import Go, GoAgain, Login, LookAgain, Looked, PowerOrder, Seen
 from fencer.model import ArbitrationMode, ChassisCommand, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
     ChassisCommanded,
     ChassisObserved,
+    ChassisUnanswered,
     LunFailed,
     LunIsolated,
     LunsIdentified,
     Noted,
+    Observation,
     PowerDone,
     PowerFailed,
     SelfFenceDue,
@@ -76,11 +78,11 @@ def bmc(diary: Diary, *, lets_in_after_s: float = 0.0, breaks_down: int = 0) -> 
     def job(channel: Channel) -> None:
         order = channel.receive()
         assert isinstance(order, PowerOrder)
-        assert channel.receive() is Gate.LOGIN
+        assert isinstance(channel.receive(), Login)
         time.sleep(lets_in_after_s)
         diary.note("in")
         channel.send(SessionOpened())
-        if channel.receive() is not Gate.GO:
+        if not isinstance(channel.receive(), Go):
             return
         diary.note("go")
         if diary.words.count("go") <= breaks_down:
@@ -89,6 +91,45 @@ def bmc(diary: Diary, *, lets_in_after_s: float = 0.0, breaks_down: int = 0) -> 
         channel.send(ChassisCommanded(ChassisCommand.OFF))
         channel.send(ChassisObserved(PowerState.OFF))
         channel.send(PowerDone())
+
+    return job
+
+
+def bmc_that_ignores_the_first_off(
+    diary: Diary, command: type[ChassisCommanded | ChassisUnanswered] = ChassisCommanded
+) -> Job:
+    """A power worker that sends off, and asks to send it again. Notes "in", "off" and "asks"."""
+
+    def job(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        diary.note("in")
+        channel.send(SessionOpened())
+        for number in range(2):
+            if not isinstance(channel.receive(), Go):
+                return
+            diary.note("off")
+            channel.send(command(ChassisCommand.OFF))
+            if number == 0:
+                diary.note("asks")
+                channel.send(GoAgain())
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+    return job
+
+
+def noting_in_turn(diary: Diary, *results: ArbitrationResult | None) -> Job:
+    """Answers each question by the next of results, and notes "look"."""
+
+    def job(channel: Channel) -> None:
+        for result in results:
+            question = channel.receive()
+            if not isinstance(question, LookAgain):
+                return
+            diary.note("look")
+            channel.send(Looked(question.number, result, "the look's reason", time.monotonic()))
+        hang(channel)
 
     return job
 
@@ -125,6 +166,74 @@ def test_a_look_comes_between_the_session_and_each_go(diary: Diary) -> None:
     played = play(bmc(diary, lets_in_after_s=0.1, breaks_down=2), storage)
     assert played.verdict.success
     assert diary.words == ["race", *("in", "look", "go") * 3]
+
+
+def test_a_look_comes_before_each_later_command_of_one_attempt(diary: Diary) -> None:
+    won = ArbitrationResult.WON
+    storage = luns(diary, storage_says(*ALL, then=noting_in_turn(diary, won, won)))
+    played = play(bmc_that_ignores_the_first_off(diary), storage)
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "look", "off", "asks", "look", "off"]
+
+
+def test_a_go_carries_the_time_of_its_look(diary: Diary) -> None:
+    """The power worker judges its age: a message may be read late."""
+
+    def storage(channel: Channel) -> None:
+        question = channel.receive()
+        assert isinstance(question, LookAgain)
+        channel.send(Looked(question.number, ArbitrationResult.WON, "", time.monotonic() - 0.5))
+        hang(channel)
+
+    def power(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        channel.send(SessionOpened())
+        go = channel.receive()
+        assert isinstance(go, Go)
+        assert go.looked_at_s is not None
+        diary.note("old" if time.monotonic() - go.looked_at_s >= 0.5 else "new")
+        channel.send(ChassisObserved(PowerState.OFF))
+        channel.send(PowerDone())
+
+    assert play(power, luns(diary, storage_says(*ALL, then=storage))).verdict.success
+    assert diary.words == ["race", "old"]
+
+
+@pytest.mark.parametrize("command", [ChassisCommanded, ChassisUnanswered])
+@pytest.mark.parametrize("result", [ArbitrationResult.LOST, ArbitrationResult.UNREACHABLE])
+def test_no_later_command_goes_once_the_win_is_gone(
+    diary: Diary, result: ArbitrationResult, command: type[ChassisCommanded | ChassisUnanswered]
+) -> None:
+    storage = luns(diary, storage_says(*ALL, then=noting_in_turn(diary, ArbitrationResult.WON, result)))
+    played = play(bmc_that_ignores_the_first_off(diary, command), storage, policy=ProofPolicy.ALL)
+    assert not played.verdict.success
+    assert diary.words == ["race", "in", "look", "off", "asks", "look"]
+    assert "a power command had been sent before: the look's reason" in played.verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("second", "goes"), [(ALL, True), ((IDENTIFIED, LOST), False)])
+def test_a_target_that_is_back_is_raced_again_before_a_later_command(
+    diary: Diary, second: tuple[Observation, ...], goes: bool
+) -> None:
+    first = storage_says(*ALL, then=noting_in_turn(diary, ArbitrationResult.WON, None))
+    played = play(bmc_that_ignores_the_first_off(diary), luns(diary, first, storage_says(*second)))
+    assert played.verdict.success is goes
+    assert diary.words == ["race", "in", "look", "off", "asks", "look", "race", *(["off"] if goes else [])]
+
+
+def test_no_later_command_goes_while_the_arbiter_does_not_answer(diary: Diary) -> None:
+    storage = luns(diary, storage_says(*ALL, then=noting_in_turn(diary, ArbitrationResult.WON)))
+    played = play(bmc_that_ignores_the_first_off(diary), storage, deadline_s=3.0)
+    assert not played.verdict.success
+    assert diary.words == ["race", "in", "look", "off", "asks"]
+
+
+def test_where_the_race_is_only_preferred_a_later_command_goes_at_once(diary: Diary) -> None:
+    storage = luns(diary, storage_says(UNREACHABLE, LunFailed("lun", "dead"), StorageDone(1), then=hang))
+    played = play(bmc_that_ignores_the_first_off(diary), storage, arbitration=ArbitrationMode.PREFERRED)
+    assert played.verdict.success
+    assert diary.words == ["race", "in", "off", "asks", "off"]
 
 
 def test_a_slow_lun_hinders_no_look(diary: Diary) -> None:
@@ -223,7 +332,7 @@ def test_nothing_is_asked_and_nothing_goes_while_the_race_is_played_again(diary:
         if diary.words.count("in") == 1:
             time.sleep(0.5)
             channel.send(PowerFailed("Timed out", final=False))
-        elif channel.receive() is Gate.GO:
+        elif isinstance(channel.receive(), Go):
             diary.note("go")
             channel.send(ChassisObserved(PowerState.OFF))
             channel.send(PowerDone())

@@ -17,7 +17,7 @@ What is modelled, and by which code
     a file is written                     ``marker.write_marker``, ``fenced_record.write_record``, ``forget``
     corosync is asked                     ``fenced_record.refusal``
     the BMC opens a session               ``SessionOpened``; then ``Run._let_go`` asks for the look before GO
-    the command to the BMC                ``Gate.GO``, and all that the power worker does with it
+    the command to the BMC                ``Go``, and all that the power worker does with it
     ====================================  ==============================================================================
 
     Around the agents: one is killed at any step, a command is lost, or its answer; a node's session ends and it has a

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from fencer.agent.orders import Gate
 from fencer.agent.run import Run
 from fencer.agent.verdict import is_lost
 from fencer.model import Deadline, ReservationKey
@@ -37,7 +36,7 @@ def _go_without_a_look(run: Run) -> None:
     end = run.facts.arbitration
     if run._race_is_open or end is None or is_lost(run._plan, run.facts) or not run._let_in:
         return
-    run._grant(Gate.GO)
+    run._go(None)
 
 
 def _race_by_answer(lun: LogicalUnit, contest: Contest, first: Look, deadline: Deadline, _sleep: object) -> RaceResult:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from fencer.agent import storage_worker
-from fencer.agent.orders import Gate, StorageOrder
+from fencer.agent.orders import Go, StorageOrder
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request, StorageRequest, Timing
 from fencer.agent.run import Run
@@ -164,7 +164,7 @@ class _Child:
 
     def send(self, message: object) -> None:
         self.inbox.append(message)
-        if self._power and message is Gate.GO:
+        if self._power and isinstance(message, Go):
             _replay().outs.append("go")
             _replay().ask(PowerOff())
             raise _Over

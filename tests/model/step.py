@@ -38,7 +38,7 @@ class AwaitSession(NamedTuple):
 
 
 class PowerOff(NamedTuple):
-    """Power was given (Gate.GO): the command to the BMC is under way, and is executed at some time."""
+    """Power was given (Go): the command to the BMC is under way, and is executed at some time."""
 
 
 class End(NamedTuple):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chassis without a BMC, for tests of the callers of ChassisPower."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from fencer.errors import BmcUnreachable, PowerError
+from fencer.errors import BmcUnreachable, NotAllowed, PowerError
 from fencer.model import ChassisCommand, PowerState
 
 
@@ -86,9 +86,11 @@ class FakeChassisPower:
             raise self._state_error
         return PowerState.OFF if self._clock() < self._says_off_until_s else self.real_state
 
-    def control(self, command: ChassisCommand) -> None:
-        self.asked.append(command)
+    def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
         self._check_open()
+        if not may_send():
+            raise NotAllowed("bmc: not now")
+        self.asked.append(command)
         if command in self._refusals:
             raise self._refusals[command]
         if self._loses.get(command, 0) > 0:

@@ -47,7 +47,7 @@ def forked(
 
     def child() -> None:
         for _ in range(times):
-            run(IpmiChassisPower(settings), goal, sender.send, lambda: True, timing or PowerTiming())
+            run(IpmiChassisPower(settings), goal, sender.send, lambda _wait_s: True, timing or PowerTiming())
 
     started = time.monotonic()
     process = _FORK.Process(target=child)

@@ -51,7 +51,7 @@ def fence(
             proven = any(type(each) is ChassisObserved and each == OFF for each in seen)
             power = IpmiChassisPower(settings, bmc.line, clock, clock.sleep)
             goal = PowerGoal(aim, off_proven=proven)
-            run(power, goal, emit, lambda: True, timing or PowerTiming(), clock.sleep, clock)
+            run(power, goal, emit, lambda _wait_s: True, timing or PowerTiming(), clock.sleep, clock)
             last = seen[-1]
             if isinstance(last, PowerDone) or not isinstance(last, PowerFailed):
                 outcome = "done"

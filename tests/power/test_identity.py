@@ -75,7 +75,7 @@ def told(bmc: FakeBmc, goal: PowerGoal) -> list[Observation]:
     seen: list[Observation] = []
     clock = bmc.clock
     power = IpmiChassisPower(SETTINGS, bmc.line, clock, clock.sleep, seen.append)
-    run(power, goal, seen.append, lambda: True, PowerTiming(), clock.sleep, clock)
+    run(power, goal, seen.append, lambda _wait_s: True, PowerTiming(), clock.sleep, clock)
     return seen
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each rule of fencer.power.procedure, against a fake chassis and a fake clock."""
 
+import math
+from collections.abc import Callable
+
 import pytest
 
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused
@@ -38,15 +41,15 @@ class Bench:
         self.seen: list[Observation] = []
 
     def run(self, goal: PowerGoal, go: bool = True, timing: PowerTiming | None = None) -> Seen:
-        def wait_for_go() -> bool:
-            assert self.chassis.asked == ["open"]
+        def may_go(wait_s: float) -> bool:
+            assert wait_s < math.inf or self.chassis.asked == ["open"]
             return go
 
         run(
             self.chassis,
             goal,
             self.seen.append,
-            wait_for_go,
+            may_go,
             timing or PowerTiming(power_timeout_s=20.0),
             self.clock.sleep,
             self.clock,
@@ -169,9 +172,9 @@ def test_a_bmc_that_says_off_and_stays_on_is_a_failure() -> None:
 
 def test_a_refused_off_counts_when_the_chassis_went_off_by_itself() -> None:
     class GoesOff(FakeChassisPower):
-        def control(self, command: ChassisCommand) -> None:
+        def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
             self._says_off_until_s = 1e6 if command is ChassisCommand.OFF else 0.0
-            super().control(command)
+            super().control(command, may_send)
 
     bench = Bench()
     bench.chassis = GoesOff(bench.clock, refusals={ChassisCommand.OFF: NOT_TAKEN})

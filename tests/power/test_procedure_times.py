@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a power procedure commands again, how long it waits, and what it says when the time is over."""
 
+from collections.abc import Callable
+
 import pytest
 
 from fencer.model import ChassisCommand, PowerState
@@ -21,9 +23,9 @@ class Timed(FakeChassisPower):
         super().__init__(clock, **knobs)  # type: ignore[arg-type]
         self.times: list[tuple[ChassisCommand, float]] = []
 
-    def control(self, command: ChassisCommand) -> None:
+    def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
         self.times.append((command, self._clock()))
-        super().control(command)
+        super().control(command, may_send)
 
     def state(self) -> PowerState:
         self._clock.sleep(self.takes_s)

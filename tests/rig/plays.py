@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fencer.agent.orders import Gate, LookAgain, Looked, PowerOrder, Seen, StorageOrder
+from fencer.agent.orders import Go, Login, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import make_plan
 from fencer.agent.request import Caller, Request, StorageRequest, Timing
 from fencer.agent.run import Run, Stamped
@@ -92,10 +92,10 @@ def obedient_power(channel: Channel) -> None:
     """What power_job does with a BMC that works."""
     order = channel.receive()
     assert isinstance(order, PowerOrder)
-    if order.gated and channel.receive() is not Gate.LOGIN:
+    if order.gated and not isinstance(channel.receive(), Login):
         return
     channel.send(SessionOpened())
-    if order.gated and channel.receive() is not Gate.GO:
+    if order.gated and not isinstance(channel.receive(), Go):
         return
     channel.send(ChassisCommanded(ChassisCommand.OFF))
     channel.send(ChassisObserved(PowerState.OFF))
@@ -109,7 +109,7 @@ def power_must_not_move(channel: Channel) -> None:
     assert order.gated
     channel.receive()
     channel.send(SessionOpened())
-    if channel.receive() is Gate.GO:
+    if isinstance(channel.receive(), Go):
         channel.send(ChassisCommanded(ChassisCommand.OFF))
         channel.send(ChassisObserved(PowerState.OFF))
         channel.send(PowerDone())
