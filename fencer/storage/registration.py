@@ -31,13 +31,17 @@ class History(Enum):
     """What this node knows of its own registration on one LUN in this boot."""
 
     NEVER = auto()  # not registered since the kernel started: nothing of an earlier life can be written
+    LISTED = auto()  # the same, and its key of an earlier boot was listed when this call looked first
     BEGUN = auto()  # a registration was begun and not finished; the generation before it is known
     REGISTERED = auto()
     UNKNOWN = auto()  # the record is unreadable
 
 
 class Past(NamedTuple):
-    """What the marker of this boot records of one LUN: the PR generation, and the key (None: not recorded)."""
+    """What is known of one LUN: the PR generation, and the key (None: not known).
+
+    By the marker of this boot; of LISTED, by the first look of the call that registers.
+    """
 
     history: History
     generation: int | None = None
@@ -99,8 +103,10 @@ def objection(look: Look, past: Past, own: ReservationKey) -> str | None:
     """
     if own in look.keys or past.key in look.keys or past.history is History.NEVER:
         return None
-    if past.history is History.BEGUN and past.generation == look.generation:
+    if past.history in (History.BEGUN, History.LISTED) and past.generation == look.generation:
         return None  # nothing has happened on this LUN since before our REGISTER: it was never executed
+    if past.history is History.LISTED:
+        return f"key {past.key} was listed and is gone: this node was fenced while it registered: {REBOOT}"
     if past.history is History.REGISTERED and not look.keys and _restarted(look, past):
         return None  # the target lost all registrations, not only ours
     return (
@@ -126,7 +132,7 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
             return (LunFailed(lun.name, f"{lun.name}: {reason}"),)
         held = next((key for key in (terms.own, past.key) if key in look.keys), None)
         listed = None if terms.re_register or past.history is History.NEVER else held
-        registered, down = _register_paths(lun, terms, listed, deadline)
+        registered, down = _register_paths(lun, terms, listed, deadline, first=past.history is History.LISTED)
         if not registered:
             raise TransportError("; ".join(map(str, down.values())), remedies(down.values()))
         end = _hold(lun, registered, terms, deadline)
@@ -139,7 +145,7 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
 
 
 def _register_paths(
-    lun: LogicalUnit, terms: Terms, listed: ReservationKey | None, deadline: Deadline
+    lun: LogicalUnit, terms: Terms, listed: ReservationKey | None, deadline: Deadline, first: bool
 ) -> tuple[list[Nexus], dict[str, StorageError]]:
     """Registers path after path. Returns the paths that are registered now, and by name why others do not answer.
 
@@ -155,7 +161,7 @@ def _register_paths(
             down[nexus.name] = error
             continue
         try:
-            refusal = _register_path(nexus, terms, listed, aptpl, deadline)
+            refusal = _register_path(nexus, terms, listed, aptpl, deadline, first)
         except StillUnderWay as error:
             reason = f"{error}: the REGISTER may be executed yet: run 'on' again when the path answers or is gone"
             raise StorageError(reason, "") from error
@@ -183,8 +189,9 @@ def _aptpl(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
 
 
 def _register_path(
-    nexus: Nexus, terms: Terms, listed: ReservationKey | None, aptpl: bool, deadline: Deadline
+    nexus: Nexus, terms: Terms, listed: ReservationKey | None, aptpl: bool, deadline: Deadline, first: bool = False
 ) -> str | None:
+    """first: of this boot. Then what must not be lost is the trace of a fence, and nothing that this node may write."""
     for _ in range(ATTEMPTS_MOST):
         if listed is None:
             outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
@@ -198,6 +205,8 @@ def _register_path(
         match outcome:
             case Outcome.DONE:
                 return None
+            case Outcome.CONFLICT if first:
+                listed = None  # a key of nobody's that is known: it is replaced, as on a LUN where ours is not listed
             case Outcome.CONFLICT:
                 return f"REGISTER: reservation conflict: another key is registered on this path: {UNREGISTER}"
             case Outcome.UNSUPPORTED if aptpl:
@@ -207,6 +216,8 @@ def _register_path(
             case Outcome.CHANGED:
                 if listed is not None and not {listed, terms.own} & set(nexus.read_keys(deadline).keys):
                     return f"REGISTER: key {terms.own} was preempted meanwhile: {REBOOT}"
+    if first and listed is not None:
+        return _register_path(nexus, terms, None, aptpl, deadline)
     return "REGISTER: registrations keep changing: run 'on' again"
 
 

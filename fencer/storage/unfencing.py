@@ -16,7 +16,7 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import Terms, past
+from fencer.storage.registration import History, Past, Terms, past
 
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
@@ -54,8 +54,8 @@ def _unfence(
     # A LUN that does not answer leaves time for those that do.
     looks, silent = _looks(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
     generations = {wwid: look.generation for wwid, look in looks.items()}
-    if not isinstance(found, Marker | UnreadableMarker):  # this boot's first registration
-        _record_fence(opened, terms.own, found or read_marker(persistent_dir), looks, persistent_dir, emit)
+    earlier = None if isinstance(found, Marker | UnreadableMarker) else found or read_marker(persistent_dir)
+    _record_fence(opened, terms.own, earlier, looks, persistent_dir, emit)
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
     marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
     trusted = terms.re_register or not isinstance(found, UnreadableMarker)
@@ -72,18 +72,42 @@ def _unfence(
             emit(*before_the_end)
 
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
-    procedure.register_all(readable, terms, lambda wwid: past(found, wwid), note, deadline)
+    pasts = {wwid: _seen_so(past(found, wwid), look, terms.own, earlier) for wwid, look in looks.items()}
+    procedure.register_all(readable, terms, pasts.__getitem__, note, deadline)
     registered = tuple(lun for lun in readable.luns if lun.name in done)
+    if earlier is not None and len(registered) < len(readable.luns):  # fenced meanwhile?
+        left, _ = _looks((lun for lun in readable.luns if lun.name not in done), deadline)
+        _record_fence(opened, terms.own, earlier, left, persistent_dir, emit)
     if trusted or len(registered) == opened.count:
         after, _ = _looks(registered, deadline)
-        marks |= {wwid: LunMark(wwid, look.generation, registered=True) for wwid, look in after.items()}
+        for wwid, look in after.items():
+            # Fenced since: by the generation of before, the next boot sees that.
+            generation = look.generation if terms.own in look.keys else generations[wwid]
+            marks[wwid] = LunMark(wwid, generation, registered=True)
         marker = Marker(terms.own, tuple(marks.values()))
         write_marker(state_dir, marker)
-        if persistent_dir != state_dir and not _is_kept(found, marker):
+        # What was kept of an earlier boot is what shows a fence, until all is registered in this one.
+        whole = len(registered) == len(readable.luns) or read_marker(persistent_dir) is None
+        if persistent_dir != state_dir and whole and not _is_kept(found, marker):
             _keep(persistent_dir, marker, emit)
     if ask is not None:
         fenced_record.note_refusal(persistent_dir, ask, emit)
     emit(*ends)
+
+
+def _seen_so(
+    marked: Past, look: Look, own: ReservationKey, earlier: Marker | EarlierBootMarker | UnreadableMarker | None
+) -> Past:
+    """What is known of a LUN before its registration. By its first look, where the marker of this boot records nothing.
+
+    REGISTER AND IGNORE EXISTING KEY does not tell whether it replaces our key of an earlier boot or comes after a fence
+    that has just removed it. So a key that is listed is registered by commands that need it.
+    """
+    keys = (own, earlier.key) if isinstance(earlier, EarlierBootMarker) else (own,)
+    listed = next((key for key in keys if key in look.keys), None)
+    if marked.history is not History.NEVER or listed is None:
+        return marked
+    return Past(History.LISTED, look.generation, listed)
 
 
 def _looks(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, Look], tuple[LunFailed, ...]]:

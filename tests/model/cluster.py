@@ -189,9 +189,8 @@ class Cluster:
             both = {key, guard_key(key)}
             node = state.nodes[other]
             if other != number and both & {*before.keys} and not both & {*after.keys}:
-                unfencing = node.procedure and self.steps.goal(node.procedure).what == "on"
-                excused = self.scenario.fenced_in_on and unfencing
-                owes = node.owes or (self.scenario.meetings and not excused)
+                met_before = self.scenario.met_before and node.met and node.up and not node.counts
+                owes = node.owes or (self.scenario.meetings and not met_before)
                 state = state.with_node(other, node._replace(preempted=node.preempted or node.counts, owes=owes))
             elif other == number and not node.counts and after.key_of((other, 0)) == key:
                 unfences = self.steps.goal(node.procedure).what == "on"

@@ -144,6 +144,11 @@ MUTANTS = (
         ((isolation, "_leave_trace", lambda *_: True),),
     ),
     Mutant(
+        "the first registration of a boot asks for no key that is listed",
+        Scenario("fence loop", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
+        ((unfencing, "_seen_so", lambda marked, *_: marked),),
+    ),
+    Mutant(
         "the record that this node was fenced is not read",
         Scenario("fence loop", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
         ((fenced_record, "refusal", lambda *_: None),),

@@ -56,6 +56,8 @@ FULL = (
     Scenario("target that forgets, killed", STORAGE, FORGETS, Budget(2, relogins=1, restores=1, crashes=1)),
     Scenario("three nodes", Setting(nodes=3), budget=Budget(fences=3)),
     Scenario("three nodes, one killed", Setting(nodes=3), budget=Budget(fences=3, crashes=1)),
+    Scenario("fence loop", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
+    Scenario("fence loop on a target that forgets", STORAGE, FORGETS, Budget(2, 1, reboots=1), meetings=True),
     Scenario("two LUNs, killed, lost", Setting(luns=2), budget=Budget(fences=3, crashes=1, losses=1)),
 )
 
@@ -70,13 +72,6 @@ LIMITS = (
         "decision 0003: the other node boots while the BMC's command is under way",
         budget=Budget(fences=2, ons=1, reboots=1),
         slack=False,
-    ),
-    Scenario(
-        "decision 0016: fenced while the first unfencing of a boot runs",
-        STORAGE,
-        budget=Budget(fences=2, ons=1, reboots=1),
-        meetings=True,
-        fenced_in_on=False,
     ),
     Scenario(
         "a target that forgets the reservation with the session of its holder",
@@ -97,6 +92,7 @@ LIMITS = (
         STORAGE,
         budget=Budget(fences=2, ons=1, reboots=1),
         meetings=True,
+        met_before=False,
     ),
 )
 """Known and written down. The search has to find each of them: else the model is too kind."""

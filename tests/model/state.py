@@ -37,7 +37,8 @@ class Scenario(NamedTuple):
     What is known and written down does not count, unless the scenario asks for it by False:
     window: a node whose nexus holds its guard key alone may write (decision 0002 says when).
     holder_may_go: a target that forgets a registration with its session forgets the reservation with the holder's.
-    fenced_in_on: a node that is fenced while its first ``on`` of a boot runs does not know it (decision 0016).
+    met_before: a node that has met its peer in a boot and is fenced before it has registered in that boot forgets its
+    record at once (decision 0016).
     slack: no node boots, registers, races and wins while the BMC's command of its peer is under way (decision 0003).
     won_by_look: on a target that forgets registrations two may have won, one of them by a look; the look before GO
     decides.
@@ -52,7 +53,7 @@ class Scenario(NamedTuple):
     meetings: bool = False
     window: bool = True
     holder_may_go: bool = True
-    fenced_in_on: bool = True
+    met_before: bool = True
     slack: bool = True
     won_by_look: bool = True
     single_reads: bool = False

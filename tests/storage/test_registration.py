@@ -36,7 +36,7 @@ def test_histories(history: History, listed: str, generation: int) -> None:
     allowed = (
         listed == "own"
         or history is History.NEVER
-        or (history is History.BEGUN and generation == SAME)
+        or (history in (History.BEGUN, History.LISTED) and generation == SAME)
         or (history is History.REGISTERED and listed == "nobody" and generation == RESTARTED)
     )
     read = int(str(generation))  # equal, and no more, as what is read from a LUN

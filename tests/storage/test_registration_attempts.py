@@ -36,6 +36,8 @@ def test_a_node_registers_again_after_a_preemption_only_where_it_is_told_to() ->
     [
         (Past(History.NEVER), False, IGNORE),  # the key is of an earlier boot: there is nothing to lose
         (Past(History.NEVER), True, IGNORE),
+        (Past(History.LISTED, 2, A), False, REGISTER),  # a fence of this moment must leave its trace
+        (Past(History.LISTED, 2, A), True, IGNORE),
         (REGISTERED, False, REGISTER),  # it may be preempted any moment: no command that would bring it back
         (REGISTERED, True, IGNORE),
     ],

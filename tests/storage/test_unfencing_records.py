@@ -35,7 +35,7 @@ class Node:
         monkeypatch.setattr("fencer.storage.marker.read_boot_id", lambda _path: self.boot)
 
     def reboot(self, *, empties_run: bool = True) -> None:
-        self.boot = "second boot"
+        self.boot = f"boot after {self.boot}"
         if empties_run:
             (self.state_dir / MARKER_NAME).unlink(missing_ok=True)
 
