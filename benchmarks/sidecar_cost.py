@@ -2,11 +2,15 @@
 """What the sidecar uses: processor time and memory with 1, 8 and 64 LUNs, and how soon it feeds.
 
     python -m benchmarks.sidecar_cost [--before COMMIT] [--luns 1 8 64] [--paths 2] [--seconds 40] [--rounds 1]
+        [--slower 1]
 
 halvm-watchdogd's four processes at their default intervals, on plain files: a library that is preloaded has them answer
 as disks do, after 0.2 ms (sidecar_disks.c; needs gcc). So libsgutils2, threads and system calls are what they are on a
 node, and the kernel's SCSI layer and the target are left out. With --before, the tree of that commit takes turns with
 this one. Run it as root, as the daemon runs, with nothing else on the machine.
+
+With --slower N its processes together have the Nth part of one processor, as in an emulated guest (needs cgroup v1's
+cpu controller).
 """
 
 import argparse
@@ -16,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +30,11 @@ from tests.lab.process_cost import family, pss_mb
 HERE = Path(__file__).parent
 FEEDS_WITHIN_S = 120.0
 SETTLES_S = 6.0
+QUOTA_US = 1000
+
+
+class NeverFedError(Exception):
+    """It did not begin to feed in time."""
 
 
 class Used(NamedTuple):
@@ -45,6 +56,7 @@ def main() -> int:
     parser.add_argument("--paths", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--slower", type=float, default=1.0, help="how many times as slow a processor it has")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sidecar-cost-", dir="/dev/shm") as directory:
         preload = f"{directory}/disks.so"
@@ -58,7 +70,11 @@ def main() -> int:
             for luns in given.luns:
                 for name, tree in trees.items():
                     place = Path(directory) / f"{number}-{luns}-{name}"
-                    used = measure(tree, place, preload, luns, given.paths, given.seconds)
+                    try:
+                        used = measure(tree, place, preload, luns, given.paths, given.seconds, given.slower)
+                    except NeverFedError as error:
+                        print(f"| {luns} x {given.paths} | {name} | | | | {error} |", flush=True)
+                        continue
                     each = ", ".join(f"{one:.2f}" for one in used.each)
                     print(
                         f"| {luns} x {given.paths} | {name} | {used.cpu:.2f} % | {each} | {used.pss_mb:.1f} MB "
@@ -76,7 +92,7 @@ def _unpacked(commit: str, directory: Path) -> Path:
     return tree
 
 
-def measure(tree: Path, place: Path, preload: str, luns: int, paths: int, seconds: float) -> Used:
+def measure(tree: Path, place: Path, preload: str, luns: int, paths: int, seconds: float, slower: float = 1.0) -> Used:
     """One run of one tree."""
     names = _disks(place, luns, paths)
     (place / "luns").write_text("".join(" ".join(each) + "\n" for each in names))
@@ -86,11 +102,33 @@ def measure(tree: Path, place: Path, preload: str, luns: int, paths: int, second
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environ |= {"PYTHONPATH": str(tree), "LD_PRELOAD": preload}
-    with (place / "log").open("w") as log:
+    with ExitStack() as left, (place / "log").open("w") as log:
+        join = left.enter_context(_slow_processor(slower)) if slower > 1.0 else ""
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, HERE / "sidecar_on_files.py", place], env=environ, stdout=log, stderr=log
-        )
+            ["/bin/sh", "-c", f'{join}exec "$@"', "sh", sys.executable, HERE / "sidecar_on_files.py", place],
+            env=environ, stdout=log, stderr=log,
+        )  # fmt: skip
+        return _measured(process, began, place, seconds)
+
+
+@contextmanager
+def _slow_processor(slower: float) -> Iterator[str]:
+    """A group of processes that has the given part of one processor. Yields the shell's words for joining it."""
+    group = Path(f"/sys/fs/cgroup/cpu/sidecar-cost-{os.getpid()}")
+    group.mkdir()
+    try:
+        (group / "cpu.cfs_period_us").write_text(str(round(QUOTA_US * slower)))
+        (group / "cpu.cfs_quota_us").write_text(str(QUOTA_US))
+        yield f"echo $$ >{group}/cgroup.procs; "
+    finally:
+        until = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+        group.rmdir()
+
+
+def _measured(process: "subprocess.Popen[bytes]", began: float, place: Path, seconds: float) -> Used:
     try:
         fed_s = _fed_s(place) - began
         time.sleep(SETTLES_S)
@@ -100,12 +138,14 @@ def measure(tree: Path, place: Path, preload: str, luns: int, paths: int, second
         took_s = time.monotonic() - began
         each = tuple(100 * (_cpu_s(pid) - was) / took_s for pid, was in zip(pids, before, strict=True))
         return Used(sum(each), each, pss_mb(set(pids)), fed_s)
+    except NeverFedError:
+        raise
     except Exception:
         print((place / "log").read_text()[-2000:], file=sys.stderr)
         raise
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _disks(place: Path, luns: int, paths: int) -> list[list[str]]:
@@ -136,12 +176,12 @@ def _fed_s(place: Path) -> float:
         if state.get("state") == "keepalive":
             return float(state["written_monotonic_s"])
         time.sleep(0.05)
-    raise RuntimeError(f"it does not feed within {FEEDS_WITHIN_S:g} s: {state.get('reasons')}")
+    raise NeverFedError(f"not within {FEEDS_WITHIN_S:g} s: {'; '.join(state.get('reasons', ()))[:60]}...")
 
 
 def _cpu_s(pid: int) -> float:
-    """Of its threads that run now: finer than /proc/PID/stat (proc(5))."""
-    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    """Of all its threads, those that have ended included: its clock (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 if __name__ == "__main__":
