@@ -96,7 +96,7 @@ conformance-roots: venv lab-packages
 	$(PYTHON) -m tests.conformance.debian_root
 
 .PHONY: conformance
-conformance: conformance-roots host-packages  ## fence-agents' checks, pcs, crmsh and Pacemaker's fencer of Debian 12 and 13 (as root)
+conformance: conformance-roots host-packages  ## fence-agents' checks, pcs, crmsh, Pacemaker's fencer and two nodes, Debian 12 and 13 (as root)
 	$(PYTEST) tests/conformance -n 2 --dist loadfile
 
 RACES ?=

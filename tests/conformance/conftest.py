@@ -4,6 +4,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,12 @@ def fencer(debian: Container, _corosync: None) -> Iterator[Fencer]:
 @contextmanager
 def container_of(suite: str) -> Iterator[Container]:
     """A container of one suite; skips where the user may not make one."""
+    with Container(root_of(suite)) as container:
+        yield container
+
+
+def root_of(suite: str) -> Path:
+    """The root of one suite; skips where the user may not make one."""
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("only root can make a Debian root")
-    with Container(root(suite)) as container:
-        yield container
+    return root(suite)

@@ -43,8 +43,8 @@ exec chroot "$own/all" sleep infinity
 class Container:
     """Context manager. root: the Debian root, which is left as it is; a few MB of memory hold what changes."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, name: str = HOST_NAME) -> None:
+        self._root, self._name = root, name
         self._own = Path()
         self._holder: subprocess.Popen[bytes] | None = None
         self._first = 0
@@ -55,7 +55,7 @@ class Container:
         try:
             install = [sys.executable, str(PROJECT / "packaging/install.py"), "--root", str(installed)]
             subprocess.run([*install, "--interpreter", "/usr/bin/python3"], check=True, timeout=60)
-            setup = ["sh", "-c", _SETUP, "sh", str(self._root), str(self._own), HOST_NAME, str(installed)]
+            setup = ["sh", "-c", _SETUP, "sh", str(self._root), str(self._own), self._name, str(installed)]
             kinds = ["--mount", "--net", "--pid", "--ipc", "--uts"]
             self._holder = subprocess.Popen(["unshare", *kinds, "--fork", "--kill-child", *setup])
             self._await()
@@ -69,9 +69,7 @@ class Container:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._holder is not None:
-            self._holder.kill()  # the first process of its namespace dies with it, and so all others
-            self._holder.wait()
+        self.kill()
         shutil.rmtree(self._own, ignore_errors=True)
 
     def run(self, *command: str, environ: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -85,6 +83,21 @@ class Container:
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """Starts a command that ends with the container. Its output goes to the test's."""
         return subprocess.Popen(self._within(command), stdin=subprocess.DEVNULL, env=_environment(None))
+
+    def ip(self, *words: str) -> None:
+        """ip(8) in the container's network. A namespace is named by the pid of its container's first process."""
+        network = f"--net=/proc/{self.first}/ns/net"
+        subprocess.run(["nsenter", network, "ip", *words], check=True, timeout=LIMIT_S)
+
+    @property
+    def first(self) -> int:
+        return self._first
+
+    def kill(self) -> None:
+        """Ends all of its processes at once, as a power cut does. Safe to repeat."""
+        if self._holder is not None:
+            self._holder.kill()  # the first process of its namespace dies with it, and so all others
+            self._holder.wait()
 
     def path(self, path: str) -> Path:
         """A file of the container, as this process reaches it."""

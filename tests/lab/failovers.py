@@ -24,10 +24,10 @@ WRITER = "/usr/local/sbin/records.py"
 _STEPS = {
     "membership": r"corosync\S*: .*Sync left\[1\]",
     "fenced": r"pacemaker-fenced\S*: .*Operation '(reboot|off)' .*: OK",
-    "lvm": r"pacemaker-controld\S*: .*Result of start operation for lvm on \S+: ok",
-    "mounted": r"pacemaker-controld\S*: .*Result of start operation for FS on \S+: ok",
+    "lvm": r"pacemaker-controld\S*: .*Result of start operation for lvm on \S+: (ok|OK)",
+    "mounted": r"pacemaker-controld\S*: .*Result of start operation for FS on \S+: (ok|OK)",
 }
-"""What the survivor's log says at the end of each step of a failover."""
+"""What the survivor's log says at the end of each step of a failover: ok by Pacemaker 2.1, OK by 3.0."""
 
 
 class Times(NamedTuple):

@@ -151,7 +151,9 @@ def unfenced_first(node: Guest) -> bool:
     unfenced = rf"Operation 'on' targeting {node.name} .*: OK"
     lines = node.run("journalctl -b --no-pager -u pacemaker", timeout_s=60, check=True).out.splitlines()
     on = [number for number, line in enumerate(lines) if re.search(unfenced, line)]
-    started = [number for number, line in enumerate(lines) if re.search(r"start operation for lvm on \S+: ok", line)]
+    started = [
+        number for number, line in enumerate(lines) if re.search(r"start operation for lvm on \S+: (ok|OK)", line)
+    ]
     return bool(on) and all(on[0] < number for number in started)
 
 

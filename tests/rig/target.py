@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private iSCSI target: tgtd on 127.0.0.1 with file-backed LUNs.
+"""A private iSCSI target: tgtd with file-backed LUNs, on 127.0.0.1 where no other address is given.
 
     with Target(luns=2) as target:
         IscsiTransport(IscsiUrl.parse(target.url(1)), ...)
@@ -28,8 +28,14 @@ class Target:
     """One tgtd. LUN numbers start at 1; each LUN is a sparse file of lun_size_bytes that outlives a restart()."""
 
     def __init__(
-        self, luns: int = 1, *, iqn: str = "iqn.2026-11.test.fence-halvm:disk", lun_size_bytes: int = 16 << 20
+        self,
+        luns: int = 1,
+        *,
+        iqn: str = "iqn.2026-11.test.fence-halvm:disk",
+        lun_size_bytes: int = 16 << 20,
+        address: str = "127.0.0.1",
     ) -> None:
+        self.address = address
         self.iqn = iqn
         self.luns = luns
         self._lun_size_bytes = lun_size_bytes
@@ -86,7 +92,7 @@ class Target:
 
     @property
     def portal(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def url(self, lun: int = 1) -> str:
         return f"iscsi://{self.portal}/{self.iqn}/{lun}"
@@ -110,7 +116,7 @@ class Target:
 
     def _start(self, port: int | None = None) -> None:
         for attempt in range(START_ATTEMPTS):  # another process may take the free port before tgtd does
-            self.port, self._control_port = port or free_port(), _free_control_port()
+            self.port, self._control_port = port or free_port(self.address), _free_control_port()
             try:
                 self._start_once()
             except RuntimeError:
