@@ -25,5 +25,6 @@ version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' fencer/__init__.py)
 grep -q "^## $version\b" CHANGELOG.md || echo "CHANGELOG.md has no heading for $version: this is a trial, no release"
 build build/release
 build build/release-again
-diff build/release/SHA256SUMS build/release-again/SHA256SUMS && echo "built twice, the same to the byte:"
+diff build/release/SHA256SUMS build/release-again/SHA256SUMS  # a difference ends it here
+echo "built twice, the same to the byte:"
 cat build/release/SHA256SUMS
