@@ -23,7 +23,7 @@ else:
     class auto:  # noqa: N801 - as enum names it
         """A value that counts up from 1."""
 
-    class _Maker(type):
+    class _EnumMaker(type):
         """Makes the classes. One whose bases have no members gets those of its body."""
 
         _members: Mapping[str, object] = {}
@@ -91,7 +91,7 @@ else:
         def __members__(cls) -> Mapping[str, object]:
             return dict(cls._members)
 
-    class Enum(metaclass=_Maker):
+    class Enum(metaclass=_EnumMaker):
         """Members that equal nothing but themselves."""
 
         _kind: Any = None
