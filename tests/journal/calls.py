@@ -9,6 +9,9 @@ from fencer.journal.file import Journal
 from tests.agent.halvm import Outcome, at, halvm
 from tests.rig.bmc import Bmc
 
+PATIENCE_S = 50
+"""The writer has the lowest priority."""
+
 
 def call(bmc: Bmc, path: str, action: str, *argv: str) -> Outcome:
     return halvm(*at(bmc), f"--journal={path}", "-o", action, "-n", "serv-0001", *argv)
@@ -16,7 +19,7 @@ def call(bmc: Bmc, path: str, action: str, *argv: str) -> Outcome:
 
 def recorded(path: str, events: int = 1, kind: EventKind | None = None) -> list[Event]:
     """Waits for the writer, which the agent does not do. kind: of the events that count; None: all."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     found: list[Event] = []
     while len(found) < events:
         assert time.monotonic() < until, "nothing was recorded"

@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.rig import require_program
 
-PATIENCE_S = 20.0
+PATIENCE_S = 50
 
 _OWN_DEV = """
 import os, stat, subprocess, sys

@@ -46,7 +46,7 @@ def enough(require: Requirement, reachable: int, luns: int) -> bool:
 class PolicyMachine(RuleBasedStateMachine):
     """Time passes in steps of at most a decision's interval, and after each a decision is made."""
 
-    @initialize(require=st.sampled_from(list(Requirement)), reset=st.sampled_from(TargetReset))
+    @initialize(require=st.sampled_from(list(Requirement)), reset=st.sampled_from(list(TargetReset)))
     def begin(self, require: Requirement, reset: TargetReset) -> None:
         self.require, self.reset = require, reset
         self.now = 50.0
