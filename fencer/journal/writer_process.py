@@ -92,6 +92,7 @@ class JournalWriter:
     def begun(self, path: str, event: Event) -> None:
         """Sends the record with the outcome unknown, before anything is sent to the hardware."""
         self._path = os.path.abspath(path)  # the child is elsewhere
+        self._set_niceness(NICENESS)
         self._send(Begun(self._path, event))
 
     def saw(self, steps: Sequence[Step]) -> None:
@@ -100,8 +101,7 @@ class JournalWriter:
 
     def ended(self, event: Event) -> str | None:
         """Sends the final record; waits for nothing. Returns what is known to be wrong with the journal, or None."""
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._pid, 0)  # the fence needs the processor no more
+        self._set_niceness(os.getpriority(os.PRIO_PROCESS, 0))  # the fence needs the processor no more
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
             return f"journal: {self._path}: this call is not in it: its writer is gone"
         if not select.select([self._sock], [], [], 0)[0]:
@@ -118,6 +118,11 @@ class JournalWriter:
     def let_go(self) -> None:
         """Closes this process's copy of the socket, so that the child sees the end of the agent."""
         self._sock.close()
+
+    def _set_niceness(self, niceness: int) -> None:
+        """For the child, which might lower its own priority only after this process has raised it."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._pid, niceness)
 
     def _send(self, message: object) -> bool:
         try:
@@ -142,6 +147,9 @@ class _Unstarted(JournalWriter):
         return f"journal: {self._path}: this call is not in it: no process for its writer: {self._reason}"
 
     def let_go(self) -> None:
+        """Does nothing."""
+
+    def _set_niceness(self, niceness: int) -> None:
         """Does nothing."""
 
     def _send(self, message: object) -> bool:  # noqa: ARG002 - there is no child
@@ -192,7 +200,6 @@ class _Recorder:
     """Holds the journal open. It loads SQLite, so it is made when it is known that something runs."""
 
     def __init__(self, path: str) -> None:
-        os.nice(NICENESS)
         from fencer.journal.file import Journal  # brings SQLite
 
         self._path = path

@@ -18,7 +18,7 @@ import pytest
 
 from fencer.agent.main import Agent
 from fencer.journal.file import Journal
-from fencer.journal.writer_process import JournalWriter
+from fencer.journal.writer_process import NICENESS, JournalWriter
 from tests.agent.halvm import AGENT, Call, at
 from tests.journal.calls import call, recorded
 from tests.journal.events import FENCE, in_a_process
@@ -230,7 +230,7 @@ def test_what_the_writer_has_found_by_the_end_is_said(path: str) -> None:
 
 ENDED = """
 import sys
-from fencer.journal.writer_process import JournalWriter
+from fencer.journal.writer_process import NICENESS, JournalWriter
 from tests.journal.events import FENCE
 writer = JournalWriter.start()
 writer.begun(sys.argv[1], FENCE)
@@ -240,7 +240,7 @@ writer.ended(FENCE)
 
 KILLED = """
 import os, signal, sys
-from fencer.journal.writer_process import JournalWriter
+from fencer.journal.writer_process import NICENESS, JournalWriter
 from tests.journal.events import FENCE
 JournalWriter.start().begun(sys.argv[1], FENCE)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -291,6 +291,20 @@ def test_the_writer_holds_nothing_of_its_caller(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(writer._pid, 0)[1]) == 0, "it ends when the agent does"
     os.close(read)
     os.close(write)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process more priority")
+def test_the_writer_has_the_lowest_priority_until_the_verdict_and_then_its_callers(tmp_path: Path) -> None:
+    """The order of begin and end is kept, also where the child has not had a processor meanwhile."""
+    path = str(tmp_path / "journal.db")
+    writer = JournalWriter.start()
+    child = writer._pid
+    writer.begun(path, FENCE)
+    assert os.getpriority(os.PRIO_PROCESS, child) == NICENESS
+    writer.ended(FENCE)
+    recorded(path)
+    assert os.getpriority(os.PRIO_PROCESS, child) == os.getpriority(os.PRIO_PROCESS, 0)
+    writer.let_go()
 
 
 def test_a_record_too_long_for_a_message_is_sent_with_fewer_steps(tmp_path: Path) -> None:
