@@ -34,6 +34,8 @@ def loads(text: str | bytes, *, strict: bool = True) -> Any:
         value, end = scan(text, len(text) - len(text.lstrip(_SPACES)))
     except StopIteration as error:
         raise ValueError(f"not JSON: no value at character {error.value}") from None
+    except SystemError:  # until Python 3.12 it takes its error from json.decoder, and has none where that is not loaded
+        raise ValueError("not JSON") from None
     if text[end:].strip(_SPACES):
         raise ValueError(f"not JSON: more text at character {end}")
     return value

@@ -2,6 +2,9 @@
 """The light reader and writer of JSON do what the package json does."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -56,3 +59,21 @@ def test_depth_without_end_is_a_recursion_error():
 def test_what_json_cannot_hold_is_a_type_error(value):
     with pytest.raises(TypeError):
         json_text.dumps(value)
+
+
+TORN = ('{"boot_id": "', '{"a', '"\\u12', '{"a": 1', "[1,", "nul", "", '{"a" 1}', '"\x01"')
+
+
+@pytest.mark.parametrize("text", TORN)
+def test_refuses_what_is_torn_also_where_nothing_of_json_is_loaded(text):
+    """As in a fence: the C half looks for its error in a module that is not there."""
+    program = (
+        "import sys\nsys.path.append(sys.argv[1])\nfrom fencer.json_text import loads\n"
+        "assert not {'json', 'json.decoder'} & set(sys.modules)\n"
+        "try:\n    loads(sys.argv[2])\nexcept ValueError:\n    print('refused')"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(root), text], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("refused\n", "")
