@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.contest import PEER, WrongResult
 from benchmarks.measure import Ended, become_subreaper, run
-from benchmarks.paired import Pairs, Spread, in_turns
+from benchmarks.paired import MS, Pairs, in_turns
 from tests.rig.bmc import Bmc
 from tests.rig.target import Target
 
@@ -165,18 +165,10 @@ def _make_ready() -> None:
 
 def _print(title: str, pairs: Pairs) -> None:
     cells = (
-        *(_ms(pairs.our_wall), _ms(pairs.their_wall), _times(pairs.times)),
-        *(_ms(pairs.our_cpu), _ms(pairs.their_cpu), _times(pairs.cpu_times)),
+        *(pairs.our_wall.text(0, MS), pairs.their_wall.text(0, MS), pairs.times.text(2)),
+        *(pairs.our_cpu.text(0, MS), pairs.their_cpu.text(0, MS), pairs.cpu_times.text(2)),
     )
     print(f"| {title} | {' | '.join(cells)} |", flush=True)
-
-
-def _ms(spread: Spread) -> str:
-    return f"{spread.median * 1000:.0f} ({spread.least * 1000:.0f}-{spread.most * 1000:.0f})"
-
-
-def _times(spread: Spread) -> str:
-    return f"{spread.median:.2f} ({spread.least:.2f}-{spread.most:.2f})"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Ended, become_subreaper, run
-from benchmarks.paired import Spread, in_turns
+from benchmarks.paired import MS, in_turns
 from tests.rig.bmc import Bmc
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -97,16 +97,8 @@ def main() -> None:
             for agent in (ours, *venvs):  # warms caches up
                 once(agent)
             compared = [in_turns(partial(once, ours), partial(once, venv), runs) for venv in venvs]
-            cells = [cell for pairs in compared for cell in (_ms(pairs.their_cpu), _ratio(pairs.cpu_times))]
-            print(f"| {words[-1]} | {_ms(compared[0].our_cpu)} | {' | '.join(cells)} |", flush=True)
-
-
-def _ms(spread: Spread) -> str:
-    return f"{spread.median * 1000:.0f} ({spread.least * 1000:.0f}-{spread.most * 1000:.0f})"
-
-
-def _ratio(spread: Spread) -> str:
-    return f"{spread.median:.2f} ({spread.least:.2f}-{spread.most:.2f})"
+            cells = [cell for pairs in compared for cell in (pairs.their_cpu.text(0, MS), pairs.cpu_times.text(2))]
+            print(f"| {words[-1]} | {compared[0].our_cpu.text(0, MS)} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from benchmarks.measure import Ended
 
+MS = 1e-3
+"""A unit for times in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -20,6 +23,11 @@ class Spread:
     def of(cls, values: Iterable[float]) -> "Spread":
         values = list(values)
         return cls(statistics.median(values), min(values), max(values))
+
+    def text(self, digits: int, unit: float = 1.0) -> str:
+        """The median and, in brackets, the smallest and the largest, each divided by unit."""
+        median, least, most = (value / unit for value in (self.median, self.least, self.most))
+        return f"{median:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
 
 
 @dataclass(frozen=True, slots=True)

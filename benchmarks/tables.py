@@ -78,12 +78,11 @@ def as_markdown(table: Table) -> str:
 
 
 def _seconds(spread: Spread) -> str:
-    return f"{spread.median:.3f} ({spread.least:.3f}-{spread.most:.3f})"
+    return spread.text(3)
 
 
 def _ratio(spread: Spread) -> str:
-    digits = 1 if spread.median >= 10 else 2
-    return f"{spread.median:.{digits}f} ({spread.least:.{digits}f}-{spread.most:.{digits}f})"
+    return spread.text(1 if spread.median >= 10 else 2)
 
 
 def _costs(each: Compared) -> Sequence[str]:

@@ -206,7 +206,7 @@ def _register_path(
             case Outcome.DONE:
                 return None
             case Outcome.CONFLICT if first:
-                listed = None  # a key of nobody's that is known: it is replaced, as on a LUN where ours is not listed
+                listed = None  # an unknown key is on this path: it is replaced, as where our key is not listed
             case Outcome.CONFLICT:
                 return f"REGISTER: reservation conflict: another key is registered on this path: {UNREGISTER}"
             case Outcome.UNSUPPORTED if aptpl:

@@ -4,14 +4,13 @@
 Between win and GO the target may have booted, registered, and fenced this node; how long that takes nobody knows.
 """
 
-import select
 import time
 from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import Go, GoAgain, Login, LookAgain, Looked, PowerOrder, Seen
-from fencer.model import ArbitrationMode, ChassisCommand, PowerState, Proof, ProofPolicy
+from fencer.agent.orders import Go, LookAgain, Looked
+from fencer.model import ArbitrationMode, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -19,146 +18,40 @@ from fencer.observations import (
     ChassisObserved,
     ChassisUnanswered,
     LunFailed,
-    LunIsolated,
-    LunsIdentified,
     Noted,
     Observation,
     PowerDone,
     PowerFailed,
-    SelfFenceDue,
     SessionOpened,
     StorageDone,
-    StorageFailed,
 )
 from fencer.worker import Channel
+from tests.agent.look_plays import (
+    ALL,
+    IDENTIFIED,
+    Diary,
+    bmc,
+    bmc_that_ignores_the_first_off,
+    commanded,
+    luns,
+    noting,
+    noting_in_turn,
+)
 from tests.rig.plays import (
     ISOLATED,
     LOST,
     SOON_S,
     UNREACHABLE,
     WON,
-    Job,
-    Played,
-    after,
     hang,
-    looks,
     play,
     storage_says,
 )
-
-IDENTIFIED = LunsIdentified(("lun",))
-ALL = (IDENTIFIED, WON, ISOLATED, StorageDone(1))
-WEAK = LunIsolated("lun", aborted=False, already=False)
-FOUND = LunIsolated("lun", aborted=True, already=True)
-
-
-class Diary:
-    """What happened in all processes, in the order of time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def note(self, word: str) -> None:
-        with self._path.open("a") as file:
-            file.write(f"{word}\n")
-
-    @property
-    def words(self) -> list[str]:
-        return self._path.read_text().split() if self._path.exists() else []
 
 
 @pytest.fixture
 def diary(tmp_path: Path) -> Diary:
     return Diary(tmp_path / "diary")
-
-
-def bmc(diary: Diary, *, lets_in_after_s: float = 0.0, breaks_down: int = 0) -> Job:
-    """A power worker that notes "in" and "go". breaks_down: so many times, when power has been let go."""
-
-    def job(channel: Channel) -> None:
-        order = channel.receive()
-        assert isinstance(order, PowerOrder)
-        assert isinstance(channel.receive(), Login)
-        time.sleep(lets_in_after_s)
-        diary.note("in")
-        channel.send(SessionOpened())
-        if not isinstance(channel.receive(), Go):
-            return
-        diary.note("go")
-        if diary.words.count("go") <= breaks_down:
-            channel.send(PowerFailed("Timed out", final=False))
-            return
-        channel.send(ChassisCommanded(ChassisCommand.OFF))
-        channel.send(ChassisObserved(PowerState.OFF))
-        channel.send(PowerDone())
-
-    return job
-
-
-def bmc_that_ignores_the_first_off(
-    diary: Diary, command: type[ChassisCommanded | ChassisUnanswered] = ChassisCommanded
-) -> Job:
-    """A power worker that sends off, and asks to send it again. Notes "in", "off" and "asks"."""
-
-    def job(channel: Channel) -> None:
-        channel.receive()
-        channel.receive()
-        diary.note("in")
-        channel.send(SessionOpened())
-        for number in range(2):
-            if not isinstance(channel.receive(), Go):
-                return
-            diary.note("off")
-            channel.send(command(ChassisCommand.OFF))
-            if number == 0:
-                diary.note("asks")
-                channel.send(GoAgain())
-        channel.send(ChassisObserved(PowerState.OFF))
-        channel.send(PowerDone())
-
-    return job
-
-
-def noting_in_turn(diary: Diary, *results: ArbitrationResult | None) -> Job:
-    """Answers each question by the next of results, and notes "look"."""
-
-    def job(channel: Channel) -> None:
-        for result in results:
-            question = channel.receive()
-            if not isinstance(question, LookAgain):
-                return
-            diary.note("look")
-            channel.send(Looked(question.number, result, "the look's reason", time.monotonic()))
-        hang(channel)
-
-    return job
-
-
-def luns(diary: Diary, *races: Job) -> Job:
-    """A storage worker that notes "race" when it starts, and then does what the next of races says."""
-
-    def job(channel: Channel) -> None:
-        number = diary.words.count("race")
-        diary.note("race")
-        races[number](channel)
-
-    return job
-
-
-def noting(diary: Diary, result: ArbitrationResult | None = ArbitrationResult.WON, *, old: int = 0) -> Job:
-    """Answers each question, and notes "look". old: so many of the first answers are of long ago."""
-
-    def job(channel: Channel) -> None:
-        while isinstance(question := channel.receive(), LookAgain):
-            diary.note("look")
-            at_s = time.monotonic() - (1.5 if diary.words.count("look") <= old else 0.0)
-            channel.send(Looked(question.number, result, "the look's reason", at_s))
-
-    return job
-
-
-def commanded(played: Played) -> bool:
-    return any(isinstance(what, ChassisCommanded) for what in played.seen)
 
 
 def test_a_look_comes_between_the_session_and_each_go(diary: Diary) -> None:
@@ -265,112 +158,6 @@ def test_a_look_that_does_not_show_the_win_ends_it(
     assert Arbitrated(result, "lun", "the look's reason") in played.seen
     if not goes:
         assert "nothing was powered off: the look's reason" in played.verdict.reasons[0]
-
-
-@pytest.mark.parametrize(
-    ("second", "goes"),
-    [
-        (storage_says(*ALL), True),
-        (storage_says(IDENTIFIED, LOST), False),
-        (storage_says(IDENTIFIED, UNREACHABLE), False),
-        (storage_says(StorageFailed("no LUN")), False),
-        (storage_says(), False),
-    ],
-    ids=["won", "lost", "unreachable", "failed", "silent-exit"],
-)
-@pytest.mark.parametrize("first", ["open again", "dead", "dead when asked"])
-def test_a_win_that_is_no_more_is_played_for_again(diary: Diary, first: str, second: Job, goes: bool) -> None:
-    """The target is registered again; or nobody is left to ask."""
-    then = {"open again": noting(diary, None), "dead": lambda _: None, "dead when asked": lambda c: c.receive()}[first]
-    storage = luns(diary, storage_says(*ALL, then=then), second)
-    played = play(bmc(diary, lets_in_after_s=0.2), storage, policy=ProofPolicy.ALL)
-    assert played.verdict.success is goes
-    assert commanded(played) is goes
-    assert diary.words.count("race") == 2
-    assert not played.late
-    if goes:
-        assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
-
-
-@pytest.mark.parametrize("policy", [ProofPolicy.SELF, ProofPolicy.ALL])
-def test_what_storage_proved_before_is_no_proof_while_the_race_is_played_again(
-    diary: Diary, policy: ProofPolicy
-) -> None:
-    """The target may be registered again, and its sidecar's time has to be counted anew."""
-    second = storage_says(IDENTIFIED, WON, then=hang)
-    storage = luns(diary, storage_says(*ALL, then=looks(None)), second)
-    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=policy, self_fence_bound_s=1.0, deadline_s=2.5)
-    assert not played.verdict.success
-    assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
-    assert Proof.STORAGE not in played.verdict.proofs
-
-
-@pytest.mark.parametrize("again", [ISOLATED, FOUND])
-def test_a_removal_that_was_weak_stays_so_when_the_race_is_played_again(diary: Diary, again: LunIsolated) -> None:
-    first = storage_says(IDENTIFIED, WON, WEAK, StorageDone(1), then=looks(None))
-    storage = luns(diary, first, storage_says(IDENTIFIED, WON, again, StorageDone(1)))
-    played = play(bmc(diary), storage, policy=ProofPolicy.ALL)
-    assert played.verdict.success
-    assert played.verdict.weak
-
-
-def test_what_failed_before_may_succeed_when_the_race_is_played_again(diary: Diary) -> None:
-    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), then=looks(None))
-    played = play(bmc(diary), luns(diary, first, storage_says(*ALL)), policy=ProofPolicy.ALL)
-    assert played.verdict.success
-    assert not played.verdict.reasons
-
-
-def test_nothing_is_asked_and_nothing_goes_while_the_race_is_played_again(diary: Diary) -> None:
-    """The BMC breaks down meanwhile, and its next session finds the race open: what was won before does not count."""
-
-    def power(channel: Channel) -> None:
-        channel.receive()
-        channel.receive()
-        diary.note("in")
-        channel.send(SessionOpened())
-        if diary.words.count("in") == 1:
-            time.sleep(0.5)
-            channel.send(PowerFailed("Timed out", final=False))
-        elif isinstance(channel.receive(), Go):
-            diary.note("go")
-            channel.send(ChassisObserved(PowerState.OFF))
-            channel.send(PowerDone())
-
-    def again(channel: Channel) -> None:
-        channel.receive()
-        while diary.words.count("in") < 2:
-            time.sleep(0.05)
-        time.sleep(0.5)
-        if select.select([channel], [], [], 0)[0]:
-            diary.note("asked-too-early")
-        diary.note("won")
-        channel.send(Seen((IDENTIFIED, WON)))
-        noting(diary)(channel)
-
-    first = storage_says(IDENTIFIED, WON, then=looks(None))
-    played = play(power, luns(diary, first, again))
-    assert played.verdict.success
-    assert diary.words == ["race", "in", "race", "in", "won", "look", "go"]
-
-
-def test_a_failure_that_seemed_certain_is_played_for_again(diary: Diary) -> None:
-    """One LUN was dead, so storage could not prove it; the target is back, and so is the LUN."""
-    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
-    second = storage_says(IDENTIFIED, WON, ISOLATED, StorageDone(1))
-    played = play(bmc(diary, lets_in_after_s=0.3), luns(diary, first, second), policy=ProofPolicy.ALL)
-    assert played.verdict.success
-
-
-def test_such_a_race_gets_the_time_that_it_needs(diary: Diary) -> None:
-    """The verdict is open again: what is left of the patience with a settled one does not count."""
-    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
-    second = storage_says(IDENTIFIED, then=after(2.5, WON, ISOLATED, StorageDone(1)))
-    played = play(
-        bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=0.2, login_timeout_s=0.2,
-        deadline_s=30,
-    )  # fmt: skip
-    assert played.verdict.success
 
 
 def test_an_answer_for_an_attempt_that_is_over_lets_no_other_one_go(diary: Diary) -> None:

@@ -117,6 +117,7 @@ PLANS = {
         "fencer/agent/run.py",
         (
             "tests/agent/test_look_before_go.py",
+            "tests/agent/test_race_again.py",
             "tests/agent/test_run.py",
             "tests/agent/test_run_ends.py",
             "tests/agent/test_run_times.py",
