@@ -359,6 +359,9 @@ class Journal:
         return JournalError(f"journal: {self.path}: not a journal: move {self.path}* away, or give another path")
 
     def _unusable(self, error: Exception) -> JournalError:
+        if isinstance(error, PermissionError):  # SQLite makes the log as root's, and then gives it to the group
+            like = f"give it the owner, group and mode of {self.path}"
+            return _InFlux(f"journal: {error.filename or self.path}: {error.strerror}: {like}")
         if isinstance(error, OSError):
             return JournalError(f"journal: {error.filename or self.path}: {error.strerror}")
         said = one_line(str(error))[:120]  # it may quote what it found

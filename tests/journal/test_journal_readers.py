@@ -3,7 +3,9 @@
 
 import os
 import sqlite3
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +173,37 @@ def test_an_unprivileged_reader_follows_writers_that_come_and_go(public: str) ->
             in_a_process(lambda: [Journal(public).append(FENCE) for _ in range(5)] and None)
     os.close(stop_write)
     wait_all([pid])
+
+
+@pytest.mark.parametrize("forbidden_s", [0.2, None])
+def test_a_log_that_sqlite_has_made_and_not_yet_given_to_the_group(public: str, forbidden_s: float | None) -> None:
+    """A reader waits for the group. Where the log stays root's, it says which file, and what to do."""
+    writer = Journal(public)
+    writer.append(FENCE)
+    log = f"{public}-wal"
+    mode = stat.S_IMODE(os.stat(log).st_mode)
+    os.chmod(log, 0o600)
+    os.chown(log, 0, 0)
+    ready, given = os.pipe()
+
+    def reads() -> None:
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.write(given, b".")
+        if forbidden_s is None:
+            with pytest.raises(JournalError, match=f"{log}: Permission denied: give it the owner, group and mode of"):
+                Journal(public, patience_s=0.3).totals()
+        else:
+            assert sum(total.events for total in Journal(public, patience_s=PATIENCE_S).totals()) == 2
+
+    pid = start(reads)
+    os.read(ready, 1)
+    if forbidden_s is not None:
+        time.sleep(forbidden_s)
+        os.chown(log, 0, os.stat(public).st_gid)
+        os.chmod(log, mode)
+    wait_all([pid])
+    writer.close()
 
 
 def test_the_schema_that_is_written_is_ours(public: str) -> None:
