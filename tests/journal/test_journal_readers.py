@@ -180,9 +180,9 @@ def test_a_log_that_sqlite_has_made_and_not_yet_given_to_the_group(public: str, 
     """A reader waits for the group. Where the log stays root's, it says which file, and what to do."""
     writer = Journal(public)
     writer.append(FENCE)
-    log = f"{public}-wal"
-    mode = stat.S_IMODE(os.stat(log).st_mode)
-    os.chmod(log, 0o600)
+    log = Path(f"{public}-wal")
+    mode = stat.S_IMODE(log.stat().st_mode)
+    log.chmod(0o600)
     os.chown(log, 0, 0)
     ready, given = os.pipe()
 
@@ -200,8 +200,8 @@ def test_a_log_that_sqlite_has_made_and_not_yet_given_to_the_group(public: str, 
     os.read(ready, 1)
     if forbidden_s is not None:
         time.sleep(forbidden_s)
-        os.chown(log, 0, os.stat(public).st_gid)
-        os.chmod(log, mode)
+        os.chown(log, 0, Path(public).stat().st_gid)
+        log.chmod(mode)
     wait_all([pid])
     writer.close()
 
