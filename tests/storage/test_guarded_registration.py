@@ -7,16 +7,18 @@ from contextlib import suppress
 import pytest
 
 from fencer.errors import CommandFailed, StillUnderWay, TransportError
-from fencer.model import Deadline, ReservationKey
+from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import InAction, OutAction
+from fencer.storage.registration import Terms, register_path
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 from tests.storage.fake_target import FakeTarget, FakeTransport
 from tests.storage.nodes import Clock
 
 OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xB1)
+WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
 
 
 class _Before:
@@ -94,6 +96,77 @@ def test_the_guard_key_becomes_ours_only_where_we_are_listed_still_and_nothing_e
     outcome = register_under_guard(again, OWN, True, Deadline.after(5))
     assert (outcome is Outcome.DONE) is (stays and steps == 1)
     assert target.keys == [OWN.value] * (stays + (stays and steps == 1))
+
+
+def _is_register(cdb: bytes) -> bool:
+    return cdb[:2] == bytes((0x5F, OutAction.REGISTER))
+
+
+@pytest.mark.parametrize("abort", [True, False])
+def test_a_fence_between_the_last_look_and_our_key_is_not_undone(abort: bool) -> None:
+    """It took our key from the session that carries data. Our key here alone would let a node win that cannot write."""
+    target = FakeTarget()
+    _registered(target, "a-data", OWN)
+    b = _registered(target, "b", OTHER)
+    assert b.reserve(OTHER, WERO, Deadline.after(5)) is Outcome.DONE
+    registers = 0
+
+    def fences(cdb: bytes) -> None:
+        nonlocal registers
+        registers += _is_register(cdb)
+        if registers == 2 and OWN.value in target.keys:
+            preempt = b.preempt_and_abort if abort else b.preempt
+            assert preempt(OTHER, OWN, WERO, Deadline.after(5)) is Outcome.DONE
+
+    again = Nexus(_Before(target.nexus("a-new"), fences))
+    assert register_under_guard(again, OWN, True, Deadline.after(5)) is Outcome.CHANGED
+    assert target.keys == [OTHER.value]
+
+
+@pytest.mark.parametrize("end", ["unseen", "silent"])
+def test_our_key_is_not_kept_where_it_is_not_shown_that_nothing_else_has_happened(end: str) -> None:
+    """Another node registers after the last look; or the look after our key gets no answer."""
+    target, clock = FakeTarget(), Clock()
+    _registered(target, "a-data", OWN)
+    registers = 0
+
+    def meanwhile(cdb: bytes) -> None:
+        nonlocal registers
+        registers += _is_register(cdb)
+        if registers == 2 and end == "unseen":
+            target.generation += 1
+        elif registers == 2 and end == "silent" and not _is_register(cdb):
+            raise TransportError("no answer")
+
+    again = Nexus(_Before(target.nexus("a-new"), meanwhile), sleep=clock.sleep)
+    with suppress(TransportError):
+        assert register_under_guard(again, OWN, True, Deadline.after(5, clock)) is Outcome.CHANGED
+    assert target.keys == [OWN.value]
+    assert target._session("a-new") not in target.registrations
+
+
+def test_on_registers_what_a_killed_agent_left_unregistered() -> None:
+    """Killed before the look after our key, when a fence had taken that key from the session that carries data."""
+    target = FakeTarget()
+    data = _registered(target, "a-data", OWN)
+    b = _registered(target, "b", OTHER)
+    assert b.reserve(OTHER, WERO, Deadline.after(5)) is Outcome.DONE
+    registers = 0
+
+    def fences_and_kills(cdb: bytes) -> None:
+        nonlocal registers
+        registers += _is_register(cdb)
+        if registers == 2 and _is_register(cdb):
+            assert b.preempt(OTHER, OWN, WERO, Deadline.after(5)) is Outcome.DONE
+        elif registers == 2:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        register_under_guard(Nexus(_Before(target.nexus("a-new"), fences_and_kills)), OWN, True, Deadline.after(5))
+    assert target._session("a-data") not in target.registrations
+    assert OWN.value in target.keys
+    assert register_path(data, Terms(OWN, WERO, True), OWN, Deadline.after(5)) is None
+    assert target.registrations[target._session("a-data")] == OWN.value
 
 
 class _Slow:
