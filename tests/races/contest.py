@@ -2,8 +2,9 @@
 """The race between two agents that hold their sessions: the product's own arbitrate() and isolate(), nothing between.
 
 Each agent is a forked process with its own paths. A race: both register (as after a reboot), one of them, drawn by lot,
-reserves; at one instant, give or take a random skew, both fence each other; then each tries to write. The referee is a
-third session that only reads.
+reserves; at one instant, give or take a random skew, both fence each other; then each tries to write. Where an agent
+has iscsi:// sessions, its node has one more, which carries the data, as a kernel's would: it is registered before each
+race and never ends. The referee is a session that only reads.
 """
 
 import multiprocessing
@@ -37,7 +38,7 @@ _OTHER_CLUSTER = 0xABCD << 32
 WRITE_10, BLOCK_BYTES = 0x2A, 512
 
 Opener = Callable[[str, int], ScsiTransport]
-"""A device and the node's number (0, 1; 2 for the referee) to a nexus."""
+"""A device and the node's number (0, 1; 2 for the referee; 3, 4 for the data of 0, 1) to a nexus."""
 
 
 def open_transport(device: str, node: int) -> ScsiTransport:
@@ -147,11 +148,8 @@ def _agent(node: int, devices: Sequence[str], slot_s: float, strangers: bool, pi
                 if end.result is ArbitrationResult.WON:
                     isolated = isinstance(isolate(lun, contest, deadline, end.removal), LunIsolated)
                 pipe.send(Finish(end.result, isolated, end.reason, time.monotonic() - began))
-            case ("unfence",):  # a node whose key is listed, over a session that is not registered
-                refusal = registration.register_path(
-                    lun.nexuses[0], registration.Terms(own, WERO, False), own, deadline
-                )
-                pipe.send(refusal)
+            case ("unfence",):
+                pipe.send(_unfence(lun.nexuses[0], own, deadline))
             case ("write",):
                 pipe.send(_write(lun.nexuses[0], deadline))
             case ("clear",):
@@ -167,6 +165,11 @@ def _insist(command: Callable[[], PrOutcome]) -> None:
         if (outcome := command()) is PrOutcome.DONE:
             return
     raise RuntimeError(f"the race could not be set up: {outcome}")
+
+
+def _unfence(nexus: Nexus, own: ReservationKey, deadline: Deadline) -> str | None:
+    """What `on` does for a node whose key is listed, over a session that may not be registered. None: it is now."""
+    return registration.register_path(nexus, registration.Terms(own, WERO, False), own, deadline)
 
 
 def _write(nexus: Nexus, deadline: Deadline) -> ScsiStatus:
@@ -195,6 +198,7 @@ class Agents:
         self._slot_s = slot_s
         self._relogin = relogin
         self._opener = opener
+        self._data: list[Nexus | None] = []
         self._pipes: list[Connection] = []
         self._processes: list[multiprocessing.process.BaseProcess] = []
 
@@ -204,6 +208,9 @@ class Agents:
             self._pipes.append(pipe)
             self._processes.append(process)
         self._referee = Nexus(self._opener(self._devices[2][0], 2))
+        for node in range(2):
+            device = self._devices[node][0]
+            self._data.append(Nexus(self._opener(device, 3 + node)) if device.startswith("iscsi://") else None)
         return self
 
     def _start(self, node: int) -> tuple[Connection, multiprocessing.process.BaseProcess]:
@@ -235,7 +242,9 @@ class Agents:
             process.join(2)
             if process.is_alive():
                 process.kill()
-        self._referee.close()
+        for nexus in (self._referee, *self._data):
+            if nexus is not None:
+                nexus.close()
 
     def race(
         self,
@@ -251,8 +260,10 @@ class Agents:
         and called again at once; None: none is killed.
         """
         self._ask(0, ("clear",))
-        for node in (0, 1):
+        for node, data in enumerate(self._data):
             self._ask(node, ("register",))
+            if data is not None:
+                _insist(partial(data.register_and_ignore, KEYS[node], False, Deadline.after(RACE_S)))
         self._ask(dice.randrange(2), ("reserve",))
         if self._relogin if relogin is None else relogin:
             for node in (0, 1):
@@ -287,21 +298,34 @@ class Agents:
         if not won:
             return Outcome.NOBODY_WON, None
         winner, loser = won[0], 1 - won[0]
-        if winner == killed and self._ask(winner, ("unfence",)) is not None:  # its new session was never registered
+        if winner == killed and not self._unfenced(winner):
             return Outcome.WINNER_CANNOT_WRITE, winner
         if not finishes[winner].isolated:
             return Outcome.WON_NOT_ISOLATED, winner
         if finishes[loser].result is not ArbitrationResult.LOST or not finishes[loser].reason:
             return Outcome.SILENT_LOSER, winner
-        if self._ask(loser, ("write",)) is not ScsiStatus.RESERVATION_CONFLICT:
+        if self._writes(loser) != {ScsiStatus.RESERVATION_CONFLICT}:
             return Outcome.LOSER_WRITES, winner
-        if self._ask(winner, ("write",)) is not ScsiStatus.GOOD:
+        if self._writes(winner) != {ScsiStatus.GOOD}:
             return Outcome.WINNER_CANNOT_WRITE, winner
         left = set(self._referee.read_keys(Deadline.after(RACE_S)).keys) - {KEYS[winner]}
         # A killed agent may leave its guard key on the session that died with it; that wins nothing (decision 0002).
         if left - ({guard_key(KEYS[killed])} if killed is not None else set()):
             return Outcome.LOSER_REGISTERED, winner
         return Outcome.ONE_SURVIVOR, winner
+
+    def _unfenced(self, node: int) -> bool:
+        """Whether `on` registers all sessions of a node whose agent was killed. The new agent's session never was
+        registered. In the window that decision 0002 names the one for data may have lost its registration."""
+        data = self._data[node]
+        own = data is None or _unfence(data, KEYS[node], Deadline.after(RACE_S)) is None
+        return own and self._ask(node, ("unfence",)) is None
+
+    def _writes(self, node: int) -> set[object]:
+        """What the writes of each of a node's sessions get."""
+        data = self._data[node]
+        statuses = {self._ask(node, ("write",))}
+        return statuses if data is None else statuses | {_write(data, Deadline.after(RACE_S))}
 
     def _ask(self, node: int, order: tuple[object, ...]) -> object:
         self._pipes[node].send(order)
@@ -321,7 +345,7 @@ def run(
     seed: int | None = None,
     opener: Opener = open_transport,
 ) -> Series:
-    """relogin: both lose their registered nexus before each race, so that both must repair it under the guard.
+    """relogin: both agents lose their registered nexus before each race, so that both must repair it under the guard.
 
     strangers: each expects the other one under a key that it does not have, as with a cluster file left over.
     """
