@@ -4,6 +4,7 @@
 import base64
 import itertools
 import json
+import shutil
 import socket
 import subprocess
 import threading
@@ -252,3 +253,13 @@ def make_disk(run: Path, backing: Path, backing_format: str) -> None:
     """A root disk that reads from `backing` until it is written to."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", backing_format]
     subprocess.run([*command, str(run / "root.qcow2")], check=True, capture_output=True)
+
+
+def keep_disk(run: Path, image: Path, kept: Path) -> None:
+    """Copies the root disk, so that it needs the image only and not what lies between them, such as another snapshot.
+
+    Not by `qemu-img convert -B`, which takes only the uppermost layer.
+    """
+    shutil.copy(run / "root.qcow2", kept)
+    command = ["qemu-img", "rebase", "-b", str(image), "-F", "raw", str(kept)]
+    subprocess.run(command, check=True, capture_output=True)

@@ -3,7 +3,6 @@
 
 import inspect
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from . import bmc
 from .enclosure import Enclosure
-from .guest import Guest, GuestError, make_disk
+from .guest import Guest, GuestError, keep_disk, make_disk
 from .images import build, images_directory
 from .machine import Machine, incoming
 from .places import LAB, digest, locked, new_run_directory, prune, published
@@ -223,10 +222,7 @@ def keep(cluster: Cluster, images: Path, into: Path) -> None:
     for guest in guests:
         guest.save_memory(into / f"{guest.name}.memory")
         guest.qmp("quit")
-        # Of what the run's disk lies on, only the image itself outlives the snapshot before this one.
-        flat = ["qemu-img", "convert", "-U", "-O", "qcow2", "-B", str(images / "root.ext4"), "-F", "raw"]
-        command = [*flat, str(guest.directory / "root.qcow2"), str(into / f"{guest.name}.qcow2")]
-        subprocess.run(command, check=True, capture_output=True)
+        keep_disk(guest.directory, images / "root.ext4", into / f"{guest.name}.qcow2")
 
 
 @contextmanager
