@@ -126,10 +126,14 @@ class LunState(NamedTuple):
 
 
 class LunFailed(NamedTuple):
-    """This LUN could not be brought to the wanted state, or could not be shown to be in it."""
+    """This LUN could not be brought to the wanted state, or could not be shown to be in it. It is the last word on it.
+
+    preempted: this node's key was registered by this call, and another node has removed it since.
+    """
 
     lun: str
     reason: str
+    preempted: bool = False
 
 
 class Noted(NamedTuple):

@@ -230,6 +230,7 @@ def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline:
             return LunFailed(
                 lun.name,
                 f"{lun.name}: key {terms.own} is not listed after REGISTER: it was preempted meanwhile: {REBOOT}",
+                preempted=True,
             )
         if (bar := terms.bar(look)) is not None:
             return LunFailed(lun.name, f"{lun.name}: {bar}")

@@ -16,7 +16,7 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import History, Past, Terms, past
+from fencer.storage.registration import REBOOT, History, Past, Terms, past
 
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
@@ -62,10 +62,12 @@ def _unfence(
     if trusted:
         write_marker(state_dir, Marker(terms.own, tuple(marks.values())))
     done: set[str] = set()
+    preempted: set[str] = set()
     ends: list[Observation] = []
 
     def note(*several: Observation) -> None:
         done.update(what.lun for what in several if isinstance(what, LunRegistered))
+        preempted.update(what.lun for what in several if isinstance(what, LunFailed) and what.preempted)
         # The parent ends this process on StorageDone, and the marker is not written yet.
         ends.extend(what for what in several if isinstance(what, StorageDone))
         if before_the_end := [what for what in several if not isinstance(what, StorageDone)]:
@@ -78,21 +80,46 @@ def _unfence(
     if earlier is not None and len(registered) < len(readable.luns):  # fenced meanwhile?
         left, _ = _looks((lun for lun in readable.luns if lun.name not in done), deadline)
         _record_fence(opened, terms.own, earlier, left, persistent_dir, emit)
+    after, _ = _looks(registered, deadline)
+    preempted |= {lun.name for lun in registered if lun.wwid in after and terms.own not in after[lun.wwid].keys}
+    # Fenced since: by the generation of before, this boot and the next one see that.
+    marks |= {
+        lun.wwid: LunMark(lun.wwid, generations[lun.wwid], registered=True)
+        for lun in readable.luns
+        if lun.name in preempted
+    }
     if trusted or len(registered) == opened.count:
-        after, _ = _looks(registered, deadline)
         for wwid, look in after.items():
-            # Fenced since: by the generation of before, the next boot sees that.
-            generation = look.generation if terms.own in look.keys else generations[wwid]
-            marks[wwid] = LunMark(wwid, generation, registered=True)
+            if terms.own in look.keys:
+                marks[wwid] = LunMark(wwid, look.generation, registered=True)
         marker = Marker(terms.own, tuple(marks.values()))
         write_marker(state_dir, marker)
         # What was kept of an earlier boot is what shows a fence, until all is registered in this one.
         whole = len(registered) == len(readable.luns) or read_marker(persistent_dir) is None
         if persistent_dir != state_dir and whole and not _is_kept(found, marker):
             _keep(persistent_dir, marker, emit)
+    if preempted:
+        emit(*(_withdrawn(lun, terms, min(preempted), after.get(lun.wwid), deadline) for lun in registered))
     if ask is not None:
         fenced_record.note_refusal(persistent_dir, ask, emit)
     emit(*ends)
+
+
+def _withdrawn(lun: LogicalUnit, terms: Terms, where: str, look: Look | None, deadline: Deadline) -> LunFailed:
+    """Takes the key off a LUN, because another node has fenced this one meanwhile on the LUN where.
+
+    Registered here a moment after that node had looked, it could write although it was shown to be isolated.
+    The key stays where this node holds the reservation (fencer.storage.unregistering), or where that is not known.
+    """
+    from fencer.storage.unregistering import take_off  # hardly ever needed
+
+    reason = f"{lun.name}: key {terms.own} was preempted on {where} while this node registered: {REBOOT}"
+    if look is not None and terms.own in look.keys and not look.held_by(terms.own):
+        try:
+            take_off(lun, terms.own, terms.aptpl, deadline)
+        except StorageError as error:
+            reason = f"{reason}; it is left here: {error}"
+    return LunFailed(lun.name, reason, preempted=True)
 
 
 def _seen_so(

@@ -42,14 +42,15 @@ def unregister(storage: StorageSettings, opening: Callable[[StorageSettings, Dea
                 reason = "this node holds the reservation, without which a node that was fenced could write again"
                 raise StorageError(f"{lun.name}: {reason}")
         for lun in opened.luns:
-            _unregister(lun, own, storage.aptpl, deadline)
+            take_off(lun, own, storage.aptpl, deadline)
         write_marker(storage.state_dir, Marker(own, ()))
         if storage.persistent_dir != storage.state_dir:
             with suppress(UsageError):  # a full disk; then the next boot takes this node for one that was fenced
                 write_marker(storage.persistent_dir, Marker(own, ()))
 
 
-def _unregister(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+def take_off(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+    """Takes this node's key off every path of one LUN. Raises StorageError where it stays, or was gone already."""
     removed = False
     for nexus in lun.nexuses:
         # A conflict: this path is not registered under our key.

@@ -35,6 +35,8 @@ def test_unfencing_needs_every_lun() -> None:
     assert verdict_of(the_plan, LunRegistered("a", 1), LunRegistered("b", 2), DONE).success
     assert not verdict_of(the_plan, LunRegistered("a", 1), FAILED_B, DONE).success
     assert not verdict_of(the_plan, LunRegistered("a", 1), LunRegistered("b", 2)).success
+    fenced_meanwhile = (LunRegistered("a", 1), LunRegistered("b", 2), FAILED_B, DONE)
+    assert not verdict_of(the_plan, *fenced_meanwhile).success
 
 
 def test_on_needs_an_observed_on() -> None:

@@ -126,6 +126,12 @@ class LunWatch:
             self.unfenced = True
             self._due_s = 0.0
 
+    def note_preempted(self) -> None:
+        """Another node has fenced this one while this process registered it; the marker says so."""
+        with self._lock:
+            self._past = self._recorded()
+            self._due_s = 0.0
+
     def tell_silence(self, now: float) -> None:
         """Reports that the registrations are not read: no path answers its probe."""
         late_s = self._timing.check_interval_s + self._timing.answer_deadline_s

@@ -129,13 +129,16 @@ class Registrar:
                 used.setdefault(lun.watch.wwid, []).append((path, epoch))
             if nexuses:
                 opened.append(LogicalUnit(lun.watch.wwid, lun.watch.wwid, nexuses))
-        done: list[LunRegistered] = []
+        done: dict[str, LunRegistered] = {}
+        preempted: set[str] = set()
 
         def hear(*several: Observation) -> None:
             for what in several:
                 if isinstance(what, LunRegistered):
-                    done.append(what)
+                    done[what.lun] = what
                 elif isinstance(what, LunFailed):
+                    done.pop(what.lun, None)
+                    preempted.update({what.lun} if what.preempted else ())
                     self._complain(what.lun, what.reason)
 
         deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
@@ -144,7 +147,9 @@ class Registrar:
         finally:
             for unit in opened:
                 unit.close()
-        for registered in done:
+        for wwid in preempted:
+            by_name[wwid].watch.note_preempted()
+        for registered in done.values():
             wwid = registered.lun
             lun, again = by_name[wwid], by_name[wwid].watch.unfenced
             lun.watch.note_unfenced()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registering whole LUNs, with the marker of this boot: at the start, after a target forgot, never once fenced."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ from fencer.sidecar.observer.registrar import LunAndPaths, Registrar
 from fencer.sidecar.reports import LunSeen, PathRegistered, Registered, RegistrationFailed, Report
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
+from fencer.storage import procedure
 from fencer.storage.isolation import isolate
+from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.settings import StorageSettings
+from fencer.storage.transport import ScsiReply
 from tests.sidecar.observer.path_rig import StillClock
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath
@@ -146,6 +150,30 @@ def test_a_node_that_was_preempted_on_one_lun_registers_on_none(tmp_path: Path, 
     assert RegistrationState.PREEMPTED in node.registrations()
     assert first.keys == [B]
     assert (len(first.log), len(second.log)) == writes
+
+
+def test_a_node_that_is_fenced_while_it_registers_counts_as_registered_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path, *targets())
+    first, second = node.targets
+    serve, b = second.execute, Nexus(first.nexus("b"))
+
+    def after_a_fence(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        if cdb[0] == 0x5F and A in first.keys:
+            b.preempt_and_abort(B, A, WERO, Deadline.after(5))
+        return serve(initiator, cdb, data_out, length)
+
+    def one_after_another(luns: Sequence[LogicalUnit], work: procedure.Work, emit: procedure.Emit) -> None:
+        for each in luns:
+            emit(*work(each))
+
+    monkeypatch.setattr(procedure, "_side_by_side", one_after_another)
+    monkeypatch.setattr(second, "execute", after_a_fence)
+    seen = node.go(60.0)
+    assert first.keys == second.keys == [B]
+    assert not any(isinstance(one, Registered | PathRegistered) for one in seen)
+    assert RegistrationState.PREEMPTED in node.registrations()
 
 
 def test_a_lun_that_is_not_there_at_the_start_is_registered_when_it_comes(tmp_path: Path) -> None:

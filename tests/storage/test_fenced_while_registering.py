@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that another one fences while it registers on several LUNs is registered on none of them afterwards."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fencer.model import Deadline
+from fencer.observations import LunFailed, LunIsolated, LunRegistered, Observation, StorageDone
+from fencer.storage import procedure
+from fencer.storage.arbitration import arbitrate
+from fencer.storage.isolation import isolate
+from fencer.storage.marker import Marker, read_marker
+from fencer.storage.procedure import Opened
+from fencer.storage.registration import REBOOT, Terms
+from fencer.storage.transport import ScsiReply
+from fencer.storage.unfencing import unfence
+from tests.storage.fake_target import FakeReservation, FakeTarget
+from tests.storage.nodes import WERO, A, B, contest, deadline, lun, registered
+
+TERMS = Terms(A, WERO, aptpl=True)
+
+
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeTarget, FakeTarget]:
+    """Two LUNs on which B alone is registered. Node A registers on one after the other."""
+
+    def one_after_another(luns: object, work: Callable[..., object], emit: Callable[..., None]) -> None:
+        for each in luns:  # type: ignore[attr-defined]
+            emit(*work(each))  # type: ignore[misc]
+
+    monkeypatch.setattr(procedure, "_side_by_side", one_after_another)
+    first, second = registered("b"), registered("b", target=FakeTarget(wwid="naa.6001405000000000000000000000000b"))
+    assert first.wwid < second.wwid
+    return first, second
+
+
+def _fence(first: FakeTarget, second: FakeTarget) -> None:
+    """B fences A on both LUNs, and proves it."""
+    terms, end = contest(B, A), deadline()
+    luns = [lun(target, "b") for target in (first, second)]
+    arbitrate(luns[0], terms, end)
+    for each in luns:
+        assert isinstance(isolate(each, terms, end), LunIsolated)
+
+
+def _on(targets: tuple[FakeTarget, FakeTarget], directory: Path, after_the_first: Callable[[], None]) -> list[object]:
+    """after_the_first: happens when A is registered on the first LUN, and before it is on the second one."""
+    told: list[object] = []
+
+    def hear(*several: Observation) -> None:
+        told.extend(several)
+        if [type(each) for each in several] == [LunRegistered] and len(told) == 1:
+            after_the_first()
+
+    opened = Opened(tuple(lun(target, "a") for target in targets))
+    unfence(opened, TERMS, str(directory), hear, Deadline.after(30))
+    return told
+
+
+def test_a_node_that_is_fenced_between_two_luns_keeps_its_key_on_neither(
+    targets: tuple[FakeTarget, FakeTarget], tmp_path: Path
+) -> None:
+    first, second = targets
+    told = _on(targets, tmp_path, lambda: _fence(first, second))
+    assert first.keys == second.keys == [B.value]
+    last = {each.lun: each for each in told if isinstance(each, LunRegistered | LunFailed)}
+    assert len(last) == 2
+    for each in last.values():
+        assert isinstance(each, LunFailed)
+        assert each.reason.endswith(f"{REBOOT}")
+    assert isinstance(told[-1], StorageDone)
+
+
+def test_so_it_is_where_the_first_lun_shows_the_fence_at_once(
+    targets: tuple[FakeTarget, FakeTarget], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = targets
+    serve = first.execute
+
+    def fenced_after_the_register(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        if initiator == "a" and A.value in first.keys:
+            monkeypatch.setattr(first, "execute", serve)
+            _fence(first, second)
+        return serve(initiator, cdb, data_out, length)
+
+    monkeypatch.setattr(first, "execute", fenced_after_the_register)
+    told = _on(targets, tmp_path, lambda: None)
+    assert first.keys == second.keys == [B.value]
+    assert len({each.lun for each in told if isinstance(each, LunFailed)}) == 2
+    found = read_marker(str(tmp_path))
+    assert isinstance(found, Marker)
+    assert all(mark.registered for mark in found.luns), "by which this boot knows that it was fenced"
+
+
+def test_it_does_not_register_again_in_that_boot(targets: tuple[FakeTarget, FakeTarget], tmp_path: Path) -> None:
+    first, second = targets
+    _on(targets, tmp_path, lambda: _fence(first, second))
+    told = _on(targets, tmp_path, lambda: None)
+    assert first.keys == second.keys == [B.value]
+    assert not any(isinstance(each, LunRegistered) for each in told)
+
+
+def test_a_reservation_that_it_holds_elsewhere_is_not_released(
+    targets: tuple[FakeTarget, FakeTarget], tmp_path: Path
+) -> None:
+    """A holder that unregisters releases it, and a node that was fenced behind it could write again."""
+    first, second = targets
+
+    def fence_on_the_first() -> None:
+        arbitrate(lun(first, "b"), contest(B, A), deadline())
+        second.reservation = None
+
+    told = _on(targets, tmp_path, fence_on_the_first)
+    assert first.keys == [B.value]
+    assert sorted(second.keys) == [A.value, B.value]
+    assert second.reservation == FakeReservation(WERO, second._session("a"))
+    assert {each.lun for each in told if isinstance(each, LunFailed)} == {
+        each.name for each in (lun(first), lun(second))
+    }
+
+
+def test_without_a_fence_both_are_registered(targets: tuple[FakeTarget, FakeTarget], tmp_path: Path) -> None:
+    told = _on(targets, tmp_path, lambda: None)
+    assert [type(each) for each in told] == [LunRegistered, LunRegistered, StorageDone]
+    assert all(sorted(target.keys) == [A.value, B.value] for target in targets)
