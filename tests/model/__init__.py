@@ -28,7 +28,8 @@ What must hold (``cluster.py``)
     1. Never have two nodes won against each other, and never have they been given power over each other, both in the
        same boots; of more nodes, no ring of them.
     2. Where nothing was lost, killed or booted, one of two has won when both calls are over.
-    3. After LunIsolated (the proof by storage), no write of the target is accepted until it has booted.
+    3. After LunIsolated (the proof by storage), no write of the target is accepted on that LUN until it has booted. A
+       proof is of the boot in which the target is registered on that LUN, or was fenced on another one.
     4. A node whose last key another node has removed is not registered under its key again in the same boot.
     5. A node that was fenced removes no key of its peer before the two have met (decision 0016).
 

@@ -2,6 +2,7 @@
 """What may happen next in a state of the cluster, and what it leads to. What must hold is checked at each step."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from fencer.cluster.contact import Contact
 from fencer.observations import ArbitrationResult
@@ -13,6 +14,7 @@ from tests.model.step import LOST, AskContact, AwaitSession, Command, End, Goal,
 from tests.model.target import Target, execute
 
 NAMES = "ABC"
+_T = TypeVar("_T", int, Pair)
 
 
 class Cluster:
@@ -25,7 +27,10 @@ class Cluster:
         self._keys = [scenario.setting.key(node) for node in range(scenario.setting.nodes)]
 
     def first(self) -> State:
-        """All nodes registered in this boot, node A first, which so holds the reservation."""
+        """All nodes registered in this boot, node A first, which so holds the reservation.
+
+        Or, where the scenario begins so, node B fenced by A since, and booted.
+        """
         setting = self.scenario.setting
         state = State(
             tuple(Target() for _ in range(setting.luns)),
@@ -33,11 +38,17 @@ class Cluster:
             self.scenario.budget,
         )
         for number in range(setting.nodes):
-            state = self._begin(state, Goal("on", number))
-            while state.nodes[number].procedure:
-                move = self._executed(state, number)
-                assert not move.broken
-                state = move.after
+            state = self._ended(self._begin(state, Goal("on", number)), number)
+        if self.scenario.begins_fenced:
+            state = self._booted(self._ended(self._begin(state, Goal("fence", 0, 1)), 0), 1)
+        return state
+
+    def _ended(self, state: State, number: int) -> State:
+        """The agent of this node has ended, and nothing else has happened."""
+        while state.nodes[number].procedure:
+            move = self._executed(state, number)
+            assert not move.broken
+            state = move.after
         return state
 
     def moves(self, state: State) -> Iterator[Move]:
@@ -104,8 +115,8 @@ class Cluster:
             case Command(lun, cdb, data_out):
                 before = state.targets[lun]
                 target, reply = execute(before, (number, 0), cdb, data_out, self.scenario.target)
-                broken = self._removed(state, number, before, target)
-                state = self._noted(state.with_target(lun, target), number, before, target)
+                broken = self._removed(state, number, lun, target)
+                state = self._noted(state, number, lun, target)
                 move = self._answered(state, number, LOST if deaf else reply)
                 text = f"{name}: {_text(pending)}: {_answer(target, reply)}"
                 if self._is_half_a_look(move, number, pending) and not deaf:
@@ -177,39 +188,51 @@ class Cluster:
             elif word == "go":
                 after = after._replace(power=_with(after.power, (number, victim)))
                 broken = broken or _cycle(after.power, (number, victim), "have been given power over each other")
-            elif word == "proved" and after.nodes[victim].counts and after.nodes[victim].up:
+            elif word == "proved" and self._binds(after.nodes[victim], int(lun)):
                 after = after._replace(proofs=_with(after.proofs, (victim, int(lun))))
         return Move("", after, broken or self._writes(after) or self._nobody(after))
 
     # --- what must hold -------------------------------------------------------------------------------------------
 
-    def _noted(self, state: State, number: int, before: Target, after: Target) -> State:
-        """What a command of this node has done to registrations."""
+    @staticmethod
+    def _binds(victim: Node, lun: int) -> bool:
+        """Whether a proof is of the victim's present boot. Else it is of an earlier one, in which it was registered."""
+        return victim.up and (lun in victim.counts or bool(victim.preempted))
+
+    def _noted(self, before: State, number: int, lun: int, after: Target) -> State:
+        """What a command of this node has done to the registrations of a LUN."""
+        state, old = before.with_target(lun, after), before.targets[lun]
         for other, key in enumerate(self._keys):
             both = {key, guard_key(key)}
             node = state.nodes[other]
-            if other != number and both & {*before.keys} and not both & {*after.keys}:
+            if other != number and both & {*old.keys} and not both & {*after.keys}:
                 met_before = self.scenario.met_before and node.met and node.up and not node.counts
-                owes = node.owes or (self.scenario.meetings and not met_before)
-                state = state.with_node(other, node._replace(preempted=node.preempted or node.counts, owes=owes))
-            elif other == number and not node.counts and after.key_of((other, 0)) == key:
+                stale = self.scenario.stale_win and lun and 0 in node.counts and 0 not in node.preempted
+                owes = node.owes or (self.scenario.meetings and not met_before and not stale)
+                preempted = _with(node.preempted, lun) if lun in node.counts else node.preempted
+                state = state.with_node(other, node._replace(preempted=preempted, owes=owes))
+            elif other == number and lun not in node.counts and after.key_of((other, 0)) == key:
                 unfences = self.steps.goal(node.procedure).what == "on"
-                state = self._counting(state, other) if unfences else state
+                state = self._counting(state, other, lun) if unfences else state
         return state
 
-    def _counting(self, state: State, number: int) -> State:
-        """A node registers for the first time in its boot. Older wins are over by then."""
-        state = state.with_node(number, state.nodes[number]._replace(counts=True, preempted=False))
+    def _counting(self, state: State, number: int, lun: int) -> State:
+        """A node registers on a LUN for the first time in its boot. Where it is the first one, older wins are over."""
+        node = state.nodes[number]
+        state = state.with_node(number, node._replace(counts=_with(node.counts, lun)))
+        if node.counts:
+            return state
         return state._replace(
             won=tuple(pair for pair in state.won if number not in pair),
             power=tuple(pair for pair in state.power if number not in pair),
         )
 
-    def _removed(self, state: State, number: int, before: Target, after: Target) -> str:
+    def _removed(self, before: State, number: int, lun: int, after: Target) -> str:
         """What the command of this node breaks: it removes the key of the peer that has fenced it."""
-        if not state.nodes[number].owes:
+        node = before.nodes[number]
+        if not node.owes or (self.scenario.stale_win and node.preempted and lun):
             return ""
-        gone = [key for other, key in enumerate(self._keys) if other != number and key in before.keys]
+        gone = [key for other, key in enumerate(self._keys) if other != number and key in before.targets[lun].keys]
         if any(key not in after.keys for key in gone):
             return f"{NAMES[number]} was fenced, has not met its peer since, and removes the peer's key"
         return ""
@@ -217,14 +240,19 @@ class Cluster:
     def _writes(self, state: State) -> str:
         for number, node in enumerate(state.nodes):
             for lun, target in enumerate(state.targets):
-                if node.preempted and self._keys[number] in target.keys and len(state.targets) == 1:
+                if lun in node.preempted and self._keys[number] in target.keys:
                     return f"{NAMES[number]}'s key was removed in this boot, and is there again"
                 if (number, lun) in state.proofs and node.up and target.admits_write((number, 0)):
                     guarded = target.key_of((number, 0)) == guard_key(self._keys[number])
                     free = target.holder is None and self.scenario.target.forgets
-                    if not (self.scenario.window and guarded) and not (self.scenario.holder_may_go and free):
+                    known = (self.scenario.window and guarded) or (self.scenario.holder_may_go and free)
+                    elsewhere = bool(node.preempted) and lun not in node.preempted and self._unfences(node)
+                    if not known and not (self.scenario.unfencing and elsewhere):
                         return f"{NAMES[number]} can write to LUN {lun} after the proof that it cannot"
         return ""
+
+    def _unfences(self, node: Node) -> bool:
+        return bool(node.procedure) and self.steps.goal(node.procedure).what == "on"
 
     def _nobody(self, state: State) -> str:
         """Where nothing was lost or killed, a race of two nodes has exactly one winner."""
@@ -268,8 +296,8 @@ class Cluster:
         node = node._replace(
             up=True,
             procedure=0,
-            counts=False,
-            preempted=False,
+            counts=(),
+            preempted=(),
             dropped_at=-1,
             run=None,
             persistent_now=False,
@@ -294,8 +322,8 @@ class Cluster:
         return Move(f"{text}, and its command, under way already, {NAMES[other]}", after, move.broken or broken)
 
 
-def _with(pairs: tuple[Pair, ...], pair: Pair) -> tuple[Pair, ...]:
-    return tuple(sorted({*pairs, pair}))
+def _with(several: tuple[_T, ...], one: _T) -> tuple[_T, ...]:
+    return tuple(sorted(set(several) | {one}))
 
 
 def _cycle(pairs: tuple[Pair, ...], newest: Pair, what: str) -> str:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from fencer.agent.run import Run
 from fencer.agent.verdict import is_lost
 from fencer.model import Deadline, ReservationKey
-from fencer.observations import ArbitrationResult
+from fencer.observations import ArbitrationResult, LunFailed
 from fencer.storage import (
     arbitration,
     fenced_record,
@@ -25,7 +25,7 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Nexus, Outcome
 from tests.model.procedures import Setting
-from tests.model.scenarios import FORGETS, STORAGE
+from tests.model.scenarios import FORGETS, STORAGE, TWO_LUNS
 from tests.model.state import Budget, Scenario
 from tests.model.target import TargetKind
 
@@ -147,6 +147,11 @@ MUTANTS = (
         "the first registration of a boot asks for no key that is listed",
         Scenario("fence loop", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
         ((unfencing, "_seen_so", lambda marked, *_: marked),),
+    ),
+    Mutant(
+        "a node that is fenced on one LUN while it registers keeps its key on the others",
+        Scenario("two LUNs, fenced in the midst of unfencing", TWO_LUNS, budget=Budget(1, ons=1), begins_fenced=True),
+        ((unfencing, "_withdrawn", lambda lun, *_: LunFailed(lun.name, "")),),
     ),
     Mutant(
         "the record that this node was fenced is not read",

@@ -7,6 +7,7 @@ from tests.model.state import Budget, Scenario
 from tests.model.target import TargetKind
 
 STORAGE = Setting(policy=ProofPolicy.STORAGE)
+TWO_LUNS = STORAGE._replace(luns=2)
 TGTD = TargetKind(abort=False)
 TOLD = TargetKind(attentions=True)
 FORGETS = TargetKind(forgets=True)
@@ -59,6 +60,17 @@ FULL = (
     Scenario("fence loop", STORAGE, budget=Budget(fences=2, ons=1, reboots=1), meetings=True),
     Scenario("fence loop on a target that forgets", STORAGE, FORGETS, Budget(2, 1, reboots=1), meetings=True),
     Scenario("two LUNs, killed, lost", Setting(luns=2), budget=Budget(fences=3, crashes=1, losses=1)),
+    Scenario(
+        "two LUNs, fenced in the midst of unfencing",
+        TWO_LUNS,
+        budget=Budget(fences=1, ons=1),
+        begins_fenced=True,
+        meetings=True,
+    ),
+    Scenario(
+        "two LUNs, fence loop after the boot", TWO_LUNS, budget=Budget(2, ons=1), begins_fenced=True, meetings=True
+    ),
+    Scenario("two LUNs, one boots", TWO_LUNS, budget=Budget(fences=1, ons=1, reboots=1), meetings=True),
 )
 
 LIMITS = (
@@ -69,9 +81,30 @@ LIMITS = (
         window=False,
     ),
     Scenario(
+        "decision 0002: fenced on one LUN, while it registers on the next",
+        TWO_LUNS,
+        budget=Budget(fences=1, ons=1),
+        begins_fenced=True,
+        unfencing=False,
+    ),
+    Scenario(
+        "decision 0002: the same, and killed before it takes its key off again",
+        TWO_LUNS,
+        budget=Budget(fences=1, ons=1, crashes=1),
+        begins_fenced=True,
+    ),
+    Scenario(
         "decision 0003: the other node boots while the BMC's command is under way",
         budget=Budget(fences=2, ons=1, reboots=1),
         slack=False,
+    ),
+    Scenario(
+        "decision 0003: the other node boots and wins while further LUNs are isolated",
+        TWO_LUNS,
+        budget=Budget(2, ons=1),
+        begins_fenced=True,
+        meetings=True,
+        stale_win=False,
     ),
     Scenario(
         "a target that forgets the reservation with the session of its holder",

@@ -33,9 +33,13 @@ class Budget(NamedTuple):
 class Scenario(NamedTuple):
     """What is explored, and what must hold in it.
 
+    begins_fenced: node A has fenced node B, which has booted; it all begins then.
     meetings: corosync on a node sees its peer only when a meeting happens; else they have always met.
     What is known and written down does not count, unless the scenario asks for it by False:
     window: a node whose nexus holds its guard key alone may write (decision 0002 says when).
+    unfencing: so may one, on another LUN than that on which it was fenced, while its unfencing is under way (0002).
+    stale_win: a node that has won goes on to isolate further LUNs although the other node has booted and registered, or
+    won, on the arbiter since (0003). That counts as a fence of the other node only on the arbiter.
     holder_may_go: a target that forgets a registration with its session forgets the reservation with the holder's.
     met_before: a node that has met its peer in a boot and is fenced before it has registered in that boot forgets its
     record at once (decision 0016).
@@ -50,8 +54,11 @@ class Scenario(NamedTuple):
     setting: Setting = Setting()
     target: TargetKind = TargetKind()
     budget: Budget = Budget()
+    begins_fenced: bool = False
     meetings: bool = False
     window: bool = True
+    unfencing: bool = True
+    stale_win: bool = True
     holder_may_go: bool = True
     met_before: bool = True
     slack: bool = True
@@ -62,17 +69,17 @@ class Scenario(NamedTuple):
 class Node(NamedTuple):
     """One node. procedure: a number in Steps; 0: the agent is not running.
 
-    counts: it has unfenced itself in this boot; what is done to it earlier is done to its registration of an earlier
-    boot. preempted: since then another node has removed the last of its two keys. dropped_at: the generation with
-    which the target has dropped its key. run, persistent, record: its files; persistent_now: written in this boot.
-    met: corosync's word. owes: its keys were removed by another node, and the two have not met since. result: of its
-    last fence.
+    counts: the LUNs on which it has registered in this boot; what is done to it earlier is done to its registration of
+    an earlier boot. preempted: those on which another node has removed the last of its two keys since. dropped_at: the
+    generation with which the target has dropped its key. run, persistent, record: its files; persistent_now: written in
+    this boot. met: corosync's word. owes: its keys were removed by another node, and the two have not met since.
+    result: of its last fence.
     """
 
     up: bool = True
     procedure: int = 0
-    counts: bool = False
-    preempted: bool = False
+    counts: tuple[int, ...] = ()
+    preempted: tuple[int, ...] = ()
     dropped_at: int = -1
     run: Marker | None = None
     persistent: Marker | None = None

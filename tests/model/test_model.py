@@ -30,7 +30,7 @@ QUICK: list[Scenario | Mutant] = []
 LONG: list[Scenario | Mutant] = []
 for _each in (*LIMITS, *MUTANTS):
     _scenario = _each.scenario if isinstance(_each, Mutant) else _each
-    (LONG if _scenario.budget.reboots else QUICK).append(_each)
+    (LONG if _scenario.budget.reboots or _scenario.begins_fenced else QUICK).append(_each)
 
 
 def _search_finds(what: Scenario | Mutant) -> None:
