@@ -135,6 +135,8 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
         registered, down = _register_paths(lun, terms, listed, deadline, first=past.history is History.LISTED)
         if not registered:
             raise TransportError("; ".join(map(str, down.values())), remedies(down.values()))
+        if listed is None and len(registered) > 1 and not _is_still(registered[0], terms, deadline):
+            return (_preempted(lun, terms, deadline),)
         end = _hold(lun, registered, terms, deadline)
     except StorageError as error:
         return (LunFailed(lun.name, error.with_remedy),)
@@ -172,6 +174,36 @@ def _register_paths(
             raise StorageError(f"{nexus.name}: {refusal}", "")
         registered.append(nexus)
     return registered, down
+
+
+def _is_still(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
+    """Whether the first path is registered still, now that the last one is.
+
+    A fence takes the key from all of them at once, and REGISTER AND IGNORE EXISTING KEY puts it back on those that come
+    after it. REGISTER from our key to our key shows that and changes nothing. A session that the target forgets in just
+    these milliseconds looks the same. Raises StorageError.
+    """
+    aptpl = terms.aptpl
+    for _ in range(ATTEMPTS_MOST):
+        match nexus.register(terms.own, terms.own, aptpl, deadline):
+            case Outcome.DONE:
+                return True
+            case Outcome.CONFLICT:
+                return False
+            case Outcome.UNSUPPORTED:
+                aptpl = False
+            case Outcome.CHANGED:
+                pass
+    raise StorageError(f"{nexus.name}: REGISTER: registrations keep changing: run 'on' again", "")
+
+
+def _preempted(lun: LogicalUnit, terms: Terms, deadline: Deadline) -> LunFailed:
+    """This node was fenced between two paths of a LUN: takes its key off those that were registered since."""
+    from fencer.storage.unregistering import withdraw  # hardly ever needed
+
+    left = withdraw(lun, terms.own, terms.aptpl, deadline)
+    reason = f"{lun.name}: key {terms.own} was preempted while this node registered its paths: {REBOOT}{left}"
+    return LunFailed(lun.name, reason, preempted=True)
 
 
 def register_path(nexus: Nexus, terms: Terms, listed: ReservationKey | None, deadline: Deadline) -> str | None:

@@ -99,26 +99,21 @@ def _unfence(
         if persistent_dir != state_dir and whole and not _is_kept(found, marker):
             _keep(persistent_dir, marker, emit)
     if preempted:
-        emit(*(_withdrawn(lun, terms, min(preempted), after.get(lun.wwid), deadline) for lun in registered))
+        emit(*(_withdrawn(lun, terms, min(preempted), deadline) for lun in registered))
     if ask is not None:
         fenced_record.note_refusal(persistent_dir, ask, emit)
     emit(*ends)
 
 
-def _withdrawn(lun: LogicalUnit, terms: Terms, where: str, look: Look | None, deadline: Deadline) -> LunFailed:
+def _withdrawn(lun: LogicalUnit, terms: Terms, where: str, deadline: Deadline) -> LunFailed:
     """Takes the key off a LUN, because another node has fenced this one meanwhile on the LUN where.
 
     Registered here a moment after that node had looked, it could write although it was shown to be isolated.
-    The key stays where this node holds the reservation (fencer.storage.unregistering), or where that is not known.
     """
-    from fencer.storage.unregistering import take_off  # hardly ever needed
+    from fencer.storage.unregistering import withdraw  # hardly ever needed
 
-    reason = f"{lun.name}: key {terms.own} was preempted on {where} while this node registered: {REBOOT}"
-    if look is not None and terms.own in look.keys and not look.held_by(terms.own):
-        try:
-            take_off(lun, terms.own, terms.aptpl, deadline)
-        except StorageError as error:
-            reason = f"{reason}; it is left here: {error}"
+    left = withdraw(lun, terms.own, terms.aptpl, deadline)
+    reason = f"{lun.name}: key {terms.own} was preempted on {where} while this node registered: {REBOOT}{left}"
     return LunFailed(lun.name, reason, preempted=True)
 
 

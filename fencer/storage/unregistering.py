@@ -42,14 +42,30 @@ def unregister(storage: StorageSettings, opening: Callable[[StorageSettings, Dea
                 reason = "this node holds the reservation, without which a node that was fenced could write again"
                 raise StorageError(f"{lun.name}: {reason}")
         for lun in opened.luns:
-            take_off(lun, own, storage.aptpl, deadline)
+            _take_off(lun, own, storage.aptpl, deadline)
         write_marker(storage.state_dir, Marker(own, ()))
         if storage.persistent_dir != storage.state_dir:
             with suppress(UsageError):  # a full disk; then the next boot takes this node for one that was fenced
                 write_marker(storage.persistent_dir, Marker(own, ()))
 
 
-def take_off(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
+def withdraw(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> str:
+    """Takes the key of a node that was fenced while it registered off one LUN; as text, why it is left there.
+
+    It is where this node holds the reservation: see unregister. Never raises.
+    """
+    try:
+        look = lun.look(deadline)
+        if look.held_by(own):
+            return "; it is left here: this node holds the reservation"
+        if own in look.keys:
+            _take_off(lun, own, aptpl, deadline)
+    except StorageError as error:
+        return f"; it may be left here: {error}"
+    return ""
+
+
+def _take_off(lun: LogicalUnit, own: ReservationKey, aptpl: bool, deadline: Deadline) -> None:
     """Takes this node's key off every path of one LUN. Raises StorageError where it stays, or was gone already."""
     removed = False
     for nexus in lun.nexuses:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that another one fences while it registers on several LUNs is registered on none of them afterwards."""
+"""A node that another one fences while it registers, on several LUNs or paths, is registered on none afterwards."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from fencer.storage import procedure
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.marker import Marker, read_marker
+from fencer.storage.pr import OutAction
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import REBOOT, Terms
 from fencer.storage.transport import ScsiReply
@@ -119,6 +120,46 @@ def test_a_reservation_that_it_holds_elsewhere_is_not_released(
     assert {each.lun for each in told if isinstance(each, LunFailed)} == {
         each.name for each in (lun(first), lun(second))
     }
+
+
+@pytest.mark.parametrize("paths", [("a1", "a2"), ("a1", "a2", "a3")])
+def test_a_node_that_is_fenced_between_two_paths_keeps_its_key_on_neither(
+    paths: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = registered("b")
+    serve = target.execute
+
+    def fenced_before_the_second(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        if initiator == "a2" and cdb[0] == 0x5F:
+            monkeypatch.setattr(target, "execute", serve)
+            unit, terms, end = lun(target, "b"), contest(B, A), deadline()
+            arbitrate(unit, terms, end)
+            assert isinstance(isolate(unit, terms, end), LunIsolated)
+        return serve(initiator, cdb, data_out, length)
+
+    monkeypatch.setattr(target, "execute", fenced_before_the_second)
+    told: list[object] = []
+    opened = Opened((lun(target, *paths),))
+    unfence(opened, TERMS, str(tmp_path), lambda *several: told.extend(several), deadline())
+    assert target.keys == [B.value]
+    failed, _ = told
+    assert isinstance(failed, LunFailed)
+    assert failed.reason.endswith(REBOOT)
+    found = read_marker(str(tmp_path))
+    assert isinstance(found, Marker)
+    assert all(mark.registered for mark in found.luns), "by which this boot knows that it was fenced"
+
+
+@pytest.mark.parametrize(("paths", "commands"), [(("a1",), 0), (("a1", "a2"), 1), (("a1", "a2", "a3"), 1)])
+def test_one_command_shows_that_the_first_path_is_registered_still(
+    paths: tuple[str, ...], commands: int, tmp_path: Path
+) -> None:
+    target = registered("b")
+    opened = Opened((lun(target, *paths),))
+    told: list[object] = []
+    unfence(opened, TERMS, str(tmp_path), lambda *several: told.extend(several), deadline())
+    assert isinstance(told[0], LunRegistered)
+    assert sum(action is OutAction.REGISTER for _, action, _ in target.log) == commands
 
 
 def test_without_a_fence_both_are_registered(targets: tuple[FakeTarget, FakeTarget], tmp_path: Path) -> None:
