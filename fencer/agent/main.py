@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry point of ``fence_halvm``: reads argv or stdin, answers what needs no fence, else performs the action."""
 
+import contextlib
 import os
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from fencer._signals import signal
-from fencer._typing import TYPE_CHECKING, BinaryIO, TextIO
+from fencer._typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 from fencer.agent.option_input import OptionInput, check, parse_argv, parse_stdin, read_stdin
 from fencer.agent.process_age import process_age_s
 from fencer.errors import UsageError
@@ -141,6 +142,7 @@ class Agent:
         from fencer.worker import Workers  # not for metadata, which is asked for often
 
         journal_writer = _journal_writer(given.values)  # before the workers: it must hold none of their sockets
+        _set_priority(given.values)  # for the workers, too
         workers = Workers(_apart(_power_job, journal_writer), _apart(_storage_job, journal_writer))
         try:
             wanted = self._will_fence(given.values)
@@ -175,6 +177,19 @@ class Agent:
             "list",
             "list-status",
         )
+
+
+_NICER_BY: Final = {"off": -10, "reboot": -10, "monitor": 5, "status": 5, "list": 5, "list-status": 5}
+
+
+def _set_priority(values: Mapping[str, str]) -> None:
+    """Lets a fence go before everything ordinary, and a question after it.
+
+    A fence is downtime, and its node takes the service over. At that moment it also monitors the devices that moved
+    here, which would otherwise share the processor with the fence, and then with the start of the service.
+    """
+    with contextlib.suppress(OSError):  # only root, or who has CAP_SYS_NICE, may raise it
+        os.nice(_NICER_BY.get(values.get("action", "reboot").lower(), 0))
 
 
 def _journal_writer(values: Mapping[str, str]) -> "JournalWriter | None":
