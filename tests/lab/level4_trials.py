@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS`.
 
-* compare: the active node is powered down under fence_halvm, fence_ipmilan and fence_scsi in turn, COUNT times each.
+* compare: the active node is powered down under fence_halvm (reboot, and off), fence_ipmilan and fence_scsi in turn,
+  COUNT times each.
 * failovers: COUNT failovers, of each kind in turn.
 
 Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
@@ -14,7 +15,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import bmc, failovers, level4, plays
 from .failovers import Observed, Times
@@ -27,13 +28,6 @@ A, B = NODES
 _UNFENCING = (
     '<meta_attributes id="scsi-meta"><nvpair id="scsi-unfence" name="provides" value="unfencing"/></meta_attributes>'
 )
-
-
-class Peer(NamedTuple):
-    """Stonith devices in the place of ours: resource id and CIB text. comes_back: its victim is switched on again."""
-
-    devices: dict[str, str]
-    comes_back: bool
 
 
 def _device(name: str, agent: str, hosts: str, meta: str = "", **options: str) -> str:
@@ -53,16 +47,18 @@ def _ipmilan(node: str) -> str:
 
 
 PEERS = {
-    "fence_ipmilan": Peer({f"fence-{node}": _ipmilan(node) for node in NODES}, comes_back=True),
-    "fence_scsi": Peer(
-        {"scsi": _device("scsi", "fence_scsi", " ".join(NODES), _UNFENCING, devices=DISK, pcmk_reboot_action="off")},
-        comes_back=False,
-    ),
+    "fence_ipmilan": {f"fence-{node}": _ipmilan(node) for node in NODES},
+    "fence_scsi": {
+        "scsi": _device("scsi", "fence_scsi", " ".join(NODES), _UNFENCING, devices=DISK, pcmk_reboot_action="off")
+    },
 }
-METHODS = ("fence_halvm", *PEERS)
+"""Stonith devices in the place of ours: resource id and CIB text. fence_scsi's victim stays off."""
+OFF = "fence_halvm, off"
+"""Ours, where the victim stays off, as with fence_scsi."""
+METHODS = ("fence_halvm", OFF, *PEERS)
 
 
-def use_peer(cluster: Cluster, peer: Peer) -> None:
+def use_peer(cluster: Cluster, devices: dict[str, str]) -> None:
     """Replaces our devices. The sidecar, which guards our keys, is stopped, and the LUN is cleared."""
     a = cluster.nodes[A]
     level4.set_property(cluster, "maintenance-mode", "true")
@@ -71,14 +67,21 @@ def use_peer(cluster: Cluster, peer: Peer) -> None:
         for element in (f"rsc_location[@rsc='fence-{node}']", f"primitive[@id='fence-{node}']"):
             a.run(f'cibadmin --delete --xpath "//{element}"', timeout_s=120, check=True)
     clear_lun(cluster)
-    for device in peer.devices.values():
+    for device in devices.values():
         a.run(f"cibadmin --create -o resources --xml-text '{device}'", timeout_s=120, check=True)
     for node in NODES:
-        if f"fence-{node}" in peer.devices:
+        if f"fence-{node}" in devices:
             prefers = f'<rsc_location id="where-{node}" rsc="fence-{node}" node="{failovers.other(node)}" score="100"/>'
             a.run(f"cibadmin --create -o constraints --xml-text '{prefers}'", timeout_s=120, check=True)
     level4.set_property(cluster, "maintenance-mode", "false")
-    level4.wait_settled(cluster, A, resources=frozenset({*peer.devices, "lvm", "FS"}))
+    level4.wait_settled(cluster, A, resources=frozenset({*devices, "lvm", "FS"}))
+
+
+def use_off(cluster: Cluster) -> None:
+    """Pacemaker stops the service for a changed device, and starts it again once each node is unfenced anew."""
+    for node in NODES:
+        level4.set_device_option(cluster, node, "pcmk_reboot_action", "off")
+    level4.wait_settled(cluster, A)
 
 
 def clear_lun(cluster: Cluster) -> None:
@@ -93,6 +96,8 @@ def power_down(cluster: Cluster, method: str) -> Observed:
     """One power down of the active node, until the volume is mounted on the other one."""
     if method in PEERS:
         use_peer(cluster, PEERS[method])
+    elif method == OFF:
+        use_off(cluster)
     seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
     failovers.wait_taken_over(cluster, seen.survivor)
     failovers.check_survivor(cluster, seen)
