@@ -62,6 +62,7 @@ class JournalWriter:
         self._pid = pid
         self._sock = sock
         self._path = ""
+        self._callers_niceness = os.getpriority(os.PRIO_PROCESS, 0)  # the agent may change its own later
 
     @classmethod
     def start(cls) -> "JournalWriter":
@@ -101,7 +102,7 @@ class JournalWriter:
 
     def ended(self, event: Event) -> str | None:
         """Sends the final record; waits for nothing. Returns what is known to be wrong with the journal, or None."""
-        self._set_niceness(max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # the fence needs the processor no more
+        self._set_niceness(self._callers_niceness)  # the fence needs the processor no more
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
             return f"journal: {self._path}: this call is not in it: its writer is gone"
         if not select.select([self._sock], [], [], 0)[0]:
