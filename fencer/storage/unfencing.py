@@ -80,13 +80,14 @@ def _unfence(
     if earlier is not None and len(registered) < len(readable.luns):  # fenced meanwhile?
         left, _ = _looks((lun for lun in readable.luns if lun.name not in done), deadline)
         _record_fence(opened, terms.own, earlier, left, persistent_dir, emit)
-    after, _ = _looks(registered, deadline)
+    after, unseen = _looks(registered, deadline)
     preempted |= {lun.name for lun in registered if lun.wwid in after and terms.own not in after[lun.wwid].keys}
-    # Fenced since: by the generation of before, this boot and the next one see that.
+    # Fenced since, or not known: by the generation of before, this boot and the next one see that.
+    taken = preempted | {each.lun for each in unseen}
     marks |= {
         lun.wwid: LunMark(lun.wwid, generations[lun.wwid], registered=True)
         for lun in readable.luns
-        if lun.name in preempted
+        if lun.name in taken
     }
     if trusted or len(registered) == opened.count:
         for wwid, look in after.items():
@@ -98,6 +99,10 @@ def _unfence(
         whole = len(registered) == len(readable.luns) or read_marker(persistent_dir) is None
         if persistent_dir != state_dir and whole and not _is_kept(found, marker):
             _keep(persistent_dir, marker, emit)
+    if (
+        len(registered) > 1
+    ):  # a fence that this LUN would show may have named another one isolated, before we came to it
+        emit(*unseen)
     if preempted:
         emit(*(_withdrawn(lun, terms, min(preempted), deadline) for lun in registered))
     if ask is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.errors import TransportError
 from fencer.model import Deadline
 from fencer.observations import LunFailed, LunIsolated, LunRegistered, Observation, StorageDone
 from fencer.storage import procedure
@@ -46,7 +47,12 @@ def _fence(first: FakeTarget, second: FakeTarget) -> None:
         assert isinstance(isolate(each, terms, end), LunIsolated)
 
 
-def _on(targets: tuple[FakeTarget, FakeTarget], directory: Path, after_the_first: Callable[[], None]) -> list[object]:
+def _on(
+    targets: tuple[FakeTarget, FakeTarget],
+    directory: Path,
+    after_the_first: Callable[[], None],
+    within_s: float = 30.0,
+) -> list[object]:
     """after_the_first: happens when A is registered on the first LUN, and before it is on the second one."""
     told: list[object] = []
 
@@ -56,7 +62,7 @@ def _on(targets: tuple[FakeTarget, FakeTarget], directory: Path, after_the_first
             after_the_first()
 
     opened = Opened(tuple(lun(target, "a") for target in targets))
-    unfence(opened, TERMS, str(directory), hear, Deadline.after(30))
+    unfence(opened, TERMS, str(directory), hear, Deadline.after(within_s))
     return told
 
 
@@ -120,6 +126,33 @@ def test_a_reservation_that_it_holds_elsewhere_is_not_released(
     assert {each.lun for each in told if isinstance(each, LunFailed)} == {
         each.name for each in (lun(first), lun(second))
     }
+
+
+def test_a_lun_that_cannot_be_read_at_the_end_makes_it_a_failure(
+    targets: tuple[FakeTarget, FakeTarget], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fence that it would show may have proved the second LUN isolated before this node came to it."""
+    first, second = targets
+    serve = first.execute
+
+    def silent(*_: object) -> ScsiReply:
+        raise TransportError("no answer")
+
+    def fenced_and_silent() -> None:
+        _fence(first, second)
+        monkeypatch.setattr(first, "execute", silent)
+
+    told = _on(targets, tmp_path, fenced_and_silent, within_s=1.0)
+    last = {each.lun: each for each in told if isinstance(each, LunRegistered | LunFailed)}
+    failed = last[lun(first).name]
+    assert isinstance(failed, LunFailed)
+    assert "no answer" in failed.reason
+    found = read_marker(str(tmp_path))
+    assert isinstance(found, Marker)
+    assert all(mark.registered for mark in found.luns), "else another node's registration would look like a fence"
+    monkeypatch.setattr(first, "execute", serve)
+    assert lun(first).name in {each.lun for each in _on(targets, tmp_path, lambda: None) if isinstance(each, LunFailed)}
+    assert first.keys == [B.value]
 
 
 @pytest.mark.parametrize("paths", [("a1", "a2"), ("a1", "a2", "a3")])
