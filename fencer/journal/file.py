@@ -76,6 +76,7 @@ class Journal:
         self._busy_s = busy_s
         self._patience_s = patience_s
         self._pending = f"{self.path}.later"
+        self._log = f"{self.path}-wal"
         self._db: sqlite3.Connection | None = None
         self._opened: int | None = None
 
@@ -281,7 +282,7 @@ class Journal:
         a moment when SQLite finds neither ("attempt to write a readonly database"): then it is tried again.
         """
         while True:
-            alone = not os.path.exists(f"{self.path}-wal")
+            alone = not os.path.exists(self._log)
             db = self._connect("ro&immutable=1" if alone else "ro")
             try:
                 trust_nothing(db, time.monotonic() + READING_S)
@@ -311,7 +312,7 @@ class Journal:
         """What identifies this state of the file and its log. The log's header changes when the log begins anew."""
         found = os.stat(self.path)
         try:
-            with open(f"{self.path}-wal", "rb") as log:
+            with open(self._log, "rb") as log:
                 header = log.read(_LOG_HEADER_BYTES)
         except FileNotFoundError:
             header = None
@@ -359,9 +360,10 @@ class Journal:
         return JournalError(f"journal: {self.path}: not a journal: move {self.path}* away, or give another path")
 
     def _unusable(self, error: Exception) -> JournalError:
-        if isinstance(error, PermissionError):  # SQLite makes the log as root's, and then gives it to the group
+        if isinstance(error, PermissionError) and error.filename == self._log:
+            # SQLite makes it as root's, and then gives it to the journal's group.
             like = f"give it the owner, group and mode of {self.path}"
-            return _InFlux(f"journal: {error.filename or self.path}: {error.strerror}: {like}")
+            return _InFlux(f"journal: {self._log}: {error.strerror}: {like}")
         if isinstance(error, OSError):
             return JournalError(f"journal: {error.filename or self.path}: {error.strerror}")
         said = one_line(str(error))[:120]  # it may quote what it found
