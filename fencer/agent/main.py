@@ -179,7 +179,7 @@ class Agent:
         )
 
 
-_NICER_BY: Final = {"off": -10, "reboot": -10, "monitor": 5, "status": 5, "list": 5, "list-status": 5}
+_NICER_BY: Final = {"off": -10, "reboot": -10, "monitor": 5, "status": 5, "list-status": 5}
 
 
 def _set_priority(values: Mapping[str, str]) -> None:

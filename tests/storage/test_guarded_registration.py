@@ -102,13 +102,18 @@ def _is_register(cdb: bytes) -> bool:
     return cdb[:2] == bytes((0x5F, OutAction.REGISTER))
 
 
+def _held_by_the_other() -> tuple[FakeTarget, Nexus, Nexus]:
+    """Both nodes registered, this one on the session that carries its data; the other holds the reservation."""
+    target = FakeTarget()
+    data, b = _registered(target, "a-data", OWN), _registered(target, "b", OTHER)
+    assert b.reserve(OTHER, WERO, Deadline.after(5)) is Outcome.DONE
+    return target, data, b
+
+
 @pytest.mark.parametrize("abort", [True, False])
 def test_a_fence_between_the_last_look_and_our_key_is_not_undone(abort: bool) -> None:
     """It took our key from the session that carries data. Our key here alone would let a node win that cannot write."""
-    target = FakeTarget()
-    _registered(target, "a-data", OWN)
-    b = _registered(target, "b", OTHER)
-    assert b.reserve(OTHER, WERO, Deadline.after(5)) is Outcome.DONE
+    target, _, b = _held_by_the_other()
     registers = 0
 
     def fences(cdb: bytes) -> None:
@@ -147,10 +152,7 @@ def test_our_key_is_not_kept_where_it_is_not_shown_that_nothing_else_has_happene
 
 def test_on_registers_what_a_killed_agent_left_unregistered() -> None:
     """Killed before the look after our key, when a fence had taken that key from the session that carries data."""
-    target = FakeTarget()
-    data = _registered(target, "a-data", OWN)
-    b = _registered(target, "b", OTHER)
-    assert b.reserve(OTHER, WERO, Deadline.after(5)) is Outcome.DONE
+    target, data, b = _held_by_the_other()
     registers = 0
 
     def fences_and_kills(cdb: bytes) -> None:
