@@ -150,8 +150,5 @@ def test_such_a_race_gets_the_time_that_it_needs(diary: Diary) -> None:
     """The verdict is open again: what is left of the patience with a settled one does not count."""
     first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
     second = storage_says(IDENTIFIED, then=after(2.5, WON, ISOLATED, StorageDone(1)))
-    played = play(
-        bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=0.2, login_timeout_s=0.2,
-        deadline_s=30,
-    )  # fmt: skip
+    played = play(bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=0.2)
     assert played.verdict.success
