@@ -363,13 +363,15 @@ class Run:
 
     def _drop_storage(self) -> None:
         storage, until = self._workers.storage, time.monotonic() + UNDO_GRACE_S
-        while storage is not None and self._guarded and (left_s := until - time.monotonic()) > 0:
-            if select.select([storage], [], [], left_s)[0]:
-                match storage.receive():
-                    case Guarding(path, False):
-                        self._guarded.discard(path)
-                    case None | Crashed():
-                        break
+        while storage is not None and (left_s := until - time.monotonic()) > 0:
+            # Where none is known: one may have been begun, and told, while this process got no processor.
+            if not select.select([storage], [], [], left_s if self._guarded else 0.0)[0]:
+                break
+            match storage.receive():
+                case Guarding(path, begins):
+                    (self._guarded.add if begins else self._guarded.discard)(path)
+                case None | Crashed():
+                    break
         self._guarded.clear()
         self._workers.drop_storage()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import Go, LookAgain, Looked
+from fencer.agent import run
+from fencer.agent.orders import LOOK_GOOD_S, Go, LookAgain, Looked
 from fencer.model import ArbitrationMode, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
@@ -29,6 +30,7 @@ from fencer.worker import Channel
 from tests.agent.look_plays import (
     ALL,
     IDENTIFIED,
+    LONG_GOOD_S,
     Diary,
     bmc,
     bmc_that_ignores_the_first_off,
@@ -43,6 +45,7 @@ from tests.rig.plays import (
     SOON_S,
     UNREACHABLE,
     WON,
+    count,
     hang,
     play,
     storage_says,
@@ -50,7 +53,8 @@ from tests.rig.plays import (
 
 
 @pytest.fixture
-def diary(tmp_path: Path) -> Diary:
+def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diary:
+    monkeypatch.setattr(run, "LOOK_GOOD_S", LONG_GOOD_S)
     return Diary(tmp_path / "diary")
 
 
@@ -117,7 +121,9 @@ def test_a_target_that_is_back_is_raced_again_before_a_later_command(
 
 def test_no_later_command_goes_while_the_arbiter_does_not_answer(diary: Diary) -> None:
     storage = luns(diary, storage_says(*ALL, then=noting_in_turn(diary, ArbitrationResult.WON)))
-    played = play(bmc_that_ignores_the_first_off(diary), storage, deadline_s=3.0)
+    played = play(
+        bmc_that_ignores_the_first_off(diary), storage, deadline_s=1.0, deadline_from=lambda _: "asks" in diary.words
+    )
     assert not played.verdict.success
     assert diary.words == ["race", "in", "look", "off", "asks"]
 
@@ -131,7 +137,7 @@ def test_where_the_race_is_only_preferred_a_later_command_goes_at_once(diary: Di
 
 def test_a_slow_lun_hinders_no_look(diary: Diary) -> None:
     """The win does not count for ever while another LUN is slow: nothing is over, and all the same there is a look."""
-    played = play(bmc(diary), luns(diary, storage_says(IDENTIFIED, WON, ISOLATED, then=noting(diary))), deadline_s=8)
+    played = play(bmc(diary), luns(diary, storage_says(IDENTIFIED, WON, ISOLATED, then=noting(diary))))
     assert played.verdict.proofs == (Proof.POWER,)
     assert diary.words == ["race", "in", "look", "go"]
 
@@ -139,7 +145,7 @@ def test_a_slow_lun_hinders_no_look(diary: Diary) -> None:
 @pytest.mark.parametrize("done", [(), (StorageDone(1),)])
 def test_without_an_answer_power_is_not_touched(diary: Diary, done: tuple[object, ...]) -> None:
     storage = luns(diary, storage_says(IDENTIFIED, WON, ISOLATED, *done, then=hang))
-    played = play(bmc(diary), storage, deadline_s=1.0)
+    played = play(bmc(diary), storage, deadline_s=1.0, deadline_from=lambda _: "in" in diary.words)
     assert not commanded(played)
     assert not played.verdict.success
     assert diary.words == ["race", "in"]
@@ -178,9 +184,11 @@ def test_an_answer_for_an_attempt_that_is_over_lets_no_other_one_go(diary: Diary
             channel.send(SessionOpened())
             channel.send(PowerFailed("Timed out", final=False))
             return
-        bmc(diary, lets_in_after_s=1.5)(channel)
+        while "look" not in diary.words:
+            time.sleep(0.02)
+        bmc(diary, lets_in_after_s=2.0)(channel)
 
-    played = play(power, luns(diary, storage_says(*ALL, then=storage)), deadline_s=30)
+    played = play(power, luns(diary, storage_says(*ALL, then=storage)))
     assert played.verdict.success
     assert diary.words == ["race", "in", "look", "in", "look", "go"]
 
@@ -190,7 +198,7 @@ def test_a_verdict_that_is_decided_is_not_put_at_risk(diary: Diary, result: Arbi
     """Storage has proved it, and the BMC lets us in only then."""
     storage = luns(diary, storage_says(*ALL, then=noting(diary, result)))
     power = bmc(diary, lets_in_after_s=0.5)
-    played = play(power, storage, policy=ProofPolicy.ANY, login_timeout_s=5, deadline_s=60)
+    played = play(power, storage, policy=ProofPolicy.ANY)
     assert played.verdict.success
     goes = result is ArbitrationResult.WON
     assert commanded(played) is goes
@@ -201,7 +209,7 @@ def test_a_verdict_that_is_decided_is_not_put_at_risk(diary: Diary, result: Arbi
 
 def test_nor_by_a_race_that_nobody_is_left_to_ask_about(diary: Diary) -> None:
     storage = luns(diary, storage_says(*ALL, then=lambda _: None))
-    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=ProofPolicy.ANY, login_timeout_s=5, deadline_s=20)
+    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=ProofPolicy.ANY)
     assert played.verdict.success
     assert not commanded(played)
     assert diary.words == ["race", "in"]
@@ -209,9 +217,14 @@ def test_nor_by_a_race_that_nobody_is_left_to_ask_about(diary: Diary) -> None:
 
 def test_an_old_look_is_repeated(diary: Diary) -> None:
     """This process was stopped, or the machine was, after the arbiter had been looked at."""
+    assert LOOK_GOOD_S == 1.0  # and LONG_GOOD_S here
     played = play(bmc(diary), luns(diary, storage_says(*ALL, then=noting(diary, old=2))))
     assert played.verdict.success
     assert diary.words == ["race", "in", "look", "look", "look", "go"]
+
+
+def let_in(seen: list[object]) -> bool:
+    return count(SessionOpened, seen) > 0
 
 
 def test_an_answer_to_another_question_is_none(diary: Diary) -> None:
@@ -222,7 +235,7 @@ def test_an_answer_to_another_question_is_none(diary: Diary) -> None:
             channel.send(Looked(number, ArbitrationResult.WON, "", time.monotonic()))
         hang(channel)
 
-    played = play(bmc(diary), luns(diary, storage_says(*ALL, then=wrong)), deadline_s=1.0)
+    played = play(bmc(diary), luns(diary, storage_says(*ALL, then=wrong)), deadline_s=1.0, deadline_from=let_in)
     assert not commanded(played)
 
 
@@ -232,7 +245,8 @@ def test_an_answer_that_is_not_waited_for_lets_nothing_go(diary: Diary) -> None:
         channel.send(Looked(0, ArbitrationResult.WON, "", time.monotonic()))
         hang(channel)
 
-    played = play(bmc(diary, lets_in_after_s=0.3), luns(diary, storage_says(*ALL, then=unasked)), deadline_s=1.0)
+    storage = luns(diary, storage_says(*ALL, then=unasked))
+    played = play(bmc(diary, lets_in_after_s=0.3), storage, deadline_s=1.0, deadline_from=let_in)
     assert not commanded(played)
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import Go, Seen
+from fencer.agent import run
+from fencer.agent.orders import Go, LookAgain, Looked, Seen
 from fencer.model import PowerState, Proof, ProofPolicy
 from fencer.observations import (
     ChassisObserved,
     LunFailed,
     LunIsolated,
+    Observation,
     PowerDone,
     PowerFailed,
     SelfFenceDue,
@@ -25,6 +27,7 @@ from tests.agent.look_plays import (
     ALL,
     FOUND,
     IDENTIFIED,
+    LONG_GOOD_S,
     WEAK,
     Diary,
     bmc,
@@ -47,7 +50,8 @@ from tests.rig.plays import (
 
 
 @pytest.fixture
-def diary(tmp_path: Path) -> Diary:
+def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diary:
+    monkeypatch.setattr(run, "LOOK_GOOD_S", LONG_GOOD_S)
     return Diary(tmp_path / "diary")
 
 
@@ -76,14 +80,31 @@ def test_a_win_that_is_no_more_is_played_for_again(diary: Diary, first: str, sec
         assert played.verdict.text == "Success: Powered OFF"  # it was we who took the key, the first time
 
 
+def losing_it(*last: Observation) -> Job:
+    """Asked whether the race is won still, it tells what it has seen last, and that the target is registered again."""
+
+    def job(channel: Channel) -> None:
+        question = channel.receive()
+        assert isinstance(question, LookAgain)
+        channel.send(Seen(last))
+        channel.send(Looked(question.number, None, "", time.monotonic()))
+        hang(channel)
+
+    return job
+
+
 @pytest.mark.parametrize("policy", [ProofPolicy.SELF, ProofPolicy.ALL])
 def test_what_storage_proved_before_is_no_proof_while_the_race_is_played_again(
     diary: Diary, policy: ProofPolicy
 ) -> None:
     """The target may be registered again, and its sidecar's time has to be counted anew."""
-    second = storage_says(IDENTIFIED, WON, then=hang)
-    storage = luns(diary, storage_says(*ALL, then=looks(None)), second)
-    played = play(bmc(diary, lets_in_after_s=0.5), storage, policy=policy, self_fence_bound_s=1.0, deadline_s=2.5)
+    first = storage_says(IDENTIFIED, WON, then=losing_it(ISOLATED, StorageDone(1)))
+    storage = luns(diary, first, storage_says(IDENTIFIED, WON, then=hang))
+    played = play(
+        bmc(diary), storage, policy=policy, self_fence_bound_s=2.5,
+        deadline_s=4.0, deadline_from=lambda seen: seen.count(WON) == 2,
+    )  # fmt: skip
+    assert ISOLATED in played.seen
     assert not played.verdict.success
     assert not any(isinstance(what, SelfFenceDue) for what in played.seen)
     assert Proof.STORAGE not in played.verdict.proofs
@@ -114,7 +135,8 @@ def test_nothing_is_asked_and_nothing_goes_while_the_race_is_played_again(diary:
         diary.note("in")
         channel.send(SessionOpened())
         if diary.words.count("in") == 1:
-            time.sleep(0.5)
+            while diary.words.count("race") < 2:
+                time.sleep(0.05)
             channel.send(PowerFailed("Timed out", final=False))
         elif isinstance(channel.receive(), Go):
             diary.note("go")
@@ -148,7 +170,7 @@ def test_a_failure_that_seemed_certain_is_played_for_again(diary: Diary) -> None
 
 def test_such_a_race_gets_the_time_that_it_needs(diary: Diary) -> None:
     """The verdict is open again: what is left of the patience with a settled one does not count."""
-    first = storage_says(IDENTIFIED, WON, LunFailed("lun", "lun: dead"), StorageDone(1), then=looks(None))
-    second = storage_says(IDENTIFIED, then=after(2.5, WON, ISOLATED, StorageDone(1)))
-    played = play(bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=0.2)
+    first = storage_says(IDENTIFIED, WON, then=losing_it(LunFailed("lun", "lun: dead"), StorageDone(1)))
+    second = storage_says(IDENTIFIED, then=after(4.0, WON, ISOLATED, StorageDone(1)))
+    played = play(bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=1.5)
     assert played.verdict.success

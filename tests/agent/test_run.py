@@ -38,6 +38,7 @@ from tests.rig.plays import (
     WON,
     Job,
     after,
+    count,
     hang,
     obedient_power,
     play,
@@ -126,12 +127,15 @@ def test_a_storage_worker_that_ends_says_what_to_do(end: Job, says: str) -> None
 
 @pytest.mark.parametrize(("end", "says"), ENDINGS)
 def test_an_attempt_at_the_bmc_that_ends_says_what_to_do(end: Job, says: str) -> None:
-    played = play(end, None, deadline_s=1.0)
+    played = play(end, None, deadline_s=0.1, deadline_from=lambda seen: count(PowerFailed, seen) > 0)
     assert any(says in reason and reason.endswith("call again") for reason in played.verdict.reasons)
 
 
 def test_a_storage_worker_that_hangs_before_arbitration_keeps_power_waiting_until_the_deadline() -> None:
-    played = play(power_must_not_move, storage_says(LunsIdentified(("lun",)), then=hang), deadline_s=0.6)
+    storage = storage_says(LunsIdentified(("lun",)), then=hang)
+    played = play(
+        power_must_not_move, storage, deadline_s=0.5, deadline_from=lambda seen: count(SessionOpened, seen) > 0
+    )
     assert not played.verdict.success
     assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
     assert played.late
@@ -175,9 +179,8 @@ def failing_power(final: bool, times: list[float] | None = None) -> Job:
 
 
 def test_a_bmc_without_an_answer_is_asked_again_until_the_deadline() -> None:
-    played = play(failing_power(False), None, deadline_s=1.8)
-    failures = [what for what in played.seen if isinstance(what, PowerFailed)]
-    assert len(failures) >= 2
+    played = play(failing_power(False), None, deadline_s=0.8, deadline_from=lambda seen: count(PowerFailed, seen) > 1)
+    assert played.late
     assert not played.verdict.success
     assert played.verdict.reasons == ("bmc: no answer: look at this BMC, its network and its host, then call again",)
     assert played.took_s < SOON_S
@@ -226,9 +229,10 @@ def test_an_attempt_that_ends_without_a_result_is_no_success_and_is_repeated(end
         channel.receive()
         end(channel)
 
-    played = play(job, None, deadline_s=1.3)
+    played = play(job, None, deadline_s=0.1, deadline_from=lambda seen: count(PowerFailed, seen) > 1)
     assert not played.verdict.success
     assert len(played.pids) >= 2
+    assert played.took_s < SOON_S
 
 
 def test_what_one_attempt_saw_counts_when_it_dies_afterwards() -> None:
@@ -238,7 +242,7 @@ def test_what_one_attempt_saw_counts_when_it_dies_afterwards() -> None:
         channel.send(ChassisObserved(PowerState.OFF))
         os._exit(1)
 
-    played = play(job, None, deadline_s=3, power_timeout_s=0.2)
+    played = play(job, None, power_timeout_s=0.2)
     assert played.verdict.success
     assert played.verdict.reasons  # and what did not work is said
 
@@ -274,27 +278,34 @@ def test_a_reboot_whose_power_on_is_refused_is_a_success_that_says_so() -> None:
 
 
 def test_a_login_that_takes_longer_than_its_limit_is_begun_anew() -> None:
-    played = play(deaf, None, deadline_s=2.5, login_limit_s=0.2)
+    played = play(
+        deaf, None, login_limit_s=0.2, deadline_s=0.1, deadline_from=lambda seen: count(PowerFailed, seen) > 1
+    )
     assert len(played.pids) >= 2
+    assert played.took_s < SOON_S
     assert "Timed out: login: no session within 0.2 s (login_timeout)" in played.verdict.reasons[0]
+
+
+_LOGIN_S = 5.0
+"""A limit within which a child starts and answers, also on a busy machine."""
 
 
 def test_the_limit_of_a_login_is_over_with_the_login() -> None:
     def job(channel: Channel) -> None:
         channel.receive()
         channel.send(SessionOpened())
-        time.sleep(2.5)
+        time.sleep(_LOGIN_S + 0.5)
         channel.send(ChassisObserved(PowerState.OFF))
         channel.send(PowerDone())
 
-    played = play(job, None, login_limit_s=2)
+    played = play(job, None, login_limit_s=_LOGIN_S)
     assert (played.verdict.success, len(played.pids)) == (True, 1)
 
 
 def test_the_limit_of_a_login_does_not_count_while_the_race_is_open() -> None:
     """The BMC is asked for a session once the LUNs make sense, however long that takes."""
 
-    luns = storage_says(then=after(2.5, LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)))
-    played = play(obedient_power, luns, login_limit_s=2)
+    luns = storage_says(then=after(_LOGIN_S + 0.5, LunsIdentified(("lun",)), WON, ISOLATED, StorageDone(1)))
+    played = play(obedient_power, luns, login_limit_s=_LOGIN_S)
     assert played.verdict.success
     assert not any(isinstance(what, PowerFailed) for what in played.seen)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.agent import run
 from fencer.agent.orders import Guarding
 from fencer.model import (
     Action,
@@ -26,12 +27,15 @@ from fencer.observations import (
     StorageDone,
     StorageFailed,
 )
+from fencer.storage.guarded_registration import UNDO_S
 from fencer.worker import Channel
 from tests.rig.plays import (
     ISOLATED,
     SOON_S,
     WON,
+    Job,
     after,
+    count,
     hang,
     looks,
     obedient_power,
@@ -51,7 +55,10 @@ def test_any_with_a_dead_bmc_is_decided_by_storage_after_the_login_timeout() -> 
 
 
 def test_power_with_a_dead_bmc_fails_at_its_deadline_whatever_storage_says() -> None:
-    played = play(deaf, storage_says(WON, ISOLATED, StorageDone(1)), deadline_s=0.8, login_timeout_s=0.2)
+    played = play(
+        deaf, storage_says(WON, ISOLATED, StorageDone(1)), login_timeout_s=0.2,
+        deadline_s=0.8, deadline_from=lambda seen: count(StorageDone, seen) > 0,
+    )  # fmt: skip
     assert not played.verdict.success
     assert played.verdict.proofs == (Proof.STORAGE,)
     assert played.late
@@ -119,7 +126,10 @@ def test_self_does_not_wait_where_storage_proves_nothing(end: LunFailed | Storag
 
 def test_self_fails_at_a_deadline_that_comes_first() -> None:
     storage = storage_says(WON, ISOLATED, StorageDone(1))
-    played = play(None, storage, policy=ProofPolicy.SELF, self_fence_bound_s=60, deadline_s=1.0)
+    played = play(
+        None, storage, policy=ProofPolicy.SELF, self_fence_bound_s=60,
+        deadline_s=1.0, deadline_from=lambda seen: count(StorageDone, seen) > 0,
+    )  # fmt: skip
     assert not played.verdict.success
     assert played.late
     assert played.verdict.proofs == (Proof.STORAGE,)
@@ -154,48 +164,72 @@ def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
     assert all(gone_within(pid) for pid in played.pids)
 
 
-@pytest.mark.parametrize(("undone_after_s", "waits"), [(0.8, True), (1.8, True), (60.0, False)])
-def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
-    tmp_path: Path, undone_after_s: float, waits: bool
-) -> None:
-    """Killed before, the storage worker would leave a key that lets this node write, though it may be fenced."""
+def guarding(at: Path, *later: tuple[float, bool], undone: Path | None = None) -> Job:
+    """A storage worker that guards a path, and touches at. Then it says later: after so many seconds, that it begins or
+    is done. undone: touched before the last of it is said."""
 
     def job(channel: Channel) -> None:
         channel.receive()
         channel.send(Guarding("/dev/sda", begins=True))
-        time.sleep(undone_after_s)
-        (tmp_path / "undone").touch()
-        channel.send(Guarding("/dev/sda", begins=False))
+        at.touch()
+        for number, (seconds, begins) in enumerate(later, 1):
+            time.sleep(seconds)
+            if undone is not None and number == len(later):
+                undone.touch()
+            channel.send(Guarding("/dev/sda", begins=begins))
         hang(channel)
 
-    played = play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3)
-    assert (tmp_path / "undone").exists() is waits
+    return job
+
+
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize(("grace_s", "undone_after_s"), [(SOON_S, 0.8), (run.UNDO_GRACE_S, 60.0)])
+def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace_s: float, undone_after_s: float, unread: bool
+) -> None:
+    """Killed before, the storage worker would leave a key that lets this node write, though it may be fenced.
+
+    unread: the run got no processor since the worker told that it begins."""
+
+    def stops() -> bool:
+        while unread and not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        return (tmp_path / "begun").exists()
+
+    monkeypatch.setattr(run, "UNDO_GRACE_S", grace_s)
+    job = guarding(tmp_path / "begun", (undone_after_s, False), undone=tmp_path / "undone")
+    played = play(None, job, policy=ProofPolicy.STORAGE, interrupted=stops)
+    assert (tmp_path / "undone").exists() is (undone_after_s < grace_s)
     assert played.late
     assert played.took_s < SOON_S
 
 
-def test_once_a_guard_key_is_undone_nobody_is_waited_for(tmp_path: Path) -> None:
-    def job(channel: Channel) -> None:
-        channel.receive()
-        channel.send(Guarding("/dev/sda", begins=True))
-        time.sleep(0.5)
-        channel.send(Guarding("/dev/sda", begins=False))
-        time.sleep(1.7)  # the 2 s of the undoing are not over
-        (tmp_path / "later").touch()
-        hang(channel)
-
-    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).late
-    assert not (tmp_path / "later").exists()
+def test_a_guard_key_has_the_time_that_its_undoing_takes() -> None:
+    assert run.UNDO_GRACE_S > UNDO_S
 
 
-def test_where_no_guard_key_is_being_undone_nobody_is_waited_for() -> None:
+def test_once_a_guard_key_is_undone_nobody_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "UNDO_GRACE_S", 2 * SOON_S)
+    job = guarding(tmp_path / "begun", (0.5, False))
+    played = play(None, job, policy=ProofPolicy.STORAGE, interrupted=(tmp_path / "begun").exists)
+    assert played.late
+    assert played.took_s < SOON_S
+
+
+def test_where_no_guard_key_is_being_undone_nobody_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "UNDO_GRACE_S", 2 * SOON_S)
+
     def job(channel: Channel) -> None:
         channel.receive()
         for begins in (True, False):
             channel.send(Guarding("/dev/sda", begins=begins))
+        (tmp_path / "over").touch()
         hang(channel)
 
-    assert play(None, job, policy=ProofPolicy.STORAGE, deadline_s=0.3).took_s < SOON_S
+    played = play(None, job, policy=ProofPolicy.STORAGE, interrupted=(tmp_path / "over").exists)
+    assert played.took_s < SOON_S
 
 
 def test_a_child_that_floods_us_does_not_move_the_deadline() -> None:

@@ -84,6 +84,15 @@ SOON_S = 20.0
 """A run that waits for nothing ends within it, also on a busy machine. What hangs here hangs for longer."""
 
 
+LONG_S = 60.0
+"""What a run waits for that has to come has come by then, also on a busy machine."""
+
+
+def count(kind: type, seen: Sequence[object]) -> int:
+    """How many observations of this kind were seen."""
+    return sum(isinstance(what, kind) for what in seen)
+
+
 def hang(_channel: Channel) -> None:
     time.sleep(60)
 
@@ -153,14 +162,16 @@ def play(
     arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
     deadline_s: float = 40.0,
     power_timeout_s: float = 20.0,
-    login_timeout_s: float = 5.0,
+    login_timeout_s: float = 30.0,
     login_limit_s: float = math.inf,
     self_fence_bound_s: float = 0.0,
     known: KnownBmc | None = None,
+    deadline_from: Callable[[list[object]], bool] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     warm: bool = False,
 ) -> Played:
-    """warm: both children were started before it was known what is asked."""
+    """deadline_from: deadline_s counts from when this is true of what was seen: a child may start late on a busy
+    machine. warm: both children were started before it was known what is asked."""
     request = Request(
         action,
         Caller.CLUSTER,
@@ -190,6 +201,14 @@ def play(
         workers.need_power()
         workers.need_storage()
     began = time.monotonic()
-    run = Run(plan, Deadline.after(deadline_s), workers, observe, interrupted)
+    waits = deadline_from
+
+    def each_turn() -> bool:
+        nonlocal waits
+        if waits is not None and waits(seen):
+            waits, run._deadline = None, Deadline.after(deadline_s)
+        return interrupted()
+
+    run = Run(plan, Deadline.after(LONG_S if waits else deadline_s), workers, observe, each_turn)
     facts = run.execute()
     return Played(judge(plan, facts, run.late), time.monotonic() - began, run.late, seen, workers.pids)
