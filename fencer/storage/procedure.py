@@ -6,7 +6,7 @@ from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 
 from fencer._typing import Protocol, TypeVar
-from fencer.errors import NotRegistered, StorageError
+from fencer.errors import NotRegistered, StorageError, TransportError
 from fencer.model import ArbitrationMode, Deadline, ReservationKey
 from fencer.observations import (
     Arbitrated,
@@ -27,11 +27,20 @@ from fencer.storage.settings import StorageSettings
 
 T = TypeVar("T")
 
+AT_ONCE = 8
+"""How many LUNs are looked at or registered at the same time. A slow processor that turned to all together would end
+none in its time; a quick one gains nothing by more."""
+
+SLOW_S = 1.0
+"""A LUN that takes longer is waiting, for a path or for its array: another two may begin."""
+
 LINGER_S = 0.05
 """How long the result of a LUN waits for those of others, to be sent in one message."""
 
 SAME_TYPE = "give all nodes the reservation_type that is held, or release the reservation and run 'on' again"
 RESERVE = "run 'on' (unfence) for a node that uses it"
+
+LATE = "call again: this node or the other LUNs are slow"
 
 OTHERS_S = 2.0
 """Timeout for finding out whether this node is registered, where no LUN can arbitrate."""
@@ -158,33 +167,55 @@ def register_all(
     past_of: Callable[[str], Past],
     emit: Emit,
     deadline: Deadline,
+    left: frozenset[str] | None = None,
+    at_once: int = AT_ONCE,
 ) -> None:
-    """Registers this node on every path of every LUN. past_of: what is recorded of a WWID in this boot."""
-    refusals = () if terms.re_register else _refusals(opened, terms.own, past_of, deadline)
+    """Registers this node on every path of every LUN. past_of: what is recorded of a WWID in this boot.
+
+    left: the WWIDs of the LUNs to register, where the others are registered already and only looked at; None: all.
+    at_once: how many LUNs have their turns at the same time.
+    """
+    refusals = () if terms.re_register else _refusals(opened, terms.own, past_of, deadline, at_once)
+
+    def one(lun: LogicalUnit) -> tuple[Observation, ...]:
+        _begin_in_time(lun, deadline)
+        return register(lun, terms, past_of(lun.wwid), deadline)
+
     if refusals:  # fenced on one LUN is fenced: the others are left alone
         emit(*opened.unknown, *refusals, StorageDone(opened.count))
     else:
-        _each(opened, lambda lun: register(lun, terms, past_of(lun.wwid), deadline), emit)
+        if left is not None:
+            opened = Opened(tuple(lun for lun in opened.luns if lun.wwid in left), opened.unknown)
+        _each(opened, one, emit, at_once)
+
+
+def _begin_in_time(lun: LogicalUnit, deadline: Deadline) -> None:
+    """Raises TransportError where the deadline has passed before it was this LUN's turn."""
+    if deadline.passed:
+        raise TransportError(f"{lun.name}: nothing was sent: the deadline passed before it was its turn", LATE)
 
 
 def _refusals(
-    opened: Opened, own: ReservationKey, past_of: Callable[[str], Past], deadline: Deadline
+    opened: Opened, own: ReservationKey, past_of: Callable[[str], Past], deadline: Deadline, at_once: int
 ) -> tuple[LunFailed, ...]:
     """Why this node must not register anywhere, LUN by LUN."""
     refusals: list[LunFailed] = []
-    for lun, look in looks_of(opened.in_order, deadline):
+    for lun, look in looks_of(opened.in_order, deadline, at_once):
         reason = look.with_remedy if isinstance(look, StorageError) else objection(look, past_of(lun.wwid), own)
         if reason is not None:
             refusals.append(LunFailed(lun.name, f"{lun.name}: {reason}"))
     return tuple(refusals)
 
 
-def looks_of(luns: Sequence[LogicalUnit], deadline: Deadline) -> tuple[tuple[LogicalUnit, Look | StorageError], ...]:
+def looks_of(
+    luns: Sequence[LogicalUnit], deadline: Deadline, at_once: int = AT_ONCE
+) -> tuple[tuple[LogicalUnit, Look | StorageError], ...]:
     """Looks at all LUNs side by side and returns the looks in the order given. A silent LUN delays no other."""
     found: dict[str, Look | StorageError] = {}
 
     def look(lun: LogicalUnit) -> tuple[tuple[str, Look | StorageError], ...]:
         try:
+            _begin_in_time(lun, deadline)
             return ((lun.wwid, lun.look(deadline)),)
         except StorageError as error:
             return ((lun.wwid, error),)
@@ -192,7 +223,7 @@ def looks_of(luns: Sequence[LogicalUnit], deadline: Deadline) -> tuple[tuple[Log
     def keep(*several: tuple[str, Look | StorageError]) -> None:
         found.update(several)
 
-    _side_by_side(luns, look, keep)
+    _side_by_side(luns, look, keep, at_once)
     return tuple((lun, found[lun.wwid]) for lun in luns)
 
 
@@ -290,11 +321,11 @@ def _weaknesses(lun: LogicalUnit, settings: StorageSettings, deadline: Deadline)
 Work = Callable[[LogicalUnit], tuple[Observation, ...]]
 
 
-def _each(opened: Opened, work: Work, emit: Emit) -> None:
+def _each(opened: Opened, work: Work, emit: Emit, at_once: int | None = None) -> None:
     """Does the work on every LUN side by side, sends each result, and StorageDone last."""
     if opened.unknown:
         emit(*opened.unknown)
-    _side_by_side(opened.in_order, lambda lun: _ended(lun, work), emit)
+    _side_by_side(opened.in_order, lambda lun: _ended(lun, work), emit, at_once)
     emit(StorageDone(opened.count))
 
 
@@ -310,10 +341,15 @@ def _ended(lun: LogicalUnit, work: Work) -> tuple[Observation, ...]:
 
 
 def _side_by_side(
-    luns: Sequence[LogicalUnit], work: Callable[[LogicalUnit], tuple[T, ...]], emit: Callable[..., None]
+    luns: Sequence[LogicalUnit],
+    work: Callable[[LogicalUnit], tuple[T, ...]],
+    emit: Callable[..., None],
+    at_once: int | None = None,
 ) -> None:
     """Runs a thread for each LUN, so that a dead one delays no other. The process as a whole is expendable.
 
+    at_once: how many LUNs have their turns at the same time; None: all. A LUN that takes longer than SLOW_S makes room
+    for two more, so 64 dead ones delay the others by 4 s.
     The threads are bare ones: threading's handshake at each start costs a fence of 64 LUNs more than its commands.
     """
     if len(luns) == 1:
@@ -321,18 +357,27 @@ def _side_by_side(
         return
     from _queue import Empty, SimpleQueue  # a single LUN needs none
 
-    ends: SimpleQueue[tuple[T, ...]] = SimpleQueue()
-    for lun in luns:
-        start_new_thread(lambda lun: ends.put(work(lun)), (lun,))
-    missing = len(luns)
-    while missing:
-        together = list(ends.get())
-        missing -= 1
-        until = time.monotonic() + LINGER_S
-        while missing and (left_s := until - time.monotonic()) > 0:
-            try:
-                together += ends.get(timeout=left_s)
-            except Empty:
-                break
-            missing -= 1
-        emit(*together)
+    ends: SimpleQueue[tuple[int, tuple[T, ...]]] = SimpleQueue()
+    waiting, under_way = list(enumerate(luns))[::-1], dict[int, float]()
+    together: list[T] = []
+    tell_s = 0.0
+    while waiting or under_way:
+        now = time.monotonic()
+        slow = sum(now >= began_s + SLOW_S for began_s in under_way.values())
+        room = len(waiting) if at_once is None else at_once + 2 * slow - len(under_way)
+        for number, lun in (waiting.pop() for _ in range(min(room, len(waiting)))):
+            under_way[number] = now
+            start_new_thread(lambda number, lun: ends.put((number, work(lun))), (number, lun))
+        until = [tell_s] if together else []
+        until += [began_s + SLOW_S for began_s in under_way.values() if waiting and began_s + SLOW_S > now]
+        try:
+            number, end = ends.get(timeout=max(0.0, min(until) - now)) if until else ends.get()
+        except Empty:
+            pass
+        else:
+            del under_way[number]
+            tell_s = tell_s if together else time.monotonic() + LINGER_S
+            together += end
+        if together and (time.monotonic() >= tell_s or not (waiting or under_way)):
+            emit(*together)
+            together = []

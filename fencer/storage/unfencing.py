@@ -16,7 +16,7 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look
 from fencer.storage.marker import EarlierBootMarker, LunMark, Marker, UnreadableMarker, read_marker, write_marker
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import REBOOT, History, Past, Terms, past
+from fencer.storage.registration import REBOOT, History, Past, Terms, objection, past
 
 LOCK_NAME = "registering.lock"
 _LOOK_AGAIN_S = 0.02
@@ -32,14 +32,38 @@ def unfence(
     emit: procedure.Emit,
     deadline: Deadline,
     ask: fenced_record.AskContact | None = None,
+    *,
+    left: frozenset[str] | None = None,
+    at_once: int = procedure.AT_ONCE,
 ) -> None:
     """Registers this node, between two writings of the marker. A LUN that cannot be read is not touched.
 
     ask: asks corosync whether this node has met its peer, where it was fenced by it; None: that is left for later.
+    left, at_once: as procedure.register_all.
     Raises UsageError when the marker cannot be written, StorageError when another process registers until the deadline.
     """
     with alone(state_dir, deadline):
-        _unfence(opened, terms, state_dir, emit, deadline, ask)
+        _unfence(opened, terms, state_dir, emit, deadline, ask, left, at_once)
+
+
+class _Heard:
+    """What a registration says of the LUNs, by their names. It is passed on, but for its end.
+
+    The parent ends this process on StorageDone, and the marker is not written yet.
+    """
+
+    def __init__(self, emit: procedure.Emit) -> None:
+        self._emit = emit
+        self.done = set[str]()
+        self.preempted = set[str]()
+        self.ends: list[StorageDone] = []
+
+    def __call__(self, *several: Observation) -> None:
+        self.done.update(what.lun for what in several if isinstance(what, LunRegistered))
+        self.preempted.update(what.lun for what in several if isinstance(what, LunFailed) and what.preempted)
+        self.ends.extend(what for what in several if isinstance(what, StorageDone))
+        if before_the_end := [what for what in several if not isinstance(what, StorageDone)]:
+            self._emit(*before_the_end)
 
 
 def _unfence(
@@ -49,41 +73,45 @@ def _unfence(
     emit: procedure.Emit,
     deadline: Deadline,
     ask: fenced_record.AskContact | None,
+    left: frozenset[str] | None,
+    at_once: int,
 ) -> None:
     found, persistent_dir = read_marker(state_dir), persistent_directory(state_dir)
     # A LUN that does not answer leaves time for those that do.
-    looks, silent = _looks(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE))
+    looks, silent = _looks(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE), at_once)
     generations = {wwid: look.generation for wwid, look in looks.items()}
     earlier = None if isinstance(found, Marker | UnreadableMarker) else found or read_marker(persistent_dir)
     _record_fence(opened, terms.own, earlier, looks, persistent_dir, emit)
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
-    marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in generations.items()} | before
+    pasts = {wwid: _seen_so(past(found, wwid), look, terms.own, earlier) for wwid, look in looks.items()}
+    lost = _lost(pasts, left)
+    begun = {wwid: generation for wwid, generation in generations.items() if wwid not in lost}
+    marks = {wwid: LunMark(wwid, generation, registered=False) for wwid, generation in begun.items()} | before
     trusted = terms.re_register or not isinstance(found, UnreadableMarker)
     if trusted:
         write_marker(state_dir, Marker(terms.own, tuple(marks.values())))
-    done: set[str] = set()
-    preempted: set[str] = set()
-    ends: list[Observation] = []
-
-    def note(*several: Observation) -> None:
-        done.update(what.lun for what in several if isinstance(what, LunRegistered))
-        preempted.update(what.lun for what in several if isinstance(what, LunFailed) and what.preempted)
-        # The parent ends this process on StorageDone, and the marker is not written yet.
-        ends.extend(what for what in several if isinstance(what, StorageDone))
-        if before_the_end := [what for what in several if not isinstance(what, StorageDone)]:
-            emit(*before_the_end)
-
+    heard = _Heard(emit)
+    done, preempted = heard.done, heard.preempted
     readable = Opened(tuple(lun for lun in opened.luns if lun.wwid in generations), (*opened.unknown, *silent))
-    pasts = {wwid: _seen_so(past(found, wwid), look, terms.own, earlier) for wwid, look in looks.items()}
-    procedure.register_all(readable, terms, pasts.__getitem__, note, deadline)
+    if left is not None:  # those that the marker does not call registered are registered, too
+        left |= {wwid for wwid, seen in pasts.items() if seen.history is not History.REGISTERED}
+    pasts |= dict.fromkeys(lost, Past(History.UNKNOWN))
+    procedure.register_all(readable, terms, pasts.__getitem__, heard, deadline, left, at_once)
     registered = tuple(lun for lun in readable.luns if lun.name in done)
     if earlier is not None and len(registered) < len(readable.luns):  # fenced meanwhile?
-        left, _ = _looks((lun for lun in readable.luns if lun.name not in done), deadline)
-        _record_fence(opened, terms.own, earlier, left, persistent_dir, emit)
-    after, unseen = _looks(registered, deadline)
-    preempted |= {lun.name for lun in registered if lun.wwid in after and terms.own not in after[lun.wwid].keys}
+        missed, _ = _looks((lun for lun in readable.luns if lun.name not in done), deadline, at_once)
+        _record_fence(opened, terms.own, earlier, missed, persistent_dir, emit)
+    # A fence is one of this node also where it shows on a LUN that this call has only looked at.
+    stays = _registered(found) if isinstance(found, Marker) and found.key == terms.own else set[str]()
+    watched = [lun for lun in readable.luns if lun.name in done or (done and lun.wwid in stays)]
+    after, unseen = _looks(watched, deadline, at_once)
+    preempted |= {
+        lun.name
+        for lun in watched
+        if lun.wwid in after and _is_taken(after[lun.wwid], looks[lun.wwid], pasts[lun.wwid], terms, lun.name in done)
+    }
     # Fenced since, or not known: by the generation of before, this boot and the next one see that.
-    taken = preempted | {each.lun for each in unseen}
+    taken = preempted | done & {each.lun for each in unseen}
     marks |= {
         lun.wwid: LunMark(lun.wwid, generations[lun.wwid], registered=True)
         for lun in readable.luns
@@ -96,18 +124,26 @@ def _unfence(
         marker = Marker(terms.own, tuple(marks.values()))
         write_marker(state_dir, marker)
         # What was kept of an earlier boot is what shows a fence, until all is registered in this one.
-        whole = len(registered) == len(readable.luns) or read_marker(persistent_dir) is None
+        whole = generations.keys() <= after.keys() | stays or read_marker(persistent_dir) is None
         if persistent_dir != state_dir and whole and not _is_kept(found, marker):
             _keep(persistent_dir, marker, emit)
-    if (
-        len(registered) > 1
-    ):  # a fence that this LUN would show may have named another one isolated, before we came to it
+    if len(watched) > 1:  # a fence that these would show may have named another one isolated, before we came to it
         emit(*unseen)
     if preempted:
         emit(*(_withdrawn(lun, terms, min(preempted), deadline) for lun in registered))
     if ask is not None:
         fenced_record.note_refusal(persistent_dir, ask, emit)
-    emit(*ends)
+    emit(*heard.ends)
+
+
+def _is_taken(after: Look, before: Look, seen: Past, terms: Terms, is_done: bool) -> bool:
+    """Whether another node has taken our key since the look before: registered by this call, or listed then.
+
+    A target that has lost all registrations, or dropped ours with its session, has fenced nobody.
+    """
+    if terms.own in after.keys:
+        return False
+    return is_done or (after.generation != before.generation and objection(after, seen, terms.own) is not None)
 
 
 def _withdrawn(lun: LogicalUnit, terms: Terms, where: str, deadline: Deadline) -> LunFailed:
@@ -137,9 +173,22 @@ def _seen_so(
     return Past(History.LISTED, look.generation, listed)
 
 
-def _looks(luns: Iterable[LogicalUnit], deadline: Deadline) -> tuple[dict[str, Look], tuple[LunFailed, ...]]:
+def _lost(pasts: Mapping[str, Past], left: frozenset[str] | None) -> set[str]:
+    """The LUNs that the caller registered in this boot, of which there is no mark, and where our key is gone.
+
+    The marker was lost, so unknown counts as registered. No mark is begun for them: it would say later that nothing has
+    happened.
+    """
+    if left is None:
+        return set()
+    return {wwid for wwid, seen in pasts.items() if wwid not in left and seen.history is History.NEVER}
+
+
+def _looks(
+    luns: Iterable[LogicalUnit], deadline: Deadline, at_once: int
+) -> tuple[dict[str, Look], tuple[LunFailed, ...]]:
     """Looks at each LUN. Returns the looks by WWID, and the LUNs that cannot be read."""
-    looks = procedure.looks_of(tuple(luns), deadline)
+    looks = procedure.looks_of(tuple(luns), deadline, at_once)
     seen = {lun.wwid: look for lun, look in looks if not isinstance(look, StorageError)}
     silent = (LunFailed(lun.name, look.with_remedy) for lun, look in looks if isinstance(look, StorageError))
     return seen, tuple(silent)

@@ -106,7 +106,9 @@ class Node:
         return self.stage is not None and not self.stage.over
 
 
-def one_after_another(luns: Iterable[LogicalUnit], work: procedure.Work, emit: procedure.Emit) -> None:
+def one_after_another(
+    luns: Iterable[LogicalUnit], work: procedure.Work, emit: procedure.Emit, at_once: int | None = None
+) -> None:
     for lun in luns:
         emit(*work(lun))
 

@@ -314,7 +314,7 @@ def _asking(_deadline: Deadline) -> Callable[[], Any]:
     return lambda: _replay().ask(AskContact())
 
 
-def _one_after_another(luns: Any, work: Any, emit: Any) -> None:
+def _one_after_another(luns: Any, work: Any, emit: Any, at_once: int | None = None) -> None:
     for lun in luns:
         emit(*work(lun))
 

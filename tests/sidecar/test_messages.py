@@ -35,6 +35,7 @@ from fencer.sidecar.reports import (
 from fencer.sidecar.settings import ObserverSettings, PolicySettings, SidecarTiming
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.pr import Reservation
+from fencer.storage.registration import History, Past
 from fencer.storage.settings import StorageSettings
 from fencer.worker import MESSAGE_BYTES
 from tests.sidecar.seen import Expander
@@ -89,7 +90,7 @@ def test_the_same_luns_again_and_again_go_together_and_fit() -> None:
 def test_what_a_target_lists_beyond_is_counted_and_our_own_key_is_among_the_first() -> None:
     taken: list[Report] = []
     storage = StorageSettings(("/dev/sda",), None, OWN, state_dir="/nonexistent")
-    watch = LunWatch(WWID, "lun", storage, SidecarTiming(), taken.append)
+    watch = LunWatch(WWID, "lun", storage, SidecarTiming(), taken.append, Past(History.NEVER))
     watch._learn(Reading(1, KEYS, Reservation(1, OWN, TYPE)), 1.0)
     (told,) = taken
     assert isinstance(told, LunSeen)

@@ -28,7 +28,7 @@ TERMS = Terms(A, WERO, aptpl=True)
 def targets(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeTarget, FakeTarget]:
     """Two LUNs on which B alone is registered. Node A registers on one after the other."""
 
-    def one_after_another(luns: object, work: Callable[..., object], emit: Callable[..., None]) -> None:
+    def one_after_another(luns: object, work: Callable[..., object], emit: Callable[..., None], *_at_once: int) -> None:
         for each in luns:  # type: ignore[attr-defined]
             emit(*work(each))  # type: ignore[misc]
 

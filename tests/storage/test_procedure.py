@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from fencer.model import ArbitrationMode, ReservationKey
+from fencer.model import ArbitrationMode, Deadline, ReservationKey
 from fencer.observations import (
     Arbitrated,
     ArbitrationResult,
@@ -107,6 +107,60 @@ def test_ends_are_told_together_and_the_late_one_keeps_nobody_waiting(monkeypatc
     assert told[-1] == (LunIsolated("late", True, False),)
     assert {what.lun for message in told for what in message if isinstance(what, LunIsolated)} == set(names)
     assert len(told) < 50, "hardly any end was told together with another"
+
+
+def test_few_luns_have_their_turns_at_the_same_time() -> None:
+    """All at once on a slow processor, and each would run out of its time."""
+    counting = threading.Lock()
+    now = most = 0
+
+    def work(lun: LogicalUnit) -> tuple[Observation, ...]:
+        nonlocal now, most
+        with counting:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with counting:
+            now -= 1
+        return (LunIsolated(lun.name, True, False),)
+
+    told: list[Observation] = []
+    luns = [cast("LogicalUnit", _Nobody(f"{number}")) for number in range(40)]
+    procedure._side_by_side(luns, work, lambda *what: told.extend(what), 3)
+    assert {what.lun for what in told if isinstance(what, LunIsolated)} == {f"{number}" for number in range(40)}
+    assert most == 3
+
+
+def test_luns_that_are_slow_make_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedure, "SLOW_S", 0.05)
+    others = threading.Event()
+
+    def work(lun: LogicalUnit) -> tuple[Observation, ...]:
+        if lun.name == "last":
+            others.set()
+        elif not others.wait(30):
+            return (LunFailed(lun.name, "the last one did not have its turn"),)
+        return (LunIsolated(lun.name, True, False),)
+
+    told: list[Observation] = []
+    luns = [cast("LogicalUnit", _Nobody(name)) for name in (*(f"{number}" for number in range(40)), "last")]
+    procedure._side_by_side(luns, work, lambda *what: told.extend(what), 2)
+    assert [what for what in told if isinstance(what, LunFailed)] == []
+    assert len(told) == 41
+
+
+@pytest.mark.parametrize("re_register", [False, True])
+def test_a_lun_whose_turn_comes_too_late_is_named_and_nothing_is_sent(re_register: bool) -> None:
+    shared, seen = targets(2), list[Observation]()
+    before = [len(target.log) for target in shared]
+    opened = Opened(tuple(lun(target, "a") for target in shared))
+    never = Past(History.NEVER)
+    terms = Terms.on(SETTINGS, A, re_register=re_register)
+    procedure.register_all(opened, terms, lambda _: never, telling(seen), Deadline.after(0))
+    failed = [what for what in seen if isinstance(what, LunFailed)]
+    assert {what.lun for what in failed} == {each.name for each in opened.luns}
+    assert all("the deadline passed before it was its turn" in what.reason for what in failed)
+    assert [len(target.log) for target in shared] == before
 
 
 def test_the_smallest_wwid_arbitrates_whatever_the_order() -> None:

@@ -12,9 +12,8 @@ from fencer.sidecar.registration_state import Reading, judge
 from fencer.sidecar.reports import KEYS_MOST, LunSeen, LunSilent, Report
 from fencer.sidecar.settings import SidecarTiming
 from fencer.state.snapshot import RegistrationState
-from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
-from fencer.storage.registration import History, Past, past
+from fencer.storage.registration import History, Past
 from fencer.storage.settings import StorageSettings
 
 READINGS_MOST = 5
@@ -46,9 +45,11 @@ class LunWatch:
         storage: StorageSettings,
         timing: SidecarTiming,
         send: Send,
+        recorded: Past,
         generation: int | None = None,
     ) -> None:
-        """generation: of the latest reading that listed our key, where an earlier observer of this boot made one."""
+        """recorded: by the marker of this boot. generation: of the latest reading that listed our key, where an earlier
+        observer of this boot made one."""
         self.wwid: Final = wwid
         self.name: Final = name
         self.registration: RegistrationState | None = None
@@ -62,7 +63,7 @@ class LunWatch:
         self._lock: Final = threading.Lock()
         self._due_s = 0.0
         self._told_silent_s = 0.0
-        self._past = self._recorded()
+        self._past = recorded
         if self._past.history is History.REGISTERED and self._past.generation is not None and generation is not None:
             self._past = self._past._replace(generation=max(self._past.generation, generation))
 
@@ -119,17 +120,17 @@ class LunWatch:
             LunSeen(self.wwid, now, registration, reading.generation, keys, held.holder, held.type, nexuses, more)
         )
 
-    def note_unfenced(self) -> None:
-        """This process has registered our key on the LUN; the marker says so."""
+    def note_unfenced(self, recorded: Past) -> None:
+        """This process has registered our key on the LUN. recorded: by the marker since."""
         with self._lock:
-            self._past = self._recorded()
+            self._past = recorded
             self.unfenced = True
             self._due_s = 0.0
 
-    def note_preempted(self) -> None:
-        """Another node has fenced this one while this process registered it; the marker says so."""
+    def note_preempted(self, recorded: Past) -> None:
+        """Another node has fenced this one while this process registered it; the marker says so (recorded)."""
         with self._lock:
-            self._past = self._recorded()
+            self._past = recorded
             self._due_s = 0.0
 
     def tell_silence(self, now: float) -> None:
@@ -138,6 +139,3 @@ class LunWatch:
         if now - self._due_s > late_s and now - self._told_silent_s > late_s:
             self._told_silent_s = now
             self._send(LunSilent(self.wwid, now, "no path answers"))
-
-    def _recorded(self) -> Past:
-        return past(read_marker(self._storage.state_dir), self.wwid)

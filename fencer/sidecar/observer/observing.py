@@ -39,7 +39,9 @@ from fencer.sidecar.reports import (
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.block_devices import UdevDevices
 from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
+from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
+from fencer.storage.registration import past
 from fencer.storage.settings import StorageSettings
 from fencer.storage.sgutils import SgTransport, load_library
 from fencer.worker import Channel
@@ -202,7 +204,8 @@ class Observation:
         look: Callable[[Iterable[str]], Conditions] = look,
         reads: Reads | None = None,
     ) -> None:
-        known = generations or {}
+        known, marker = generations or {}, read_marker(settings.storage.state_dir)
+        storage, timing = settings.storage, settings.timing
         self._settings: Final = settings
         self._list_paths: Final = list_paths
         self._events: Final = events
@@ -213,8 +216,8 @@ class Observation:
         self._clock: Final = clock
         self._ended: Final = threading.Event()
         self._luns: Final = {
-            lun.wwid: LunWatch(lun.wwid, lun.name, settings.storage, settings.timing, self._send, known.get(lun.wwid))
-            for lun in luns.luns
+            wwid: LunWatch(wwid, name, storage, timing, self._send, past(marker, wwid), known.get(wwid))
+            for wwid, name, *_ in luns.luns
         }
         self._paths: dict[str, dict[str, PathWatch]] = {wwid: {} for wwid in self._luns}
         self._has_listed = False
@@ -228,7 +231,7 @@ class Observation:
         own = settings.storage.own_key
         if own is None:
             raise UsageError("key: this node has no reservation key")
-        storage, timing, reset = settings.storage, settings.timing, settings.on_target_reset
+        reset = settings.on_target_reset
         self._registrar: Final = Registrar(
             storage, own, timing, reset, self._luns_and_paths, is_active, open_nexus, self._send, clock
         )

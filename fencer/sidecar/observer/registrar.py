@@ -20,9 +20,10 @@ from fencer.sidecar.reports import Registered, RegistrationFailed
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.logical_unit import LogicalUnit
+from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
-from fencer.storage.registration import Terms
+from fencer.storage.registration import Terms, past
 from fencer.storage.restoring import restore
 from fencer.storage.settings import StorageSettings
 from fencer.storage.unfencing import unfence
@@ -30,6 +31,10 @@ from fencer.storage.unfencing import unfence
 UNFENCE_S = 10.0
 UNFENCE_EACH_S = 0.5
 """How long registering all LUNs may take, and how much longer for each: nothing is armed before, so nothing waits."""
+
+AT_ONCE = 2
+"""How many LUNs are registered at the same time. The paths are probed meanwhile, and on a slow processor each LUN more
+would have the probes come later."""
 
 
 class LunAndPaths(NamedTuple):
@@ -114,7 +119,8 @@ class Registrar:
         return now >= watch.forgot_since_s + head_start_s
 
     def _register(self, luns: tuple[LunAndPaths, ...]) -> None:
-        """Registers all LUNs that answer, together: a node that was fenced on one of them is registered on none."""
+        """Registers the LUNs that are left and answer, together. The others are looked at, too: a node that was fenced
+        on one of them is registered on none."""
         by_name = {lun.watch.wwid: lun for lun in luns}
         used: dict[str, list[tuple[PathWatch, int]]] = {}
         opened: list[LogicalUnit] = []
@@ -129,6 +135,7 @@ class Registrar:
                 used.setdefault(lun.watch.wwid, []).append((path, epoch))
             if nexuses:
                 opened.append(LogicalUnit(lun.watch.wwid, lun.watch.wwid, nexuses))
+        left = frozenset(wwid for wwid, lun in by_name.items() if not lun.watch.unfenced)
         done: dict[str, LunRegistered] = {}
         preempted: set[str] = set()
 
@@ -143,16 +150,17 @@ class Registrar:
 
         deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S * len(opened), self._clock)
         try:
-            unfence(Opened(tuple(opened)), self._terms, self._state_dir, hear, deadline)
+            unfence(Opened(tuple(opened)), self._terms, self._state_dir, hear, deadline, left=left, at_once=AT_ONCE)
         finally:
             for unit in opened:
                 unit.close()
+        marker = read_marker(self._state_dir) if done or preempted else None
         for wwid in preempted:
-            by_name[wwid].watch.note_preempted()
+            by_name[wwid].watch.note_preempted(past(marker, wwid))
         for registered in done.values():
             wwid = registered.lun
-            lun, again = by_name[wwid], by_name[wwid].watch.unfenced
-            lun.watch.note_unfenced()
+            lun, again, recorded = by_name[wwid], by_name[wwid].watch.unfenced, past(marker, wwid)
+            lun.watch.note_unfenced(recorded)
             self._complaints.pop(wwid, None)
             for path, epoch in used[wwid]:
                 if path.path.node not in registered.missing:
@@ -175,7 +183,7 @@ class Registrar:
         finally:
             for nexus in nexuses:
                 nexus.close()
-        lun.watch.note_unfenced()
+        lun.watch.note_unfenced(past(read_marker(self._state_dir), lun.watch.wwid))
         self._complaints.pop("", None)
         for path, epoch in used:
             path.note_registered(epoch)

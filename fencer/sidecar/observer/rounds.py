@@ -5,6 +5,10 @@ A turn may hang for as long as the kernel likes. So a thread whose turn takes lo
 on with the turns that are due; it ends when it is back and not needed. All paths at once may hang: the number of new
 threads doubles each time, so that 64 hanging ones delay the others by 0.4 s. What is due together is done in one go,
 which is one wake-up of one thread for all paths, and one message.
+
+A turn may also take long because the processor is slow or busy. More threads would then make each turn take longer
+still. So a thread that could go on if it had the processor does not count as hanging (fencer.sidecar.observer.
+thread_states).
 """
 
 import itertools
@@ -13,11 +17,16 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
 
+from fencer.sidecar.observer.thread_states import waits_for_processor
+
 Turn = Callable[[], float | None]
 """Does what is due, and returns when to come again; None: never. It does not raise."""
 
 LATE_S = 0.05
-"""A thread counts as hanging when its turn takes longer."""
+"""A thread counts as hanging when its turn takes longer, unless it waits for the processor."""
+
+HANGS_S = 1.0
+"""It counts as hanging in any case when its turn takes longer."""
 
 BEHIND_S, SIDE_BY_SIDE = 0.25, 8
 """When turns that do not hang are so late, another thread is started beside, up to so many."""
@@ -52,17 +61,20 @@ class Rounds:
         wake: Callable[[], None],
         clock: Callable[[], float],
         start: Callable[[Callable[[], None], str], None] = start_thread,
+        starved: Callable[[int], bool] = waits_for_processor,
     ) -> None:
+        """starved: whether a thread, by its native id, waits for the processor."""
         self._settled: Final = settled
         self._settle_s: Final = settle_s
         self._wake: Final = wake
         self._clock: Final = clock
         self._start: Final = start
+        self._starved: Final = starved
         self._changed: Final = threading.Condition()
         self._due: Final[list[tuple[float, int, Turn]]] = []
         self._numbers: Final = itertools.count()
         self._running: Final[dict[int, float]] = {}  # thread: since when it is in its turn
-        self._threads = 0
+        self._threads = self._beginning = 0
         self._waits = False  # a thread waits for what is due next
         self._ended = False
         self._check_s = 0.0
@@ -90,21 +102,29 @@ class Rounds:
         with self._changed:
             if not self._due or self._waits or self._due[0][0] > now:
                 return
-            hanging = sum(now - since_s > LATE_S for since_s in self._running.values())
-            going = len(self._running) - hanging
-            is_behind = now - self._due[0][0] > BEHIND_S and going < SIDE_BY_SIDE
+            hanging, starved = self._hanging(now)
+            going = len(self._running) - hanging + self._beginning
+            is_behind = now - self._due[0][0] > BEHIND_S and going < SIDE_BY_SIDE and not (starved or self._beginning)
             number = max(1, hanging) if going == 0 else int(is_behind)
             most = SIDE_BY_SIDE + 2 * (len(self._due) + len(self._running))
             number = min(number, len(self._due), most - self._threads)
         for _ in range(number):
             with self._changed:
                 self._threads += 1
+                self._beginning += 1
             try:
                 self._start(self._serve, "paths")
             except RuntimeError:  # no memory or no process for another thread
                 with self._changed:
                     self._threads -= 1
+                    self._beginning -= 1
                 return
+
+    def _hanging(self, now: float) -> tuple[int, int]:
+        """How many threads hang in their turns, and how many have long turns because they wait for the processor."""
+        late = {thread: since_s for thread, since_s in self._running.items() if now - since_s > LATE_S}
+        starved = sum(now - since_s <= HANGS_S and self._starved(thread) for thread, since_s in late.items())
+        return len(late) - starved, starved
 
     def check_at_s(self, now: float, latest_s: float) -> float:
         """When relieve() is to be called again, latest_s at the latest."""
@@ -117,7 +137,10 @@ class Rounds:
     # --- in the threads -------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        me, news_since_s = threading.get_ident(), None
+        me, news_since_s = threading.get_native_id(), None
+        with self._changed:
+            self._beginning -= 1
+            self._running[me] = self._clock()
         while True:
             turn = self._take(me)
             if turn is not None:

@@ -12,7 +12,9 @@ from fencer.sidecar.reports import (
     Report,
 )
 from fencer.sidecar.settings import SidecarTiming
+from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
+from fencer.storage.registration import past
 from fencer.storage.settings import StorageSettings
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A
@@ -59,7 +61,8 @@ class Rig:
         self.clock, self.target = StillClock(), target
         self.storage = StorageSettings(("/dev/sda",), None, A, state_dir=str(tmp_path))
         self.seen: list[Report] = []
-        self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append)
+        recorded = past(read_marker(str(tmp_path)), target.wwid)
+        self.lun = LunWatch(target.wwid, "lun", self.storage, TIMING, self.seen.append, recorded)
         self.probes = {name: FakeProbe(self.clock) for name in ("a", "a2")}
         self.begun: list[Turn] = []  # steps that were to be taken
         self.paths = {name: self.path(name) for name in ("a", "a2")}

@@ -21,6 +21,7 @@ from fencer.storage.isolation import isolate
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.marker import MARKER_NAME, LunMark, Marker, read_marker, write_marker
 from fencer.storage.nexus import Nexus
+from fencer.storage.registration import History, Past, past
 from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply
 from tests.sidecar.observer.path_rig import StillClock
@@ -35,7 +36,6 @@ class Ok:
     """A path that answers."""
 
     reason = ""
-
     descriptor = None
 
     def read(self) -> str:
@@ -60,7 +60,8 @@ class Node:
         self.luns = []
         self.probes = []
         for target in self.targets:
-            watch = LunWatch(target.wwid, target.wwid[-1], storage, TIMING, self.seen.append, generation)
+            recorded = past(read_marker(str(self.state_dir)), target.wwid)
+            watch = LunWatch(target.wwid, target.wwid[-1], storage, TIMING, self.seen.append, recorded, generation)
             kernel = KernelPath("a", "0:0:0:0", target.wwid, 1)
             probe = Ok()
             path = PathWatch(
@@ -164,7 +165,9 @@ def test_a_node_that_is_fenced_while_it_registers_counts_as_registered_nowhere(
             b.preempt_and_abort(B, A, WERO, Deadline.after(5))
         return serve(initiator, cdb, data_out, length)
 
-    def one_after_another(luns: Sequence[LogicalUnit], work: procedure.Work, emit: procedure.Emit) -> None:
+    def one_after_another(
+        luns: Sequence[LogicalUnit], work: procedure.Work, emit: procedure.Emit, _at_once: int
+    ) -> None:
         for each in luns:
             emit(*work(each))
 
@@ -291,7 +294,7 @@ def test_a_path_that_did_not_answer_is_not_counted_as_registered(tmp_path: Path)
         path = FaultyPath(target.nexus(node[-1]), Clock(), TransportError("gone"), lambda *_: node == dead)
         return Nexus(path, sleep=lambda _: None)
 
-    watch = LunWatch(target.wwid, "lun", storage, TIMING, seen.append)
+    watch = LunWatch(target.wwid, "lun", storage, TIMING, seen.append, Past(History.NEVER))
     paths = []
     for name in (f"fake:{target.wwid}:a", dead):
         path = PathWatch(

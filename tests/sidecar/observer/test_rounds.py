@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fencer.sidecar.observer import rounds
 from fencer.sidecar.observer.rounds import SIDE_BY_SIDE, Rounds, next_on_grid, start_thread
 
 WAIT_S = 20.0
@@ -26,7 +27,9 @@ class Watched:
         self.settled, self.started, self.woken = 0, 0, 0
         self.may_start = True
         self.heard = threading.Condition()
-        self.rounds = Rounds(self.settle, 0.5, self.wake, time.monotonic, self.start)
+        self.starved = False
+        # A turn that hangs waits for a lock here, which a thread without a processor does, too.
+        self.rounds = Rounds(self.settle, 0.5, self.wake, time.monotonic, self.start, lambda _: self.starved)
         self.ended = threading.Event()
         self.hung: list[threading.Event] = []
         start_thread(self.watch, "watch")
@@ -153,6 +156,42 @@ def test_slow_turns_are_taken_side_by_side_but_by_few_threads(watched: Watched) 
     for _ in range(100):
         assert left.acquire(timeout=WAIT_S)
     assert 1 < watched.started <= 2 * SIDE_BY_SIDE
+
+
+def test_threads_that_wait_for_the_processor_make_no_more_of_them(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "HANGS_S", 60.0)
+    watched.starved = True
+    for _ in range(40):
+        watched.hang()
+    watched.until(lambda: watched.rounds.is_busy)
+    time.sleep(0.5)
+    assert watched.started <= SIDE_BY_SIDE
+
+
+def test_a_thread_that_has_not_begun_yet_is_not_taken_for_one_that_hangs() -> None:
+    jobs: list[Callable[[], None]] = []
+    slow = Rounds(lambda: None, 0.5, lambda: None, lambda: 10.0, lambda job, _: jobs.append(job))
+    for _ in range(40):
+        slow.add(lambda: None, 0.0)
+    for number in range(5):
+        slow.relieve(10.0 + number)
+    assert len(jobs) == 1
+
+
+def test_a_turn_that_lasts_is_not_waited_for_whatever_it_waits_for(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "HANGS_S", 0.5)
+    watched.starved = True
+    watched.hang()
+    watched.until(lambda: watched.rounds.is_busy)
+    time.sleep(2 * rounds.LATE_S)  # now it may be starved; what is late from here on makes no thread before it hangs
+    served = threading.Event()
+    watched.rounds.add(lambda: served.set(), time.monotonic())  # type: ignore[func-returns-value]
+    assert served.wait(WAIT_S)
+    assert watched.started == 2
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again(watched: Watched) -> None:
