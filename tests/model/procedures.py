@@ -11,6 +11,7 @@ the BMC and the command to it. Time stands still, so no deadline passes; an agen
 than one that is killed, which may happen at any step.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -153,6 +154,8 @@ def _stand_still() -> float:
 
 
 FOREVER = Deadline(1.0, _stand_still)
+_NOTHING_QUEUED = os.eventfd(0)
+"""What a worker sends is dealt with at once (_Channel): there is never more to read."""
 
 
 class _Child:
@@ -171,6 +174,9 @@ class _Child:
 
     def end_within(self, _seconds: float) -> None:
         pass
+
+    def fileno(self) -> int:
+        return _NOTHING_QUEUED
 
 
 class _Children:
