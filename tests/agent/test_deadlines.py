@@ -15,12 +15,13 @@ from tests.agent.halvm import Outcome, at, chassis_was_off, halvm, together
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import RAKP_2, UdpProxy, Way, payload_type
 
-HELD_WITHIN_S = 1.0
+HELD_WITHIN_S = 10.0  # a process that gets no processor for seconds holds no deadline; one that is not held is 30 s
+ENOUGH_S = 8.0  # in half of it, which loading Python leaves at least, a worker starts and does what comes first
 TICK_S = 0.01  # in which the kernel tells when a process started; the deadline counts from there
 
 
 def by_deadline(deadline_s: float, *argv: str) -> Outcome:
-    """Runs to the deadline, and holds it within 1 s. The agent's own clock tells, as its debug file has it: Python's
+    """Runs to the deadline, and holds it. The agent's own clock tells, as its debug file has it: Python's
     start may take any time on a machine that runs other tests."""
     with tempfile.NamedTemporaryFile("r") as debug:
         outcome = halvm(*argv, f"--deadline={deadline_s:g}", "-D", debug.name)
@@ -42,8 +43,8 @@ def fails_by_deadline(deadline_s: float, *argv: str) -> Outcome:
 def test_a_silent_bmc(bmc: Bmc) -> None:
     def one(action: str) -> None:
         with UdpProxy((bmc.address, bmc.port), address=bmc.address, blackhole=True) as proxy:
-            outcome = fails_by_deadline(1.5, *at(bmc, proxy.port), "-o", action)
-            said = f"ERROR: {bmc.address}: Timed out: the BMC opened no session within 1.5 s: check its address"
+            outcome = fails_by_deadline(ENOUGH_S, *at(bmc, proxy.port), "-o", action)
+            said = f"ERROR: {bmc.address}: Timed out: the BMC opened no session within 8 s: check its address"
             assert [line.partition(",")[0] for line in outcome.lines] == [said]
             assert proxy.passed.to_bmc >= 3
 
@@ -133,7 +134,7 @@ def test_a_bmc_that_dies_when_it_has_taken_the_off_command(bmc: Bmc, proxy: UdpP
     over = threading.Event()
     watcher = threading.Thread(target=once_off)
     watcher.start()
-    outcome = fails_by_deadline(2, *at(bmc, proxy.port), "-o", "off")
+    outcome = fails_by_deadline(ENOUGH_S, *at(bmc, proxy.port), "-o", "off")
     over.set()
     watcher.join()
     assert bmc.power == "off"
@@ -144,7 +145,7 @@ def test_a_bmc_that_comes_back_within_the_deadline(bmc: Bmc, proxy: UdpProxy) ->
     proxy.blackhole = True
     timer = threading.Timer(0.8, lambda: setattr(proxy, "blackhole", False))
     timer.start()
-    outcome = by_deadline(6, *at(bmc, proxy.port), "-o", "off")
+    outcome = by_deadline(30, *at(bmc, proxy.port), "-o", "off")
     timer.join()
     assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
     assert bmc.power == "off"
@@ -163,7 +164,7 @@ def test_a_bmc_that_restarts_in_the_session(bmc: Bmc) -> None:
 
         watcher = threading.Thread(target=restart)
         watcher.start()
-        outcome = by_deadline(10, *at(own), "-o", "off")
+        outcome = by_deadline(30, *at(own), "-o", "off")
         watcher.join()
         assert outcome.status == 0
         assert own.power == "off"
@@ -173,7 +174,7 @@ def test_a_slow_bmc() -> None:
     def one(get_s: float) -> None:
         with Bmc("127.0.7.200") as own:
             own.slow(get_s=get_s, set_s=1.0)
-            outcome = by_deadline(15, *at(own), "-o", "off")
+            outcome = by_deadline(30, *at(own), "-o", "off")
             assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
             assert own.power == "off"
             assert own.commands() == ["power 0"]  # a slow BMC is not told again and again
@@ -205,7 +206,7 @@ def test_a_bmc_that_takes_15_s_for_every_answer(bmc: Bmc) -> None:
 def test_an_off_that_takes_its_time() -> None:
     with Bmc("127.0.7.203") as own:
         own.lag(off_s=1.0)
-        outcome = by_deadline(15, *at(own), "-o", "off")
+        outcome = by_deadline(30, *at(own), "-o", "off")
         assert (outcome.status, outcome.stdout) == (0, "Success: Powered OFF\n")
         assert own.power == "off"
         assert outcome.took_s >= 1.0
@@ -233,12 +234,15 @@ def test_an_off_that_never_happens(bmc: Bmc) -> None:
         assert len(outcome.lines) == 1
         assert outcome.lines[0].startswith(f"ERROR: {bmc.address}: {text}")
 
-    by_the_deadline = "Timed out: chassis power was last seen on, the BMC did not finish within 2 s: call again"
+    by_the_deadline = "Timed out: chassis power was last seen on, the BMC did not finish within 8 s: call again"
     by_the_timeout = "chassis power is still on 0.5 s after hard off: look at this BMC"
     together(
         partial(one, action, deadline_s, limits, text)
         for action in ("off", "reboot")
-        for deadline_s, limits, text in ((2, (), by_the_deadline), (5, ("--power-timeout=0.5",), by_the_timeout))
+        for deadline_s, limits, text in (
+            (ENOUGH_S, (), by_the_deadline),
+            (14, ("--power-timeout=0.5",), by_the_timeout),
+        )
     )
     assert not chassis_was_off(bmc)
 
@@ -246,7 +250,7 @@ def test_an_off_that_never_happens(bmc: Bmc) -> None:
 def test_an_on_that_never_happens(bmc: Bmc) -> None:
     bmc.power = "off"
     bmc.ignore(on=True)
-    outcome = by_deadline(5, *at(bmc), "-o", "on", "--power-timeout=0.5")
+    outcome = by_deadline(14, *at(bmc), "-o", "on", "--power-timeout=0.5")
     assert (outcome.status, outcome.stdout) == (1, "")
     assert len(outcome.lines) == 1
     assert outcome.lines[0].startswith(
@@ -257,7 +261,7 @@ def test_an_on_that_never_happens(bmc: Bmc) -> None:
 def test_a_reboot_is_a_success_once_the_node_was_off(bmc: Bmc) -> None:
     """FenceAgentAPI: what does not come on again is for a person to look at, not for the cluster to wait for."""
     bmc.ignore(on=True)
-    outcome = by_deadline(6, *at(bmc), "-o", "reboot", "--power-timeout=0.5")
+    outcome = by_deadline(30, *at(bmc), "-o", "reboot", "--power-timeout=0.5")
     assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
     assert any("chassis power is still off" in line for line in outcome.lines)
     assert bmc.power == "off"
@@ -267,7 +271,7 @@ def test_a_bmc_that_says_off_only_once_the_chassis_is(bmc: Bmc) -> None:
     """The moment of success is after the moment of off."""
     with Bmc("127.0.7.205") as own:
         own.lag(off_s=1.0)
-        outcome = by_deadline(10, *at(own), "-o", "off")
+        outcome = by_deadline(30, *at(own), "-o", "off")
         now_off = next(event.at_s for event in own.log() if event.words == ("now", "off"))
         assert outcome.status == 0
         assert time.clock_gettime(time.CLOCK_BOOTTIME) >= now_off

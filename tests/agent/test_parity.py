@@ -201,7 +201,7 @@ def test_a_plug_names_the_node(bmc: Bmc) -> None:
 
 
 def test_method_cycle_sees_the_node_off(bmc: Bmc) -> None:
-    peer, ours = both(bmc, "on", (*at(bmc), *FAST, "-o", "reboot", "-m", "cycle"))
+    peer, ours = both(bmc, "on", (*at(bmc), *PATIENT, "-o", "reboot", "-m", "cycle"))
     assert (peer.outcome.status, ours.outcome.status) == (0, 0)
     assert "off" in ours.went_through
     explained("cycle")

@@ -118,7 +118,7 @@ def test_a_silent_bmc_is_a_warning_where_storage_would_prove_the_fence(
     nodes: tuple[Node, Node], proof: str, status: int
 ) -> None:
     one, two = nodes
-    answer = one.call("monitor", two.name, ip="127.0.0.1", ipport=9, proof=proof, deadline=2)
+    answer = one.call("monitor", two.name, ip="127.0.0.1", ipport=9, proof=proof, deadline=14)
     assert answer.status == status
     assert ("WARNING: 127.0.0.1: " if status == 0 else "ERROR: 127.0.0.1: ") in answer.stderr
 
@@ -126,7 +126,7 @@ def test_a_silent_bmc_is_a_warning_where_storage_would_prove_the_fence(
 def test_a_lun_that_one_node_cannot_name_leaves_the_race_undecided(target: Target, nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     two.urls = [*target.urls, target.url(9)]
-    answer = two.call("off", one.name, deadline=5)
+    answer = two.call("off", one.name, deadline=14)
     assert answer.status == 1
     assert "cannot be told" in answer.stderr
     assert not fenced(target, one)

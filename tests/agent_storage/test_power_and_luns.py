@@ -138,7 +138,7 @@ def test_a_node_that_sees_no_lun_goes_on_to_no_other_method(nodes: tuple[Node, N
 
 
 def test_any_with_a_dead_bmc_is_proved_by_storage(target: Target, nodes: tuple[Node, Node]) -> None:
-    answer = nodes[1].call("off", "serv-0001", proof="any", deadline=8, **dead_bmc())
+    answer = nodes[1].call("off", "serv-0001", proof="any", deadline=20, **dead_bmc())
     assert (answer.status, answer.stdout) == (0, "Success: Powered OFF\n"), answer.stderr
     assert "proved by storage" in answer.stderr
     assert "not powered off" in answer.stderr
