@@ -9,7 +9,7 @@ from fencer.journal.file import Journal
 from tests.agent.halvm import Outcome, at, halvm
 from tests.rig.bmc import Bmc
 
-PATIENCE_S = 50
+PATIENCE_S = 300
 """The writer has the lowest priority."""
 
 
