@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fencer.agent import run
-from fencer.agent.orders import LOOK_GOOD_S, Go, LookAgain, Looked
+from fencer.agent.orders import LOOK_GOOD_S, Go, Login, LookAgain, Looked, PowerOrder
 from fencer.model import ArbitrationMode, PowerState, Proof, ProofPolicy
 from fencer.observations import (
     Arbitrated,
@@ -255,3 +255,35 @@ def test_where_no_race_was_won_but_only_preferred_no_question_is_asked(diary: Di
     played = play(bmc(diary), storage, arbitration=ArbitrationMode.PREFERRED)
     assert played.verdict.success
     assert diary.words == ["race", "in", "go"]
+
+
+@pytest.mark.parametrize("isolated", [(), (ISOLATED,), (ISOLATED, StorageDone(1))])
+def test_a_storage_worker_that_ends_once_power_was_let_go_begins_no_new_race(
+    diary: Diary, isolated: tuple[Observation, ...]
+) -> None:
+    """The command is under way: the race was won when it went."""
+
+    def one_look(channel: Channel) -> None:
+        question = channel.receive()
+        assert isinstance(question, LookAgain)
+        channel.send(Looked(question.number, ArbitrationResult.WON, "", time.monotonic()))
+        while "go" not in diary.words:
+            time.sleep(0.01)
+        diary.note("ends")
+
+    def power(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        channel.send(SessionOpened())
+        if isinstance(channel.receive(), Go):
+            diary.note("go")
+            while "ends" not in diary.words:
+                time.sleep(0.01)
+            time.sleep(0.5)
+            channel.send(ChassisObserved(PowerState.OFF))
+            channel.send(PowerDone())
+
+    played = play(power, luns(diary, storage_says(IDENTIFIED, WON, *isolated, then=one_look)))
+    assert played.verdict.success
+    assert diary.words == ["race", "go", "ends"]
+    assert [type(order) for order in played.told_power] == [PowerOrder, Login, Go]

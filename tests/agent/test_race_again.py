@@ -9,8 +9,9 @@ import pytest
 
 from fencer.agent import run
 from fencer.agent.orders import Go, LookAgain, Looked, Seen
-from fencer.model import PowerState, Proof, ProofPolicy
+from fencer.model import Action, ChassisCommand, PowerState, Proof, ProofPolicy
 from fencer.observations import (
+    ChassisCommanded,
     ChassisObserved,
     LunFailed,
     LunIsolated,
@@ -174,3 +175,22 @@ def test_such_a_race_gets_the_time_that_it_needs(diary: Diary) -> None:
     second = storage_says(IDENTIFIED, then=after(4.0, WON, ISOLATED, StorageDone(1)))
     played = play(bmc(diary), luns(diary, first, second), policy=ProofPolicy.ALL, power_timeout_s=1.5)
     assert played.verdict.success
+
+
+@pytest.mark.parametrize("policy", ProofPolicy)
+def test_a_diag_that_storage_has_proved_is_not_over_without_its_interrupt(diary: Diary, policy: ProofPolicy) -> None:
+    """A fence that is proved leaves power alone where the target is back. A diag still lacks what it was called for."""
+
+    def interrupt(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        channel.send(SessionOpened())
+        if isinstance(channel.receive(), Go):
+            diary.note("go")
+            channel.send(ChassisCommanded(ChassisCommand.DIAG))
+            channel.send(PowerDone())
+
+    storage = luns(diary, storage_says(*ALL, then=looks(None)), storage_says(*ALL))
+    played = play(interrupt, storage, action=Action.DIAG, policy=policy)
+    assert played.verdict.text == "Success: Diagnostic interrupt sent"
+    assert diary.words == ["race", "race", "go"]

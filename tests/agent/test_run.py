@@ -4,10 +4,11 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from fencer.agent.orders import PowerOrder
+from fencer.agent.orders import Go, Login, PowerOrder, Seen
 from fencer.agent.storage_worker import emitter
 from fencer.model import (
     Action,
@@ -24,6 +25,7 @@ from fencer.observations import (
     ChassisObserved,
     LunFailed,
     LunsIdentified,
+    Observation,
     PowerDone,
     PowerFailed,
     SessionOpened,
@@ -110,6 +112,54 @@ def test_power_is_not_touched_unless_arbitration_is_won(storage: Job, policy: Pr
     played = play(power_must_not_move, storage, policy=policy, deadline_s=60)
     assert not played.verdict.success
     assert not any(isinstance(what, ChassisCommanded) for what in played.seen)
+    assert not any(isinstance(order, Go) for order in played.told_power)
+    assert played.took_s < SOON_S
+
+
+def says(*messages: object) -> Job:
+    def job(channel: Channel) -> None:
+        for message in messages:
+            channel.send(Seen((message,)) if isinstance(message, Observation) else message)
+
+    return job
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        says(LOST),
+        says(UNREACHABLE),
+        says(StorageDone(1)),
+        says("nonsense", ISOLATED, StorageDone(1)),
+        lambda channel: None,
+        lambda channel: os.kill(os.getpid(), signal.SIGKILL),
+        lambda channel: channel._sock.send(b"garbage") and None,
+        lambda channel: 1 // 0,
+    ],
+    ids=["lost", "unreachable", "never-arbitrated", "odd", "silent-exit", "killed", "garbage", "raises"],
+)
+@pytest.mark.parametrize("policy", [ProofPolicy.POWER, ProofPolicy.ANY])
+def test_nor_where_the_session_was_there_when_the_race_ended_without_a_win(
+    tmp_path: Path, end: Job, policy: ProofPolicy
+) -> None:
+    """Then nothing but the end of the race keeps power from being let go."""
+
+    def power(channel: Channel) -> None:
+        channel.receive()
+        channel.receive()
+        channel.send(SessionOpened())
+        (tmp_path / "in").touch()
+        hang(channel)
+
+    def once_it_is_in(channel: Channel) -> None:
+        while not (tmp_path / "in").exists():
+            time.sleep(0.01)
+        end(channel)
+
+    played = play(power, storage_says(LunsIdentified(("lun",)), then=once_it_is_in), policy=policy, deadline_s=60)
+    assert not played.verdict.success
+    assert SessionOpened() in played.seen
+    assert [type(order) for order in played.told_power] == [PowerOrder, Login]
     assert played.took_s < SOON_S
 
 

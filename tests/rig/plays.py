@@ -131,20 +131,32 @@ class Played:
     late: bool
     seen: list[object] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
+    told_power: list[object] = field(default_factory=list)
+    """Every message to a power worker."""
 
 
 class _WatchedWorkers(Workers):
-    """Remembers every child, so that a test can ask whether it is gone."""
+    """Remembers every child, so that a test can ask whether it is gone, and what power workers were told."""
 
     pids: list[int]
+    told_power: list[object]
 
     def __init__(self, power_job: Job, storage_job: Job) -> None:
         super().__init__(power_job, storage_job)
         self.pids = []
+        self.told_power = []
 
     def need_power(self) -> Worker:
         worker = super().need_power()
-        self.pids += [worker.pid] if worker.pid not in self.pids else []
+        if worker.pid not in self.pids:
+            self.pids.append(worker.pid)
+            send = worker.send
+
+            def tell(message: object) -> None:
+                self.told_power.append(message)
+                send(message)
+
+            worker.send = tell  # type: ignore[method-assign]
         return worker
 
     def need_storage(self) -> Worker:
@@ -211,4 +223,5 @@ def play(
 
     run = Run(plan, Deadline.after(LONG_S if waits else deadline_s), workers, observe, each_turn)
     facts = run.execute()
-    return Played(judge(plan, facts, run.late), time.monotonic() - began, run.late, seen, workers.pids)
+    took_s = time.monotonic() - began
+    return Played(judge(plan, facts, run.late), took_s, run.late, seen, workers.pids, workers.told_power)
