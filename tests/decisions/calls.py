@@ -13,6 +13,7 @@ from fencer.model import (
     BmcSettings,
     ChassisCommand,
     PowerState,
+    Privilege,
     ProofPolicy,
     ReservationKey,
     Secret,
@@ -70,11 +71,12 @@ def plan(
     local: bool = False,
     arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
     caller: Caller = Caller.CLUSTER,
+    privilege: Privilege | None = None,
 ) -> Plan:
     return make_plan(
         Request(
             action, caller, "victim", local, policy,
-            BmcSettings("bmc", 623, b"", Secret(b"")) if bmc else None,
+            BmcSettings("bmc", 623, b"", Secret(b""), privilege=privilege) if bmc else None,
             StorageRequest(StorageSettings(("a", "b"), None, ReservationKey(1)), ReservationKey(2), arbitration)
             if storage else None,
             self_fence_bound_s=24.0,

@@ -7,17 +7,20 @@ from fencer.agent.request import Caller
 from fencer.model import (
     Action,
     ArbitrationMode,
+    ChassisCommand,
+    Privilege,
     ProofPolicy,
     Side,
 )
 from fencer.observations import (
+    ChassisCommanded,
     LunState,
     Observation,
     PowerDone,
     SessionOpened,
     StorageDone,
 )
-from tests.decisions.calls import DONE, FAILED_B, ON, REFUSAL, SILENCE, plan, verdict_of
+from tests.decisions.calls import DONE, FAILED_B, OFF, ON, REFUSAL, SILENCE, WON, plan, verdict_of
 
 READY = (LunState("a", True, True), LunState("b", True, True), StorageDone(2))
 UNREADY = (LunState("a", True, True), LunState("b", False, True), StorageDone(2))
@@ -62,3 +65,41 @@ def test_a_monitor_of_an_unregistered_node_tells_a_person_what_to_do() -> None:
     assert verdict.reasons == (
         "b: a fence fails while this node is not registered: run fence_halvm -o on on it (unfence)",
     )
+
+
+@pytest.mark.parametrize("storage", [False, True])
+@pytest.mark.parametrize(
+    ("privilege", "switches"),
+    [
+        (Privilege.CALLBACK, False),
+        (Privilege.USER, False),
+        (Privilege.OPERATOR, True),
+        (Privilege.ADMINISTRATOR, True),
+        (None, True),
+    ],
+)
+def test_monitor_fails_where_the_session_may_not_switch_power(
+    privilege: Privilege | None, switches: bool, storage: bool
+) -> None:
+    """Reading the state works with each of them, so only the privilege that was asked for tells."""
+    the_plan = plan(Action.MONITOR, storage=storage, privilege=privilege)
+    verdict = verdict_of(the_plan, *ANSWERS, *(READY if storage else ()))
+    assert verdict.success is switches
+    assert verdict.failed == (() if switches else (Side.POWER,))
+    assert any(reason.startswith("privlvl: ") for reason in verdict.reasons) is not switches
+
+
+@pytest.mark.parametrize(
+    ("action", "seen"),
+    [
+        (Action.STATUS, ANSWERS),
+        (Action.ON, ANSWERS),
+        (Action.OFF, (WON, SessionOpened(), ChassisCommanded(ChassisCommand.OFF), OFF, PowerDone())),
+        (Action.REBOOT, (WON, SessionOpened(), ChassisCommanded(ChassisCommand.OFF), OFF, ON, PowerDone())),
+    ],
+)
+def test_what_the_bmc_did_is_no_failure_of_its_side_whatever_privilege_was_asked_for(
+    action: Action, seen: tuple[Observation, ...]
+) -> None:
+    verdict = verdict_of(plan(action, storage=False, privilege=Privilege.USER), *seen)
+    assert (verdict.success, verdict.failed) == (True, ())

@@ -11,16 +11,17 @@ import pytest
 
 from fencer.errors import StorageError
 from fencer.model import Deadline, ReservationKey, ReservationType
-from fencer.observations import LunIsolated
+from fencer.observations import LunFailed, LunIsolated
+from fencer.storage import settings
 from fencer.storage.isolation import isolate
 from fencer.storage.marker import LunMark, Marker, read_marker, write_marker
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
 from fencer.storage.registration import Terms
 from fencer.storage.settings import StorageSettings
-from fencer.storage.transport import ScsiStatus
+from fencer.storage.transport import ScsiReply, ScsiStatus
 from fencer.storage.unfencing import LOCK_NAME, unfence
-from fencer.storage.unregistering import unregister
+from fencer.storage.unregistering import unregister, withdraw
 from tests.agent_storage.nodes import Witness
 from tests.rig.target import Target
 from tests.storage.fake_target import FakeTarget
@@ -32,9 +33,9 @@ OWN, OTHER = ReservationKey(0xA1), ReservationKey(0xA2)
 # --- who holds the reservation, on a target in memory -----------------------------------------------------------------
 
 
-def stop(state_dir: Path, *shared: FakeTarget, paths: tuple[str, ...] = ("a",)) -> None:
-    """Node a stops in order."""
-    opened = Opened(tuple(lun(target, *paths) for target in shared))
+def stop(state_dir: Path, *shared: FakeTarget, paths: tuple[str, ...] = ("a",), unknown: tuple[str, ...] = ()) -> None:
+    """Node a stops in order. unknown: why LUNs could not be identified."""
+    opened = Opened(tuple(lun(target, *paths) for target in shared), tuple(LunFailed("vg", why) for why in unknown))
     storage = StorageSettings(("x",), None, A, state_dir=str(state_dir))
     unregister(storage, lambda _settings, _deadline: opened)
 
@@ -121,6 +122,67 @@ def test_a_lun_that_does_not_tell_who_holds_it_changes_nothing_on_the_others(tmp
     with pytest.raises(StorageError):
         stop(tmp_path, *shared)
     assert [target.keys for target in shared] == [[A, C]] * 2
+
+
+@pytest.mark.parametrize(
+    ("holder", "falls_silent", "left", "keys"),
+    [
+        ("c", None, "", [C]),
+        ("a", None, "; it is left here: this node holds the reservation", [A, C]),
+        ("c", "at once", "; it may be left here: ", [A, C]),
+        ("c", "when it is to unregister", "; it may be left here: ", [A, C]),
+    ],
+)
+def test_a_key_that_is_taken_back_says_where_it_is_left(
+    monkeypatch: pytest.MonkeyPatch, holder: str, falls_silent: str | None, left: str, keys: list[ReservationKey]
+) -> None:
+    """The caller reports a fence that has struck meanwhile, so no LUN in trouble may end it by an error."""
+    (shared,) = shared_luns("a", "c", holders=(holder,))
+    serve = shared.execute
+
+    def silent_from(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        if initiator == "a" and (falls_silent == "at once" or (falls_silent and cdb[0] == 0x5F)):
+            shared.silent.add("a")
+        return serve(initiator, cdb, data_out, length)
+
+    monkeypatch.setattr(shared, "execute", silent_from)
+    told = withdraw(lun(shared, "a"), A, True, deadline(seconds=3))
+    assert told.startswith(left) and bool(told) is bool(left)
+    assert shared.keys == keys
+
+
+@pytest.mark.parametrize("unknown", [("vg: a LUN is missing",), ("vg: a LUN is missing", "vg: another one")])
+def test_where_not_all_luns_are_known_the_key_stays_on_those_that_are(tmp_path: Path, unknown: tuple[str, ...]) -> None:
+    """It may hold the reservation of one that was not found."""
+    (shared,) = shared_luns("a", "c", holders=("c",))
+    marker = was_registered(tmp_path, [shared])
+    with pytest.raises(StorageError, match=r"^vg: a LUN is missing$"):
+        stop(tmp_path, shared, unknown=unknown)
+    assert shared.keys == [A, C]
+    assert not shared.log
+    assert read_marker(str(tmp_path)) == marker
+
+
+@pytest.mark.parametrize(("state_dir", "persistent"), [("run", "var"), ("var", "run")])
+@pytest.mark.parametrize("full", [False, True])
+def test_the_next_boot_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state_dir: str, persistent: str, full: bool
+) -> None:
+    """Else it would take this node for one that was fenced. A disk that takes no file stops no orderly stop."""
+    run, kept = tmp_path / state_dir, tmp_path / persistent
+    run.mkdir()
+    if full:
+        kept.write_text("no directory")
+    monkeypatch.setattr(settings, "persistent_directory", lambda _run: str(kept))
+    shared = shared_luns("a", "c", holders=("c",))
+    was_registered(run, shared)
+    if not full:
+        was_registered(kept, shared)
+    stop(run, *shared)
+    assert shared[0].keys == [C]
+    assert read_marker(str(run)) == Marker(A, ())
+    if not full:
+        assert read_marker(str(kept)) == Marker(A, ())
 
 
 # --- on a real target -------------------------------------------------------------------------------------------------
