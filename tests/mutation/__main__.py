@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make mutation``: breaks the deciding modules one place at a time and asks their tests to notice.
 
-python -m tests.mutation --cosmic-ray PYTHON [--sample N] [--seed S] [--survivors] [--jobs N] [--results DIRECTORY]
-                         [MODULE ...]
+python -m tests.mutation --cosmic-ray PYTHON [--sample N] [--seed S] [--survivors] [--in-place] [--narrow] [--jobs N]
+                         [--results DIRECTORY] [MODULE ...]
 
 Works in copies of the tree. MODULE: a name of PLANS; all of them when none is given. --sample: only so many mutants of
-each module, drawn by --seed. --survivors: only changes that survived when they were last played. Results are kept in
-DIRECTORY: a run that was stopped goes on where it was, and a mutant is played again only where its module has changed,
-or where it survived and the tests have changed. Prints a table and each survivor.
+each module, drawn by --seed. --survivors: only changes that survived when they were last played. --in-place: in forks
+of one process that has collected the tests (in_place.py); with --narrow also without drawn examples.
+
+Results are kept in DIRECTORY: a run that was stopped goes on where it was, and a mutant is played again only where its
+module has changed, or where it survived and the tests have changed. Prints a table and each survivor.
 """
 
 import argparse
@@ -28,106 +30,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.mutation.plans import PLANS
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
 QUICK_S = 0.3
 """A test that takes less is tried first."""
-
-_STORAGE = "tests/storage/test_"
-_VERDICTS = (
-    "tests/agent/test_verdict.py",
-    "tests/agent/test_decided.py",
-    "tests/agent/test_diag_verdict.py",
-    "tests/agent/test_other_verdicts.py",
-    "tests/decisions/test_monitor_verdict.py",
-    "tests/decisions/test_failed_side.py",
-    "tests/decisions/test_remedies.py",
-    "tests/agent/test_self_fence_request.py",
-)
-
-
-def _tests(*names: str) -> tuple[str, ...]:
-    return tuple(f"{_STORAGE}{name}.py" for name in names)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One module and the tests that have to notice what becomes of it.
-
-    wider: slower ones, only for mutants that survive tests.
-    elsewhere: tests execute it in other processes as well, which the survey does not see.
-    """
-
-    path: str
-    tests: tuple[str, ...]
-    wider: tuple[str, ...] = ()
-    elsewhere: bool = False
-
-
-PLANS = {
-    "arbitration": Plan(
-        "fencer/storage/arbitration.py",
-        (
-            *_tests("arbitration", "race_paths", "strangers", "isolation", "turns", "fenced_record"),
-            "tests/decisions/test_duel.py",
-        ),
-        (*_tests("procedure", "logical_unit", "second_key", "remedies"), "tests/decisions/test_fence_loop.py"),
-    ),
-    "isolation": Plan(
-        "fencer/storage/isolation.py",
-        _tests("isolation", "strangers", "second_key"),
-        _tests("logical_unit", "procedure", "unregistering", "remedies"),
-    ),
-    "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
-    "look": Plan(
-        "fencer/storage/look.py",
-        _tests("look", "isolation", "strangers"),
-        _tests("unregistering", "fenced_record"),
-    ),
-    "turns": Plan("fencer/storage/turns.py", _tests("turns", "isolation"), _tests("logical_unit", "remedies")),
-    "key_removal": Plan("fencer/storage/key_removal.py", _tests("key_removal", "second_key", "isolation")),
-    "guarded_registration": Plan(
-        "fencer/storage/guarded_registration.py",
-        _tests("guarded_registration", "registration", "arbitration"),
-        _tests("logical_unit"),
-    ),
-    "registration": Plan(
-        "fencer/storage/registration.py",
-        _tests("registration", "registration_attempts", "unfencing"),
-        _tests("paths_down"),
-    ),
-    "restoring": Plan(
-        "fencer/storage/restoring.py", ("tests/sidecar/observer/test_registrar.py",)
-    ),
-    "unregistering": Plan("fencer/storage/unregistering.py", _tests("unregistering")),
-    "unfencing": Plan(
-        "fencer/storage/unfencing.py",
-        _tests("unfencing", "unfencing_records", "unfence_end"),
-        (*_tests("paths_down"), "tests/decisions/test_fence_loop.py"),
-    ),
-    "fenced_record": Plan(
-        "fencer/storage/fenced_record.py", _tests("fenced_record"), ("tests/decisions/test_fence_loop.py",)
-    ),
-    "marker": Plan("fencer/storage/marker.py", _tests("marker", "unfencing")),
-    "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
-    "facts": Plan("fencer/agent/facts.py", _VERDICTS),
-    "plan": Plan("fencer/agent/plan.py", ("tests/agent/test_plan.py",), ("tests/decisions",)),
-    "fence": Plan(
-        "fencer/agent/run.py",
-        (
-            "tests/agent/test_look_before_go.py",
-            "tests/agent/test_race_again.py",
-            "tests/agent/test_run.py",
-            "tests/agent/test_run_ends.py",
-            "tests/agent/test_run_times.py",
-        ),
-        elsewhere=True,
-    ),
-    "procedure": Plan(
-        "fencer/power/procedure.py", ("tests/power/test_procedure.py", "tests/power/test_procedure_times.py")
-    ),
-}  # fmt: skip
 
 
 def main() -> int:
@@ -138,6 +47,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="mutants that are played at a time")
     parser.add_argument("--narrow", action="store_true", help="leave out the slower tests, which survivors meet last")
+    parser.add_argument("--in-place", action="store_true", help="do not load the tests anew for each mutant")
     parser.add_argument("--survivors", action="store_true", help="only what survived when it was last played")
     parser.add_argument("--results", type=Path, default=ROOT / ".venv" / "mutation")
     given = parser.parse_args()
@@ -154,7 +64,10 @@ def main() -> int:
                 mutants = [mutant for mutant in mutants if mutant.change in survived]
             if given.sample:
                 mutants = random.Random(given.seed).sample(mutants, min(given.sample, len(mutants)))
-            results = Module(name, kept, given.narrow).play(mutants, players)
+            module = Module(name, kept, given.narrow)
+            if given.in_place:
+                module.play_in_place(mutants, given.jobs)
+            results = module.play(mutants, players)
             _tell(name, mutants, results)
         for player in players:
             player.end()
@@ -255,6 +168,7 @@ class Module:
     def __init__(self, name: str, results: Path, narrow: bool) -> None:
         self._name = name
         self._plan = PLANS[name]
+        self._narrow = narrow
         self._wider = () if narrow else self._plan.wider
         self._source = (ROOT / self._plan.path).read_text()
         self._results = results
@@ -303,6 +217,32 @@ class Module:
             for player in players:
                 player.write(self._plan.path, self._source)
         return done
+
+    def play_in_place(self, mutants: list[Mutant], jobs: int) -> None:
+        """Plays those that in_place.py can; play has the rest to do."""
+        done = self._done()
+        left = {mutant.key: mutant for mutant in mutants if mutant.key not in done}
+        if not left:
+            return
+        command = [sys.executable, HERE / "in_place.py"]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None and process.stdout is not None
+            asked = {
+                "source": self._plan.path, "tests": [*self._plan.tests, *self._wider], "drawn": not self._narrow,
+                "mutants": [{"key": mutant.key, "code": mutant.code} for mutant in left.values()], "jobs": jobs,
+            }  # fmt: skip
+            process.stdin.write(json.dumps(asked))
+            process.stdin.close()
+            for line in process.stdout:
+                told = json.loads(line)
+                if told["outcome"] == "fails unbroken":
+                    print(f"{self._name}: left out, since unbroken it fails here: {told['by']}", flush=True)
+                elif told["outcome"] != "not played":
+                    mutant = left[told["key"]]
+                    result = {**told, "tests": self._digest, "row": mutant.row, "change": mutant.change}
+                    with self._results.open("a") as file:
+                        file.write(json.dumps(result) + "\n")
+                    print(f"{self._name}: {json.dumps(told)}", file=sys.stderr, flush=True)
 
     def _progress(self, played: str, each_s: float, left: int, result: dict[str, Any]) -> None:
         last = f"line {result['row']} {result['outcome']} in {result['seconds']:.1f} s by {result['by']}"
