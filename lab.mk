@@ -109,3 +109,10 @@ failovers: lab  ## FAILOVERS (20) of the article's cluster, of each kind in turn
 failovers-peers: lab  ## the same power down under fence_halvm, fence_ipmilan and fence_scsi, FAILOVERS (5) times each
 	mkdir -p $(RESULTS)
 	$(LEVEL4_TRIALS) compare $(or $(FAILOVERS),5) $(RESULTS)/compare.jsonl
+
+# The same cluster on Debian 13. Its images and snapshots are below .lab/trixie.
+.PHONY: test-debian13
+test-debian13: export FENCE_HALVM_LAB_SUITE := trixie
+test-debian13: .venv/stamp lab-packages  ## level 4 on Debian 13: start and power down, and what its pcs makes of the page
+	$(PYTHON) -m tests.lab prepare --only level3
+	$(PYTHON) -m pytest -q -s -rA tests/lab/test_recipe.py tests/lab/test_level4_failover.py -k 'recipe or unfenced or power'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m tests.lab prepare | shell NODE | clean`: what the make targets of lab.mk run."""
+"""`python -m tests.lab prepare [--only SNAPSHOT] | shell NODE | clean`: what the make targets of lab.mk run."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from . import console, level2, level3
@@ -24,8 +25,8 @@ def make_snapshot(name: str) -> None:
         level3.make_snapshot()
 
 
-def prepare() -> None:
-    """Builds whatever is missing: images, then snapshots, as many at a time as there are cores for."""
+def prepare(names: Sequence[str] = SNAPSHOTS) -> None:
+    """Builds whatever is missing: images, then these snapshots, as many at a time as there are cores for."""
     started = time.monotonic()
 
     def say(what: str) -> None:
@@ -41,14 +42,14 @@ def prepare() -> None:
     say("images")
     there = {"level3": level3.snapshot_directory(), **{name: shape.snapshot for name, shape in SHAPES.items()}}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(make, [name for name in SNAPSHOTS if not there[name].exists()]))
+        list(pool.map(make, [name for name in names if not there[name].exists()]))
     say("all there")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab")
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("prepare")
+    actions.add_parser("prepare").add_argument("--only", choices=SNAPSHOTS)
     actions.add_parser("clean")
     actions.add_parser("snapshot").add_argument("name", choices=SNAPSHOTS)
     shell = actions.add_parser("shell")
@@ -56,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     match given.action:
         case "prepare":
-            prepare()
+            prepare([given.only] if given.only else SNAPSHOTS)
         case "snapshot":
             make_snapshot(given.name)
         case "clean":

@@ -14,7 +14,15 @@ from tests.rig.leash import tie_to_this_process
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parents[1]
-LAB = Path(os.environ.get("FENCE_HALVM_LAB", PROJECT / ".lab"))
+SUITES = ("bookworm", "trixie")
+"""Of Debian, that a guest can have: 12 and 13."""
+SUITE = os.environ.get("FENCE_HALVM_LAB_SUITE", SUITES[0])
+"""What the guests have in this session."""
+if SUITE not in SUITES:
+    raise ValueError(f"FENCE_HALVM_LAB_SUITE: invalid value {SUITE!r}: give one of {', '.join(SUITES)}")
+_ALL_SUITES = Path(os.environ.get("FENCE_HALVM_LAB", PROJECT / ".lab"))
+LAB = _ALL_SUITES / SUITE if SUITES.index(SUITE) else _ALL_SUITES
+"""The other suite has a directory of its own: neither prunes what belongs to the other."""
 CACHE = LAB / "cache"
 _RUN_PREFIX = "halvm-"
 

@@ -8,11 +8,11 @@ packages travel with it, in /var/lib/lab: one test installs them by dpkg. What t
 
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
+from . import guest_root
 from .machine import PRODUCT_DISK_BYTES
 from .places import LAB, PROJECT, digest, locked, prune, published
 
@@ -43,8 +43,8 @@ def _stage(packages: list[Path], root: Path) -> None:
     if (root / "lib").exists():
         shutil.copytree(root / "lib", root / "usr/lib", dirs_exist_ok=True, symlinks=True)
         shutil.rmtree(root / "lib")
-    compile_all = [sys.executable, "-m", "compileall", "-q", "-s", str(root), "-p", "/", str(root / PRIVATE[1:])]
-    subprocess.run(compile_all, check=True)
+    # By the guests' own Python: another version's bytecode would not be used.
+    guest_root.run(f"python3 -m compileall -q -s /mnt -p / /mnt{PRIVATE}", shown=root)
     kept = root / PACKAGES[1:]
     kept.mkdir(parents=True)
     for package in packages:

@@ -43,7 +43,7 @@ def test_its_dlm_conf_is_one_that_dlm_controld_takes() -> None:
 
 
 CIB = PROJECT / "tests/contract/golden/ha-lvm.cib"
-"""What pcs makes of the page's commands."""
+"""What pcs makes of the page's commands, in Debian 12 and 13. The first line names Pacemaker's version, 12's here."""
 
 
 def edits() -> str:
@@ -54,7 +54,7 @@ def edits() -> str:
 def test_pcs_makes_of_its_commands_what_was_checked() -> None:
     """By the guests' pcs. To take over a change of the page: `python -m tests.lab.test_recipe`."""
     require(images_directory(), ())
-    assert made() == CIB.read_text()
+    assert made().splitlines()[1:] == CIB.read_text().splitlines()[1:]
 
 
 def made() -> str:
