@@ -19,10 +19,10 @@ probe_interval_s = 0.1
 probe_deadline_s = 0.4
 check_interval_s = 0.1
 answer_deadline_s = 0.4
-grace_s = 1
+grace_s = 10
 settle_s = 0.2
 """
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def wait_for(what: Callable[[], bool], why: str) -> None:
@@ -45,6 +45,12 @@ class Sidecar:
     def configure(self, more: str) -> None:
         dirs = f'state_dir = "{self.state}"\nrecord_dir = "{self.record}"\n'
         (self.directory / "watchdogd.toml").write_text(QUICK + dirs + more)
+
+    def grace(self, seconds: int) -> None:
+        """What is lost for so long resets the node: short where a test waits for that, else long enough for a busy
+        machine."""
+        path = self.directory / "watchdogd.toml"
+        path.write_text(path.read_text().replace("grace_s = 10\n", f"grace_s = {seconds}\n"))
 
     def scene(self, name: str) -> None:
         (self.directory / "scene.new").write_text(name)

@@ -32,6 +32,7 @@ def test_a_watchdog_that_comes_late_is_waited_for(sidecar: Sidecar) -> None:
 
 
 def test_storage_that_is_lost_while_nothing_is_armed_is_looked_for_anew(sidecar: Sidecar) -> None:
+    sidecar.grace(2)
     (sidecar.directory / "no-watchdog").touch()
     process = sidecar.start()
     wait_for(lambda: starting_for(sidecar, "nothing is armed"), "it never looked")

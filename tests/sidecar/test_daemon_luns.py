@@ -53,19 +53,11 @@ def reload(sidecar: Sidecar, setting: str, value: float) -> None:
     wait_for(lambda: f"reloaded: {setting}" in sidecar.log(), "not reloaded")
 
 
-def start(sidecar: Sidecar, event: str, more: str = "") -> None:
-    """With a grace in which a new observer begins on a busy machine, where the event needs one after a while."""
-    sidecar.configure(more)
-    if event == "observer stopped":
-        edit(sidecar, "grace_s = 1\n", "grace_s = 10\n")
-    sidecar.start()
-
-
 def disturb(sidecar: Sidecar, event: str) -> None:
     """Does one of EVENTS."""
     match event:
         case "reload":
-            reload(sidecar, "grace_s", 1.5)
+            reload(sidecar, "grace_s", 11)
         case "reload of what an observer knows":
             reload(sidecar, "check_interval_s", 0.2)
         case "observer killed":
@@ -75,11 +67,19 @@ def disturb(sidecar: Sidecar, event: str) -> None:
 
 
 def well(sidecar: Sidecar, seconds: float = 2.5) -> None:
-    """Longer than the grace, and fed all the time."""
+    """Longer than a loss takes to be noticed: fed, and no grace goes on, at whose end the node would be reset."""
     fed = len(sidecar.acts("keepalive"))
     time.sleep(seconds)
+    sidecar.until_fed(fed + 1)
+    wait_for(lambda: (sidecar.snapshot() or sidecar.until(PolicyState.KEEPALIVE)).grace_remaining_s is None, "a loss")
     assert sidecar.acts("reset") == []
-    assert len(sidecar.acts("keepalive")) > fed
+
+
+def until_reset(sidecar: Sidecar, scene: str, why: str) -> None:
+    """Plays a scene in which LUNs are lost for good, and waits for the reset; not for all of the long grace."""
+    reload(sidecar, "grace_s", 1)
+    sidecar.scene(scene)
+    wait_for(lambda: "reset" in sidecar.acts(), why)
 
 
 TROUBLES = ["fail physical volume U-sdc is missing on this node", "hang"]
@@ -91,7 +91,8 @@ EVENTS = ["reload", "reload of what an observer knows", "observer killed", "obse
 @pytest.mark.parametrize("require", ["all", "any"])
 def test_what_lvm_says_or_does_not_say_resets_no_node(sidecar: Sidecar, trouble: str, event: str, require: str) -> None:
     names(sidecar, "2 sdb sdc")
-    start(sidecar, event, f'require = "{require}"\n')
+    sidecar.configure(f'require = "{require}"\n')
+    sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     if require == "any":
         sidecar.scene("lost sdc")
@@ -99,19 +100,16 @@ def test_what_lvm_says_or_does_not_say_resets_no_node(sidecar: Sidecar, trouble:
     disturb(sidecar, event)
     well(sidecar)
     until_luns(sidecar, "sdb", "sdc")
-    if event == "observer stopped":
-        reload(sidecar, "grace_s", 1)
-    sidecar.scene("lost")
-    wait_for(lambda: "reset" in sidecar.acts(), "lost for good, and no reset")
+    until_reset(sidecar, "lost", "lost for good, and no reset")
 
 
 def test_a_list_that_fails_is_a_reason_and_passes(sidecar: Sidecar) -> None:
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     names(sidecar, "fail physical volume U-sdc is missing on this node")
-    snapshot = sidecar.until(PolicyState.DEGRADED)
-    assert snapshot.reasons == ("LUNs: they cannot be listed: vg: physical volume U-sdc is missing on this node",)
-    wait_for(lambda: "U-sdc is missing" in (sidecar.snapshot() or snapshot).luns_unsettled, "no metric")
+    reasons = ("LUNs: they cannot be listed: vg: physical volume U-sdc is missing on this node",)
+    wait_for(lambda: sidecar.until(PolicyState.DEGRADED).reasons == reasons, "not told")
+    wait_for(lambda: "U-sdc is missing" in sidecar.until(PolicyState.DEGRADED).luns_unsettled, "no metric")
     names(sidecar, "1 sdb")
     assert sidecar.until(PolicyState.KEEPALIVE).luns_unsettled == ""
 
@@ -120,7 +118,7 @@ def test_a_list_that_fails_is_a_reason_and_passes(sidecar: Sidecar) -> None:
 @pytest.mark.parametrize("event", ["", *EVENTS])
 def test_vgreduce(sidecar: Sidecar, trouble: str, event: str) -> None:
     names(sidecar, "4 sdb sdc")
-    start(sidecar, event)
+    sidecar.start()
     until_luns(sidecar, "sdb", "sdc")
     sidecar.until(PolicyState.KEEPALIVE)
     if trouble:
@@ -132,8 +130,7 @@ def test_vgreduce(sidecar: Sidecar, trouble: str, event: str) -> None:
     sidecar.scene("lost sdc")  # it is unmapped
     well(sidecar)
     assert sidecar.until(PolicyState.KEEPALIVE).reasons == ()
-    sidecar.scene("lost sdb")
-    wait_for(lambda: "reset" in sidecar.acts(), "the other one is required still")
+    until_reset(sidecar, "lost sdb", "the other one is required still")
 
 
 def observers(sidecar: Sidecar) -> list[str]:
@@ -186,14 +183,13 @@ def test_a_lun_that_only_vanished_stays_required(sidecar: Sidecar) -> None:
     names(sidecar, "4 sdb")
     wait_for(lambda: "sdc: not found below" in sidecar.log(), "not told")
     well(sidecar)
-    sidecar.scene("lost sdc")
-    wait_for(lambda: "reset" in sidecar.acts(), "it was required")
+    until_reset(sidecar, "lost sdc", "it was required")
 
 
 @pytest.mark.parametrize("trouble", ["", *TROUBLES])
 @pytest.mark.parametrize("event", ["", *EVENTS])
 def test_vgextend_registers_and_then_requires(sidecar: Sidecar, trouble: str, event: str) -> None:
-    start(sidecar, event)
+    sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     sidecar.scene("lost sdc")
     if trouble:
@@ -208,8 +204,7 @@ def test_vgextend_registers_and_then_requires(sidecar: Sidecar, trouble: str, ev
     well(sidecar)
     sidecar.scene("registered")
     sidecar.until(PolicyState.KEEPALIVE)
-    sidecar.scene("lost sdc")
-    wait_for(lambda: "reset" in sidecar.acts(), "it is required now")
+    until_reset(sidecar, "lost sdc", "it is required now")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +215,7 @@ def test_vgextend_registers_and_then_requires(sidecar: Sidecar, trouble: str, ev
     ],
 )
 def test_a_reload_whose_observer_does_not_begin_is_refused(sidecar: Sidecar, how: str, sentence: str) -> None:
-    process = sidecar.start()
+    process = sidecar.start("hurried")
     sidecar.until(PolicyState.KEEPALIVE)
     (sidecar.directory / "begin").write_text(how)
     edit(sidecar, "check_interval_s = 0.1", "check_interval_s = 0.2")
@@ -233,7 +228,7 @@ def test_a_reload_whose_observer_does_not_begin_is_refused(sidecar: Sidecar, how
 
 def test_the_record_names_why_nobody_observes(sidecar: Sidecar) -> None:
     """Each observer has a quarter of the grace to say it: after that it counts as hung."""
-    edit(sidecar, "grace_s = 1\n", "grace_s = 8\n")
+    sidecar.grace(8)
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     (sidecar.directory / "begin").write_text("no libudev")
@@ -279,8 +274,7 @@ def test_killed_while_lvm_hangs_it_goes_on_with_the_luns_of_its_snapshot(sidecar
     wait_for(lambda: "LUNs: they cannot be listed: no answer within" in sidecar.log(), "not told")
     well(sidecar)
     until_luns(sidecar, "sdb", "sdc")
-    sidecar.scene("lost sdc")
-    wait_for(lambda: "reset" in sidecar.acts(), "it is required")
+    until_reset(sidecar, "lost sdc", "it is required")
 
 
 def test_killed_again_before_its_first_look_it_knows_them_still(sidecar: Sidecar) -> None:
@@ -360,7 +354,7 @@ def test_a_second_one_is_refused_and_touches_nothing(sidecar: Sidecar) -> None:
 
 
 def test_a_stop_during_a_loss_says_that_this_node_is_unguarded(sidecar: Sidecar) -> None:
-    edit(sidecar, "grace_s = 1", "grace_s = 60")
+    sidecar.grace(60)
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     sidecar.scene("lost")
@@ -376,7 +370,6 @@ def test_a_target_that_lists_all_the_keys_that_it_can_is_published(sidecar: Side
     sidecar.start()
     snapshot = sidecar.until(PolicyState.KEEPALIVE)
     assert [(len(lun.keys), lun.more_keys) for lun in snapshot.luns] == [(64, 8191 - 64)] * 3
-    time.sleep(2.5)
-    fresh = sidecar.until(PolicyState.KEEPALIVE)
-    assert time.monotonic() - fresh.written_monotonic_s < 2.0
+    later_s = snapshot.written_monotonic_s + 2.5
+    wait_for(lambda: sidecar.until(PolicyState.KEEPALIVE).written_monotonic_s > later_s, "no fresh one")
     assert len((sidecar.directory / "publishers").read_text().split()) == 1

@@ -12,18 +12,20 @@ from tests.sidecar.running import Sidecar, wait_for
 
 
 def test_a_pause_outlasts_a_loss_and_ends_by_itself(sidecar: Sidecar) -> None:
+    sidecar.grace(2)
     sidecar.start()
     sidecar.until_fed()
-    assert "a preemption does" in control.ask(str(sidecar.state), control.Pause(3.0))
+    assert "a preemption does" in control.ask(str(sidecar.state), control.Pause(10.0))
     assert sidecar.until(PolicyState.PAUSED).paused_until_unix_s is not None
     sidecar.scene("lost")
-    time.sleep(1.8)  # longer than the grace
+    time.sleep(3.5)  # longer than the grace
     assert sidecar.acts("reset") == []
     wait_for(lambda: "reset" in sidecar.acts(), "the pause never ended")
     assert "pause pause success" in sidecar.journal()
 
 
 def test_a_pause_ends_when_it_is_told_to(sidecar: Sidecar) -> None:
+    sidecar.grace(2)
     sidecar.start()
     sidecar.until_fed()
     control.ask(str(sidecar.state), control.Pause(600.0))
@@ -54,9 +56,10 @@ def test_a_pause_survives_a_kill(sidecar: Sidecar) -> None:
 
 
 def test_a_pause_survives_a_restart_and_ends_at_its_time(sidecar: Sidecar) -> None:
+    sidecar.grace(2)
     sidecar.start()
     sidecar.until_fed()
-    control.ask(str(sidecar.state), control.Pause(6.0))
+    control.ask(str(sidecar.state), control.Pause(20.0))
     until_s = sidecar.until(PolicyState.PAUSED).paused_until_monotonic_s
     assert sidecar.stop() == 0
     sidecar.start()
