@@ -22,10 +22,10 @@ def settings(at: Bmc | UdpProxy, cipher: int | None = None) -> BmcSettings:
 
 def test_silence_is_met_with_few_packets(proxy: UdpProxy) -> None:
     proxy.blackhole = True
-    ended = forked(settings(proxy), GOAL_OFF, deadline_s=3.0)
+    ended = forked(settings(proxy), GOAL_OFF, deadline_s=8.0)
     assert ended.killed
     assert len(ended.seen) == 0
-    assert 3 <= proxy.passed.to_bmc <= 15
+    assert 3 <= proxy.passed.to_bmc <= 30
 
 
 @pytest.mark.parametrize("status", [0x02, 0x08])
