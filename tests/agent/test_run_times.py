@@ -158,10 +158,12 @@ def test_a_bmc_that_says_who_it_is_where_nobody_asked_is_tried_again(tmp_path: P
         (tmp_path / "tried").touch()
         channel.receive()
         channel.send(SessionOpened())
-        channel.send(BmcIdentified(b"0123456789abcdef"))
+        channel.send(BmcIdentified(b"0123456789abcdef", 17, fell_back=False))
         channel.send(PowerFailed("bmc: lost", final=False))
 
-    assert play(job, None).verdict.success
+    played = play(job, None)
+    assert played.verdict.success
+    assert PowerFailed("bmc: lost", final=False) in played.seen, "the first attempt did not get so far"
 
 
 @pytest.mark.parametrize(("power_timeout_s", "retry_on"), [(20.0, 1), (2.0, 6)])
