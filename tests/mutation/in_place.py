@@ -141,15 +141,26 @@ class Player:
         return True
 
     def _unbroken(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """The tests that pass, and how long each takes. In this process, so that the forks have loaded all."""
+        """The tests that pass, first here, so that the forks have loaded all and it is known how long each takes.
+
+        Then in a fork, as mutants meet them: one that fails there would kill each mutant.
+        """
+        failing: set[str] = set()
         for item in items:
             self._failed, began = "", time.monotonic()
             _run(item)
-            if self._failed:  # on a busy machine one that measures time
-                self._say(key="", outcome="fails unbroken", by=self._failed, seconds=0)
-            else:
-                self._seconds[item.nodeid] = time.monotonic() - began
-        return [item for item in items if item.nodeid in self._seconds]
+            self._seconds[item.nodeid] = time.monotonic() - began
+            failing |= {self._failed} - {""}
+        while True:
+            items = [item for item in items if item.nodeid not in failing]
+            forked = self._fork({"key": "", "code": ""}, items)
+            told = self._told(forked)
+            if told["outcome"] == "survived":
+                break
+            failing.add(told["by"])
+        for node in sorted(failing):  # on a busy machine some that measure time
+            self._say(key="", outcome="fails unbroken", by=node, seconds=0)
+        return items
 
     def _fork(self, mutant: dict[str, str], items: list[pytest.Item]) -> Forked:
         reading, writing = os.pipe()
@@ -161,6 +172,8 @@ class Player:
         return Forked(mutant["key"], pid, reading)
 
     def _play(self, code: str, items: list[pytest.Item], writing: int) -> NoReturn:
+        """code: of the mutant; "" plays the module as it is."""
+
         def end(outcome: str, by: str = "") -> NoReturn:
             os.write(writing, json.dumps({"outcome": outcome, "by": by}).encode())
             os._exit(0)
@@ -168,7 +181,7 @@ class Player:
         try:
             self._failed = ""
             try:
-                if not put_in_place(self._module, self._original, code):
+                if code and not put_in_place(self._module, self._original, code):
                     end("not played")
             except Exception as error:
                 end("killed", f"{type(error).__name__} where it is loaded")
@@ -184,14 +197,18 @@ class Player:
             os._exit(1)
 
     def _ended(self, each: Forked) -> None:
+        told = self._told(each)
+        self._kills[told["by"]] += 1
+        self._say(key=each.key, seconds=round(time.monotonic() - each.began, 2), **told)
+
+    def _told(self, each: Forked) -> dict[str, str]:
+        """What became of the mutant of a fork, which is ended. Waits for it."""
         answer = os.read(each.pipe, 65536)  # whole: it was written at once
         os.close(each.pipe)
         os.waitpid(each.pid, 0)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(each.pid, signal.SIGKILL)  # what the tests left behind
-        told = json.loads(answer) if answer else {"outcome": "killed", "by": "the whole run ended"}
-        self._kills[told["by"]] += 1
-        self._say(key=each.key, seconds=round(time.monotonic() - each.began, 2), **told)
+        return json.loads(answer) if answer else {"outcome": "killed", "by": "the whole run ended"}  # type: ignore[no-any-return]
 
     def _say(self, **what: object) -> None:
         print(json.dumps(what), file=self._answers, flush=True)
