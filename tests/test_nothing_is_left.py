@@ -25,7 +25,7 @@ from tests.rig.target import Target
 def test_rigged(number):
     with Bmc() as bmc, Target() as target:
         Path({seen!r}, str(number)).write_text(tempfile.gettempdir())
-        time.sleep(60)
+        time.sleep(600)
 """
 
 
@@ -60,16 +60,16 @@ def test_nothing_is_left_of_a_run(ending: signal.Signals, workers: int, tmp_path
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
-        _wait_until(lambda: len(list(seen.iterdir())) == runs, 60, run.poll)
+        _wait_until(lambda: len(list(seen.iterdir())) == runs, 200, run.poll)
         directories = {Path(file.read_text()) for file in seen.iterdir()}
         assert len(marked(mark)) >= 1 + 2 * runs
         if ending is signal.SIGINT:
             os.killpg(run.pid, ending)  # as a terminal does
         else:
             run.send_signal(ending)
-        run.wait(30)
+        run.wait(100)
     finally:
         run.kill()
         run.wait()
-    _wait_until(lambda: not marked(mark), 30, lambda: marked(mark))
-    _wait_until(lambda: not any(each.exists() for each in directories), 30, lambda: directories)
+    _wait_until(lambda: not marked(mark), 100, lambda: marked(mark))
+    _wait_until(lambda: not any(each.exists() for each in directories), 100, lambda: directories)

@@ -27,7 +27,7 @@ def child(job: Callable[[Channel], None]) -> Iterator[Worker]:
         worker.close()
 
 
-def gone_within(pid: int, seconds: float = 20.0) -> bool:
+def gone_within(pid: int, seconds: float = 60.0) -> bool:
     """A zombie is gone: only its parent's table knows it."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

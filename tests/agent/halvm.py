@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 AGENT = str(Path(sys.executable).with_name("fence_halvm"))
 PEER = "/usr/sbin/fence_ipmilan"
-LIMIT_S = 100.0
-SETTLE_S = 10.0
+LIMIT_S = 300.0
+SETTLE_S = 60.0
 """How long after its exit nothing of an agent may be left: a killed process needs a processor to end."""
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PCMK_service"} | {"LC_ALL": "C.UTF-8"}

@@ -15,6 +15,9 @@ from fencer.errors import UsageError
 from tests.agent.halvm import Call, at, halvm
 from tests.rig.bmc import Bmc
 
+LONG_S = 60.0
+"""Within it a shell starts and answers, also on a busy machine."""
+
 
 def program(directory: Path, text: str, mode: int = 0o755) -> str:
     path = directory / "script"
@@ -34,15 +37,15 @@ def program(directory: Path, text: str, mode: int = 0o755) -> str:
         ("s3cret\n", "cat ~root/../../../..{}"),
         ("s3cret", "cat < {}"),
         ("s3cret \n\n", "cat {} ; exit 3"),
-        ("#!/bin/sh\nsleep 30 &\necho s3cret\n", "{}"),  # what it leaves keeps the pipe open
+        ("#!/bin/sh\nsleep 100 &\necho s3cret\n", "{}"),  # what it leaves keeps the pipe open
         ("#!/bin/sh\necho s3cret; exec >&-; sleep 0.1\n", "{}"),
         ("#!/bin/sh\nkill -PIPE $$; echo no\n", "{} || echo s3cret"),  # signals are as a shell expects them
     ],
 )
 def test_it_is_what_a_shell_makes_of_it(tmp_path: Path, text: str, script: str) -> None:
     began = time.monotonic()
-    assert ask(script.format(program(tmp_path, text)), 20.0) == b"s3cret"
-    assert time.monotonic() - began < 15
+    assert ask(script.format(program(tmp_path, text)), LONG_S) == b"s3cret"
+    assert time.monotonic() - began < LONG_S - 10
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_it_is_what_a_shell_makes_of_it(tmp_path: Path, text: str, script: str) 
 )
 def test_what_gives_no_password_is_one_sentence_without_its_text(script: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
-        ask(script, 1.0)
+        ask(script, 1.0 if "no answer" in says else LONG_S)
     assert str(caught.value).startswith("password_script: ")
     assert says in str(caught.value)
     assert "s3cret" not in str(caught.value)
@@ -74,7 +77,7 @@ def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     name = program(tmp_path, "#!/bin/sh\n(sleep 60) &\nwait\n")
     with pytest.raises(UsageError, match="no answer within"):
         ask(f"{shlex.quote(name)} | cat", 0.5)
-    end = time.monotonic() + 5  # the kernel ends what was killed when it gets to it
+    end = time.monotonic() + 60  # the kernel ends what was killed when it gets to it
     while _running(name):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -90,8 +93,8 @@ def test_what_cannot_be_killed_is_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UsageError, match="no answer within"):
         patch.setattr(os, "killpg", killpg)
-        ask("sleep 30", 0.3)
-    assert time.monotonic() - began < 10
+        ask("sleep 100", 0.3)
+    assert time.monotonic() - began < LONG_S
     with suppress(ProcessLookupError):
         os.killpg(waited[0], signal.SIGKILL)
 

@@ -146,7 +146,7 @@ def test_a_caller_that_reads_nothing_is_not_waited_for(bmc: Bmc) -> None:
     )  # fmt: skip
     assert process.stdout is not None
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     assert b"Success: Rebooted" in process.stdout.read()
 
 

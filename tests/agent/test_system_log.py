@@ -20,7 +20,7 @@ from tests.rig.bmc import Bmc
 from tests.rig.log_daemon import LogDaemon
 
 HEADER = re.compile(rb"<(\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d fence_halvm\[(\d+)\]: ")
-AT_ONCE_S = 5.0  # the machine may be busy; who waits for a daemon that never reads waits for ever
+AT_ONCE_S = 30.0  # the machine may be busy; who waits for a daemon that never reads waits for ever
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a /dev of its own")
 
@@ -151,5 +151,5 @@ def test_a_log_daemon_that_does_not_read_changes_nothing(
     call.assert_all_gone()
     assert (outcome.status, outcome.stdout) == (status, stdout)
     assert len(outcome.lines) == 1
-    assert outcome.took_s < 1.5 + 10
+    assert outcome.took_s < 1.5 + 30
     assert not any(b"fence_halvm" in line for line in daemon.lines())

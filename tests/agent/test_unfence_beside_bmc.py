@@ -47,7 +47,7 @@ def test_unfencing_neither_asks_nor_awaits_the_bmc(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
     assert done.returncode == 0, done.stderr
     assert "BMC" not in done.stderr

@@ -21,7 +21,7 @@ from tests.rig.target import Target
 AGENT = Path(__file__).parents[2] / "agents" / "fence_halvm.py"
 CLUSTER = "lvm-cluster"
 NAMES = ("serv-0001", "serv-0002")
-CALL_S = 40.0
+CALL_S = 200.0
 
 
 @dataclass(frozen=True)
@@ -126,23 +126,23 @@ class Witness:
             IscsiUrl.parse(url),
             initiator=f"iqn.2026-11.test.fence-halvm:{name}",
             isid=0x77,
-            deadline=Deadline.after(5),
+            deadline=Deadline.after(60),
         )
         self.nexus = Nexus(self._transport)
         if key is not None:
-            self.nexus.register_and_ignore(key, False, Deadline.after(5))
+            self.nexus.register_and_ignore(key, False, Deadline.after(60))
 
     def keys(self) -> RegisteredKeys:
-        return self.nexus.read_keys(Deadline.after(5))
+        return self.nexus.read_keys(Deadline.after(60))
 
     def reservation(self) -> Reservation:
-        return self.nexus.read_reservation(Deadline.after(5))
+        return self.nexus.read_reservation(Deadline.after(60))
 
     def write(self) -> ScsiStatus:
         """One block, repeated through unit attentions as a kernel would."""
         cdb = bytes((0x2A, 0, 0, 0, 0, 8, 0, 0, 1, 0))
         while True:
-            reply = self._transport.execute(cdb, data_out=bytes(512), timeout_s=5)
+            reply = self._transport.execute(cdb, data_out=bytes(512), timeout_s=60)
             if reply.sense is None or reply.sense.key != 6:
                 return reply.status
 

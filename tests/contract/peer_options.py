@@ -37,11 +37,11 @@ def needs(program: str) -> str:
 
 
 def metadata_of(agent: str) -> bytes:
-    return subprocess.run([needs(agent), "-o", "metadata"], capture_output=True, check=True, timeout=30).stdout
+    return subprocess.run([needs(agent), "-o", "metadata"], capture_output=True, check=True, timeout=120).stdout
 
 
 def installed_version() -> str:
-    done = subprocess.run([needs("fence_ipmilan"), "-V"], capture_output=True, check=True, text=True, timeout=30)
+    done = subprocess.run([needs("fence_ipmilan"), "-V"], capture_output=True, check=True, text=True, timeout=120)
     return done.stdout.strip()
 
 

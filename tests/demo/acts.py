@@ -17,8 +17,8 @@ SHORT_LOGIN_S = 2
 WRITES_BEFORE = 20
 LISTEN_AFTER_S = 0.2
 NOT_OFF = re.compile(r"was\s+not\s+(seen\s+)?powered\s+off")
-DEADLINE_SLACK_S = 1.5  # by the agent's own clock
-PROCESS_S = 10  # to start and end Python, on a machine that does other things, too
+DEADLINE_SLACK_S = 10  # by the agent's own clock
+PROCESS_S = 30  # to start and end Python, on a machine that does other things, too
 
 
 class Demo:

@@ -30,7 +30,7 @@ IPMI_PORT = 623
 IQN = "iqn.2026-11.demo:shared"
 INITIATOR = "iqn.2026-11.fence-halvm:"
 OBSERVER = INITIATOR + "observer"
-AGENT_PATIENCE_S = 30.0
+AGENT_PATIENCE_S = 120.0
 _ROOT = Path(__file__).parents[2]
 
 ONLY_HERE = ("local_node", "state_dir", "journal", "cluster_conf", "verbose")

@@ -100,7 +100,7 @@ class Writer:
                 if process.stdout is not None:
                     process.stdout.close()
 
-    def await_write(self, wanted: Callable[[Write], bool], timeout_s: float = 10.0) -> Write:
+    def await_write(self, wanted: Callable[[Write], bool], timeout_s: float = 60.0) -> Write:
         """The first answer that is wanted. Raises RuntimeError when the writer ends or none comes in time."""
         until, looked_at = time.monotonic() + timeout_s, 0
         while True:
@@ -173,7 +173,7 @@ def main() -> None:
     number = 0
     while True:
         number += 1
-        reply = transport.execute(_write_cdb(number), data_out=block(run, number), timeout_s=2)
+        reply = transport.execute(_write_cdb(number), data_out=block(run, number), timeout_s=10)
         print(json.dumps((number, time.monotonic(), _answer(reply))), flush=True)
         time.sleep(PACE_S)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from fencer.exporter.answers import REUSE_S
 
 EXPORTER = str(Path(sys.executable).with_name("halvm-exporter"))
-START_S = 30.0
-STOP_S = 15.0
-SHOWN_S = 20.0
+START_S = 120.0
+STOP_S = 60.0
+SHOWN_S = 60.0
 
 
 class Exporter:
@@ -92,9 +92,9 @@ class Exporter:
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """(status, headers, body) over a connection of its own."""
         connection = (
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             if tls is None
-            else http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=tls)
+            else http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=tls)
         )
         with contextlib.closing(connection):
             connection.request(method, path, headers=headers or {})
@@ -124,9 +124,9 @@ class Exporter:
         return found
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
-    def raw(self, data: bytes, *, timeout_s: float = 20.0) -> bytes:
+    def raw(self, data: bytes, *, timeout_s: float = 60.0) -> bytes:
         """All that comes back for these bytes until the exporter closes."""
         with self.connect() as client:
             client.settimeout(timeout_s)

@@ -133,7 +133,7 @@ def test_an_answer_under_which_a_writer_came_and_went_is_asked_for_again(path: s
         Journal(path, patience_s=0.0).ask(question)
 
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 """What the command line and the exporter have 1 s for; other tests want the processors, too."""
 
 

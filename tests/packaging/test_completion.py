@@ -37,7 +37,7 @@ def offered(program: str, *words: str) -> set[str]:
         $(complete -p {program} | sed 's/.*-F \\([^ ]*\\).*/\\1/')
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert not done.stderr
     return set(done.stdout.split())
 
@@ -76,7 +76,7 @@ def test_zsh_reads_them(program):
     assert file.read_text().startswith(f"#compdef {program}\n")
     # In a completion, _arguments gets the specifications; here a function of that name shows how zsh reads them.
     script = f"_arguments() {{ print -rl -- $@ }}; source {file}"
-    done = subprocess.run([zsh, "-f", "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run([zsh, "-f", "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert not done.stderr
     specifications = done.stdout.splitlines()
     assert specifications[0] == "-s"

@@ -32,7 +32,7 @@ from fencer.storage.transport import ScsiStatus, ScsiTransport
 
 KEYS = (ReservationKey(0x5E2F0000_00000001), ReservationKey(0x5E2F0000_00000002))
 WERO = ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-RACE_S = 10.0
+RACE_S = 30.0
 LEAD_S = 0.004
 _OTHER_CLUSTER = 0xABCD << 32
 WRITE_10, BLOCK_BYTES = 0x2A, 512

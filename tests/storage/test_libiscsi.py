@@ -123,7 +123,7 @@ def login() -> Iterator[Callable[..., IscsiTransport]]:
             IscsiUrl.parse(target.url(lun)),
             initiator=f"iqn.2026-11.test:{initiator}",
             isid=ISIDS[initiator],
-            deadline=Deadline.after(5),
+            deadline=soon(),
         )
         opened.append(transport)
         return transport
@@ -146,7 +146,7 @@ def nodes(shared_target: Target, login: Callable[..., IscsiTransport]) -> Iterat
 
 
 def soon() -> Deadline:
-    return Deadline.after(5)
+    return Deadline.after(60)
 
 
 def write(transport: ScsiTransport) -> ScsiStatus:
@@ -289,7 +289,7 @@ def test_an_unknown_target_lun_or_host_is_named(shared_target: Target, login: Ca
         ("iscsi://no-such-host.invalid/iqn.x:disk/1", "resolve no-such-host.invalid"),
     ):
         with pytest.raises(TransportError, match=reason):
-            IscsiTransport(IscsiUrl.parse(url), initiator="iqn.x:a", isid=1, deadline=Deadline.after(2))
+            IscsiTransport(IscsiUrl.parse(url), initiator="iqn.x:a", isid=1, deadline=soon())
 
 
 def test_a_peer_that_is_no_target_is_refused() -> None:

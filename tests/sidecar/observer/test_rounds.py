@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fencer.sidecar.observer import rounds
 from fencer.sidecar.observer.rounds import SIDE_BY_SIDE, Rounds, next_on_grid, start_thread
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @given(st.floats(0, 1e7), st.floats(0.05, 60))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from fencer.sidecar.observer.thread_states import waits_for_processor
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def _thread(job: Callable[[], object]) -> int:
