@@ -183,7 +183,7 @@ def guarding(at: Path, *later: tuple[float, bool], undone: Path | None = None) -
 
 
 @pytest.mark.parametrize("unread", [False, True])
-@pytest.mark.parametrize(("grace_s", "undone_after_s"), [(SOON_S, 0.8), (run.UNDO_GRACE_S, 60.0)])
+@pytest.mark.parametrize(("grace_s", "undone_after_s"), [(SOON_S, 0.8), (SOON_S, 1.8), (run.UNDO_GRACE_S, 60.0)])
 def test_a_guard_key_that_is_being_undone_is_waited_for_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace_s: float, undone_after_s: float, unread: bool
 ) -> None:
