@@ -227,8 +227,9 @@ def test_a_reload_whose_observer_does_not_begin_is_refused(sidecar: Sidecar, how
 
 
 def test_the_record_names_why_nobody_observes(sidecar: Sidecar) -> None:
-    """Each observer has a quarter of the grace to say it: after that it counts as hung."""
-    sidecar.grace(8)
+    """Each has a quarter of the grace to say it, less the pause of up to 5 s before it: after that it counts
+    as hung."""
+    sidecar.grace(30)
     sidecar.start()
     sidecar.until(PolicyState.KEEPALIVE)
     (sidecar.directory / "begin").write_text("no libudev")
