@@ -156,6 +156,25 @@ def test_an_observer_that_is_started_again_has_the_serial_number_of_its_set(side
     well(sidecar)
 
 
+@pytest.mark.parametrize("event", ["a reload", "another list"])
+def test_a_new_observer_reports_as_soon_as_it_is_in_its_place(sidecar: Sidecar, event: str) -> None:
+    """A silent one would be replaced by the next, a quarter of the grace later."""
+    sidecar.grace(80)
+    names(sidecar, "4 sdb sdc")
+    sidecar.start()
+    until_luns(sidecar, "sdb", "sdc")
+    sidecar.until(PolicyState.KEEPALIVE)
+    before = len(observers(sidecar))
+    if event == "a reload":
+        reload(sidecar, "check_interval_s", 0.2)
+    else:
+        names(sidecar, "5 sdb")
+        until_luns(sidecar, "sdb")
+    sidecar.scene("lost")
+    wait_for(lambda: "sdb" in " ".join(sidecar.until(PolicyState.DEGRADED).reasons), "the loss was not reported")
+    assert len(observers(sidecar)) == before + 1
+
+
 def test_what_a_new_observer_watches_counts_only_once_it_is_in_its_place(sidecar: Sidecar) -> None:
     """The supervisor is stopped: nothing puts it there, so the old one is believed."""
     names(sidecar, "4 sdb sdc")
