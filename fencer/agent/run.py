@@ -186,8 +186,8 @@ class Run:
                 self._seen_by_storage(what)
             case Looked():
                 self._looked(message)
-            case Guarding(path, begins):
-                (self._guarded.add if begins else self._guarded.discard)(path)
+            case Guarding():
+                self._note_guard(message)
             case None | Crashed():
                 if isinstance(message, Crashed) and message.misuse:
                     self.misuse = message.reason
@@ -195,6 +195,9 @@ class Run:
                 self._storage_ended(StorageFailed(reason))
             case _:
                 pass  # no message of ours says anything else
+
+    def _note_guard(self, message: Guarding) -> None:
+        (self._guarded.add if message.begins else self._guarded.discard)(message.path)
 
     def _seen_by_storage(self, several: tuple[Observation, ...]) -> None:
         self._note(*(what for what in several if not isinstance(what, (Arbitrated, StorageDone))))
@@ -368,8 +371,8 @@ class Run:
             if not select.select([storage], [], [], left_s if self._guarded else 0.0)[0]:
                 break
             match storage.receive():
-                case Guarding(path, begins):
-                    (self._guarded.add if begins else self._guarded.discard)(path)
+                case Guarding() as message:
+                    self._note_guard(message)
                 case None | Crashed():
                     break
         self._guarded.clear()
