@@ -165,8 +165,11 @@ def test_the_deadline_holds_and_no_child_is_left(stopped: bool) -> None:
 
 
 def guarding(at: Path, *later: tuple[float, bool], undone: Path | None = None) -> Job:
-    """A storage worker that guards a path, and touches at. Then it says later: after so many seconds, that it begins or
-    is done. undone: touched before the last of it is said."""
+    """A storage worker that says that it guards a path, and touches the file `at`.
+
+    later: what it says then, each after so many seconds: that a guard key begins (True) or is undone (False).
+    undone: a file that it touches before the last one.
+    """
 
     def job(channel: Channel) -> None:
         channel.receive()

@@ -3,7 +3,7 @@
 
 DIR/watchdogd.toml is its configuration, DIR/scene what the observer sees; `takes3` after it: the watchdog takes three
 keepalives; `hurried`: a new observer has 1.5 s to begin, not 30. While there is DIR/no-watchdog there is no device to
-arm. With DIR/holder the key is not to be removed; while there is DIR/no-memory, the supervisor can fork nobody.
+arm. Where DIR/holder is there, giving up the key fails. While DIR/no-memory is there, each fork fails.
 DIR/acts has one line for each thing that the feeder did to the outside: `arm`, `keepalive TIME`, `disarm`, `reset`,
 `say …`.
 

@@ -293,7 +293,7 @@ def test_a_lun_whose_turn_came_too_late_is_no_success(node: Node) -> None:
 def test_a_target_that_forgets_meanwhile_takes_no_key_off_the_lun_that_comes_later(
     node: Node, is_restart: bool
 ) -> None:
-    """It has lost all registrations, or dropped this node's with its session: nobody was fenced."""
+    """It loses all registrations, or this node's alone with its session. Nobody was fenced."""
     done = 0
     for number in range(MOST_COMMANDS):
         call = prepared(node, LATER)
