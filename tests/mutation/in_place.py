@@ -230,6 +230,7 @@ def main() -> None:
         os.dup2(silent, descriptor)
     os.environ.update(DUELS="24", INTERLEAVINGS="2")
     arguments = [each for each in ARGUMENTS if each != "-x"]  # one that fails unbroken does not end it
+    arguments += ["-o", "timeout=0"]  # pytest-timeout would take our alarm, and give a mutant that hangs minutes
     pytest.main([*arguments, "-s", *asked["tests"]], plugins=[Player(asked, answers)])
 
 
