@@ -48,7 +48,9 @@ PLANS = {
         _tests("isolation", "strangers", "second_key"),
         _tests("logical_unit", "procedure", "unregistering", "remedies"),
     ),
-    "logical_unit": Plan("fencer/storage/logical_unit.py", _tests("logical_unit", "arbitration")),
+    "logical_unit": Plan(
+        "fencer/storage/logical_unit.py", _tests("logical_unit", "lun_rounds", "second_key", "arbitration")
+    ),
     "look": Plan(
         "fencer/storage/look.py",
         _tests("look", "isolation", "strangers"),
@@ -74,8 +76,11 @@ PLANS = {
     ),
     "unfencing": Plan(
         "fencer/storage/unfencing.py",
-        _tests("unfencing", "unfencing_records", "unfence_end"),
-        (*_tests("paths_down"), "tests/decisions/test_fence_loop.py"),
+        _tests(
+            "unfencing", "unfencing_records", "unfence_end", "first_registration", "fenced_while_registering",
+            "fence_while_registering", "paths_down",
+        ),
+        ("tests/decisions/test_fence_loop.py",),
     ),
     "fenced_record": Plan(
         "fencer/storage/fenced_record.py", _tests("fenced_record"), ("tests/decisions/test_fence_loop.py",)
@@ -90,6 +95,7 @@ PLANS = {
             "tests/agent/test_look_before_go.py",
             "tests/agent/test_race_again.py",
             "tests/agent/test_run.py",
+            "tests/agent/test_run_clock.py",
             "tests/agent/test_run_ends.py",
             "tests/agent/test_run_times.py",
         ),

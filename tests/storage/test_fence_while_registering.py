@@ -145,6 +145,20 @@ def test_a_fence_at_any_moment_of_it(
     assert failures
 
 
+def test_a_fence_at_any_moment_is_seen_where_the_generation_begins_anew(node: Node) -> None:
+    for number in range(MOST_COMMANDS):
+        call = prepared(node, LATER)
+        for target in call.shared[:2]:
+            target.generation = (1 << 32) - 1
+        seen = call.run(number, lambda: fence(call.shared) and None)  # noqa: B023
+        if number >= len(call.commands):
+            break
+        assert any(isinstance(what, LunFailed) for what in seen)
+        assert all(int(A) not in target.keys for target in call.shared)
+    else:
+        pytest.fail("it never ended")
+
+
 @pytest.mark.parametrize("kind", [FIRST_EVER, BOOTED, LATER])
 def test_a_fence_at_any_moment_that_no_lun_shows_any_more(node: Node, kind: str) -> None:
     """The LUN is refused from then on. Its fence may have proved a LUN isolated before this node came to that one."""
@@ -224,6 +238,12 @@ def test_what_is_kept_for_the_next_boot_is_whole_once_the_last_lun_is_registered
     assert [len(target.log) == was for target, was in zip(call.shared, writes, strict=True)] == [True, True, False]
 
 
+def test_a_lun_that_took_another_one_s_place_is_kept(node: Node) -> None:
+    call = prepared(node, LATER)
+    Call(node, call.shared[1:]).run()
+    assert kept(node) == {target.wwid for target in call.shared}, "the mark of the one that is gone stays"
+
+
 def test_what_is_kept_is_not_replaced_while_a_readable_lun_is_not_registered(node: Node) -> None:
     call = prepared(node, BOOTED)
     fails_on(call, 1)
@@ -231,11 +251,12 @@ def test_what_is_kept_is_not_replaced_while_a_readable_lun_is_not_registered(nod
     assert kept(node) is None
 
 
-def test_marks_under_another_key_do_not_make_it_whole(node: Node) -> None:
+@pytest.mark.parametrize("other", [C, ReservationKey(1)])
+def test_marks_under_another_key_do_not_make_it_whole(node: Node, other: ReservationKey) -> None:
     call = prepared(node, FIRST_EVER)
     call.run()
     before = read_marker(str(node.kept))
-    fails_on(Call(node, call.shared, own=C), 0, 1, 2)
+    fails_on(Call(node, call.shared, own=other), 0, 1, 2)
     assert read_marker(str(node.kept)) == before
 
 
@@ -298,6 +319,7 @@ def test_a_target_that_forgets_meanwhile_takes_no_key_off_the_lun_that_comes_lat
     for number in range(MOST_COMMANDS):
         call = prepared(node, LATER)
         first = call.shared[0]
+        first.generation += 5000
 
         def forget(first: FakeTarget = first) -> None:
             if is_restart:

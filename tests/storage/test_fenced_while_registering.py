@@ -47,7 +47,7 @@ def _fence(first: FakeTarget, second: FakeTarget) -> None:
 
 
 def _on(
-    targets: tuple[FakeTarget, FakeTarget],
+    targets: tuple[FakeTarget, ...],
     directory: Path,
     after_the_first: Callable[[], None],
 ) -> list[object]:
@@ -74,6 +74,7 @@ def test_a_node_that_is_fenced_between_two_luns_keeps_its_key_on_neither(
     assert len(last) == 2
     for each in last.values():
         assert isinstance(each, LunFailed)
+        assert each.preempted
         assert each.reason.endswith(f"{REBOOT}")
     assert isinstance(told[-1], StorageDone)
 
@@ -151,6 +152,18 @@ def test_a_lun_that_cannot_be_read_at_the_end_makes_it_a_failure(
     monkeypatch.setattr(first, "execute", serve)
     assert lun(first).name in {each.lun for each in _on(targets, tmp_path, lambda: None) if isinstance(each, LunFailed)}
     assert first.keys == [B.value]
+
+
+def test_the_only_lun_was_read_back_before_it_is_looked_at_once_more(
+    targets: tuple[FakeTarget, FakeTarget], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other one can have been named isolated by a fence that it no longer shows."""
+    only, _ = targets
+    told = _on((only,), tmp_path, lambda: monkeypatch.setattr(only, "execute", lambda *_: check(5, 0x24, 0)))
+    assert [type(each) for each in told] == [LunRegistered, StorageDone]
+    found = read_marker(str(tmp_path))
+    assert isinstance(found, Marker)
+    assert found.luns[0].registered
 
 
 @pytest.mark.parametrize("paths", [("a1", "a2"), ("a1", "a2", "a3")])

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from fencer.errors import TransportError
-from fencer.model import Deadline
 from fencer.observations import LunFailed, LunRegistered, LunState, Noted, Observation, StorageDone
 from fencer.storage import procedure
 from fencer.storage.logical_unit import LogicalUnit
@@ -18,7 +17,7 @@ from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiReply, ScsiStatus
 from fencer.storage.unfencing import unfence
 from tests.storage.fake_target import FakeTarget
-from tests.storage.faulty_path import Fault, FaultyPath
+from tests.storage.faulty_path import Fault, FaultyPath, never
 from tests.storage.nodes import A, Clock, contest, deadline, registered, unbound
 
 DEAD = TransportError("/dev/sde: no SCSI status: DID_NO_CONNECT")
@@ -86,17 +85,23 @@ def test_monitor_and_status_of_paths_that_differ_fail() -> None:
 
 
 def test_a_dead_lun_leaves_time_to_register_on_the_others(tmp_path: Path) -> None:
-    """Before, all LUNs were looked at one after the other, each until the deadline."""
+    """Before, all LUNs were looked at one after the other, each until the deadline. A third of the time is left."""
+    clock = Clock()
     living = [registered("b", target=FakeTarget(wwid=f"naa.600140500000000{number}")) for number in (1, 3)]
-    dead = FaultyPath(FakeTarget(wwid="naa.6001405000000002").nexus("a"), Clock(), DEAD)
-    luns = [LogicalUnit(target.wwid, target.wwid, [Nexus(target.nexus("a"))]) for target in living]
-    luns.insert(1, LogicalUnit("naa.6001405000000002", "dead", [Nexus(dead)]))
+    paths = [FaultyPath(target.nexus("a"), clock, DEAD, never) for target in living]
+    dead = FaultyPath(FakeTarget(wwid="naa.6001405000000002").nexus("a"), clock, DEAD)
+    luns = [
+        LogicalUnit(target.wwid, target.wwid, [Nexus(path, sleep=clock.sleep)])
+        for target, path in zip(living, paths, strict=True)
+    ]
+    luns.insert(1, LogicalUnit("naa.6001405000000002", "dead", [Nexus(dead, sleep=clock.sleep)]))
     seen: list[Observation] = []
-    unfence(
-        Opened(tuple(luns)), Terms.on(SETTINGS, A), str(tmp_path), lambda *what: seen.extend(what), Deadline.after(3)
-    )
+    end = deadline(clock, 30.0)
+    unfence(Opened(tuple(luns)), Terms.on(SETTINGS, A), str(tmp_path), lambda *what: seen.extend(what), end)
     assert [type(what) for what in seen].count(LunFailed) == 1
     assert {what.lun for what in seen if isinstance(what, LunRegistered)} == {target.wwid for target in living}
+    for path in paths:
+        assert 15 < min(at_s for at_s, cdb in path.sent if cdb[0] == 0x5F) < 21
     marker = read_marker(str(tmp_path))
     assert isinstance(marker, Marker)
     assert {mark.wwid for mark in marker.luns if mark.registered} == {target.wwid for target in living}
