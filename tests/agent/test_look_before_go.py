@@ -22,7 +22,6 @@ from fencer.observations import (
     Noted,
     Observation,
     PowerDone,
-    PowerFailed,
     SessionOpened,
     StorageDone,
 )
@@ -164,33 +163,6 @@ def test_a_look_that_does_not_show_the_win_ends_it(
     assert Arbitrated(result, "lun", "the look's reason") in played.seen
     if not goes:
         assert "nothing was powered off: the look's reason" in played.verdict.reasons[0]
-
-
-def test_an_answer_for_an_attempt_that_is_over_lets_no_other_one_go(diary: Diary) -> None:
-    """The first attempt breaks down while the arbiter is being looked at; the second one is not let in yet."""
-
-    def storage(channel: Channel) -> None:
-        while isinstance(question := channel.receive(), LookAgain):
-            if question.number == 1:
-                time.sleep(1.2)
-            diary.note("look")
-            channel.send(Looked(question.number, ArbitrationResult.WON, "", time.monotonic()))
-
-    def power(channel: Channel) -> None:
-        if not diary.words.count("in"):
-            channel.receive()
-            channel.receive()
-            diary.note("in")
-            channel.send(SessionOpened())
-            channel.send(PowerFailed("Timed out", final=False))
-            return
-        while "look" not in diary.words:
-            time.sleep(0.02)
-        bmc(diary, lets_in_after_s=2.0)(channel)
-
-    played = play(power, luns(diary, storage_says(*ALL, then=storage)))
-    assert played.verdict.success
-    assert diary.words == ["race", "in", "look", "in", "look", "go"]
 
 
 @pytest.mark.parametrize("result", [*ArbitrationResult, None])
