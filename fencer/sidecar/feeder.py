@@ -52,6 +52,11 @@ PUBLISH_SLACK_S = 0.25
 """The status goes out so much before it is due when reports have come, and so much after it when none have: they come
 once a second, too, and one wake-up does for both."""
 
+LONG_TURN_S, REST_TIMES, LONGEST_REST_S = 0.01, 3, 1.0
+"""After a turn that took so long, nothing starts another one for so many times as long: at most for decide_interval_s,
+and for LONGEST_REST_S where no watchdog runs. The feeder is real-time: at the start of 64 LUNs each report has it judge
+all of them, and on a slow processor that left nothing for the observer, which makes the reports."""
+
 UNREGISTER_S = 10.0
 STOP_S = 1.0
 RECORD_CHARS = 4000
@@ -97,11 +102,22 @@ class Daemon:
 
     def run(self) -> Ended:
         """Takes turns until the end."""
+        began_s = self._environment.clock()
         while (ended := self._turn()) is None:
             self._publisher.flush()
+            self._rest(self._environment.clock() - began_s)
             self._wait()
+            began_s = self._environment.clock()
         self._publisher.flush()
         return ended
+
+    def _rest(self, took_s: float) -> None:
+        """Leaves the processor to others after a turn that took so long."""
+        if took_s < LONG_TURN_S:
+            return
+        runs = self._feeding is not None or self._environment.resumed
+        most_s = self._config.settings.timing.decide_interval_s if runs else LONGEST_REST_S
+        time.sleep(min(REST_TIMES * took_s, most_s))
 
     def _wait(self) -> None:
         until_s = self._environment.clock() + self._config.settings.timing.decide_interval_s

@@ -56,6 +56,7 @@ from fencer.storage.settings import StorageSettings
 from fencer.worker import Channel
 
 KEY = ReservationKey(0xABC1)
+LABORIOUS_S = 0.05
 LUN = "naa.6001"  # sdb; sdc is naa.6002, and so on
 NOTHING = LunList(())
 given = Observe(None, NOTHING, ())  # type: ignore[arg-type] - what this observer was given
@@ -114,6 +115,19 @@ class FicklePolicy(Policy):
             return Decision(PolicyState.KEEPALIVE)
         decision = super().decide(now)
         self._said = decision.state is PolicyState.SELF_FENCE
+        return decision
+
+
+class LaboriousPolicy(Policy):
+    """Needs LABORIOUS_S for each decision, as with many LUNs on a slow processor. DIR/decisions has a line for each:
+    when it began, and when it ended."""
+
+    def decide(self, now: float) -> Decision:
+        began_s = time.monotonic()
+        time.sleep(LABORIOUS_S)
+        decision = super().decide(now)
+        with Path(sys.argv[1], "decisions").open("a") as file:
+            file.write(f"{began_s} {time.monotonic()}\n")
         return decision
 
 
@@ -256,6 +270,7 @@ def main() -> int:
             raise WatchdogNotYet("/dev/watchdog9: there is no such watchdog")
         return FakeWatchdog(acts, settings.watchdog_timeout_s, nowayout)
 
+    policy = {"fickle": FicklePolicy, "laborious": LaboriousPolicy}.get(sys.argv[-1], Policy)
     environment = Environment(
         arm=arm,
         reset=FakeReset(acts),
@@ -268,7 +283,7 @@ def main() -> int:
         luns=before.luns if before is not None else None,
     )
     with (
-        patch("fencer.sidecar.feeder.Policy", FicklePolicy if "fickle" in sys.argv else Policy),
+        patch("fencer.sidecar.feeder.Policy", policy),
         patch("fencer.sidecar.feeder.READY_S", 0.5),
         patch("fencer.sidecar.feeder.ARM_AGAIN_S", 0.2),
     ):

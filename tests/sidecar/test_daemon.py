@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole sidecar as processes: what it arms, feeds, says and does in each case. See tests/sidecar/sidecar.py."""
 
+import itertools
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
 from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
+from tests.sidecar.sidecar import LABORIOUS_S
 
 
 def test_it_arms_after_the_first_look_and_feeds(sidecar: Sidecar) -> None:
@@ -159,6 +161,17 @@ def test_a_device_that_takes_no_keepalive_is_told_and_tried_again_at_leisure(sid
 def test_a_device_that_does_not_take_its_first_keepalive_is_not_left_running(sidecar: Sidecar) -> None:
     assert sidecar.start("takes0").wait(PATIENCE_S) == 1
     assert sidecar.acts() == ["arm", "refused", "disarm", "ended 1 /dev/watchdog9: keepalive: No such device"]
+
+
+def test_after_a_turn_that_took_long_reports_have_to_wait(sidecar: Sidecar) -> None:
+    """The feeder is real-time: on a slow processor the observer would get nothing of it."""
+    sidecar.scene("lost")
+    sidecar.start("laborious")
+    decisions = sidecar.directory / "decisions"
+    wait_for(lambda: decisions.exists() and decisions.read_text().count("\n") > 10, "it decides nothing")
+    times = [float(time_s) for line in decisions.read_text().splitlines()[:10] for time_s in line.split()]
+    rests_s = [began_s - ended_s for ended_s, began_s in itertools.pairwise(times[1:])][::2]
+    assert min(rests_s) >= 3 * LABORIOUS_S
 
 
 def test_a_killed_observer_is_started_again_and_counted(sidecar: Sidecar) -> None:
