@@ -6,7 +6,16 @@ import pytest
 from fencer.agent.orders import Go, Login, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import Plan, make_plan
 from fencer.agent.request import Caller, Request, StorageRequest, Timing
-from fencer.model import Action, BmcSettings, ChassisCommand, PowerState, ProofPolicy, ReservationKey, Secret
+from fencer.model import (
+    Action,
+    ArbitrationMode,
+    BmcSettings,
+    ChassisCommand,
+    PowerState,
+    ProofPolicy,
+    ReservationKey,
+    Secret,
+)
 from fencer.observations import (
     ArbitrationResult,
     ChassisCommanded,
@@ -34,10 +43,11 @@ def plan(
     policy: ProofPolicy = ProofPolicy.POWER,
     bmc: BmcSettings | None = BMC,
     storage: bool = False,
+    arbitration: ArbitrationMode = ArbitrationMode.REQUIRED,
     self_fence_bound_s: float = 0.0,
     timing: Timing = Timing(),  # noqa: B008 - it cannot be changed
 ) -> Plan:
-    luns = _STORAGE if storage else None
+    luns = _STORAGE._replace(arbitration=arbitration) if storage else None
     request = Request(
         action, Caller.CLUSTER, "victim", False, policy, bmc, luns,
         timing=timing, self_fence_bound_s=self_fence_bound_s,

@@ -8,9 +8,11 @@ import pytest
 
 from fencer.agent import run
 from fencer.agent.orders import Go, Guarding, Login, LookAgain, Looked, PowerOrder, Seen, StorageOrder
+from fencer.agent.plan import Plan
 from fencer.agent.request import Timing
 from fencer.model import (
     Action,
+    ArbitrationMode,
     KnownBmc,
     PowerState,
     ProofPolicy,
@@ -137,6 +139,33 @@ def test_a_power_worker_has_a_moment_to_log_out(clocked: ClockedRun) -> None:
     (power,) = workers.all_power
     assert power.ended_within is not None
     assert 0.1 < power.ended_within < 1.0
+
+
+def test_a_power_worker_that_is_left_alone_may_log_out(clocked: ClockedRun) -> None:
+    """Storage has proved it, and the target may be back since."""
+    proved = plan(storage=True, policy=ProofPolicy.ANY)
+    one, workers = clocked.play(proved, power=obedient(lets_in_after_s=2.0), storage=storage((0.0, ALL), looks=None))
+    (power,) = workers.all_power
+    assert power.ended_within is not None
+    assert 0.1 < power.ended_within < 1.0
+    assert [note.text for note in one.facts.notes] == [
+        "victim: it is fenced, and may be back since: its power is left alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        plan(Action.MONITOR, storage=True),
+        plan(storage=True, arbitration=ArbitrationMode.OFF),
+        plan(storage=True, policy=ProofPolicy.SELF, bmc=None, self_fence_bound_s=6.0),
+    ],
+    ids=["monitor", "no race", "no power"],
+)
+def test_a_storage_worker_that_nobody_can_have_a_question_for_is_ended(clocked: ClockedRun, each: Plan) -> None:
+    _, workers = clocked.play(each, power=obedient(lets_in_after_s=6.0), storage=storage((2.0, ALL)))
+    assert workers.all_storage[0].dropped_at == about(2.0)
+    assert clocked.clock.since_start == about(8.0 if each.power is None else 6.0)
 
 
 # --- attempts at the BMC ----------------------------------------------------------------------------------------------

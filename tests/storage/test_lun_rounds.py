@@ -10,9 +10,9 @@ import pytest
 from fencer.errors import CommandFailed, NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
 from fencer.model import Deadline
 from fencer.storage.initiator_ports import ports_of
-from fencer.storage.logical_unit import DIFFER_PAUSE_S, LAST_ROUND_S, LogicalUnit, RoundPause
+from fencer.storage.logical_unit import DIFFER_PAUSE_S, LAST_ROUND_S, LOOK_S, ONE_THREAD_S, LogicalUnit, RoundPause
 from fencer.storage.look import Look
-from fencer.storage.nexus import Nexus
+from fencer.storage.nexus import PASSING_S, PATH_S, Nexus
 from fencer.storage.transport import ScsiReply
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import GONE, FaultyPath, faulty, never, unit
@@ -65,6 +65,12 @@ def test_paths_that_differ_are_read_again_ever_later() -> None:
     with pytest.raises(PathsDiffer):
         gateways.look_everywhere(deadline(clock))
     assert clock.sleeps == pytest.approx([DIFFER_PAUSE_S * number for number in (1, 2, 3, 4)])
+
+
+def test_a_look_has_the_time_that_a_path_may_take() -> None:
+    """And beside one path that is silent the others have nearly all of it."""
+    assert LOOK_S == PATH_S + PASSING_S
+    assert ONE_THREAD_S <= LOOK_S / 10
 
 
 # --- one path, or none ------------------------------------------------------------------------------------------------
