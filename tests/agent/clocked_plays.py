@@ -88,8 +88,8 @@ def storage(*steps: tuple[float, tuple[Observation, ...]], looks: ArbitrationRes
     return part
 
 
-def after_a_failure(after_s: float = 1.0) -> Part:
-    """A power worker whose first attempt fails after so many seconds, and that works afterwards."""
+def after_a_failure(after_s: float = 1.0, then: Part | None = None) -> Part:
+    """A power worker whose first attempt fails after so many seconds. then: each later one; None: that works."""
     first: list[PlayedWorker] = []
 
     def part(worker: PlayedWorker, message: object) -> None:
@@ -97,6 +97,6 @@ def after_a_failure(after_s: float = 1.0) -> Part:
             first.append(worker)
             worker.says(PowerFailed("bmc: no answer", final=False), after_s=after_s)
         elif worker is not first[0]:
-            obedient()(worker, message)
+            (then or obedient())(worker, message)
 
     return part

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fencer.agent import run
-from fencer.agent.orders import Go, Guarding, Login, LookAgain, Looked, PowerOrder, Seen, StorageOrder
+from fencer.agent.orders import Go, Login, LookAgain, Looked, PowerOrder, Seen, StorageOrder
 from fencer.agent.plan import Plan
 from fencer.agent.request import Timing
 from fencer.model import (
@@ -27,79 +26,14 @@ from fencer.observations import (
     SessionOpened,
     StorageDone,
 )
-from fencer.storage.guarded_registration import UNDO_S
 from tests.agent.clocked_plays import ALL, BMC, IDENTIFIED, about, after_a_failure, obedient, plan, storage
-from tests.rig.clocked_run import Clock, ClockedRun, Part, PlayedWorker, silent
+from tests.rig.clocked_run import Clock, ClockedRun, PlayedWorker
 from tests.rig.plays import ISOLATED, WON
 
 
 @pytest.fixture
 def clocked(monkeypatch: pytest.MonkeyPatch) -> ClockedRun:
     return ClockedRun(monkeypatch)
-
-
-# --- a guard key that is being undone ---------------------------------------------------------------------------------
-
-STORAGE_ALONE = plan(policy=ProofPolicy.STORAGE, bmc=None, storage=True)
-STOP_S = 5.0
-"""When these runs are interrupted."""
-
-
-def guards(*later: tuple[float, object]) -> Part:
-    """Begins a guard key as soon as it is ordered. later: what it says then, and how long after the interrupt."""
-
-    def part(worker: PlayedWorker, message: object) -> None:
-        worker.says(Guarding("/dev/sda", begins=True))
-        for after_s, what in later:
-            worker.says(what, after_s=STOP_S + after_s)
-
-    return part
-
-
-def held_for(clocked: ClockedRun, part: Part) -> float:
-    """How long after the interrupt the storage worker was ended."""
-    _, workers = clocked.play(
-        STORAGE_ALONE, storage=part, interrupted=lambda: clocked.clock.since_start >= STOP_S - 0.001
-    )
-    (worker,) = workers.all_storage
-    assert worker.dropped_at is not None
-    return worker.dropped_at - STOP_S
-
-
-BEGUN, UNDONE = Guarding("/dev/sda", begins=True), Guarding("/dev/sda", begins=False)
-
-
-@pytest.mark.parametrize("undone_after_s", [0.5, 1.1, 1.9, UNDO_S])
-def test_a_guard_key_is_waited_for_until_it_is_undone(clocked: ClockedRun, undone_after_s: float) -> None:
-    """Killed before, the storage worker would leave a key that lets this node write, though it may be fenced."""
-    assert held_for(clocked, guards((undone_after_s, UNDONE))) == about(undone_after_s)
-
-
-def test_it_is_not_waited_for_much_longer_than_its_undoing_may_take(clocked: ClockedRun) -> None:
-    assert UNDO_S < held_for(clocked, guards()) < UNDO_S + 0.6
-
-
-def test_a_second_guard_key_has_what_is_left_of_the_time(clocked: ClockedRun) -> None:
-    assert held_for(clocked, guards((1.0, UNDONE), (1.0, BEGUN))) == about(run.UNDO_GRACE_S)
-
-
-def test_a_machine_that_stands_still_meanwhile_ends_the_wait(clocked: ClockedRun) -> None:
-    """Its time is over when the run goes on."""
-
-    def part(worker: PlayedWorker, message: object) -> None:
-        worker.says(BEGUN)
-        worker.says(BEGUN, after_s=STOP_S + 1.0, takes_s=60.0)
-
-    assert held_for(clocked, part) == about(61.0)
-
-
-def test_a_storage_worker_that_ends_while_it_undoes_is_not_waited_for(clocked: ClockedRun) -> None:
-    assert held_for(clocked, guards((0.7, None))) == about(0.7)
-
-
-@pytest.mark.parametrize("part", [silent, guards((-1.0, UNDONE))])
-def test_where_there_is_no_guard_key_nothing_is_waited_for(clocked: ClockedRun, part: Part) -> None:
-    assert held_for(clocked, part) == about(0.0)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -166,6 +100,11 @@ def test_a_storage_worker_that_nobody_can_have_a_question_for_is_ended(clocked: 
     _, workers = clocked.play(each, power=obedient(lets_in_after_s=6.0), storage=storage((2.0, ALL)))
     assert workers.all_storage[0].dropped_at == about(2.0)
     assert clocked.clock.since_start == about(8.0 if each.power is None else 6.0)
+
+
+def test_where_the_bmc_says_it_no_storage_worker_is_started(clocked: ClockedRun) -> None:
+    _, workers = clocked.play(plan(Action.STATUS, storage=True), power=obedient())
+    assert (len(workers.all_power), workers.all_storage) == (1, [])
 
 
 # --- attempts at the BMC ----------------------------------------------------------------------------------------------
@@ -286,6 +225,22 @@ def test_an_answer_for_an_attempt_that_is_over_lets_no_other_one_go(clocked: Clo
     assert [type(order) for order in workers.all_storage[0].orders] == [StorageOrder, LookAgain, LookAgain]
 
 
+def test_a_storage_worker_that_ends_between_two_attempts_at_the_bmc_begins_no_race(clocked: ClockedRun) -> None:
+    """It is played again where power is to be let go: a win from now would grow old until then."""
+    first: list[PlayedWorker] = []
+
+    def luns(worker: PlayedWorker, message: object) -> None:
+        storage((0.0, (IDENTIFIED, WON)))(worker, message)
+        if not first:
+            first.append(worker)
+            worker.says(None, after_s=1.2)
+
+    part = after_a_failure(1.0, then=obedient(lets_in_after_s=5.0))
+    one, workers = clocked.play(plan(storage=True), power=part, storage=luns)
+    assert [worker.began for worker in workers.all_storage] == [0.0, about(1.5 + 5.0)]
+    assert one.facts.power_done
+
+
 # --- a self-fence -----------------------------------------------------------------------------------------------------
 
 
@@ -384,7 +339,8 @@ def test_what_is_observed_has_its_time_since_the_start(clocked: ClockedRun) -> N
 
 @pytest.mark.parametrize("age_s", [None, 0.0, 7.5])
 def test_a_storage_order_says_when_the_call_began(clocked: ClockedRun, age_s: float | None) -> None:
-    _, workers = clocked.play(STORAGE_ALONE, deadline_s=1.0, **({} if age_s is None else {"age_s": age_s}))
+    alone = plan(policy=ProofPolicy.STORAGE, bmc=None, storage=True)
+    _, workers = clocked.play(alone, deadline_s=1.0, **({} if age_s is None else {"age_s": age_s}))
     (order,) = workers.all_storage[0].orders
     assert isinstance(order, StorageOrder)
     assert order.began_s == Clock.START_S - (age_s or 0.0)

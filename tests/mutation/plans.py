@@ -92,6 +92,7 @@ PLANS = {
     "fence": Plan(
         "fencer/agent/run.py",
         (
+            "tests/agent/test_guard_key_wait.py",
             "tests/agent/test_look_before_go.py",
             "tests/agent/test_race_again.py",
             "tests/agent/test_run.py",
