@@ -83,7 +83,9 @@ PLANS = {
         ("tests/decisions/test_fence_loop.py",),
     ),
     "fenced_record": Plan(
-        "fencer/storage/fenced_record.py", _tests("fenced_record"), ("tests/decisions/test_fence_loop.py",)
+        "fencer/storage/fenced_record.py",
+        _tests("fenced_record", "unfencing_records"),
+        ("tests/decisions/test_fence_loop.py",),
     ),
     "marker": Plan("fencer/storage/marker.py", _tests("marker", "unfencing")),
     "verdict": Plan("fencer/agent/verdict.py", _VERDICTS),
