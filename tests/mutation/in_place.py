@@ -36,13 +36,14 @@ from tests.mutation.playing import ARGUMENTS
 NOT_OURS = {"__name__", "__file__", "__builtins__", "__doc__", "__module__", "__qualname__", "__annotations__"}
 
 
-def put_in_place(module: ModuleType, original: str, mutated: str) -> bool:
-    """Gives the functions, classes and constants of a loaded module those of a mutant. False where nothing changed."""
-    before, after = (_executed(module, text) for text in (original, mutated))
+def put_in_place(module: ModuleType, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Gives the functions, classes and constants of a loaded module those of a mutant. False where nothing changed.
+
+    before, after: what the original and the mutant define, executed beside the module."""
     return _take(vars(module), before, after, None)
 
 
-def _executed(module: ModuleType, text: str) -> dict[str, Any]:
+def executed(module: ModuleType, text: str) -> dict[str, Any]:
     namespace = {"__name__": module.__name__, "__file__": module.__file__}
     exec(compile(text, str(module.__file__), "exec", dont_inherit=True), namespace)
     return namespace
@@ -58,12 +59,14 @@ def _take(loaded: Any, before: dict[str, Any], after: dict[str, Any], holder: ty
         functions = [_function(each) for each in (here, old, new)]
         if isinstance(new, type):
             changed |= _take(vars(here), dict(vars(old)), dict(vars(new)), here)
+        elif holder is not None and isinstance(here, holder):  # a member of an enumeration
+            continue
         elif holder is not None and type(old) is not type(new):  # a decorator
             setattr(holder, name, new)
             changed = True
         elif all(functions):
             changed |= _swap(*functions)  # type: ignore[arg-type]
-        elif isinstance(new, (int, float, str, tuple, dict)) and old != new:
+        elif isinstance(new, (int, float, str, tuple, dict)) and _differ(old, new):
             _set(name, here, new, holder)
             changed = True
     return changed
@@ -78,9 +81,14 @@ def _swap(here: FunctionType, old: FunctionType, new: FunctionType) -> bool:
     changed = False
     if _does(old.__code__) != _does(new.__code__):
         here.__code__, changed = new.__code__, True
-    if old.__defaults__ != new.__defaults__ or old.__kwdefaults__ != new.__kwdefaults__:
+    if _differ(old.__defaults__, new.__defaults__) or _differ(old.__kwdefaults__, new.__kwdefaults__):
         here.__defaults__, here.__kwdefaults__, changed = new.__defaults__, new.__kwdefaults__, True
     return changed
+
+
+def _differ(old: object, new: object) -> bool:
+    """Members of an enumeration that was executed twice are not equal, and look alike."""
+    return old != new and repr(old) != repr(new)
 
 
 def _does(code: CodeType) -> tuple[object, ...]:
@@ -180,11 +188,18 @@ class Player:
 
         try:
             self._failed = ""
-            try:
-                if code and not put_in_place(self._module, self._original, code):
+            if code:
+                before = executed(self._module, self._original)
+                try:
+                    after = executed(self._module, code)
+                except Exception as error:
+                    end("killed", f"{type(error).__name__} where it is loaded")
+                try:
+                    placed = put_in_place(self._module, before, after)
+                except Exception:  # which is no fault of the mutant
+                    placed = False
+                if not placed:
                     end("not played")
-            except Exception as error:
-                end("killed", f"{type(error).__name__} where it is loaded")
             for item in items:
                 signal.signal(signal.SIGALRM, lambda *_, node=item.nodeid: end("timed out", node))
                 signal.setitimer(signal.ITIMER_REAL, 20 + 10 * self._seconds[item.nodeid])
