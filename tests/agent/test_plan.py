@@ -30,24 +30,21 @@ def test_what_has_to_be_proved(action: Action, caller: Caller, needs: bool) -> N
     assert plan(action, caller=caller).needs_proof is needs
 
 
-def _with_known(known: KnownBmc | None, *, storage: bool = False, target: str | None = "victim") -> Plan:
-    request = plan(storage=storage).request
-    assert request.bmc is not None
-    return make_plan(request._replace(bmc=request.bmc._replace(known=known), target=target))
-
-
 @pytest.mark.parametrize(
-    ("made", "never_seen"),
+    ("known", "storage", "target", "never_seen"),
     [
-        (_with_known(KnownBmc(None, "look")), True),
-        (_with_known(KnownBmc(GUID, "look")), False),
-        (_with_known(None), False),
-        (_with_known(KnownBmc(None, "look"), storage=True), False),
-        (_with_known(KnownBmc(GUID, "look"), storage=True), False),
-        (_with_known(KnownBmc(None, "look"), target=None), False),
+        (KnownBmc(None, "look"), False, "victim", True),
+        (KnownBmc(GUID, "look"), False, "victim", False),
+        (None, False, "victim", False),
+        (KnownBmc(None, "look"), True, "victim", False),
+        (KnownBmc(GUID, "look"), True, "victim", False),
+        (KnownBmc(None, "look"), False, None, False),
     ],
 )
-def test_a_bmc_that_was_never_seen(made: Plan, never_seen: bool) -> None:
+def test_a_bmc_that_was_never_seen(known: KnownBmc | None, storage: bool, target: str | None, never_seen: bool) -> None:
+    request = plan(storage=storage).request
+    assert request.bmc is not None
+    made = make_plan(request._replace(bmc=request.bmc._replace(known=known), target=target))
     assert made.power is not None
     assert made.power.never_seen is never_seen
 
