@@ -4,13 +4,14 @@
 import pytest
 
 from fencer.errors import StorageError, TransportError
-from fencer.model import ReservationType
+from fencer.model import OtherKeys, ReservationType
 from fencer.observations import ArbitrationResult
-from fencer.storage.arbitration import arbitrate, slot_s
+from fencer.storage.arbitration import Contest, arbitrate, slot_s
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, RESERVATIONS_PREEMPTED, InAction, OutAction
+from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiStatus, Sense
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, B, Clock, contest, deadline, lun, registered
@@ -23,6 +24,13 @@ def play(target: FakeTarget, *names: str, private: bool = False, seconds: float 
     return arbitrate(
         lun(target, *names, clock=clock, private=private), contest(**more), deadline(clock, seconds), clock.sleep
     )
+
+
+def test_a_contest_has_the_terms_of_the_luns() -> None:
+    others = OtherKeys((A, B))
+    settings = StorageSettings(("lun",), None, A, ReservationType.EXCLUSIVE_ACCESS, aptpl=False, others=others)
+    made = Contest.on(settings, A, B, slot_s=0.25, repair=False)
+    assert made == Contest(A, B, ReservationType.EXCLUSIVE_ACCESS, False, 0.25, False, others)
 
 
 def test_the_first_to_preempt_wins() -> None:
