@@ -105,6 +105,7 @@ PLANS = {
         elsewhere=True,
     ),
     "procedure": Plan(
-        "fencer/power/procedure.py", ("tests/power/test_procedure.py", "tests/power/test_procedure_times.py")
+        "fencer/power/procedure.py",
+        tuple(f"tests/power/test_{name}.py" for name in ("procedure", "procedure_times", "go", "identity")),
     ),
 }  # fmt: skip
