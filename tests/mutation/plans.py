@@ -65,8 +65,10 @@ PLANS = {
     ),
     "registration": Plan(
         "fencer/storage/registration.py",
-        _tests("registration", "registration_attempts", "unfencing"),
-        _tests("paths_down"),
+        _tests(
+            "registration", "registration_attempts", "unfencing", "first_registration", "fenced_while_registering",
+            "fence_while_registering", "paths_down",
+        ),
     ),
     "restoring": Plan(
         "fencer/storage/restoring.py", (*_tests("restoring"), "tests/sidecar/observer/test_registrar.py")

@@ -22,16 +22,20 @@ GOALS = [PowerGoal(PowerAim.OFF), PowerGoal(PowerAim.REBOOT), PowerGoal(PowerAim
 
 
 class Gate:
-    """Says no between the times of shut, having waited as long as it may. asked: when, the first go left out."""
+    """Says no between the times of shut, having waited as long as it may.
+
+    asked, waits: when, and for how long, the first go left out."""
 
     def __init__(self, clock: FakeClock, shut: tuple[float, float] = (0.0, 0.0)) -> None:
         self._clock, self._shut = clock, shut
         self.asked: list[float] = []
+        self.waits: list[float] = []
 
     def __call__(self, wait_s: float) -> bool:
         if wait_s == math.inf:
             return True
         self.asked.append(self._clock())
+        self.waits.append(wait_s)
         begins, ends = self._shut
         if begins <= self._clock() < ends:
             self._clock.sleep(min(wait_s, ends - self._clock()))
@@ -83,6 +87,30 @@ def test_the_first_command_waits_too_and_an_off_of_nobody_s_doing_is_no_end() ->
     seen = play(chassis, Gate(clock, (0.0, 8.0)), clock)
     assert chassis.at_s == [8.0]
     assert seen.index(OFF) > seen.index(ChassisCommanded(OFF_COMMAND))
+
+
+def test_a_go_is_waited_for_ever_longer_and_the_session_kept() -> None:
+    """Each second wait is that for the command itself. Between two of them the state is read, at most 11 s later."""
+    clock = FakeClock()
+    gate = Gate(clock, (0.0, 40.0))
+    seen = play(Timed(clock), gate, clock)
+    assert gate.waits == [1, 1, 1, 2, 1, 4, 1, 8, 1, 10, 1, 10, 1]
+    assert not any(isinstance(what, ChassisUnanswered) for what in seen), "no copy was sent"
+
+
+def test_a_command_without_an_answer_is_told_once() -> None:
+    class Deaf(FakeChassisPower):
+        def control(self, command: ChassisCommand, may_send: Callable[[], bool]) -> None:
+            if clock() < 20.0:
+                may_send()
+                clock.sleep(3.0)
+                raise NotAllowed("bmc: not now")
+            super().control(command, may_send)
+
+    clock = FakeClock()
+    seen = play(Deaf(clock), Gate(clock, (0.5, 20.0)), clock)
+    assert [what for what in seen if isinstance(what, ChassisUnanswered)] == [ChassisUnanswered(OFF_COMMAND)]
+    assert PowerDone() in seen
 
 
 def test_the_chassis_is_watched_while_no_go_comes() -> None:
