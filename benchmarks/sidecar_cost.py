@@ -39,11 +39,12 @@ class NeverFedError(Exception):
 
 class Used(NamedTuple):
     """cpu: of one processor, in percent. each: the same for each process, the feeder first. pss_mb: of all of them.
-    fed_s: from the start of the process to its first keepalive."""
+    own_mb: of that, what is no page of a file. fed_s: from the start of the process to its first keepalive."""
 
     cpu: float
     each: tuple[float, ...]
     pss_mb: float
+    own_mb: float
     fed_s: float
 
 
@@ -64,8 +65,8 @@ def main() -> int:
         trees = {"now": HERE.parent}
         if given.before:
             trees = {given.before: _unpacked(given.before, Path(directory)), **trees}
-        print("| LUNs | tree | processor | feeder, supervisor, publisher, observer | PSS | feeds after |")
-        print("| --- | --- | --- | --- | --- | --- |", flush=True)
+        print("| LUNs | tree | processor | feeder, supervisor, publisher, observer | PSS | without files | feeds after |")
+        print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for number in range(given.rounds):
             for luns in given.luns:
                 for name, tree in trees.items():
@@ -73,12 +74,12 @@ def main() -> int:
                     try:
                         used = measure(tree, place, preload, luns, given.paths, given.seconds, given.slower)
                     except NeverFedError as error:
-                        print(f"| {luns} x {given.paths} | {name} | | | | {error} |", flush=True)
+                        print(f"| {luns} x {given.paths} | {name} | | | | | {error} |", flush=True)
                         continue
                     each = ", ".join(f"{one:.2f}" for one in used.each)
                     print(
                         f"| {luns} x {given.paths} | {name} | {used.cpu:.2f} % | {each} | {used.pss_mb:.1f} MB "
-                        f"| {used.fed_s:.2f} s |",
+                        f"| {used.own_mb:.1f} MB | {used.fed_s:.2f} s |",
                         flush=True,
                     )
     return 0
@@ -137,7 +138,7 @@ def _measured(process: "subprocess.Popen[bytes]", began: float, place: Path, sec
         time.sleep(seconds)
         took_s = time.monotonic() - began
         each = tuple(100 * (_cpu_s(pid) - was) / took_s for pid, was in zip(pids, before, strict=True))
-        return Used(sum(each), each, pss_mb(set(pids)), fed_s)
+        return Used(sum(each), each, pss_mb(set(pids)), pss_mb(set(pids), "Pss_Anon"), fed_s)
     except NeverFedError:
         raise
     except Exception:

@@ -41,14 +41,15 @@ def cpu_s(pids: set[int]) -> dict[int, tuple[float, float]]:
     return used
 
 
-def pss_mb(pids: set[int]) -> float:
+def pss_mb(pids: set[int], what: str = "Pss") -> float:
+    """what: a name in smaps_rollup. Pss_Anon leaves out the pages of files, which other programs may share."""
     kilobytes = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
     return kilobytes / 1024
 
 
