@@ -52,10 +52,10 @@ PUBLISH_SLACK_S = 0.25
 """The status goes out so much before it is due when reports have come, and so much after it when none have: they come
 once a second, too, and one wake-up does for both."""
 
-LONG_TURN_S, REST_TIMES, LONGEST_REST_S = 0.01, 3, 1.0
-"""After a turn that took so long, nothing starts another one for so many times as long: at most for decide_interval_s,
-and for LONGEST_REST_S where no watchdog runs. The feeder is real-time: at the start of 64 LUNs each report has it judge
-all of them, and on a slow processor that left nothing for the observer, which makes the reports."""
+LONG_TURN_S, REST_TIMES, UNARMED_REST_S = 0.01, 3, 1.0
+"""After a turn that took so long, nothing starts another one for so many times as long, decide_interval_s at most; where
+no watchdog runs, for UNARMED_REST_S. The feeder is real-time: at the start of 64 LUNs each report has it judge all of
+them, and on a slow processor that left nothing for the observer, which makes the reports."""
 
 UNREGISTER_S = 10.0
 STOP_S = 1.0
@@ -115,9 +115,10 @@ class Daemon:
         """Leaves the processor to others after a turn that took so long."""
         if took_s < LONG_TURN_S:
             return
-        runs = self._feeding is not None or self._environment.resumed
-        most_s = self._config.settings.timing.decide_interval_s if runs else LONGEST_REST_S
-        time.sleep(min(REST_TIMES * took_s, most_s))
+        if self._feeding is None and not self._environment.resumed:
+            time.sleep(UNARMED_REST_S)
+        else:
+            time.sleep(min(REST_TIMES * took_s, self._config.settings.timing.decide_interval_s))
 
     def _wait(self) -> None:
         until_s = self._environment.clock() + self._config.settings.timing.decide_interval_s

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+from fencer.sidecar.feeder import REST_TIMES, UNARMED_REST_S
 from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
 from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
@@ -163,15 +164,28 @@ def test_a_device_that_does_not_take_its_first_keepalive_is_not_left_running(sid
     assert sidecar.acts() == ["arm", "refused", "disarm", "ended 1 /dev/watchdog9: keepalive: No such device"]
 
 
+def _rests_s(sidecar: Sidecar, count: int) -> list[float]:
+    """How long the feeder decides nothing between two of the next decisions."""
+    path = sidecar.directory / "decisions"
+
+    def decisions() -> list[list[float]]:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [[float(time_s) for time_s in line.split()] for line in lines if line.endswith("\n")]
+
+    before = len(decisions())
+    wait_for(lambda: len(decisions()) - before > count, "it decides nothing")
+    return [after[0] - first[1] for first, after in itertools.pairwise(decisions()[before:])]
+
+
 def test_after_a_turn_that_took_long_reports_have_to_wait(sidecar: Sidecar) -> None:
     """The feeder is real-time: on a slow processor the observer would get nothing of it."""
     sidecar.scene("lost")
     sidecar.start("laborious")
-    decisions = sidecar.directory / "decisions"
-    wait_for(lambda: decisions.exists() and decisions.read_text().count("\n") > 10, "it decides nothing")
-    times = [float(time_s) for line in decisions.read_text().splitlines()[:10] for time_s in line.split()]
-    rests_s = [began_s - ended_s for ended_s, began_s in itertools.pairwise(times[1:])][::2]
-    assert min(rests_s) >= 3 * LABORIOUS_S
+    sidecar.until(PolicyState.STARTING)
+    assert min(_rests_s(sidecar, 3)) >= UNARMED_REST_S
+    sidecar.scene("registered")
+    sidecar.until_fed()
+    assert REST_TIMES * LABORIOUS_S <= min(_rests_s(sidecar, 10)) < UNARMED_REST_S
 
 
 def test_a_killed_observer_is_started_again_and_counted(sidecar: Sidecar) -> None:
