@@ -65,7 +65,7 @@ def main() -> int:
         trees = {"now": HERE.parent}
         if given.before:
             trees = {given.before: _unpacked(given.before, Path(directory)), **trees}
-        print("| LUNs | tree | processor | feeder, supervisor, publisher, observer | PSS | without files | feeds after |")
+        print("| LUNs | tree | CPU | feeder, supervisor, publisher, observer | PSS | of it no file | feeds after |")
         print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for number in range(given.rounds):
             for luns in given.luns:
