@@ -53,9 +53,9 @@ PUBLISH_SLACK_S = 0.25
 once a second, too, and one wake-up does for both."""
 
 LONG_TURN_S, REST_TIMES, UNARMED_REST_S = 0.01, 3, 1.0
-"""After a turn that took so long, nothing starts another one for so many times as long, decide_interval_s at most; while
-no watchdog runs, for UNARMED_REST_S. The feeder is real-time: at the start of 64 LUNs each report has it judge all of
-them, and on a slow processor that left nothing for the observer, which makes the reports."""
+"""After a turn that took so long, nothing starts another one for so many times as long, decide_interval_s at most.
+While no watchdog runs it is UNARMED_REST_S. The feeder is real-time: at the start of 64 LUNs each report has it judge
+all of them, and on a slow processor that left nothing for the observer, which makes the reports."""
 
 UNREGISTER_S = 10.0
 STOP_S = 1.0
