@@ -10,10 +10,10 @@ from fencer.storage.nexus import Nexus
 from fencer.storage.pr import REGISTRATIONS_PREEMPTED, OutAction
 from fencer.storage.registration import LATER, History, Past, Terms, register, register_path
 from fencer.storage.settings import StorageSettings
-from fencer.storage.transport import ScsiStatus
+from fencer.storage.transport import ScsiReply, ScsiStatus
 from tests.storage.fake_target import INVALID_FIELD_IN_PARAMETER_LIST, FakeTarget, _check
 from tests.storage.faulty_path import RESERVE, FaultyPath, faulty, unit
-from tests.storage.nodes import WERO, A, B, Clock, deadline, lun, registered
+from tests.storage.nodes import WERO, A, B, C, Clock, deadline, lun, registered
 
 TERMS = Terms(A, WERO, aptpl=True)
 REGISTERED = Past(History.REGISTERED, 2, A)
@@ -135,3 +135,37 @@ def test_each_path_has_its_turn_at_reserving_and_the_attempts_end(paths: int) ->
     assert order[:paths] == first
     assert order == [first[turn % paths] for turn in range(len(order))]
     assert paths <= len(order) <= 20
+
+
+def test_a_key_of_another_node_on_one_path_is_not_replaced() -> None:
+    """Only the first registration of a boot may: later this node has something to lose."""
+    target = registered("a", "b")
+    target.nexus("a2")
+    target.registrations[target._session("a2")] = int(C)
+    reason = register_path(Nexus(target.nexus("a2")), TERMS, A, deadline())
+    assert reason is not None
+    assert "another key is registered on this path" in reason
+    assert target.registrations[target._session("a2")] == int(C)
+
+
+def test_a_target_that_stores_no_registrations_is_registered_over_several_paths() -> None:
+    """The command that shows that the first path is registered still is sent without APTPL as well."""
+    target = registered("b", target=FakeTarget(aptpl=False))
+    both = lun(target, "a1", "a2")
+    end = register(both, TERMS, Past(History.NEVER), deadline())
+    assert end == (LunRegistered(both.name, paths=2),)
+
+
+def test_where_registrations_keep_changing_a_key_that_may_be_gone_is_not_brought_back() -> None:
+    target = registered("a", "b")
+    serve = target.execute
+
+    def execute(initiator: str, cdb: bytes, data_out: bytes, length: int) -> ScsiReply:
+        target.generation += cdb[0] == 0x5F  # another node registers path after path
+        return serve(initiator, cdb, data_out, length)
+
+    target.execute = execute  # type: ignore[method-assign]
+    reason = register_path(Nexus(target.nexus("a2"), sleep=Clock().sleep), TERMS, A, deadline())
+    assert reason == "REGISTER: registrations keep changing: run 'on' again"
+    assert sorted(target.keys) == [A, B]
+    assert IGNORE not in [action for _, action, _ in target.log]
