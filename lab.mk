@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 
 # Sets of virtual machines that run at a time. Each keeps about one core busy; the largest takes 1.3 GB.
 LAB_WORKERS ?= 2
-LAB_TESTS := $(PYTHON) -m pytest -q tests/lab -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder
+LAB_TESTS := $(PYTHON) -m pytest -q tests/lab -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
 
 # Plays the tests that $(1) selects. What fails is told, and played once more, alone: an emulated machine can lose its
 # processor for seconds to its neighbour. What fails again fails.
