@@ -154,7 +154,8 @@ def test_interrupted(guest, cluster):
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
+@pytest.mark.long  # it starts each level once more
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.usefixtures("guest", "cluster")  # where these are skipped, so is this
 def test_nothing_is_left_of_an_interrupted_run(ending: signal.Signals, tmp_path: Path) -> None:
     module = tmp_path / "test_interrupted.py"

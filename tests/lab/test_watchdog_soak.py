@@ -47,6 +47,7 @@ def test_no_reset_under_pressure(node: Kept) -> None:
     well(soak(node, SECONDS))
 
 
+@pytest.mark.long
 def test_a_crowd_at_the_exporter_is_not_felt(node: Kept) -> None:
     """Fifty scrapers, twenty clients that never read and five that send nonsense, on the sidecar's one processor."""
 
