@@ -139,7 +139,7 @@ def _unfence(
 def _is_taken(after: Look, before: Look, seen: Past, terms: Terms, is_done: bool) -> bool:
     """Whether another node has taken our key since the look before: registered by this call, or listed then.
 
-    A target may also have lost all registrations, or ours with its session. Then nobody was fenced.
+    Nobody was fenced where the target lost all registrations, or dropped ours when its session ended.
     """
     if terms.own in after.keys:
         return False

@@ -26,7 +26,7 @@ MOST_WAITS = 5000
 
 
 class Clock:
-    """Seconds that pass only where somebody waits. A run begins shortly after the machine's boot."""
+    """A clock in seconds that moves only while somebody waits. It starts near 0, as after a boot."""
 
     START_S = 2.0
 
@@ -58,7 +58,7 @@ class PlayedWorker:
 
     @property
     def orders(self) -> list[object]:
-        """What it was told, without the times."""
+        """The messages that it was sent, without their times."""
         return [message for _, message in self.told]
 
     def says(self, *messages: object, after_s: float = 0.0, takes_s: float = DISPATCH_S) -> None:
@@ -86,7 +86,7 @@ Part = Callable[[PlayedWorker, object], None]
 
 
 def silent(_worker: PlayedWorker, _message: object) -> None:
-    """A part that says nothing, whatever it is told."""
+    """A part that answers no message."""
 
 
 class PlayedWorkers:
