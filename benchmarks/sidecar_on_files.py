@@ -27,15 +27,16 @@ else:
 
 def replace(jobs):
     """In the supervisor."""
-    from pathlib import Path
-
     from fencer.model import ReservationKey
     from fencer.storage import sgutils
     from fencer.storage.nexus import Nexus
 
     sgutils._require_scsi_device = lambda _path, _descriptor: None
     luns = {f"naa.{number:016x}": line.split() for number, line in enumerate(open(f"{directory}/luns"), 1)}
+    sysfs = f"{directory}/sys"
     if is_before:
+        from pathlib import Path
+
         from fencer.request import StorageSettings
         from fencer.watchdog.config import read_settings
         from fencer.watchdog.messages import Config, Configured
@@ -44,6 +45,8 @@ def replace(jobs):
         from fencer.watchdog.probing import BlockProbe
         from fencer.watchdog.settings import ObserverSettings
         from fencer.watchdog.snapshot import NodeSnapshot
+
+        sysfs = Path(sysfs)
     else:
         from fencer.sidecar.config import read_settings
         from fencer.sidecar.lun_list import FoundLun, LunList
@@ -70,7 +73,7 @@ def replace(jobs):
         return Observation(
             settings,
             second,
-            PathLister(luns, Path(f"{directory}/sys")).list,
+            PathLister(luns, sysfs).list,
             BlockEvents(),
             lambda path: BlockProbe(f"{directory}/disks/{path.name}", direct=False),
             lambda node: Nexus(sgutils.SgTransport(f"{directory}/disks/{os.path.basename(node)}")),

@@ -21,12 +21,13 @@ def replace_file(path: str | os.PathLike[str], content: bytes, mode: int, *, dur
         os.unlink(temporary)
         descriptor = _new_file(temporary)
     try:
-        with open(descriptor, "wb") as file:
+        try:
             os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
+            _write_all(descriptor, content)
             if durable:
                 os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -43,6 +44,12 @@ def sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """write(2) may write a part, as before a full disk says so."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def _new_file(path: str) -> int:

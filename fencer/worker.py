@@ -23,8 +23,9 @@ from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
 
-MESSAGE_BYTES = 128 * 1024
-"""Largest size of one message. A socket takes 208 KiB by default."""
+MESSAGE_BYTES = 124 * 1024
+"""Largest size of one message. A socket takes 208 KiB by default; from 128 KiB on, malloc(3) would map memory anew for
+each message that is waited for."""
 
 
 def next_message(sock: socket, most_bytes: int = MESSAGE_BYTES) -> bytes:

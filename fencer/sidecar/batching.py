@@ -8,8 +8,8 @@ arrive long before the deadline of a slow one.
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
+from fencer._typing import Final
 from fencer.sidecar.reports import (
     KEYS_MOST,
     Alive,

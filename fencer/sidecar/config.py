@@ -6,8 +6,8 @@ The same table makes the documentation. Every complaint names file, line, settin
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
+from fencer._typing import Any, NamedTuple
 from fencer.errors import UsageError
 from fencer.model import ReservationKey
 from fencer.regular_file import read_regular_file

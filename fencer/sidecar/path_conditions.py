@@ -11,8 +11,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
 
+from fencer._typing import Final, NamedTuple
 from fencer.storage.block_devices import listing, read_attribute
 
 SYS_BLOCK = "/sys/block"

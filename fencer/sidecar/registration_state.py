@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides this node's registration state at a LUN from one reading of its registrations. Pure."""
 
-from typing import NamedTuple
-
+from fencer._typing import NamedTuple
 from fencer.model import ReservationKey, ReservationType
 from fencer.state.snapshot import RegistrationState
 from fencer.storage.look import HOLDER_ONLY_TYPES

@@ -6,7 +6,8 @@ equals sign, a semicolon for a comment, a unit behind a number.
 """
 
 import re
-from typing import NamedTuple
+
+from fencer._typing import NamedTuple
 
 _CURLY = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b", '"'))
 _LINE = re.compile(r"""\s*["']?([\w-]+)["']?\s*([=:]?)\s*(.*?)\s*$""")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts NamedTuples to JSON and back, checked against their annotations: for files that another process reads."""
-# ruff: noqa: ANN401 - annotations are looked at when it runs; mypy cannot follow
 
 import functools
 import json
 from collections.abc import Callable
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import GenericAlias, NoneType, UnionType
 
 from fencer._enum import Enum
+from fencer._typing import Any, TypeVar
 
 R = TypeVar("R", bound=tuple[Any, ...])
 _Reader = Callable[[Any], Any]
@@ -49,7 +48,7 @@ def plain(value: Any) -> Any:
 @functools.cache
 def _is_flat(kind: Any) -> bool:
     """Whether a record type has only plain fields. Such records are converted faster; paths are most of a snapshot."""
-    return _PLAIN.issuperset(get_type_hints(kind).values())
+    return _PLAIN.issuperset(kind.__annotations__.values())
 
 
 class _Wrong(ValueError):
@@ -65,9 +64,9 @@ class _Wrong(ValueError):
 def _reader(kind: Any) -> _Reader:
     """The reader of a type, made once: a snapshot of 64 LUNs has 1,500 records, and is read again at each scrape."""
     if isinstance(kind, UnionType):
-        return _optional(_reader(next(each for each in get_args(kind) if each is not NoneType)))
-    if get_origin(kind) is tuple:
-        return _many(get_args(kind)[0])
+        return _optional(_reader(next(each for each in kind.__args__ if each is not NoneType)))
+    if isinstance(kind, GenericAlias):  # tuple[X, ...]
+        return _many(kind.__args__[0])
     if hasattr(kind, "_fields"):
         return _record(kind)
     if issubclass(kind, Enum):
@@ -121,7 +120,7 @@ def _plain_value(kind: type) -> _Reader:
 
 
 def _record(kind: Any) -> _Reader:
-    hints = get_type_hints(kind)
+    hints = kind.__annotations__
     fields = [(name, _reader(hints[name])) for name in kind._fields]
     defaults = kind._field_defaults
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of this node's last self-fence: written before the reset, read after it (``halvm-watchdogd last``)."""
 
-from pathlib import Path
-
 from fencer.atomic_file import replace_file
 from fencer.regular_file import read_regular_file
 from fencer.state.json_records import from_json, to_json
@@ -17,7 +15,7 @@ _LONGEST_BYTES = 64 << 10
 
 def write_last(directory: str, record: SelfFence) -> None:
     """Writes the record; it is on stable storage on return. Raises OSError."""
-    replace_file(Path(directory) / LAST_NAME, to_json(record, SCHEMA), 0o644, durable=True)
+    replace_file(f"{directory}/{LAST_NAME}", to_json(record, SCHEMA), 0o644, durable=True)
 
 
 def read_last(directory: str) -> SelfFence | None:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads and writes the snapshot's file."""
 
-from pathlib import Path
-
 from fencer.atomic_file import replace_file
 from fencer.regular_file import read_regular_file
 from fencer.state.json_records import from_json, to_json
@@ -19,7 +17,7 @@ def write_snapshot(directory: str, snapshot: Snapshot, luns: str | None = None) 
     content = to_json(snapshot, SCHEMA)
     if luns is not None:  # a quote within a text would have a backslash before it: this is the field
         content = content.replace(b'"luns":[]', b'"luns":' + luns.encode(), 1)
-    replace_file(Path(directory) / SNAPSHOT_NAME, content, 0o644, durable=False)
+    replace_file(f"{directory}/{SNAPSHOT_NAME}", content, 0o644, durable=False)
 
 
 def read_snapshot(directory: str) -> Snapshot:

@@ -6,21 +6,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+LARGE = {"argparse", "ast", "dataclasses", "ipaddress", "pathlib", "pyudev", "socket", "subprocess", "typing", "urllib"}
+"""What neither a child of the supervisor needs: it would be in the memory of each of them."""
+
 SLOW = {
     "argparse", "ast", "dataclasses", "difflib", "inspect", "json", "pathlib", "pickle", "pyudev", "re", "socket",
     "sqlite3", "subprocess", "threading", "tomllib", "typing", "urllib",
 }  # fmt: skip
 
 
-def test_the_feeder_loads_nothing_slow():
+def _loaded_by(statements: str) -> set[str]:
     # -S: what a distribution's sitecustomize loads is none of ours.
-    code = f"import sys; sys.path[:] = {sys.path!r}; import fencer.sidecar.main; print(*sys.modules)"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {statements}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    loaded = set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+def test_the_feeder_loads_nothing_slow() -> None:
+    loaded = _loaded_by("import fencer.sidecar.main")
     assert "fencer.sidecar.feeder" in loaded
     assert not loaded & SLOW
+
+
+def test_the_supervisor_loads_nothing_large() -> None:
+    loaded = _loaded_by("from fencer.sidecar.processes import jobs; jobs('', 1, 2)")
+    assert "fencer.sidecar.observer.observing" in loaded
+    assert not loaded & LARGE
 
 
 def test_a_new_observer_needs_no_disk(tmp_path: Path) -> None:

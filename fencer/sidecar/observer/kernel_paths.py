@@ -3,16 +3,15 @@
 
 import os
 import select
-import socket
 import time
+from _socket import AF_NETLINK, SOCK_DGRAM, socket  # as in fencer.worker
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Final, NamedTuple
 
+from fencer._typing import Final, NamedTuple
 from fencer.errors import UsageError
 
-SYS_BLOCK = Path("/sys/block")
+SYS_BLOCK = "/sys/block"
 
 
 class KernelPath(NamedTuple):
@@ -33,7 +32,7 @@ class PathLister:
     known: WWID to kernel names, as found at the start: for kernels whose sysfs does not show a WWID.
     """
 
-    def __init__(self, known: Mapping[str, Iterable[str]], sys_block: Path = SYS_BLOCK) -> None:
+    def __init__(self, known: Mapping[str, Iterable[str]], sys_block: str = SYS_BLOCK) -> None:
         self._root: Final = sys_block
         self._wwids: Final = frozenset(known)
         self._wwid_of: dict[tuple[str, int], str] = {}
@@ -46,7 +45,7 @@ class PathLister:
         """By WWID and name. A disk's WWID is read once; disks come and go while we look."""
         found: dict[str, dict[str, KernelPath]] = {wwid: {} for wwid in self._wwids}
         wwid_of: dict[tuple[str, int], str] = {}
-        for name in sorted(os.listdir(self._root)):  # every few seconds: no Path for each disk
+        for name in sorted(os.listdir(self._root)):
             if not name.startswith("sd"):
                 continue
             try:
@@ -134,9 +133,9 @@ _NETLINK_KOBJECT_UEVENT, _KERNEL_EVENTS = 15, 1
 """linux/netlink.h; the multicast group of the kernel's own events."""
 
 
-def _listen() -> socket.socket:
+def _listen() -> socket:
     """Raises OSError."""
-    listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_KOBJECT_UEVENT)
+    listener = socket(AF_NETLINK, SOCK_DGRAM, _NETLINK_KOBJECT_UEVENT)
     listener.setblocking(False)
     listener.bind((0, _KERNEL_EVENTS))
     return listener

@@ -3,8 +3,8 @@
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
+from fencer._typing import Final
 from fencer.errors import StorageError
 from fencer.model import Deadline
 from fencer.sidecar.observer.rounds import AHEAD_S, next_on_grid

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
 
+from fencer._typing import Final, Protocol
 from fencer.errors import FenceError, UsageError
 from fencer.sidecar.batching import ReportBatcher
 from fencer.sidecar.lun_list import FoundLun, LunList
@@ -57,8 +57,7 @@ def load() -> None:
     An observer is forked from the process that has called it. From there on it needs sysfs, devices and state_dir, all
     of which are in memory; so neither a root disk that hangs nor an upgrade in place touches a new observer.
     """
-    import encodings.ascii  # open() of an attribute looks codecs up by name
-    import encodings.idna  # noqa: F401
+    import encodings.ascii  # noqa: F401 - open() of an attribute looks codecs up by name
     import json  # noqa: F401 - the marker
 
     load_syscall()

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple, Protocol
 
+from fencer._typing import Final, NamedTuple, Protocol
 from fencer.errors import StorageError
 from fencer.model import Deadline
 from fencer.sidecar.observer.kernel_paths import KernelPath

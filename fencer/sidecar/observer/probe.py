@@ -4,7 +4,8 @@
 import errno
 import mmap
 import os
-from typing import Final
+
+from fencer._typing import Final
 
 PROBE_BYTES = 4096
 """A whole block of any disk; O_DIRECT wants whole blocks."""

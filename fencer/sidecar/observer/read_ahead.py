@@ -12,12 +12,11 @@ import ctypes
 import functools
 import mmap
 import os
-import platform
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
 
+from fencer._typing import Final, NamedTuple, Protocol
 from fencer.sidecar.observer.path_watch import Offer, PathWatch
 from fencer.sidecar.observer.probe import PROBE_BYTES
 from fencer.sidecar.observer.rounds import AHEAD_S, next_on_grid
@@ -69,9 +68,9 @@ class AsyncReads:
 
     def __init__(self, flags: int = _RWF_NOWAIT) -> None:
         """Raises OSError where the kernel has no such reads, or this machine is none that is known."""
-        numbers = _SYSCALLS.get(platform.machine())
+        numbers = _SYSCALLS.get(os.uname().machine)
         if numbers is None:
-            raise OSError(f"{platform.machine()}: the numbers of its system calls are not known")
+            raise OSError(f"{os.uname().machine}: the numbers of its system calls are not known")
         setup, self._submit, self._getevents = numbers
         self._flags: Final = flags
         self._call: Final = load_syscall()

@@ -9,8 +9,8 @@ for this boot where we have been registered.
 
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
 
+from fencer._typing import Final, NamedTuple
 from fencer.errors import FenceError, StorageError
 from fencer.model import Deadline, ReservationKey
 from fencer.observations import LunFailed, LunRegistered, Observation

@@ -15,8 +15,8 @@ import itertools
 import threading
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Final
 
+from fencer._typing import Final
 from fencer.sidecar.observer.thread_states import waits_for_processor
 
 Turn = Callable[[], float | None]

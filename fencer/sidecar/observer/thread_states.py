@@ -4,9 +4,9 @@
 Source: proc(5), /proc/pid/syscall: "running", or the number of the system call in which the thread waits.
 """
 
-import platform
+import os
 
-_FUTEX = {"x86_64": b"202", "aarch64": b"98", "riscv64": b"98", "ppc64le": b"221"}.get(platform.machine())
+_FUTEX = {"x86_64": b"202", "aarch64": b"98", "riscv64": b"98", "ppc64le": b"221"}.get(os.uname().machine)
 
 
 def waits_for_processor(thread: int) -> bool:

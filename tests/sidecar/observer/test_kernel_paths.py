@@ -72,14 +72,14 @@ def _names(lister: PathLister) -> dict[str, list[str]]:
 
 
 def test_every_disk_of_a_lun_is_a_path(sysfs: Path) -> None:
-    lister = PathLister({X: ["sda"], Y: []}, sysfs / "block")
+    lister = PathLister({X: ["sda"], Y: []}, f"{sysfs}/block")
     assert _names(lister) == {X: ["sda", "sdb"], Y: ["sdc"]}
     path = lister.list()[X]["sdb"]
     assert (path.address, path.node) == ("3:0:0:0", "/dev/sdb")
 
 
 def test_what_goes_and_comes_is_seen(sysfs: Path) -> None:
-    lister = PathLister({X: ["sda"]}, sysfs / "block")
+    lister = PathLister({X: ["sda"]}, f"{sysfs}/block")
     before = lister.list()[X]
     (sysfs / "block/sdb/device").unlink()
     assert _names(lister) == {X: ["sda"]}
@@ -93,7 +93,7 @@ def test_what_goes_and_comes_is_seen(sysfs: Path) -> None:
 
 
 def test_a_name_that_another_lun_has_now_is_not_ours(sysfs: Path) -> None:
-    lister = PathLister({X: ["sda", "sdb"]}, sysfs / "block")
+    lister = PathLister({X: ["sda", "sdb"]}, f"{sysfs}/block")
     assert _names(lister) == {X: ["sda", "sdb"]}
     (sysfs / "block/sdb/device").unlink()
     (sysfs / "block/sdb/device").symlink_to(sysfs / "devices/sdc/2:0:0:1")
@@ -102,7 +102,7 @@ def test_a_name_that_another_lun_has_now_is_not_ours(sysfs: Path) -> None:
 
 def test_where_the_kernel_shows_no_wwid_the_first_lookup_is_believed(sysfs: Path) -> None:
     _disk(sysfs, "sde", None, "6:0:0:0")
-    assert _names(PathLister({X: ["sde"]}, sysfs / "block")) == {X: ["sda", "sdb", "sde"]}
+    assert _names(PathLister({X: ["sde"]}, f"{sysfs}/block")) == {X: ["sda", "sdb", "sde"]}
 
 
 IN_A_NETWORK_OF_ITS_OWN = """
