@@ -9,6 +9,7 @@ import pytest
 LOADED = (
     "fencer.agent.main", "fencer.journal.writer_process", "fencer.agent.action", "fencer.agent.storage_request",
     "fencer.cluster.corosync_conf", "fencer.agent.storage_worker", "fencer.storage.sgutils",
+    "fencer.storage.volume_group",
 )  # fmt: skip
 SLOW = {
     "dataclasses", "enum", "getopt", "gettext", "hashlib", "inspect", "json", "pathlib", "pickle", "pyghmi", "pyudev",

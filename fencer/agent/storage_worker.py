@@ -64,8 +64,8 @@ def _asking(deadline: "Deadline") -> "Callable[[], Contact]":
     """Returns the function that asks corosync."""
 
     def ask() -> "Contact":
+        from fencer.child_program import run_without_waiting
         from fencer.cluster.contact import ask_contact
-        from fencer.storage.volume_group import run_without_waiting  # brings subprocess
 
         return ask_contact(run_without_waiting, min(CONTACT_S, deadline.remaining_s / 4))
 

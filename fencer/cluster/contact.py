@@ -8,16 +8,13 @@ that has been a member of this node's partition since corosync started, also aft
 from collections.abc import Callable, Sequence
 
 from fencer._enum import Enum, auto
-from fencer._typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import subprocess
+from fencer.child_program import Done
 
 CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
 
 _TRY_AGAIN = "CS_ERR_TRY_AGAIN"
 
-Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
+Run = Callable[[Sequence[str], float], Done]
 
 
 class Contact(Enum):
@@ -32,14 +29,12 @@ class Contact(Enum):
 
 
 def ask_contact(run: Run, timeout_s: float) -> Contact:
-    """Asks corosync. run: takes argv and seconds; raises OSError or subprocess.TimeoutExpired. Never raises."""
-    import subprocess  # run has loaded it, or does so now; an unfencing without a record asks nothing
-
+    """Asks corosync. run: takes argv and seconds; raises OSError. Never raises."""
     try:
         done = run(CMAP, timeout_s)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return Contact.SILENT
-    except (OSError, subprocess.SubprocessError):
+    except OSError:
         return Contact.UNKNOWN
     if done.returncode != 0:
         return Contact.SILENT if _TRY_AGAIN in f"{done.stdout}{done.stderr}" else Contact.UNKNOWN

@@ -66,7 +66,7 @@ def _volumes(settings: StorageSettings, deadline: Deadline, *, in_doubt: bool) -
     group = settings.volume_group
     if group is None:
         return _Volumes()
-    from fencer.storage.volume_group import physical_volumes  # brings subprocess
+    from fencer.storage.volume_group import physical_volumes
 
     wwids: tuple[str, ...] = ()
     if in_doubt:

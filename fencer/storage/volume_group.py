@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the physical volumes of a volume group by LVM's ``pvs``. Writes, activates and locks nothing."""
 
-import os
-import re
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from fencer import json_text
 from fencer._typing import NamedTuple
+from fencer.child_program import Done, run_without_waiting
 from fencer.errors import StorageError, UsageError
 
 # lvm(8) VALID NAMES; 127 is NAME_LEN - 1.
-_VG_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_.-")
+_NAME_CHARS = 127
 
 # --readonly: on-disk metadata without locks and without device-mapper: works while another host has the group active.
 # --foreign, --shared: also groups that another host's system ID or lvmlockd owns: the one we fence has it.
@@ -41,9 +39,6 @@ _PVS = (
     "pv_name,pv_uuid,pv_missing,vg_name,vg_uuid,vg_seqno,pv_count",
 )
 
-# How long a killed pvs may take to go. One that can die at all does so at once.
-_REAP_S = 0.1
-
 BY_HAND = "run pvs by hand on this node and correct what it complains of, or give devices="
 HELD_UP = "mend the disk that holds up pvs, or give devices="
 
@@ -60,7 +55,7 @@ class VolumeGroup(NamedTuple):
     volumes: tuple[tuple[str, str], ...]
 
 
-Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
+Run = Callable[[Sequence[str], float], Done]
 
 
 def physical_volumes(vg_name: str, *, run: Run | None = None, timeout_s: float) -> tuple[str, ...]:
@@ -77,12 +72,12 @@ def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float)
     Works wherever the disks are visible: the group may be owned by another host's system ID, exported, or active
     elsewhere. The answer is complete or an error: a group of which one disk is not seen cannot be isolated completely.
 
-    run: takes argv and seconds; raises subprocess.TimeoutExpired, or FileNotFoundError when there is no pvs.
+    run: takes argv and seconds; raises TimeoutError, or FileNotFoundError when there is no pvs.
 
     Raises UsageError for a bad or unknown name, two groups of that name, or no LVM; StorageError when a physical volume
     is missing or pvs fails or does not answer in time.
     """
-    if not _VG_NAME.fullmatch(vg_name) or vg_name in {".", ".."}:
+    if not _is_name(vg_name):
         raise UsageError(f"vg: {vg_name[:140]!r} is not a volume group name: give the name that vgs shows")
     try:
         done = (run or run_without_waiting)(_PVS, timeout_s)
@@ -90,10 +85,10 @@ def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float)
         raise UsageError(
             "vg: there is no pvs on this node: install the package lvm2, or give devices= instead"
         ) from error
+    except TimeoutError as error:
+        raise StorageError(f"volume group {vg_name}: pvs: no answer within {timeout_s:g} s", HELD_UP) from error
     except OSError as error:
         raise StorageError(f"volume group {vg_name}: pvs: {error.strerror}", BY_HAND) from error
-    except subprocess.TimeoutExpired as error:
-        raise StorageError(f"volume group {vg_name}: pvs: no answer within {timeout_s:g} s", HELD_UP) from error
 
     rows = [row for row in _rows(done.stdout, vg_name, done) if row.get("vg_name") == vg_name]
     if not rows and done.returncode != 0:
@@ -128,45 +123,16 @@ def read_volume_group(vg_name: str, *, run: Run | None = None, timeout_s: float)
     return VolumeGroup(rows[0].get("vg_uuid", ""), int(seqno) if seqno.isdecimal() else 0, tuple(volumes))
 
 
-def run_without_waiting(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
-    """Runs a program that reads disks. Past timeout_s it is killed and left behind.
-
-    subprocess.run would wait for it to die, and a process in D state on lost storage does not die. It stays in our
-    process group, so Pacemaker's kill reaches it.
-
-    Raises subprocess.TimeoutExpired, FileNotFoundError, OSError.
-    """
-    environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "LC_ALL": "C",
-        # Descriptors of ours that LVM has no business to complain about.
-        "LVM_SUPPRESS_FD_WARNINGS": "1",
-    }
-    if "LVM_SYSTEM_DIR" in os.environ:
-        environment["LVM_SYSTEM_DIR"] = os.environ["LVM_SYSTEM_DIR"]
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env=environment,
+def _is_name(text: str) -> bool:
+    return (
+        0 < len(text) <= _NAME_CHARS
+        and _NAME_CHARACTERS.issuperset(text)
+        and not text.startswith("-")
+        and text not in {".", ".."}
     )
-    try:
-        out, err = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        for pipe in (child.stdout, child.stderr):
-            if pipe is not None:
-                pipe.close()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_REAP_S)
-        raise
-    return subprocess.CompletedProcess(argv, child.returncode, out, err)
 
 
-def _rows(report: str, vg_name: str, done: "subprocess.CompletedProcess[str]") -> list[dict[str, str]]:
+def _rows(report: str, vg_name: str, done: Done) -> list[dict[str, str]]:
     """The rows of ``{"report": [{"pv": [{...}]}]}`` (lvmreport(7)), values as text."""
     if not report.strip():
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.child_program import Done
 from fencer.cluster.contact import CMAP, Contact, ask_contact, parse_contact
 
 ALONE = """\
@@ -62,14 +63,13 @@ def test_what_the_map_says(output: str, contact: Contact) -> None:
     [
         (FileNotFoundError(), Contact.UNKNOWN),
         (PermissionError(), Contact.UNKNOWN),
-        (subprocess.SubprocessError(), Contact.UNKNOWN),
-        (subprocess.TimeoutExpired("x", 1), Contact.SILENT),
+        (TimeoutError(), Contact.SILENT),
     ],
 )
 def test_a_corosync_that_is_not_there_is_another_case_than_one_that_does_not_answer(
     error: Exception, contact: Contact
 ) -> None:
-    def run(_argv: Sequence[str], _timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    def run(_argv: Sequence[str], _timeout_s: float) -> Done:
         raise error
 
     assert ask_contact(run, 1.0) is contact
@@ -84,7 +84,7 @@ def test_a_corosync_that_is_not_there_is_another_case_than_one_that_does_not_ans
     ],
 )
 def test_an_answer_with_an_error(errors: str, contact: Contact) -> None:
-    assert ask_contact(lambda argv, _: subprocess.CompletedProcess(argv, 1, ALONE, errors), 1.0) is contact
+    assert ask_contact(lambda _argv, _: Done(1, ALONE, errors), 1.0) is contact
 
 
 CONF = """\

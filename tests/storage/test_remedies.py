@@ -3,12 +3,12 @@
 
 import errno
 import os
-import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from fencer import errors
+from fencer.child_program import Done
 from fencer.errors import MalformedAnswer, NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError
 from fencer.observations import LunFailed, LunState, Noted, Observation
 from fencer.storage.isolation import isolate
@@ -149,15 +149,15 @@ def test_a_path_that_does_not_open_says_what_to_do(number: int, remedy: str, mon
 
 @pytest.mark.parametrize(("kind", "remedy"), [("fails", BY_HAND), ("hangs", HELD_UP), ("cannot start", BY_HAND)])
 def test_pvs_that_fails_says_what_to_do(kind: str, remedy: str) -> None:
-    def run(argv: object, timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    def run(argv: object, timeout_s: float) -> Done:
         if kind == "hangs":
-            raise subprocess.TimeoutExpired("pvs", timeout_s)
+            raise TimeoutError
         if kind == "cannot start":
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return subprocess.CompletedProcess([], 5, "", "devices file is missing")
+        return Done(5, "", "devices file is missing")
 
     with pytest.raises(StorageError) as raised:
-        read_volume_group("shared", run=run, timeout_s=5)  # type: ignore[arg-type]
+        read_volume_group("shared", run=run, timeout_s=5)
     assert raised.value.with_remedy.endswith(f": {remedy}")
 
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from fencer.storage.volume_group import run_without_waiting
+from fencer.child_program import run_without_waiting
 
 COMMAND_S: Final = 10.0
 """How long one program may take. Under load crm_mon takes seconds."""
@@ -31,10 +31,10 @@ def ask(argv: Sequence[str], limit_s: float = COMMAND_S) -> ToolAnswer:
         done = run_without_waiting(argv, limit_s)
     except FileNotFoundError:
         return ToolAnswer("", f"{name}: not installed", missing=True)
+    except TimeoutError:
+        return ToolAnswer("", f"{name}: no answer within {limit_s:g} s")
     except OSError as error:
         return ToolAnswer("", f"{name}: {error.strerror}")
-    except subprocess.TimeoutExpired:
-        return ToolAnswer("", f"{name}: no answer within {limit_s:g} s")
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         problem = f"{name}: exit status {done.returncode}: {said[-1][:200] if said else 'no message'}"

@@ -44,6 +44,7 @@ from fencer.storage.nexus import Nexus
 from fencer.storage.registration import past
 from fencer.storage.settings import StorageSettings
 from fencer.storage.sgutils import SgTransport, load_library
+from fencer.storage.volume_group import physical_volumes, read_volume_group
 from fencer.worker import Channel
 
 LVM_S = 10.0
@@ -109,8 +110,6 @@ def list_luns(storage: StorageSettings) -> LunList:
     hang. The answer is complete. Raises UsageError, StorageError."""
     if storage.volume_group is None:
         return LunList(tuple(_found(lun, ()) for lun in _luns(storage, ())))
-    from fencer.storage.volume_group import read_volume_group  # brings subprocess
-
     group = read_volume_group(storage.volume_group, timeout_s=LVM_S)
     luns = _luns(storage, tuple(name for name, _ in group.volumes))
     on: dict[str, list[str]] = {lun.wwid: [] for lun in luns}
@@ -125,8 +124,6 @@ def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
     """The LUNs to observe. Only LVM reads the disks. Raises UsageError, StorageError."""
     if storage.volume_group is None:
         return _luns(storage, ())
-    from fencer.storage.volume_group import physical_volumes
-
     return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S))
 
 
