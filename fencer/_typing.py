@@ -76,13 +76,25 @@ else:
         def __getnewargs__(self) -> tuple[object, ...]:
             return tuple(self)
 
+    def _annotations(body: dict[str, Any]) -> dict[str, object]:
+        """The annotations of a class body, put in their place in it.
+
+        Since Python 3.14 (PEP 649, PEP 749) the body has a function that makes them. 1 asks it for their values, as
+        annotationlib would.
+        """
+        annotations = body.get("__annotations__")
+        if annotations is None:
+            make = body.pop("__annotate_func__", None) or body.pop("__annotate__", None)
+            annotations = body["__annotations__"] = make(1) if make else {}
+        return annotations
+
     class _Maker(type):
         """Turns a class body with annotations into a plain tuple class. Further subclasses are ordinary subclasses."""
 
         def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, object]) -> type:
             if not bases:
                 return super().__new__(cls, name, bases, body)
-            fields = tuple(body.get("__annotations__", ()))
+            fields = tuple(_annotations(body))
             defaults = {field: body.pop(field) for field in fields if field in body}
             body.update({field: _tuplegetter(place, None) for place, field in enumerate(fields)})
             body.update(__slots__=(), _fields=fields, _field_defaults=defaults, __match_args__=fields)
