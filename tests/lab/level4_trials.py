@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS`.
+"""Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS [METHODS]`.
 
-* compare: the active node is powered down under fence_halvm (reboot, and off), fence_ipmilan and fence_scsi in turn,
-  COUNT times each.
+* compare: the active node is powered down under fence_halvm (reboot, off, and storage alone), fence_ipmilan and
+  fence_scsi in turn, COUNT times each; METHODS: only under these.
 * failovers: COUNT failovers, of each kind in turn.
 
 Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
@@ -55,18 +55,34 @@ PEERS = {
 """Stonith devices in the place of ours: resource id and CIB text. fence_scsi's victim stays off."""
 OFF = "fence_halvm, off"
 """Ours, where the victim stays off, as with fence_scsi."""
-METHODS = ("fence_halvm", OFF, *PEERS)
+STORAGE_ALONE = "fence_halvm, storage alone"
+"""Ours as fence_scsi is set up: one device for all nodes, no BMC, the victim stays off. The sidecars run on."""
+METHODS = ("fence_halvm", OFF, STORAGE_ALONE, *PEERS)
+
+_STORAGE_DEVICE = _device(
+    "storage", "fence_halvm", " ".join(NODES), _UNFENCING, vg="shared_vg", pcmk_reboot_action="off"
+)
 
 
 def use_peer(cluster: Cluster, devices: dict[str, str]) -> None:
     """Replaces our devices. The sidecar, which guards our keys, is stopped, and the LUN is cleared."""
-    a = cluster.nodes[A]
     level4.set_property(cluster, "maintenance-mode", "true")
     level4.on_both(cluster, "systemctl stop halvm-watchdogd")
+    _replace_devices(cluster, devices, lambda: clear_lun(cluster))
+
+
+def use_storage_alone(cluster: Cluster) -> None:
+    """Replaces our two devices by one."""
+    level4.set_property(cluster, "maintenance-mode", "true")
+    _replace_devices(cluster, {"storage": _STORAGE_DEVICE})
+
+
+def _replace_devices(cluster: Cluster, devices: dict[str, str], meanwhile: Callable[[], None] = lambda: None) -> None:
+    a = cluster.nodes[A]
     for node in NODES:
         for element in (f"rsc_location[@rsc='fence-{node}']", f"primitive[@id='fence-{node}']"):
             a.run(f'cibadmin --delete --xpath "//{element}"', timeout_s=120, check=True)
-    clear_lun(cluster)
+    meanwhile()
     for device in devices.values():
         a.run(f"cibadmin --create -o resources --xml-text '{device}'", timeout_s=120, check=True)
     for node in NODES:
@@ -98,6 +114,8 @@ def power_down(cluster: Cluster, method: str) -> Observed:
         use_peer(cluster, PEERS[method])
     elif method == OFF:
         use_off(cluster)
+    elif method == STORAGE_ALONE:
+        use_storage_alone(cluster)
     seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
     failovers.wait_taken_over(cluster, seen.survivor)
     failovers.check_survivor(cluster, seen)
@@ -143,9 +161,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["compare", "failovers"])
     parser.add_argument("count", type=int)
     parser.add_argument("results", type=Path)
+    parser.add_argument("methods", nargs="*", default=METHODS, help=", ".join(METHODS))
     given = parser.parse_args(argv)
     if given.what == "compare":
-        results = run([*METHODS] * given.count, power_down, given.results)
+        results = run([*given.methods] * given.count, power_down, given.results)
     else:
         names = [name for _ in range(given.count) for name in plays.PLAYS][: given.count]
         results = run(names, lambda cluster, name: plays.PLAYS[name](cluster), given.results)
