@@ -4,13 +4,13 @@
 Source: the agents' metadata (ocf_heartbeat_LVM-activate(7), ocf_heartbeat_Filesystem(7)).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from fencer.cluster.device_names import logical_volume_of
 from fencer.ctl.check.finding import CheckFinding, fault, warning
 from fencer.ctl.check.lvm_rules import LVMLOCKD, SYSTEM_ID, Use
-from fencer.ctl.sources.cib import Cib, Primitive, is_false, is_true
+from fencer.ctl.sources.cib import Cib, Primitive, Value, is_false, is_true
 from fencer.ctl.sources.lvm_report import LogicalVolume
 
 _MODES: Final = (SYSTEM_ID, LVMLOCKD, "clvmd", "tagging")
@@ -128,18 +128,38 @@ def _states(cib: Cib, source: str) -> Iterator[CheckFinding]:
         if node.standby:
             text = f"{node.name} is in standby: it takes nothing over"
             yield warning(source, node.line, text, f"pcs node unstandby {node.name}")
+        if node.maintenance:
+            text = f"{node.name} is in maintenance: nothing that runs there is recovered"
+            yield fault(source, node.line, text, f"pcs node unmaintenance {node.name}")
     for each in cib.primitives:
-        managed, role = each.meta.get("is-managed"), each.meta.get("target-role")
-        if managed is not None and is_false(managed.text):
-            text = f"{each.name} is unmanaged: it is not recovered"
-            yield fault(source, managed.line, text, f"pcs resource manage {each.name}")
-        if role is not None and role.text.casefold() == "stopped" and each.standard != "stonith":
-            text = f"{each.name} is disabled (target-role=Stopped)"
-            yield warning(source, role.line, text, f"pcs resource enable {each.name}")
-        requires = each.meta.get("requires")
-        if requires is not None and requires.text in ("nothing", "quorum") and each.kind in LEAST_S:
-            text = f"{each.name} has requires={requires.text}: it starts on the survivor before the other is fenced"
-            yield fault(source, requires.line, text, f"pcs resource meta {each.name} requires=")
+        yield from _switched_off(each.name, each.meta, source, device=each.standard == "stonith")
+        if each.kind in LEAST_S:
+            yield from _unfenced(each.name, each.meta, source)
+    for name, meta in cib.holders.items():
+        yield from _switched_off(name, meta, source)
+        if any(each.parent == name and each.kind in LEAST_S for each in cib.primitives):
+            yield from _unfenced(name, meta, source)
+
+
+def _switched_off(name: str, meta: Mapping[str, Value], source: str, *, device: bool = False) -> Iterator[CheckFinding]:
+    """Of a resource, or of a group or clone, whose members inherit it."""
+    managed, role, rest = (meta.get(attribute) for attribute in ("is-managed", "target-role", "maintenance"))
+    if managed is not None and is_false(managed.text):
+        text = f"{name} is unmanaged: it is not recovered"
+        yield fault(source, managed.line, text, f"pcs resource manage {name}")
+    if rest is not None and is_true(rest.text):
+        text = f"{name} is in maintenance: it is not recovered"
+        yield fault(source, rest.line, text, f"pcs resource meta {name} maintenance=")
+    if role is not None and role.text.casefold() == "stopped" and not device:
+        text = f"{name} is disabled (target-role=Stopped)"
+        yield warning(source, role.line, text, f"pcs resource enable {name}")
+
+
+def _unfenced(name: str, meta: Mapping[str, Value], source: str) -> Iterator[CheckFinding]:
+    requires = meta.get("requires")
+    if requires is not None and requires.text in ("nothing", "quorum"):
+        text = f"{name} has requires={requires.text}: it starts on the survivor before the other is fenced"
+        yield fault(source, requires.line, text, f"pcs resource meta {name} requires=")
 
 
 def _timeouts(cib: Cib, each: Primitive, source: str) -> Iterator[CheckFinding]:

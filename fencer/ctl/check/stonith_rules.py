@@ -4,7 +4,7 @@
 Source: Pacemaker Explained, Fencing; pacemaker-fenced(7) and pacemaker-controld(7).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from fencer.cluster.addresses import is_cut_short
@@ -41,6 +41,10 @@ def _properties(cib: Cib, source: str) -> Iterator[CheckFinding]:
     if enabled is not None and is_false(enabled.text):
         text = "stonith-enabled is false: a node that fails is never fenced, and what it ran is not recovered safely"
         yield fault(source, enabled.line, text, "pcs property set stonith-enabled=true")
+    startup = cib.properties.get("startup-fencing")
+    if startup is not None and is_false(startup.text):
+        text = "startup-fencing is false: a node that was not seen since the start counts as down, and is not fenced"
+        yield fault(source, startup.line, text, "pcs property set startup-fencing=true")
     policy = cib.properties.get("no-quorum-policy")
     if policy is not None and policy.text == "ignore":
         text = "no-quorum-policy is ignore: each half of a split cluster starts the service"
@@ -157,9 +161,7 @@ def _duel(cib: Cib, devices: Collection[Device], nodes: Collection[str], source:
     """Two nodes that each switch the other off."""
     if len(nodes) != 2 or not devices or seconds(cib.setting("priority-fencing-delay", "0")):
         return
-    by_node: Mapping[str, list[Device]] = {
-        node: [each for each in devices if node in each.nodes or not each.nodes] for node in nodes
-    }
+    by_node = {node: _used_first(cib, devices, node) for node in nodes}
     shot = [
         each
         for known in by_node.values()
@@ -172,6 +174,14 @@ def _duel(cib: Cib, devices: Collection[Device], nodes: Collection[str], source:
     if len(shot) == 2 and len(delays) == 1 and not random and shot[0].name != shot[1].name:
         text = "two nodes without arbitration: when they lose sight of each other, each switches the other off"
         yield fault(source, shot[1].line, text, "give each fence_halvm device vg=GROUP: the reservation decides")
+
+
+def _used_first(cib: Cib, devices: Collection[Device], node: str) -> list[Device]:
+    """The devices by which a node is fenced first: those of its first level, or all for it where it has no level."""
+    levels = sorted((each for each in cib.levels if each.target == node), key=_order)
+    if levels:
+        return [device for name in levels[0].devices for device in devices if device.name == name]
+    return [each for each in devices if node in each.nodes or not each.nodes]
 
 
 def _topology(cib: Cib, devices: Collection[Device], source: str) -> Iterator[CheckFinding]:
@@ -189,6 +199,13 @@ def _topology(cib: Cib, devices: Collection[Device], source: str) -> Iterator[Ch
             yield fault(source, level.line, text, "let it begin with a fence_halvm with vg or devices, or remove it")
         if any(device.arbitrates for device in known):
             raced.add(level.target)
+    for device in devices:
+        for node in device.nodes if device.ours else ():
+            levels = [level for level in cib.levels if level.target == node]
+            if levels and not any(device.name in level.devices for level in levels):
+                text = f"device {device.name} is in no fencing level of {node}: {node} is never fenced by it"
+                remedy = f"pcs stonith level add {max(level.number for level in levels) + 1} {node} {device.name}"
+                yield warning(source, device.line, text, remedy)
 
 
 def _order(level: FencingLevel) -> tuple[str, int]:

@@ -77,16 +77,18 @@ class FencingLevel(NamedTuple):
 
 
 class CibNode(NamedTuple):
-    """A ``<node>``. standby: set for it."""
+    """A ``<node>``. standby, maintenance: set for it."""
 
     name: str
     node_id: str
     standby: bool
+    maintenance: bool
     line: int
 
 
 class Cib(NamedTuple):
-    """properties: the cluster's. orders: pairs of (first, then); colocations: pairs of (resource, with).
+    """properties: the cluster's. holders: the meta attributes of groups and clones. orders: pairs of (first, then);
+    colocations: pairs of (resource, with).
 
     operation_timeout_s: of op_defaults, or Pacemaker's own default. resource_defaults: meta attributes of the resources
     that do not have them.
@@ -96,6 +98,7 @@ class Cib(NamedTuple):
     nodes: tuple[CibNode, ...]
     primitives: tuple[Primitive, ...]
     groups: Mapping[str, tuple[str, ...]]
+    holders: Mapping[str, Mapping[str, Value]]
     locations: tuple[Location, ...]
     levels: tuple[FencingLevel, ...]
     orders: tuple[tuple[str, str], ...]
@@ -134,19 +137,16 @@ def parse_cib(content: str | bytes, source: str) -> Cib:
     default_s = seconds(defaults["timeout"].text) if "timeout" in defaults else None
     return Cib(
         _values(configuration.findall("crm_config/cluster_property_set"), document),
-        tuple(
-            CibNode(
-                each.get("uname", ""),
-                each.get("id", ""),
-                is_true(_text(_values(each.findall("instance_attributes"), document).get("standby"))),
-                lines[each],
-            )
-            for each in configuration.findall("nodes/node")
-        ),
+        tuple(_node(each, document) for each in configuration.findall("nodes/node")),
         tuple(_primitive(each, parent, templates, document) for each, parent in _primitives(configuration)),
         {
             each.get("id", ""): tuple(member.get("id", "") for member in each.findall("primitive"))
             for each in configuration.iter("group")
+        },
+        {
+            each.get("id", ""): _values(each.findall("meta_attributes"), document)
+            for each in configuration.iter()
+            if each.tag in _HOLDERS
         },
         tuple(
             Location(each.get("id", ""), each.get("rsc", ""), each.get("node", ""), each.get("score", ""), lines[each])
@@ -204,6 +204,20 @@ def _values(sets: list[Element], document: LinedXml) -> Mapping[str, Value]:
     return found
 
 
+def _node(element: Element, document: LinedXml) -> CibNode:
+    given = _values(element.findall("instance_attributes"), document)
+    return CibNode(
+        element.get("uname", ""),
+        element.get("id", ""),
+        is_true(_text(given.get("standby"))),
+        is_true(_text(given.get("maintenance"))),
+        document.lines[element],
+    )
+
+
+_HOLDERS = ("group", "clone", "master", "bundle")
+
+
 def _primitives(configuration: Element) -> Iterator[tuple[Element, str]]:
     """All primitives, each with the id of what holds it."""
     resources = configuration.find("resources")
@@ -212,7 +226,7 @@ def _primitives(configuration: Element) -> Iterator[tuple[Element, str]]:
         element, parent = stack.pop()
         if element.tag == "primitive":
             yield element, parent
-        elif element.tag in ("group", "clone", "master", "bundle"):
+        elif element.tag in _HOLDERS:
             stack += [(child, element.get("id", "")) for child in reversed(list(element))]
 
 

@@ -98,11 +98,13 @@ def _of_resources(view: View) -> Iterator[Remark]:
         kind = "stonith device" if each.is_stonith else "resource"
         if each.blocked:
             yield Remark(CtlStatus.FAULT, f"{kind} {each.name} is blocked: Pacemaker waits for an operator")
+        elif each.is_stonith and not each.nodes and pacemaker.maintenance:  # it is not started, and fences all the same
+            yield Remark(CtlStatus.WARNING, f"{kind} {each.name} is stopped: it starts when maintenance-mode is off")
         elif each.role in ("Stopped", "") or not each.nodes:
             yield Remark(CtlStatus.FAULT, f"{kind} {each.name} is stopped")
         elif each.failed:
             yield Remark(CtlStatus.WARNING, f"{kind} {each.name}: an operation failed")
-        elif not each.managed:
+        elif not each.managed and not pacemaker.maintenance:  # which makes all of them unmanaged
             yield Remark(CtlStatus.WARNING, f"{kind} {each.name} is unmanaged: it is not recovered")
     for failure in pacemaker.failures:
         reason = f": {failure.reason}" if failure.reason else ""

@@ -26,6 +26,12 @@ def _attribute(name: str, value: str) -> str:
     return f'{_ATTRIBUTES_1}          <nvpair id="a" name="{name}" value="{value}"/>\n'
 
 
+def _group_meta(name: str, value: str) -> str:
+    return (
+        f'<group id="ha">\n<meta_attributes id="m"><nvpair id="x" name="{name}" value="{value}"/></meta_attributes>\n'
+    )
+
+
 CIB = (
     _cib(
         'name="stonith-enabled" value="true"',
@@ -219,6 +225,50 @@ CIB = (
         "pcs resource manage d",
     ),
     _cib(
+        _PROPERTIES,
+        _property("startup-fencing", "false"),
+        "startup-fencing",
+        "counts as down, and is not fenced",
+        "startup-fencing=true",
+    ),
+    _cib(
+        '<node id="2" uname="serv-0002"/>',
+        '<node id="2" uname="serv-0002"><instance_attributes id="n">'
+        '<nvpair id="s" name="maintenance" value="true"/></instance_attributes></node>',
+        'uname="serv-0002"',
+        "serv-0002 is in maintenance",
+        "pcs node unmaintenance serv-0002",
+    ),
+    _cib(
+        '<group id="ha">\n',
+        _group_meta("is-managed", "false"),
+        'name="is-managed"',
+        "ha is unmanaged",
+        "pcs resource manage ha",
+    ),
+    _cib(
+        '<group id="ha">\n',
+        _group_meta("maintenance", "true"),
+        'name="maintenance"',
+        "ha is in maintenance",
+        "pcs resource meta ha maintenance=",
+    ),
+    _cib(
+        '<group id="ha">\n',
+        _group_meta("target-role", "Stopped"),
+        'name="target-role"',
+        "ha is disabled",
+        "pcs resource enable ha",
+        WARNING,
+    ),
+    _cib(
+        '<group id="ha">\n',
+        _group_meta("requires", "nothing"),
+        'name="requires"',
+        "ha has requires=nothing",
+        "pcs resource meta ha requires=",
+    ),
+    _cib(
         '<node id="2" uname="serv-0002"/>',
         '<node id="2" uname="serv-0002"/><node id="3" uname="serv-0003"/>',
         "serv-0003",
@@ -232,5 +282,6 @@ CIB = (
         "fencing-level",
         "there is no device gone",
         "correct",
+        beside=("device fence-serv-0001 is in no fencing level",),
     ),
 )

@@ -171,6 +171,37 @@ def test_a_level_by_which_the_loser_of_a_race_would_shoot():
     assert texts(spoiled) == ["a node that lost the fence race would still shoot serv-0001 by level 2"]
 
 
+LEVEL = '<fencing-level id="{0}{1}" target="{0}" index="{1}" devices="{2}"/>'
+
+
+def with_levels(*levels: tuple[str, int, str]) -> str:
+    """The good CIB with a device of its own for power, and these levels: target, number, devices."""
+    power = (
+        '<primitive id="power-{0}" class="stonith" type="fence_ipmilan"><instance_attributes id="p-{0}"><nvpair '
+        'id="h-{0}" name="pcmk_host_list" value="{0}"/></instance_attributes></primitive>'
+    )
+    topology = "".join(LEVEL.format(*level) for level in levels)
+    return CIB.replace('      <group id="ha">', "".join(map(power.format, NODES)) + '<group id="ha">').replace(
+        "</constraints>", f"</constraints><fencing-topology>{topology}</fencing-topology>"
+    )
+
+
+def test_levels_that_use_every_device_of_ours():
+    both = [(node, 1, f"fence-{node}") for node in NODES]
+    assert texts(with_levels(*both)) == []
+    assert texts(with_levels(*[(node, 1, f"fence-{node},power-{node}") for node in NODES])) == []
+
+
+def test_a_device_of_ours_that_is_in_no_level_of_its_node():
+    found = texts(with_levels(("serv-0001", 1, "power-serv-0001"), ("serv-0002", 1, "fence-serv-0002")))
+    assert found == ["device fence-serv-0001 is in no fencing level of serv-0001: serv-0001 is never fenced by it"]
+
+
+def test_two_nodes_whose_levels_do_not_arbitrate():
+    found = texts(with_levels(*[(node, 1, f"power-{node}") for node in NODES]))
+    assert [text for text in found if "two nodes without arbitration" in text]
+
+
 def test_a_group_whose_members_are_in_the_wrong_order():
     first, second = CIB.index('        <primitive id="vg"'), CIB.index('        <primitive id="fs"')
     end = CIB.index("      </group>")

@@ -172,6 +172,18 @@ def test_after_a_failover_the_faults_come_first():
     assert text.count("FAULT") == 2
 
 
+def test_in_maintenance_what_follows_from_it_is_no_remark_of_its_own():
+    """Pacemaker starts no device that was stopped with its node, and fences by it all the same."""
+    pacemaker = parse_crm_mon(captured("crm_mon-after-a-failover.xml"))._replace(failures=(), maintenance=True)
+    resources = tuple(each._replace(managed=False) for each in pacemaker.resources)
+    found = remarks(view(pacemaker=SourceReading(pacemaker._replace(resources=resources))))
+    assert {(each.status, each.text) for each in found} == {
+        (WARNING, "maintenance-mode is on: nothing is recovered"),
+        (WARNING, "stonith device fence-serv-0001 is stopped: it starts when maintenance-mode is off"),
+        (FAULT, "resource fs is stopped"),
+    }
+
+
 def test_what_is_not_installed_is_left_out():
     bare = view(
         quorum=SourceReading(), pacemaker=SourceReading(), vgs=SourceReading(), volumes=SourceReading(), luns=(),
