@@ -13,7 +13,7 @@ LOADED = (
 )  # fmt: skip
 SLOW = {
     "dataclasses", "enum", "getopt", "gettext", "hashlib", "inspect", "json", "pathlib", "pickle", "pyghmi", "pyudev",
-    "random", "re", "signal", "socket", "subprocess", "threading", "typing", "urllib",
+    "random", "re", "signal", "socket", "subprocess", "sysconfig", "threading", "typing", "urllib",
 }  # fmt: skip
 
 
