@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS [METHODS]`.
+"""Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS [NAMES]`.
 
 * compare: the active node is powered down under fence_halvm (reboot, off, and storage alone), fence_ipmilan and
-  fence_scsi in turn, COUNT times each; METHODS: only under these.
-* failovers: COUNT failovers, of each kind in turn.
+  fence_scsi in turn, COUNT times each; NAMES: only under these.
+* failovers: COUNT failovers, of each kind of plays.py in turn; NAMES: of these kinds, also of fence_plays.py.
 
 Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
 where it stopped. At the end comes a table for docs/ha-lvm.md.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bmc, failovers, level4, plays
+from . import bmc, failovers, fence_plays, level4, plays
 from .failovers import Observed, Times
 from .guest import GuestError
 from .level3 import DISK, NODES, Cluster, bmc_address
@@ -58,6 +58,8 @@ OFF = "fence_halvm, off"
 STORAGE_ALONE = "fence_halvm, storage alone"
 """Ours as fence_scsi is set up: one device for all nodes, no BMC, the victim stays off. The sidecars run on."""
 METHODS = ("fence_halvm", OFF, STORAGE_ALONE, *PEERS)
+
+EVERY_PLAY = {**plays.PLAYS, **fence_plays.PLAYS}
 
 _STORAGE_DEVICE = _device(
     "storage", "fence_halvm", " ".join(NODES), _UNFENCING, vg="shared_vg", pcmk_reboot_action="off"
@@ -161,13 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["compare", "failovers"])
     parser.add_argument("count", type=int)
     parser.add_argument("results", type=Path)
-    parser.add_argument("methods", nargs="*", default=METHODS, help=", ".join(METHODS))
+    parser.add_argument("names", nargs="*", help=", ".join([*METHODS, *EVERY_PLAY]))
     given = parser.parse_args(argv)
     if given.what == "compare":
-        results = run([*given.methods] * given.count, power_down, given.results)
+        results = run([*(given.names or METHODS)] * given.count, power_down, given.results)
     else:
-        names = [name for _ in range(given.count) for name in plays.PLAYS][: given.count]
-        results = run(names, lambda cluster, name: plays.PLAYS[name](cluster), given.results)
+        names = ([*(given.names or plays.PLAYS)] * given.count)[: given.count]
+        results = run(names, lambda cluster, name: EVERY_PLAY[name](cluster), given.results)
     print(table(results))
     return int(any(each["fault"] for each in results))
 

@@ -14,14 +14,14 @@ from .level3 import NODES, Cluster, Link
 from .user_cluster import boot_id
 
 Play = Callable[[Cluster], Observed]
+Fault = Callable[[str], None]
+"""Done to the node of that name."""
 BOOT_S = 600
 AFTERWARDS_S = 40
 """Until a fence that was asked for before the network was mended has been tried again, and has failed."""
 
 
-def _played(
-    cluster: Cluster, fault: Callable[[str], None], repair: Callable[[str], None] = lambda node: None
-) -> Observed:
+def play(cluster: Cluster, fault: Fault, repair: Fault = lambda node: None) -> Observed:
     """A fault at the active node; what it needs to come back is repaired when the service runs elsewhere."""
     seen = failovers.strike(cluster, fault)
     failovers.wait_taken_over(cluster, seen.survivor)
@@ -34,7 +34,7 @@ def _played(
 
 def power_down(cluster: Cluster) -> Observed:
     """As the article did at its end."""
-    return _played(cluster, lambda node: switch(cluster, node, "off"))
+    return play(cluster, lambda node: switch(cluster, node, "off"))
 
 
 def power_down_twice(cluster: Cluster) -> Observed:
@@ -46,21 +46,21 @@ def power_down_twice(cluster: Cluster) -> Observed:
 
 
 def hang(cluster: Cluster) -> Observed:
-    return _played(cluster, lambda node: cluster.nodes[node].qmp("stop"))
+    return play(cluster, lambda node: cluster.nodes[node].qmp("stop"))
 
 
 def panic(cluster: Cluster) -> Observed:
-    return _played(cluster, lambda node: _panic(cluster, node))
+    return play(cluster, lambda node: _panic(cluster, node))
 
 
 def administrator(cluster: Cluster) -> Observed:
     """A person has the cluster fence the active node."""
-    return _played(cluster, lambda node: _ask(cluster, node))
+    return play(cluster, lambda node: _ask(cluster, node))
 
 
 def storage_cut(cluster: Cluster) -> Observed:
     """The sidecar resets the node; its path is repaired when the service runs elsewhere."""
-    return _played(
+    return play(
         cluster,
         lambda node: cluster.cut(node, Link.STORAGE),
         lambda node: cluster.heal(node, Link.STORAGE),
@@ -82,7 +82,7 @@ def dead_bmc(cluster: Cluster) -> Observed:
         cluster.heal_bmc(node)
         switch(cluster, node, "on")
 
-    seen = _played(cluster, fault, repair)
+    seen = play(cluster, fault, repair)
     assert level4.history(cluster.nodes[seen.survivor], "fence")[0]["proofs"] == ["storage"]
     return seen
 
@@ -93,7 +93,7 @@ def network_cut(cluster: Cluster) -> Observed:
     def waits(loser: str) -> bool:
         return not level4.status(cluster.nodes[loser]).quorate
 
-    return _network_cut(cluster, waits)
+    return network_cut_until(cluster, waits)
 
 
 def network_cut_without_waiting(cluster: Cluster) -> Observed:
@@ -105,14 +105,14 @@ def network_cut_without_waiting(cluster: Cluster) -> Observed:
     def refused(loser: str) -> bool:
         return any("the fence is refused" in event["error"] for event in level4.history(cluster.nodes[loser], "fence"))
 
-    seen = _network_cut(cluster, refused)
+    seen = network_cut_until(cluster, refused)
     time.sleep(AFTERWARDS_S)
     failovers.check(cluster, seen)
     assert not any(event["outcome"] == "success" for event in level4.history(cluster.nodes[seen.victim], "fence"))
     return seen
 
 
-def _network_cut(cluster: Cluster, holds_back: Callable[[str], bool]) -> Observed:
+def network_cut_until(cluster: Cluster, holds_back: Callable[[str], bool]) -> Observed:
     """holds_back: whether the node that was fenced does so, while it is up and the network is still cut."""
     active = level4.active(cluster)
     failovers.start_writer(cluster, active)

@@ -81,9 +81,9 @@ def unfence(cluster: Cluster, node: str, **options: str) -> Result:
     return result
 
 
-def keys(guest: Guest) -> list[int]:
+def keys(guest: Guest, disk: str = DISK) -> list[int]:
     """The node ids of the keys that are registered, one a nexus."""
-    lines = guest.run(f"sg_persist -n -i -k {DISK}", check=True).out.splitlines()
+    lines = guest.run(f"sg_persist -n -i -k {disk}", check=True).out.splitlines()
     return sorted(int(line, 16) & 0xFFFFFFFF for line in lines if line.strip().startswith("0x"))
 
 
