@@ -4,22 +4,29 @@
 That module loads regular expressions, selectors and threads, which a fence that names a volume group would wait for.
 """
 
+import errno
 import fcntl
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from fencer._signals import signal
 from fencer._typing import NamedTuple
+from fencer.worker import FORK_PATIENCE_S, FORK_PAUSE_S
 
 PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+SHORTAGES = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""Errors by which a program is not started that say nothing of it: no process, memory or descriptor is left."""
 
 _REAP_S = 0.1
 """How long a killed program may take to go. One that can die at all does so at once."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 _READ_BYTES = 32 * 1024
+_DESCRIPTORS_MOST = 1024
+"""How many are looked at where they cannot be listed."""
 
 
 class Done(NamedTuple):
@@ -39,36 +46,56 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> Done:
     argv: begins with a name that is looked for in PATH. Raises TimeoutError, FileNotFoundError, OSError.
     """
     until_s = time.monotonic() + timeout_s
-    pipes = [_pipe(), _pipe()]
+    pid, read_ends = _begin(argv, min(until_s, time.monotonic() + FORK_PATIENCE_S))
     try:
-        try:
-            pid = _start(argv, *(write_end for _, write_end in pipes))
-        finally:
-            for _, write_end in pipes:
-                os.close(write_end)
-        try:
-            out, err = _read([read_end for read_end, _ in pipes], until_s)
-            return Done(_await_end(pid, until_s), out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
-        except BaseException:
-            _abandon(pid)
-            raise
+        out, err = _read(read_ends, until_s)
+        return Done(_await_end(pid, until_s), out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+    except BaseException:
+        _abandon(pid)
+        raise
     finally:
-        for read_end, _ in pipes:
-            os.close(read_end)
+        _close(read_ends)
 
 
-def _pipe() -> tuple[int, int]:
-    """Read and write end, the latter above the standard streams: a caller may have closed these."""
-    read_end, write_end = os.pipe()
-    if write_end > 2:
-        return read_end, write_end
+def _begin(argv: Sequence[str], until_s: float) -> tuple[int, list[int]]:
+    """Starts the program, as fencer.worker starts a child: tried again while processes, memory or descriptors run out.
+
+    Returns its process id, and descriptors that read what it writes.
+    """
+    while True:
+        try:
+            return _start(argv)
+        except OSError as error:
+            if error.errno not in SHORTAGES or time.monotonic() >= until_s:
+                raise
+        time.sleep(FORK_PAUSE_S)
+
+
+def _start(argv: Sequence[str]) -> tuple[int, list[int]]:
+    read_ends: list[int] = []
+    write_ends: list[int] = []
     try:
-        return read_end, fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, 3)
+        for _ in ("stdout", "stderr"):
+            read_end, write_end = os.pipe()
+            read_ends.append(read_end)
+            write_ends.append(write_end)
+            if write_end <= 2:  # a caller may have closed the standard streams
+                write_ends.append(fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, 3))
+                os.close(write_ends.pop(-2))
+        return _spawn(argv, *write_ends), read_ends
+    except BaseException:
+        _close(read_ends)
+        raise
     finally:
-        os.close(write_end)
+        _close(write_ends)
 
 
-def _start(argv: Sequence[str], out: int, err: int) -> int:
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _spawn(argv: Sequence[str], out: int, err: int) -> int:
     """Looks for the program in PATH. Returns its process id."""
     environment = {
         "PATH": ":".join(PATH),
@@ -78,12 +105,12 @@ def _start(argv: Sequence[str], out: int, err: int) -> int:
     }
     if "LVM_SYSTEM_DIR" in os.environ:
         environment["LVM_SYSTEM_DIR"] = os.environ["LVM_SYSTEM_DIR"]
-    actions = [
+    _keep_descriptors()
+    actions = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, out, 1),
         (os.POSIX_SPAWN_DUP2, err, 2),
-        *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited()),
-    ]
+    )
     problem: OSError | None = None
     for directory in PATH:
         try:
@@ -91,22 +118,27 @@ def _start(argv: Sequence[str], out: int, err: int) -> int:
                 f"{directory}/{argv[0]}", list(argv), environment, file_actions=actions,
                 setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )  # fmt: skip
-        except (FileNotFoundError, NotADirectoryError) as error:
-            problem = problem or error
-        except PermissionError as error:
-            problem = error
+        except OSError as error:
+            if problem is None or isinstance(problem, (FileNotFoundError, NotADirectoryError)):
+                problem = error
     raise problem or FileNotFoundError(argv[0])
 
 
-def _inherited() -> list[int]:
-    """Descriptors beyond the standard streams that a caller has left open for its children: a program in state D would
-    hold them. Ours are not passed on."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib is slow to load
-        with suppress(OSError):  # the one of this list is closed by now
-            if (descriptor := int(name)) > 2 and os.get_inheritable(descriptor):
-                found.append(descriptor)
-    return found
+def _keep_descriptors() -> None:
+    """Marks what a caller has left open for its children, beyond the standard streams, as ours alone (close-on-exec): a
+    program in state D would hold it.
+
+    Not by a file action: posix_spawn(3) refuses one for a descriptor above RLIMIT_NOFILE, which may be lower now.
+    """
+    found: Iterable[int]
+    try:
+        found = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - pathlib is slow to load
+    except OSError:  # /proc is not mounted: no reason to refuse a fence
+        found = range(_DESCRIPTORS_MOST)
+    for descriptor in found:
+        with suppress(OSError):  # the one of that list is closed by now
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                os.set_inheritable(descriptor, False)
 
 
 def _read(read_ends: list[int], until_s: float) -> list[bytes]:

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that are run without subprocess: what they say, how they end, and that none is waited for too long."""
 
+import errno
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +58,49 @@ def test_a_program_that_may_not_be_run(tmp_path: Path, monkeypatch: pytest.Monke
         run_without_waiting(["tool"], PATIENCE_S)
 
 
+def test_a_directory_that_cannot_be_used_hides_no_program_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr(child_program, "PATH", (str(tmp_path / "loop"), *child_program.PATH))
+    assert _shell("echo out").stdout == "out\n"
+
+
+def _refuse_to_start(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> list[str]:
+    """Has posix_spawn(3) fail so many times. Returns what was to be started, so far."""
+    spawn, asked = os.posix_spawn, list[str]()
+
+    def refuse(path: str, *words: Any, **more: Any) -> int:
+        asked.append(path)
+        if len(asked) <= times:
+            raise OSError(number, os.strerror(number))
+        return spawn(path, *words, **more)
+
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    return asked
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_a_start_that_fails_for_a_moment_is_tried_again(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse_to_start(monkeypatch, number, 3 * len(child_program.PATH))
+    assert _shell("echo out").stdout == "out\n"
+
+
+def test_a_shortage_that_lasts_is_named_and_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse_to_start(monkeypatch, errno.EAGAIN, sys.maxsize)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(BlockingIOError):
+        _shell("echo out", 0.2)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_an_error_that_is_no_shortage_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _refuse_to_start(monkeypatch, errno.EIO, sys.maxsize)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        _shell("echo out")
+    assert len(asked) == len(child_program.PATH)
+
+
 def _left_behind(marker: str) -> bool:
     return subprocess.run(["pgrep", "-f", marker], capture_output=True, check=False).returncode == 0
 
@@ -96,6 +143,35 @@ def test_it_stays_in_our_process_group_and_has_no_descriptor_of_ours() -> None:
         os.close(ours)
     assert int(group) == os.getpgrp()
     assert descriptors == ["0", "1", "2", "3"], f"the last one is that of ls: {count}"
+
+
+def _descriptors_of_a_program() -> list[str]:
+    return [name for name in _shell("ls /proc/self/fd").stdout.split() if name not in {"0", "1", "2", "3"}]
+
+
+def test_without_proc_it_starts_all_the_same_and_has_no_descriptor_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_mounted(path: str) -> list[str]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    monkeypatch.setattr(os, "listdir", not_mounted)
+    ours = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(ours, True)
+    try:
+        assert not _descriptors_of_a_program()
+    finally:
+        os.close(ours)
+
+
+def test_a_descriptor_above_the_limit_of_today_hinders_no_program() -> None:
+    """A caller may open one and lower the limit afterwards."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = fcntl.fcntl(0, fcntl.F_DUPFD, 300)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (high - 1, limits[1]))
+        assert not _descriptors_of_a_program()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(high)
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])

@@ -8,11 +8,14 @@ that has been a member of this node's partition since corosync started, also aft
 from collections.abc import Callable, Sequence
 
 from fencer._enum import Enum, auto
-from fencer.child_program import Done
+from fencer._signals import signal
+from fencer.child_program import SHORTAGES, Done
 
 CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
 
 _TRY_AGAIN = "CS_ERR_TRY_AGAIN"
+_KILLED = -signal.SIGKILL
+"""As where memory ran out. One that is killed for its own faults ends by another signal, and each time."""
 
 Run = Callable[[Sequence[str], float], Done]
 
@@ -24,7 +27,9 @@ class Contact(Enum):
     WAITED = auto()  # the same, and wait_for_all left this node without quorum until then
     NEVER = auto()  # it has not, and this node has quorum alone (two_node)
     BY_QUORUM = auto()  # quorum does not rest on two_node: a third vote decides which node may go on
-    SILENT = auto()  # it runs and gives no answer in time: as while its members change
+    SILENT = (
+        auto()
+    )  # it gives no answer in time, as while its members change; or cannot be asked now, for lack of memory
     UNKNOWN = auto()  # no corosync, or no list of the nodes
 
 
@@ -34,10 +39,11 @@ def ask_contact(run: Run, timeout_s: float) -> Contact:
         done = run(CMAP, timeout_s)
     except TimeoutError:
         return Contact.SILENT
-    except OSError:
-        return Contact.UNKNOWN
+    except OSError as error:
+        return Contact.SILENT if error.errno in SHORTAGES else Contact.UNKNOWN
     if done.returncode != 0:
-        return Contact.SILENT if _TRY_AGAIN in f"{done.stdout}{done.stderr}" else Contact.UNKNOWN
+        passes = done.returncode == _KILLED or _TRY_AGAIN in f"{done.stdout}{done.stderr}"
+        return Contact.SILENT if passes else Contact.UNKNOWN
     return parse_contact(done.stdout)
 
 

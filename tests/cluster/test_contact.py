@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether two nodes have met, by corosync's map: texts, failures, and a real corosync in namespaces of its own."""
 
+import errno
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +65,11 @@ def test_what_the_map_says(output: str, contact: Contact) -> None:
     [
         (FileNotFoundError(), Contact.UNKNOWN),
         (PermissionError(), Contact.UNKNOWN),
+        (OSError(errno.EIO, "its file cannot be read"), Contact.UNKNOWN),
         (TimeoutError(), Contact.SILENT),
+        (OSError(errno.EAGAIN, "no process is left"), Contact.SILENT),
+        (OSError(errno.ENOMEM, "no memory is left"), Contact.SILENT),
+        (OSError(errno.EMFILE, "no descriptor is left"), Contact.SILENT),
     ],
 )
 def test_a_corosync_that_is_not_there_is_another_case_than_one_that_does_not_answer(
@@ -85,6 +91,11 @@ def test_a_corosync_that_is_not_there_is_another_case_than_one_that_does_not_ans
 )
 def test_an_answer_with_an_error(errors: str, contact: Contact) -> None:
     assert ask_contact(lambda _argv, _: Done(1, ALONE, errors), 1.0) is contact
+
+
+@pytest.mark.parametrize(("number", "contact"), [(signal.SIGKILL, Contact.SILENT), (signal.SIGSEGV, Contact.UNKNOWN)])
+def test_one_that_was_killed_for_lack_of_memory_gave_no_answer(number: int, contact: Contact) -> None:
+    assert ask_contact(lambda _argv, _: Done(-number, "", ""), 1.0) is contact
 
 
 CONF = """\
