@@ -13,6 +13,7 @@ import select
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from fencer._signals import signal
 from fencer._typing import TypeVar
@@ -113,8 +114,9 @@ def _in_child(work: Callable[[], T], path: str, within_s: float) -> T:
         data = _read(result, until)
     finally:
         os.close(result)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, os.WNOHANG if data is None else 0)  # one that has closed its end does not hang
+        with suppress(ProcessLookupError, ChildProcessError):  # no zombie is left where our caller ignores SIGCHLD
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, os.WNOHANG if data is None else 0)  # one that has closed its end does not hang
     if data is None:
         raise TimeoutError(errno.ETIMEDOUT, f"no answer within {within_s:g} s", path)
     if not data:

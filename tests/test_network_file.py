@@ -2,6 +2,7 @@
 """A file that may hang is used in a child for a bounded time; one on a local file system directly."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -121,3 +122,11 @@ def test_no_child_that_answered_is_left(place: Path) -> None:
     for pid in [in_time(os.getpid, f"{place}/remote/file", LONG_S) for _ in range(20)]:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_caller_that_ignores_the_end_of_children_gets_its_result(place: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert {in_time(lambda: 5, f"{place}/remote/file", LONG_S) for _ in range(20)} == {5}
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -4,6 +4,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -39,6 +40,7 @@ More: man halvmctl
 
 def main() -> int:
     """Entry point. Returns the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore it: each program asked would seem to succeed
     try:
         return run(sys.argv[1:], sys.stdout)
     except UsageError as error:

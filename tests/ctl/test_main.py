@@ -61,6 +61,20 @@ def test_a_check_as_text():
     assert (done.returncode, done.stdout) == (0, "Nothing found that would make a failover fail.\n")
 
 
+def test_a_caller_that_ignores_the_end_of_children_makes_no_failure_a_success():
+    code = """
+import signal
+from fencer.ctl import main
+from fencer.ctl.sources.commands import ask, run_program
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as a daemon may hand it on to what it runs
+failing = ["sh", "-c", "exit 5"]
+main.run = lambda *_: print(run_program(failing, "", 60).status, ask(failing, 60).problem)
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "5 sh: exit status 5: no message\n"
+
+
 def test_a_status_says_what_it_could_not_look_at():
     """Whatever runs on this machine: one screen, the same facts as JSON, and no traceback."""
     done = halvmctl("status", f"--cluster-conf={GOOD}/cluster.conf", "--local-node=serv-0001")
