@@ -116,7 +116,7 @@ def test_a_sufficient_privilege_works_as_the_peers(bmc: Bmc, level: str) -> None
 
 
 def test_the_privilege_user_may_look_and_not_touch_as_the_peers(bmc: Bmc) -> None:
-    argv = (*at(bmc, username="user", password="test"), *FAST, "-L", "user")
+    argv = (*at(bmc, username="user", password="test"), *PATIENT, "-L", "user")
     peer, ours = both(bmc, "on", (*argv, "-o", "status"))
     assert ours.seen == peer.seen == (0, "Status: ON\n", "on")
     peer, ours = both(bmc, "on", (*argv, "-o", "off"))
@@ -180,14 +180,14 @@ def explained(word: str) -> None:
 
 
 def test_list_prints_names_or_nothing(bmc: Bmc) -> None:
-    peer, ours = both(bmc, "on", (*at(bmc), *FAST, "-o", "list"))
+    peer, ours = both(bmc, "on", (*at(bmc), *PATIENT, "-o", "list"))
     assert peer.outcome.stdout.startswith("NOTICE:")  # Pacemaker would take each word for a node
     assert (ours.outcome.status, ours.outcome.stdout) == (0, "")
     explained("list")
 
 
 def test_list_status_tells_the_state(bmc: Bmc) -> None:
-    argv = (*at(bmc), *FAST, "-o", "list-status")
+    argv = (*at(bmc), *PATIENT, "-o", "list-status")
     assert Side(ipmilan, bmc, "on", argv).outcome.stdout.startswith("NOTICE:")
     ours = Side(halvm, bmc, "on", (*argv, "-n", "serv-0001"))
     assert (ours.outcome.status, ours.outcome.stdout) == (0, "serv-0001,,ON\n")
@@ -195,7 +195,7 @@ def test_list_status_tells_the_state(bmc: Bmc) -> None:
 
 
 def test_a_plug_names_the_node(bmc: Bmc) -> None:
-    peer, ours = both(bmc, "on", (*at(bmc), *FAST, "-o", "status", "-n", "serv-0001"))
+    peer, ours = both(bmc, "on", (*at(bmc), *PATIENT, "-o", "status", "-n", "serv-0001"))
     assert (peer.outcome.status, ours.outcome.status) == (1, 0)
     explained("`-n`")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metadata: golden, valid, and read as meant by its readers."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -98,14 +99,16 @@ def installed():
     """The agent where Pacemaker looks for agents, for the duration of a test."""
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("only root can put an agent into /usr/sbin")
-    try:
-        with SBIN_AGENT.open("x") as agent:
-            agent.write(WRAPPER)
-    except FileExistsError:
-        pytest.skip(f"{SBIN_AGENT} is there already and is not ours to replace")
-    SBIN_AGENT.chmod(0o755)
-    yield
-    SBIN_AGENT.unlink()
+    with Path("/run/lock/fence-halvm-test").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run of these tests beside this one
+        try:
+            with SBIN_AGENT.open("x") as agent:
+                agent.write(WRAPPER)
+        except FileExistsError:
+            pytest.skip(f"{SBIN_AGENT} is there already and is not ours to replace")
+        SBIN_AGENT.chmod(0o755)
+        yield
+        SBIN_AGENT.unlink()
 
 
 @pytest.mark.peer

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fencer.state.last_self_fence import SelfFence, read_last
 from fencer.state.snapshot import PolicyState, Snapshot
 from fencer.state.snapshot_file import read_snapshot
 
@@ -76,6 +77,13 @@ class Sidecar:
     def journal(self) -> str:
         path = self.directory / "journal"
         return path.read_text() if path.exists() else ""
+
+    def last(self) -> SelfFence:
+        """The record of the reset that was seen: on a busy machine it comes after that."""
+        wait_for(lambda: read_last(str(self.record)) is not None, "no record")
+        record = read_last(str(self.record))
+        assert record is not None
+        return record
 
     def snapshot(self) -> Snapshot | None:
         try:

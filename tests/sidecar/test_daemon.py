@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from fencer.sidecar.feeder import REST_TIMES, UNARMED_REST_S
-from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
 from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
 from tests.sidecar.sidecar import LABORIOUS_S
@@ -26,7 +25,7 @@ def test_it_arms_after_the_first_look_and_feeds(sidecar: Sidecar) -> None:
     assert snapshot.luns[0].paths[0].up and snapshot.luns[0].paths[0].registered
     assert snapshot.luns[0].type == "write exclusive registrants only"
     assert snapshot.registrations == 1
-    assert "registration register success" in sidecar.journal()
+    wait_for(lambda: "registration register success" in sidecar.journal(), "no event")
 
 
 def test_nothing_is_armed_while_the_storage_is_away(sidecar: Sidecar) -> None:
@@ -86,11 +85,11 @@ def test_a_preemption_resets_at_once_and_the_reason_is_kept(sidecar: Sidecar) ->
     sidecar.scene("preempted")
     wait_for(lambda: "reset" in sidecar.acts(), "no reset")
     fed = len(sidecar.acts("keepalive"))
-    record = read_last(str(sidecar.record))
-    assert record is not None and record.reason.startswith("preempted: sdb: our key was preempted")
+    wait_for(lambda: any(act.startswith("say self-fence: preempted") for act in sidecar.acts()), "not said")
+    record = sidecar.last()
+    assert record.reason.startswith("preempted: sdb: our key was preempted")
     assert record.boot_id == "this-boot"
-    assert any(act.startswith("say self-fence: preempted") for act in sidecar.acts())
-    assert "self-fence reset unknown preempted" in sidecar.journal()
+    wait_for(lambda: "self-fence reset unknown preempted" in sidecar.journal(), "no event")
     time.sleep(1.0)
     assert len(sidecar.acts("keepalive")) == fed
     assert "disarm" not in sidecar.acts()
@@ -106,8 +105,8 @@ def test_lost_storage_resets_after_the_grace_not_before(sidecar: Sidecar) -> Non
     assert degraded.grace_remaining_s is not None
     wait_for(lambda: "reset" in sidecar.acts(), "no reset")
     assert time.monotonic() - lost >= 4.0
-    record = read_last(str(sidecar.record))
-    assert record is not None and record.reason.startswith("paths-lost")
+    record = sidecar.last()
+    assert record.reason.startswith("paths-lost")
 
 
 def test_a_flap_shorter_than_the_grace_resets_nothing(sidecar: Sidecar) -> None:
@@ -205,8 +204,8 @@ def test_an_observer_that_says_nothing_is_a_loss(sidecar: Sidecar) -> None:
     sidecar.until_fed()
     sidecar.scene("silent")
     wait_for(lambda: "reset" in sidecar.acts(), "no reset")
-    record = read_last(str(sidecar.record))
-    assert record is not None and record.reason.startswith(("observers-silent", "paths-lost"))
+    record = sidecar.last()
+    assert record.reason.startswith(("observers-silent", "paths-lost"))
 
 
 def test_a_killed_publisher_is_started_again(sidecar: Sidecar) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from fencer.sidecar.config import read_settings
 from fencer.sidecar.processes import predecessor
-from fencer.state.last_self_fence import read_last
 from fencer.state.snapshot import PolicyState
 from fencer.state.snapshot_file import write_snapshot
 from tests.sidecar.running import PATIENCE_S, Sidecar, wait_for
@@ -254,8 +253,7 @@ def test_the_record_names_why_nobody_observes(sidecar: Sidecar) -> None:
     (sidecar.directory / "begin").write_text("no libudev")
     os.kill(int((sidecar.directory / "observer").read_text()), signal.SIGKILL)
     wait_for(lambda: "reset" in sidecar.acts(), "no reset")
-    record = read_last(str(sidecar.record))
-    assert record is not None
+    record = sidecar.last()
     assert "it ended: no libudev" in record.reason
 
 
