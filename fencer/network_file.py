@@ -155,7 +155,9 @@ def _send_result(work: Callable[[], object], ending: int) -> None:
 def _read(descriptor: int, until: float) -> bytes | None:
     """Reads descriptor to its end; None where the end did not come in time."""
     data = b""
-    while select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
+    poll = select.poll()  # select(2) takes no descriptor above 1023
+    poll.register(descriptor, select.POLLIN)
+    while poll.poll(max(0.0, until - time.monotonic()) * 1000):
         if not (chunk := os.read(descriptor, _CHUNK_BYTES)):
             return data
         data += chunk

@@ -13,6 +13,7 @@ from fencer.observations import Arbitrated, LunFailed, LunsIdentified, Noted, Ob
 from fencer.state.directories import fenced_record as fenced_record_path
 from fencer.storage import procedure
 from fencer.storage.arbitration import Contest, RaceResult, slot_s
+from fencer.storage.descriptor_limit import raise_descriptor_limit
 from fencer.storage.goal import StorageGoal
 from fencer.storage.open_luns import open_luns
 from fencer.storage.procedure import Opened
@@ -78,6 +79,7 @@ def _guarding(channel: Channel, path: str) -> Callable[[bool], None]:
 
 def storage_job(channel: Channel) -> None:
     """Waits for its order, then performs it. Meanwhile this module is loaded while the parent reads options."""
+    raise_descriptor_limit()
     order = channel.receive()
     if not isinstance(order, StorageOrder):
         return

@@ -18,6 +18,7 @@ from fencer.sidecar.reports import LISTED
 from fencer.sidecar.settings import Settings
 from fencer.state.snapshot import Snapshot
 from fencer.state.snapshot_file import read_snapshot
+from fencer.storage.descriptor_limit import raise_descriptor_limit
 from fencer.storage.unregistering import unregister
 from fencer.worker import MESSAGE_BYTES, Channel
 
@@ -26,6 +27,7 @@ COMPLAINTS_CHARS = 16_000
 
 def jobs(boot_id: str, feeder_pid: int, log: int) -> Jobs:
     """The jobs of the children. log: the descriptor for lines; the children hold no standard streams."""
+    raise_descriptor_limit()
     load()
     keep_loaded()
     return Jobs(_configure(boot_id), _list_luns, observe, _write(boot_id, feeder_pid, log), _unregister)

@@ -42,6 +42,8 @@ def _remedy(number: int | None) -> str | None:
         return "run as root, with CAP_SYS_RAWIO"
     if number in _NOT_SENT:
         return _GIVE_A_DISK
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files on this node (ulimit -n, LimitNOFILE=), then call again"
     return _RECONNECT if number in (*_GONE, errno.ENOENT) else None
 
 

@@ -133,6 +133,7 @@ def test_a_node_without_a_registration_is_told_to_register_or_to_reboot() -> Non
         (errno.ENXIO, "connect this path again"),
         (errno.ENODEV, "connect this path again"),
         (errno.ENOENT, "connect this path again"),
+        (errno.EMFILE, "raise the limit of open files"),
         (errno.EIO, StorageError.remedy),
     ],
 )
