@@ -175,7 +175,9 @@ def step_totals(events: list[Event]) -> tuple[StepTotal, ...]:
         for step in event.steps:
             grouped.setdefault((event.kind, step.name), []).append(step.took_s)
     return tuple(
-        StepTotal(kind, name, len(took), sum(took), tuple(sum(t <= bound for t in took) for bound in BUCKETS_S))
+        StepTotal(
+            kind, name, len(took), round(sum(took), 9), tuple(sum(t <= bound for t in took) for bound in BUCKETS_S)
+        )
         for (kind, name), took in grouped.items()
     )
 

@@ -33,7 +33,7 @@ class Finished(NamedTuple):
 def _peers() -> None:
     require_program("ipmi_sim", "openipmi")
     require_program("tgtd", "tgt")
-    require_library("libiscsi.so.7", "libiscsi7")
+    require_library("libiscsi7", "libiscsi.so.7")
     if os.geteuid() != 0:
         pytest.skip("tgtd runs only as root")
 

@@ -6,6 +6,7 @@ fenced and dlm_controld do not read the output while they wait. So all of it sta
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from io import StringIO
 from types import MappingProxyType
 
@@ -91,7 +92,10 @@ class Report:
             self._write_debug_at_last(self._debug_path, self._debug.getvalue())
         trouble, self._debug_trouble = self._debug_trouble, ""
         if trouble:
-            self._debug = None
+            if self._debug is not None:
+                with suppress(OSError, ValueError):  # what could not be written is tried again, and fails again
+                    self._debug.close()
+                self._debug = None
             self.warning(f"debug_file: {trouble}: give a file that root alone can make and write")
 
     def _write_debug_at_last(self, path: str, text: str) -> None:

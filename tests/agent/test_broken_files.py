@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a fence reads or writes beside its work: whatever is wrong with them, the fence is what counts."""
 
+import io
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fencer.agent.report import Report
+from fencer.syslog import SystemLog
 from tests.agent.halvm import halvm
 from tests.rig.bmc import Bmc
 
@@ -113,6 +116,20 @@ def test_a_full_disk_under_the_debug_file_is_one_warning(bmc: Bmc, tmp_path: Pat
     assert [line for line in outcome.lines if "WARNING" in line] == [
         "WARNING: debug_file: No space left on device: give a file that root alone can make and write"
     ]
+
+
+def test_a_debug_file_that_cannot_be_written_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Or Python, since 3.13, tells of it on stderr in words of its own when it finalizes the file."""
+    full = Path("/dev/full").open("a")  # noqa: SIM115 - the report is to close it
+    monkeypatch.setattr("fencer.agent.report._open_debug", lambda _path: full)
+    report = Report(io.StringIO(), stderr := io.StringIO(), log=SystemLog(str(tmp_path / "none")))
+    report.open_debug_file(str(tmp_path / "debug"))
+    report.notice("a line")
+    report.close()
+    assert full.closed
+    assert stderr.getvalue().endswith(
+        "WARNING: debug_file: No space left on device: give a file that root alone can make and write\n"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])

@@ -24,7 +24,7 @@ def by_getopt(argv: list[str]) -> object:
     try:
         given, rest = getopt.gnu_getopt(argv, LETTERS, LONGS)
     except getopt.GetoptError as error:
-        return error.msg
+        return error.msg.partition("; possible options: ")[0]  # Python 3.14 lists them
     return [(NAMES[option], text) for option, text in given], rest
 
 

@@ -22,7 +22,7 @@ CLUSTER_CONF = """\
 
 
 def test_unfencing_neither_asks_nor_awaits_the_bmc(tmp_path: Path) -> None:
-    require_library("libiscsi.so.7", "libiscsi7")
+    require_library("libiscsi7", "libiscsi.so.7")
     if os.geteuid() != 0:
         pytest.skip("tgtd runs only as root")
     conf = tmp_path / "cluster.conf"

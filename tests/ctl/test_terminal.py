@@ -55,7 +55,8 @@ def test_an_error_is_in_colour_and_wrapped() -> None:
 
 
 def test_help_fits_the_terminal() -> None:
-    assert max(map(len, seen("check", "--help", environ={"COLUMNS": "60"}).text.splitlines())) <= 60
+    told = seen("check", "--help", environ={"COLUMNS": "60"}).text
+    assert max(map(len, CONTROL.sub("", told).splitlines())) <= 60  # argparse has colours since Python 3.14
 
 
 @pytest.mark.slow

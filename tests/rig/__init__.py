@@ -20,11 +20,12 @@ def require_program(name: str, package: str) -> str:
     pytest.skip(reason)
 
 
-def require_library(soname: str, package: str) -> None:
-    """The same for a shared library."""
-    if any((directory / soname).exists() for directory in (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64"))):
+def require_library(package: str, *sonames: str) -> None:
+    """The same for a shared library, under one of its names."""
+    directories = (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64"))
+    if any((directory / soname).exists() for directory in directories for soname in sonames):
         return
-    reason = f"{soname} is missing: apt install {package}"
+    reason = f"{sonames[0]} is missing: apt install {package}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

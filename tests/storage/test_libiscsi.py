@@ -98,7 +98,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _libiscsi_installed() -> None:
-    require_library("libiscsi.so.7", "libiscsi7")
+    require_library("libiscsi7", "libiscsi.so.7")
 
 
 @pytest.fixture(scope="module")

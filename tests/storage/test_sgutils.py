@@ -23,7 +23,7 @@ from tests.rig import require_library
 
 @pytest.fixture(autouse=True)
 def _sgutils_installed() -> None:
-    require_library("libsgutils2-1.46.so.2", "libsgutils2-1.46-2")
+    require_library(package_here("sgutils2"), *sgutils._SONAMES)
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero"])
