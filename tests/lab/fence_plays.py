@@ -11,7 +11,7 @@ from .guest import Guest
 from .level3 import NODES, Cluster
 from .plays import Play, switch
 
-_OF_THE_LAB = re.compile(r"--check-config: sd[bc]: (the SCSI timeout|replacement_timeout) is ")
+_OF_THE_LAB = re.compile(r"--check-config: sd[bc](, sdc)?: (the SCSI timeout|replacement_timeout) is ")
 MARGIN_S = 15
 """Above the bound for the deadline of the fence, and above that for Pacemaker's own time."""
 
@@ -101,7 +101,7 @@ def check_findings(guest: Guest) -> list[str]:
 def check_content(cluster: Cluster) -> None:
     """`halvmctl check` finds nothing on either node."""
     for guest in cluster.nodes.values():
-        assert check_findings(guest) == [], guest.name
+        assert (found := check_findings(guest)) == [], f"{guest.name}: {found}"
 
 
 def _off_with_its_bmc(cluster: Cluster) -> plays.Fault:

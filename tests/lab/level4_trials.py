@@ -3,7 +3,8 @@
 
 * compare: the active node is powered down under fence_halvm (reboot, off, and storage alone), fence_ipmilan and
   fence_scsi in turn, COUNT times each; NAMES: only under these.
-* failovers: COUNT failovers, of each kind of plays.py in turn; NAMES: of these kinds, also of fence_plays.py.
+* failovers: COUNT failovers, of each kind of plays.py in turn; NAMES: of these kinds, also of fence_plays.py and
+  changes.py.
 
 Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
 where it stopped. At the end comes a table for docs/ha-lvm.md.
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import bmc, failovers, fence_plays, level4, plays
+from . import bmc, changes, failovers, fence_plays, level4, plays
 from .failovers import Observed, Times
 from .guest import GuestError
 from .level3 import DISK, NODES, Cluster, bmc_address
@@ -59,7 +60,7 @@ STORAGE_ALONE = "fence_halvm, storage alone"
 """Ours as fence_scsi is set up: one device for all nodes, no BMC, the victim stays off. The sidecars run on."""
 METHODS = ("fence_halvm", OFF, STORAGE_ALONE, *PEERS)
 
-EVERY_PLAY = {**plays.PLAYS, **fence_plays.PLAYS}
+EVERY_PLAY = {**plays.PLAYS, **fence_plays.PLAYS, **changes.PLAYS}
 
 _STORAGE_DEVICE = _device(
     "storage", "fence_halvm", " ".join(NODES), _UNFENCING, vg="shared_vg", pcmk_reboot_action="off"

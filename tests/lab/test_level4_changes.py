@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster of docs/ha-lvm.md: further kinds of trouble."""
+"""The cluster of docs/ha-lvm.md: what proves a fence, who asks for it, and changes while its service runs."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from . import failovers, fence_plays
+from . import changes, failovers, fence_plays
 from .conftest import require_level3
 from .level3 import Cluster
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
-PLAYS = fence_plays.PLAYS
+PLAYS = {**fence_plays.PLAYS, **changes.PLAYS}
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays at level 4 in which the cluster is changed while its service runs: maintenance, an upgrade, another LUN.
+
+The change stops nothing and fences no node. Then the active node is powered down, which is a failover as ever.
+"""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+from . import failovers, level4, plays, reconfigured
+from .failovers import Observed
+from .fence_plays import check_content, check_findings
+from .guest import Guest
+from .level3 import NODES, Cluster
+from .plays import Play
+from .user_cluster import boot_id, keys
+
+SIDECAR = "halvm-watchdogd"
+SNAPSHOT = "/run/fence-halvm/watchdogd.json"
+SERVICE = frozenset({"lvm", "FS"})
+"""In maintenance Pacemaker starts no stonith device that was stopped with its node; it fences by it all the same."""
+NEWLY_STARTED_S = 30
+"""Until Pacemaker has looked at a service that it takes over from maintenance, and has not started it again."""
+
+
+class Running(NamedTuple):
+    """What must go on. writer: pid of the program that writes records; mount: mountinfo's id; sidecar: pid."""
+
+    writer: int
+    mount: int
+    sidecar: int
+    boots: dict[str, str]
+
+
+def running(cluster: Cluster, node: str) -> Running:
+    """Of the active node. A file system that was unmounted, be it for a moment, ends the writer and has another id."""
+    guest = cluster.nodes[node]
+    writer = int(guest.run("pgrep -f '^python3 .*/records.py write'", check=True).out)
+    mount = int(guest.run(f"grep ' {level4.MOUNT} ' /proc/self/mountinfo", check=True).out.split()[0])
+    return Running(writer, mount, sidecar(guest)["pid"], {name: boot_id(cluster, name) for name in NODES})
+
+
+def sidecar(guest: Guest) -> dict[str, Any]:
+    snapshot: dict[str, Any] = json.loads(guest.run(f"cat {SNAPSHOT}", check=True).out)
+    return snapshot
+
+
+def wait_feeding(guest: Guest, after_pid: int = 0, luns: int = 1) -> None:
+    """Returns when a sidecar with another pid feeds, and each of so many LUNs is registered."""
+
+    def feeds() -> bool:
+        now = sidecar(guest)
+        registered = [lun["registration"] == "registered" for lun in now["luns"]]
+        return now["pid"] != after_pid and now["state"] == "keepalive" and registered == [True] * luns
+
+    level4.wait_until(
+        f"{guest.name}: the sidecar feeds", feeds, 300, lambda: guest.run(f"{SIDECAR} status; cat {SNAPSHOT}").out
+    )
+
+
+def wait_records(cluster: Cluster, count: int = 20) -> None:
+    """Returns when so many further records have been acknowledged."""
+    before = failovers.acknowledged(cluster)
+    level4.wait_until("records are acknowledged", lambda: failovers.acknowledged(cluster) >= before + count, 180)
+
+
+def stop_writer(cluster: Cluster, node: str, pid: int) -> None:
+    cluster.nodes[node].run(f"kill {pid}", check=True)
+
+
+def assert_no_fence(cluster: Cluster) -> None:
+    for guest in cluster.nodes.values():
+        assert level4.history(guest, "fence") == [], guest.name
+
+
+def power_down(cluster: Cluster, writer: int) -> Observed:
+    """The failover at the end. writer: the pid of the program that has written so far."""
+    stop_writer(cluster, level4.active(cluster), writer)
+    return plays.power_down(cluster)
+
+
+# --- maintenance ------------------------------------------------------------------------------------------------------
+
+
+def maintenance(cluster: Cluster) -> Observed:
+    """maintenance-mode, corosync and Pacemaker restarted on one node after the other, while the service goes on."""
+    active = level4.active(cluster)
+    failovers.start_writer(cluster, active)
+    before = running(cluster, active)
+    reconfigured.push(cluster, "property set maintenance-mode=true", resources=SERVICE)
+    for node in (active, failovers.other(active)):
+        _restart_cluster_stack(cluster, node)
+        wait_records(cluster)
+        assert running(cluster, active) == before
+        assert keys(cluster.nodes[node]) == [1, 2]
+    for guest in cluster.nodes.values():
+        assert check_findings(guest) == ["fault: maintenance-mode is on: nothing is recovered"]
+    reconfigured.push(cluster, "property set maintenance-mode=false")
+    time.sleep(NEWLY_STARTED_S)
+    level4.wait_settled(cluster, active)
+    wait_records(cluster)
+    assert running(cluster, active) == before
+    assert_no_fence(cluster)
+    check_content(cluster)
+    return power_down(cluster, before.writer)
+
+
+def _restart_cluster_stack(cluster: Cluster, node: str) -> None:
+    guest, peer = cluster.nodes[node], cluster.nodes[failovers.other(node)]
+    guest.run("systemctl stop pacemaker corosync", timeout_s=300, check=True)
+    level4.wait_until("the peer sees it gone", lambda: node not in level4.status(peer).online, 180)
+    guest.run("systemctl start corosync pacemaker", timeout_s=300, check=True)
+    level4.wait_settled(cluster, node, resources=SERVICE)
+
+
+PLAYS: dict[str, Play] = {
+    "maintenance": maintenance,
+}
