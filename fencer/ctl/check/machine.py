@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from fencer import __version__
 from fencer.cluster import CLUSTER_CONF
 from fencer.cluster.membership import COROSYNC_CONF
 from fencer.ctl.asking import read_vgs
@@ -192,12 +193,15 @@ def bound_findings(devices: Sequence[Device], sidecar: SnapshotReading) -> Itera
 
 
 def running_findings(sidecar: SnapshotReading) -> Iterator[CheckFinding]:
-    """Findings where the configured sidecar does not run."""
+    """Findings where the configured sidecar does not run, or is not the one that is installed."""
     if sidecar.status in (SnapshotStatus.OTHER_BOOT, SnapshotStatus.STALE):
         text = f"the sidecar is configured and does not run ({sidecar.problem}): nothing resets a node that is lost"
         yield fault(SIDECAR_CONF, 0, text, "systemctl enable --now halvm-watchdogd")
     elif sidecar.failed:
         yield unknown("sidecar", f"what it publishes could not be read ({sidecar.problem})", "restart halvm-watchdogd")
+    elif (snapshot := sidecar.fresh) is not None and snapshot.version != __version__:
+        text = f"the sidecar that runs is of version {snapshot.version}, and {__version__} is installed"
+        yield warning("sidecar", 0, text, "systemctl restart halvm-watchdogd, one node after the other")
 
 
 def journal_findings(fences: Fences) -> Iterator[CheckFinding]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer import __version__
 from fencer.ctl.check.cluster_rules import copies_findings
 from fencer.ctl.check.configuration import Files, parse
 from fencer.ctl.check.corosync_rules import corosync_findings
@@ -385,9 +386,22 @@ def test_a_sidecar_that_is_configured_has_to_run():
     (found,) = running_findings(SnapshotReading(SnapshotStatus.OTHER_BOOT, problem="it has not run"))
     assert found.remedy == "systemctl enable --now halvm-watchdogd"
     assert list(running_findings(SnapshotReading(SnapshotStatus.MISSING))) == []
-    assert list(running_findings(healthy().snapshot)) == []
     (found,) = running_findings(SnapshotReading(SnapshotStatus.MALFORMED, problem="torn"))
     assert found.status is CtlStatus.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("version", "texts"),
+    [
+        (__version__, []),
+        ("0.0.9", [f"the sidecar that runs is of version 0.0.9, and {__version__} is installed"]),
+    ],
+)
+def test_a_sidecar_that_was_not_restarted_after_an_upgrade(version: str, texts: list[str]):
+    reading = healthy().snapshot
+    assert reading.snapshot is not None
+    running = reading._replace(snapshot=reading.snapshot._replace(version=version))
+    assert [each.text for each in running_findings(running)] == texts
 
 
 def test_what_the_journal_tells():
