@@ -38,6 +38,14 @@ def proofs(cluster: Cluster, node: str) -> list[set[str]]:
     return [set(event["proofs"]) for event in events if event["outcome"] == "success"]
 
 
+def self_fence_power_off(cluster: Cluster) -> Observed:
+    """proof=self: power off, and the BMC is dead with its node. The survivor waits for the bound."""
+    rely_on_self_fence(cluster)
+    seen = plays.play(cluster, _off_with_its_bmc(cluster), _on_with_its_bmc(cluster))
+    assert proofs(cluster, seen.survivor) == [{"storage", "self"}]
+    return seen
+
+
 def self_fence_network_cut(cluster: Cluster) -> Observed:
     """proof=self: the network between the nodes is cut, and both BMCs are dead.
 
@@ -121,6 +129,7 @@ def _on_with_its_bmc(cluster: Cluster) -> plays.Fault:
 
 
 PLAYS: dict[str, Play] = {
+    "proof=self: power off, dead BMC": self_fence_power_off,
     "proof=self: network cut, dead BMCs": self_fence_network_cut,
     "fencing levels: the second one succeeds": second_level,
 }
