@@ -5,16 +5,15 @@ SG_IO on a path that the kernel has blocked (iSCSI until replacement_timeout, FC
 path is unblocked, not when the command's own timeout is over, and no signal reaches a thread that waits there (state
 D). So the commands of a LUN's paths run in a spare thread, which is left behind when one hangs; the next command gets
 another thread.
-
-The threads are bare ones: threading is slow to load, and its handshake at each start costs more than a command.
 """
 
 from _queue import Empty, SimpleQueue
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import allocate_lock, get_ident
 from collections.abc import Callable
 
 from fencer._typing import Final, TypeVar
 from fencer.errors import StillUnderWay
+from fencer.storage.thread_start import start_thread
 from fencer.storage.transport import ScsiReply, ScsiTransport
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ class SpareThreads:
             jobs = self._idle.pop()
         except IndexError:
             jobs = SimpleQueue()
-            start_new_thread(self._serve, (jobs,))
+            start_thread(self._serve, (jobs,))
         jobs.put((job, ends))
 
         def end(timeout_s: float) -> T:
@@ -110,7 +109,12 @@ class BoundedTransport:
         on after its caller has stopped waiting, so it must only read.
         """
         self._take()
-        return self._threads.begin(self.name, lambda: self._run(job))(timeout_s)
+        try:
+            end = self._threads.begin(self.name, lambda: self._run(job))
+        except RuntimeError:  # no thread is left: nothing of it hangs
+            self._in_use.release()
+            raise
+        return end(timeout_s)
 
     def here(self, job: Callable[[], T]) -> T:
         """Runs a job of several commands in the calling thread, which hangs when they do: for spare threads. Raises

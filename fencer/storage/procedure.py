@@ -2,7 +2,7 @@
 """The actions of a storage worker on opened LUNs: fence, register, status, monitor."""
 
 import time
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 from collections.abc import Callable, Sequence
 
 from fencer._typing import Protocol, TypeVar
@@ -24,6 +24,7 @@ from fencer.storage.look import Look, some_of
 from fencer.storage.pr import OutAction
 from fencer.storage.registration import History, Past, Terms, objection, register
 from fencer.storage.settings import StorageSettings
+from fencer.storage.thread_start import start_thread
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ def fence(
     if len(opened.luns) == 1:
         _each(opened, one, emit)
     else:  # another LUN may be slow for as long as the deadline lets it
-        start_new_thread(_each, (opened, one, emit))
+        start_thread(_each, (opened, one, emit))
     while (answer := asked()) is not None:
         with alone:
             again = still_won(arbiter, contest, _time_to_decide(mode, deadline))
@@ -219,6 +220,9 @@ def looks_of(
             return ((lun.wwid, lun.look(deadline)),)
         except StorageError as error:
             return ((lun.wwid, error),)
+        except Exception as error:  # noqa: BLE001 - lost in a thread, it would be waited for until the deadline
+            text = f"{lun.name}: unexpected {type(error).__name__}: {error}: please report this"
+            return ((lun.wwid, StorageError(text, "")),)
 
     def keep(*several: tuple[str, Look | StorageError]) -> None:
         found.update(several)
@@ -367,7 +371,7 @@ def _side_by_side(
         room = len(waiting) if at_once is None else at_once + 2 * slow - len(under_way)
         for number, lun in (waiting.pop() for _ in range(min(room, len(waiting)))):
             under_way[number] = now
-            start_new_thread(lambda number, lun: ends.put((number, work(lun))), (number, lun))
+            start_thread(lambda number, lun: ends.put((number, work(lun))), (number, lun))
         until = [tell_s] if together else []
         until += [began_s + SLOW_S for began_s in under_way.values() if waiting and began_s + SLOW_S > now]
         try:

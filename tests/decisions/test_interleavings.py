@@ -142,9 +142,9 @@ class Fences(RuleBasedStateMachine):
         self.nodes = [Node(number, Path(self.directory.name) / f"{number}.0") for number in range(NODES)]
         self.isolated: dict[tuple[int, int], tuple[int, int]] = {}  # (victim, LUN) → (its life, by whom)
         self.won: dict[tuple[int, int], tuple[int, int]] = {}  # (winner, victim) → both lives
-        self.parallel, self.threads = procedure._side_by_side, procedure.start_new_thread
+        self.parallel, self.threads = procedure._side_by_side, procedure.start_thread
         procedure._side_by_side = one_after_another
-        procedure.start_new_thread = at_once  # type: ignore[assignment]
+        procedure.start_thread = at_once  # type: ignore[assignment]
         self.begin()
 
     def begin(self) -> None:
@@ -159,7 +159,7 @@ class Fences(RuleBasedStateMachine):
         for node in self.nodes:
             if node.stage is not None and not node.stage.over:
                 node.stage.crash()
-        procedure._side_by_side, procedure.start_new_thread = self.parallel, self.threads
+        procedure._side_by_side, procedure.start_thread = self.parallel, self.threads
         self.directory.cleanup()
 
     def behind(self, lun: int, path: int) -> FakeTarget:

@@ -345,7 +345,7 @@ def product_in_steps() -> Iterator[None]:
         (storage_worker, "_asking", _asking),
         (procedure, "arbitrate", partial(arbitration.arbitrate, sleep=_no_sleep)),
         (procedure, "_side_by_side", _one_after_another),
-        (procedure, "start_new_thread", lambda work, arguments: work(*arguments)),
+        (procedure, "start_thread", lambda work, arguments: work(*arguments)),
     )
     with ExitStack() as stack:
         for module, name, what in places:

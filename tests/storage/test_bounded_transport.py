@@ -9,6 +9,7 @@ import time
 import pytest
 
 from fencer.errors import StillUnderWay, TransportError
+from fencer.storage import thread_start
 from fencer.storage.bounded_transport import TARGET_S, BoundedTransport, SpareThreads
 from fencer.storage.transport import ScsiReply, ScsiStatus
 
@@ -90,6 +91,21 @@ def test_turning_to_another_path_early_does_not_make_the_kernel_abort_the_comman
     inner.go.release()
     bounded.execute(b"1", timeout_s=1.0)
     assert inner.sent == [(b"1", TARGET_S)]
+
+
+def test_where_no_thread_can_be_started_the_path_is_not_taken_for_one_that_hangs(
+    inner: Inner, bounded: BoundedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_task_is_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    inner.go.release()
+    with monkeypatch.context() as patch:
+        patch.setattr(thread_start, "start_new_thread", no_task_is_left)
+        patch.setattr(thread_start, "FORK_PATIENCE_S", 0.0)
+        with pytest.raises(RuntimeError):
+            bounded.execute(b"1", timeout_s=LONG_S)
+    assert bounded.execute(b"2", timeout_s=LONG_S).data == b"2"
 
 
 @pytest.mark.parametrize("used", [False, True])

@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
+from fencer.model import Deadline
 from fencer.observations import LunFailed, LunIsolated, Observation
-from fencer.storage import procedure
+from fencer.storage import procedure, thread_start
 from fencer.storage.logical_unit import LogicalUnit
 
 
@@ -41,6 +42,40 @@ def test_a_surprise_on_one_lun_is_told_as_its_failure(names: list[str]) -> None:
     told = [what for message in _messages(names, work) for what in message]
     assert LunFailed("bad", "bad: unexpected ZeroDivisionError: what nobody thought of: please report this") in told
     assert len(told) == len(names)
+
+
+def test_a_surprise_in_a_look_is_told_and_not_waited_for() -> None:
+    class Lun(_Nobody):
+        wwid = property(lambda self: self.name)
+
+        def look(self, _deadline: object) -> None:
+            raise ZeroDivisionError("what nobody thought of")
+
+    luns = [cast("LogicalUnit", Lun(name)) for name in "ab"]
+    found: list[object] = []
+    thread = threading.Thread(
+        target=lambda: found.extend(look for _, look in procedure.looks_of(luns, Deadline.after(60))), daemon=True
+    )
+    thread.start()
+    thread.join(30)
+    text = "unexpected ZeroDivisionError: what nobody thought of: please report this"
+    assert list(map(str, found)) == [f"a: {text}", f"b: {text}"]
+
+
+def test_a_thread_that_cannot_be_started_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refused = thread_start.start_new_thread, [0]
+
+    def no_task_is_left(work: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        refused[0] += 1
+        if refused[0] % 3:
+            raise RuntimeError("can't start new thread")
+        start(work, arguments)
+
+    monkeypatch.setattr(thread_start, "start_new_thread", no_task_is_left)
+    told = [
+        what for message in _messages(["a", "b"], lambda name: (LunIsolated(name, True, False),)) for what in message
+    ]
+    assert sorted(what.lun for what in told if isinstance(what, LunIsolated)) == ["a", "b"]
 
 
 def test_ends_are_told_together_and_the_late_one_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
