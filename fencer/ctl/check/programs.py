@@ -10,7 +10,7 @@ from typing import Final
 
 from fencer.ctl.check.devices import AGENT, Device
 from fencer.ctl.check.finding import CheckFinding, fault, unknown, warning
-from fencer.ctl.sources.commands import Done, Run, run_program
+from fencer.ctl.sources.commands import ProgramEnd, Run, run_program
 from fencer.model import Action
 
 VALIDATE_S: Final = 20.0
@@ -70,7 +70,7 @@ def _ask(device: Device, action: Action, limit_s: float, extra: Mapping[str, str
     return agent_findings(device, action, done)
 
 
-def agent_findings(device: Device, action: Action, done: Done) -> list[CheckFinding]:
+def agent_findings(device: Device, action: Action, done: ProgramEnd) -> list[CheckFinding]:
     """Makes findings of what the agent printed. Its sentences end in their remedy. Pure."""
     where, subject = (device.source, device.line), f"device {device.name}: {AGENT} -o {action}"
     if done.status is None:
@@ -92,7 +92,7 @@ def sidecar_checked(config: str, run: Run = run_program) -> list[CheckFinding]:
     return sidecar_findings(config, run([program(SIDECAR), "--check-config", f"--config={config}"], "", SIDECAR_S))
 
 
-def sidecar_findings(config: str, done: Done) -> list[CheckFinding]:
+def sidecar_findings(config: str, done: ProgramEnd) -> list[CheckFinding]:
     """Makes findings of what the sidecar printed. Its sentences end in their remedy. Pure."""
     if done.status is None:
         return [unknown(config, f"{SIDECAR} --check-config: {done.errors}", "install it, or run it by hand")]

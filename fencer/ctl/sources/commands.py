@@ -42,7 +42,7 @@ def ask(argv: Sequence[str], limit_s: float = COMMAND_S) -> ToolAnswer:
     return ToolAnswer(done.stdout)
 
 
-class Done(NamedTuple):
+class ProgramEnd(NamedTuple):
     """A program that ran to its end. status: None where it was not there, or did not end in time."""
 
     status: int | None
@@ -50,20 +50,20 @@ class Done(NamedTuple):
     errors: str
 
 
-Run = Callable[[Sequence[str], str, float], Done]
+Run = Callable[[Sequence[str], str, float], ProgramEnd]
 """Runs one of this project's programs: argv, standard input, seconds."""
 
 
-def run_program(argv: Sequence[str], given: str, limit_s: float) -> Done:
+def run_program(argv: Sequence[str], given: str, limit_s: float) -> ProgramEnd:
     """Never raises. A program that hangs is killed and left behind."""
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace")
     except OSError as error:
-        return Done(None, "", f"{argv[0]}: {error.strerror}")
+        return ProgramEnd(None, "", f"{argv[0]}: {error.strerror}")
     try:
         out, errors = child.communicate(given, timeout=limit_s)
     except subprocess.TimeoutExpired:
         child.kill()
-        return Done(None, "", f"{argv[0]}: no answer within {limit_s:g} s")
-    return Done(child.returncode, out, errors)
+        return ProgramEnd(None, "", f"{argv[0]}: no answer within {limit_s:g} s")
+    return ProgramEnd(child.returncode, out, errors)

@@ -26,7 +26,7 @@ from fencer.ctl.check.service_rules import service_findings
 from fencer.ctl.check.stonith_rules import delays_s, stonith_findings
 from fencer.ctl.exit_status import CtlStatus
 from fencer.ctl.sources.cib import parse_cib
-from fencer.ctl.sources.commands import Done, ToolAnswer
+from fencer.ctl.sources.commands import ProgramEnd, ToolAnswer
 from fencer.ctl.sources.dlm_conf import parse_dlm_conf
 from fencer.ctl.sources.local_files import Fences
 from fencer.ctl.sources.lvm_conf import LvmConf, parse_lvm_conf
@@ -330,26 +330,26 @@ def test_an_lvm_that_does_not_answer_is_not_taken_for_a_good_one():
 
 def test_what_the_agent_says():
     errors = "fence_halvm: WARNING: deadline: too long: give less\nfence_halvm: ERROR: BMC: no answer: look\n"
-    warned, failed = agent_findings(DEVICE, Action.MONITOR, Done(1, "", errors))
+    warned, failed = agent_findings(DEVICE, Action.MONITOR, ProgramEnd(1, "", errors))
     assert (warned.status, failed.status) == (CtlStatus.WARNING, CtlStatus.FAULT)
     assert failed.text == "device fence-serv-0001: fence_halvm -o monitor: BMC: no answer: look"
     assert (failed.source, failed.line) == ("cib.xml", 14)
-    assert agent_findings(DEVICE, Action.MONITOR, Done(0, "", "")) == []
-    (silent,) = agent_findings(DEVICE, Action.MONITOR, Done(1, "", ""))
+    assert agent_findings(DEVICE, Action.MONITOR, ProgramEnd(0, "", "")) == []
+    (silent,) = agent_findings(DEVICE, Action.MONITOR, ProgramEnd(1, "", ""))
     assert "exit status 1" in silent.text
 
 
 def test_an_agent_that_is_missing_or_hangs_is_unknown_and_not_success():
-    (found,) = agent_findings(DEVICE, Action.MONITOR, Done(None, "", "fence_halvm: no answer within 25 s"))
+    (found,) = agent_findings(DEVICE, Action.MONITOR, ProgramEnd(None, "", "fence_halvm: no answer within 25 s"))
     assert found.status is CtlStatus.UNKNOWN
 
 
 def test_each_of_our_devices_is_monitored_with_its_own_options():
     said: list[str] = []
 
-    def run(_argv: object, given: str, _limit_s: float) -> Done:
+    def run(_argv: object, given: str, _limit_s: float) -> ProgramEnd:
         said.append(given)
-        return Done(0, "", "")
+        return ProgramEnd(0, "", "")
 
     other = DEVICE._replace(name="other", agent="fence_ipmilan")
     passwords = DEVICE._replace(attributes={**DEVICE.attributes, "password": "s3cret", "action": "off"})
@@ -361,12 +361,12 @@ def test_each_of_our_devices_is_monitored_with_its_own_options():
 
 
 def test_what_the_sidecar_says():
-    good = Done(0, "F: ok\nnode a, key 0x1\nadvice: sdb: the SCSI timeout is 30 s\n", "")
+    good = ProgramEnd(0, "F: ok\nnode a, key 0x1\nadvice: sdb: the SCSI timeout is 30 s\n", "")
     (advice,) = sidecar_findings("F", good)
     assert (advice.status, advice.text.endswith("sdb: the SCSI timeout is 30 s")) == (CtlStatus.WARNING, True)
-    found = sidecar_findings("F", Done(1, "", "halvm-watchdogd: F: watchdog: busy\nhalvm-watchdogd: vg: gone\n"))
+    found = sidecar_findings("F", ProgramEnd(1, "", "halvm-watchdogd: F: watchdog: busy\nhalvm-watchdogd: vg: gone\n"))
     assert [each.text.partition("--check-config: ")[2] for each in found] == ["watchdog: busy", "vg: gone"]
-    assert sidecar_findings("F", Done(None, "", "no answer"))[0].status is CtlStatus.UNKNOWN
+    assert sidecar_findings("F", ProgramEnd(None, "", "no answer"))[0].status is CtlStatus.UNKNOWN
 
 
 def test_proof_by_self_needs_a_sidecar_and_its_bound():
