@@ -8,7 +8,7 @@ from fencer.errors import CommandFailed, MalformedAnswer, StorageError, StorageR
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.initiator_ports import NO_PORTS, Ports, ports_of
 from fencer.storage.look import guard_key
-from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.nexus import AskedToWait, Nexus, Outcome
 
 
 class Removal(NamedTuple):
@@ -67,6 +67,8 @@ def _ports_before(nexus: Nexus, own: ReservationKey, victim: ReservationKey, dea
     """
     try:
         status = nexus.read_full_status(deadline)
+    except AskedToWait:  # the target may know it: without the ports a second key of the victim would not be noticed
+        raise
     except (CommandFailed, MalformedAnswer):
         return NO_PORTS
     return NO_PORTS if status is None else ports_of(status, (victim, guard_key(victim)), own)

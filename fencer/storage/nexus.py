@@ -332,7 +332,7 @@ class Nexus:
                 unit_attentions += 1
                 if unit_attentions <= _UNIT_ATTENTIONS_AT_ONCE:
                     continue
-            elif reply.status is ScsiStatus.TASK_ABORTED or (sense is not None and sense.key == _ABORTED_COMMAND):
+            elif _is_aborted(reply):
                 if changes_state:
                     raise TransportError(
                         f"{self.name}: {operation}: aborted by the target; whether it was executed is unknown"
@@ -346,7 +346,8 @@ class Nexus:
         if reply is None:
             raise TransportError(f"{self.name}: {operation}: not sent, the deadline has passed")
         until = "until the deadline" if deadline.passed else f"for {self._patience_s:g} s"
-        raise CommandFailed(f"{self.name}: {operation}: {_describe(reply)} {until}")
+        text = f"{self.name}: {operation}: {_describe(reply)} {until}"
+        raise CommandFailed(text) if _is_aborted(reply) else AskedToWait(text)
 
     def _failed(self, operation: str, reply: ScsiReply) -> CommandFailed:
         return CommandFailed(f"{self.name}: {operation}: {_describe(reply)}")
@@ -358,8 +359,17 @@ class Nexus:
             raise MalformedAnswer(f"{self.name}: {error}") from error
 
 
+class AskedToWait(CommandFailed):
+    """The target asked to wait for as long as this path may (busy, becoming ready). It says nothing of the command."""
+
+
 class _Unsupported(CommandFailed, StorageRefused):
     """The target does not know the command. Never leaves a method whose answer can be None."""
+
+
+def _is_aborted(reply: ScsiReply) -> bool:
+    sense = reply.sense if reply.status is ScsiStatus.CHECK_CONDITION else None
+    return reply.status is ScsiStatus.TASK_ABORTED or (sense is not None and sense.key == _ABORTED_COMMAND)
 
 
 def _is_passing(sense: Sense | None) -> bool:

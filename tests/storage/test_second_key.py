@@ -13,7 +13,7 @@ from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import FullStatus, Registration
-from fencer.storage.transport import ScsiStatus
+from fencer.storage.transport import ScsiReply, ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import FaultyPath
 from tests.storage.nodes import A, B, C, Clock, contest, deadline, lun, registered, unbound
@@ -94,6 +94,24 @@ def test_a_path_that_fails_before_the_removal_is_sent_none() -> None:
     end = isolate(unit, contest(), deadline(clock))
     assert end == LunIsolated("lun", aborted=True, already=False)
     assert 0x5F not in [cdb[0] for _, cdb in bad.sent]
+
+
+@pytest.mark.parametrize("busy_s", [0.1, 0.3, 2.0])
+def test_a_path_that_is_busy_when_the_ports_are_read_hides_no_second_key(busy_s: float) -> None:
+    target, clock = with_second_key(), Clock()
+    registered("a", "a2", target=target)
+    until_s = clock.now + busy_s
+
+    def is_busy(_path: FaultyPath, cdb: bytes) -> bool:
+        return cdb[:2] == FULL_STATUS and clock.now < until_s
+
+    busy = FaultyPath(target.nexus("a"), clock, ScsiReply(ScsiStatus.BUSY, None, b""), is_busy)
+    paths = [Nexus(busy, sleep=clock.sleep), Nexus(target.nexus("a2"), sleep=clock.sleep)]
+    unit = LogicalUnit(target.wwid, "lun", paths, bound=unbound)
+    end = isolate(unit, contest(others=THREE), deadline(clock), unopposed=True)
+    assert isinstance(end, LunFailed)
+    assert f"registered under {D}, too" in end.reason
+    assert target.write("b2") is ScsiStatus.GOOD, "it would have been a lie"
 
 
 # --- whose a port is --------------------------------------------------------------------------------------------------
