@@ -347,7 +347,8 @@ class Nexus:
             raise TransportError(f"{self.name}: {operation}: not sent, the deadline has passed")
         until = "until the deadline" if deadline.passed else f"for {self._patience_s:g} s"
         text = f"{self.name}: {operation}: {_describe(reply)} {until}"
-        raise CommandFailed(text) if _is_aborted(reply) else AskedToWait(text)
+        has_sense = reply.status is ScsiStatus.CHECK_CONDITION
+        raise CommandFailed(text) if has_sense and _is_aborted(reply) else AskedToWait(text)
 
     def _failed(self, operation: str, reply: ScsiReply) -> CommandFailed:
         return CommandFailed(f"{self.name}: {operation}: {_describe(reply)}")
@@ -360,7 +361,8 @@ class Nexus:
 
 
 class AskedToWait(CommandFailed):
-    """The target asked to wait for as long as this path may (busy, becoming ready). It says nothing of the command."""
+    """The target asked to wait (busy, becoming ready), or ended the task, for as long as this path may take. That says
+    nothing of the command. ABORTED COMMAND may: some targets answer so to what they do not know."""
 
 
 class _Unsupported(CommandFailed, StorageRefused):

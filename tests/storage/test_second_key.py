@@ -96,8 +96,9 @@ def test_a_path_that_fails_before_the_removal_is_sent_none() -> None:
     assert 0x5F not in [cdb[0] for _, cdb in bad.sent]
 
 
+@pytest.mark.parametrize("status", [ScsiStatus.BUSY, ScsiStatus.TASK_SET_FULL, ScsiStatus.TASK_ABORTED])
 @pytest.mark.parametrize("busy_s", [0.1, 0.3, 2.0])
-def test_a_path_that_is_busy_when_the_ports_are_read_hides_no_second_key(busy_s: float) -> None:
+def test_a_path_that_is_busy_when_the_ports_are_read_hides_no_second_key(busy_s: float, status: ScsiStatus) -> None:
     target, clock = with_second_key(), Clock()
     registered("a", "a2", target=target)
     until_s = clock.now + busy_s
@@ -105,7 +106,7 @@ def test_a_path_that_is_busy_when_the_ports_are_read_hides_no_second_key(busy_s:
     def is_busy(_path: FaultyPath, cdb: bytes) -> bool:
         return cdb[:2] == FULL_STATUS and clock.now < until_s
 
-    busy = FaultyPath(target.nexus("a"), clock, ScsiReply(ScsiStatus.BUSY, None, b""), is_busy)
+    busy = FaultyPath(target.nexus("a"), clock, ScsiReply(status, None, b""), is_busy)
     paths = [Nexus(busy, sleep=clock.sleep), Nexus(target.nexus("a2"), sleep=clock.sleep)]
     unit = LogicalUnit(target.wwid, "lun", paths, bound=unbound)
     end = isolate(unit, contest(others=THREE), deadline(clock), unopposed=True)
