@@ -42,3 +42,11 @@ test-deb: venv deb  ## the .deb packages in a fresh minimal Debian of each of SU
 	$(call debian-packages,tests/lab/host-packages.txt)
 	@mirror=$$($(PYTHON) -c 'from tests.lab.images import host_mirror; print(host_mirror())'); \
 	for suite in $(SUITES); do tests/packaging/in_debian.sh $$suite $$mirror; done
+
+# What the next Debian has: its Python, the one that it has beside it, and its own libraries.
+NEXT ?= 3.14 3.15 distribution
+.PHONY: test-forky
+test-forky: venv  ## this host's tests in a minimal Debian 14 to be, with each of NEXT: its Pythons, its libraries (as root)
+	$(call debian-packages,tests/lab/host-packages.txt)
+	for what in $(NEXT); do \
+	  $(PYTHON) -m tests.next_debian $$what -m 'not lab' -n $(WORKERS) --dist worksteal; done
