@@ -191,6 +191,8 @@ class LinuxWatchdog:
             status = self._boot_status()
         except OSError as error:
             self.disarm()
+            if error.errno in _FOR_NOW:
+                raise _not_now(self._path, error) from error
             raise WatchdogError(f"{self._path}: {error.strerror}: name a watchdog device") from error
         except WatchdogError:
             self.disarm()
@@ -261,8 +263,21 @@ def _why_not_open(path: str, error: OSError) -> WatchdogError:
         case errno.EPERM if os.geteuid() == 0:
             # systemd has closed it to this service: its driver was loaded after the start (DeviceAllow).
             return WatchdogNotYet(f"{path}: {error.strerror}: its driver came after this service", restart=True)
+        case number if number in _FOR_NOW:
+            return _not_now(path, error)
         case _:
             return WatchdogError(f"{path}: {error.strerror}: run as root, or name another device")
+
+
+_FOR_NOW = frozenset(
+    (errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR)
+)
+"""Errors that say nothing of the configuration: the hardware (a BMC behind ipmi_watchdog) or this machine may do better
+later. A sidecar that ended for one would not be started again."""
+
+
+def _not_now(path: str, error: OSError) -> WatchdogNotYet:
+    return WatchdogNotYet(f"{path}: {error.strerror}: it is tried again; if it stays so, name another device")
 
 
 def _attribute(path: str) -> str:

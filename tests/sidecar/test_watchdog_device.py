@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which watchdog is taken, and what is said when it cannot be."""
 
+import errno
 import os
 import pty
 from pathlib import Path
 
 import pytest
 
-from fencer.errors import WatchdogError
+from fencer.errors import WatchdogError, WatchdogNotYet
 from fencer.sidecar import linux_watchdog
 from fencer.sidecar.keepalive import RETRY_S, Feeding
 from fencer.sidecar.policy import Decision
@@ -75,6 +76,23 @@ def test_what_is_no_watchdog_is_refused():
     finally:
         os.close(master)
         os.close(slave)
+
+
+@pytest.mark.parametrize("step", ["open", "ioctl"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENOMEM])
+def test_a_device_that_fails_for_now_is_tried_again(
+    step: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ipmi_watchdog does while its BMC restarts. The sidecar goes on without it, and arms it when it answers."""
+
+    def fails(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "watchdog").touch()
+    monkeypatch.setattr(*((os, "open") if step == "open" else (linux_watchdog.fcntl, "ioctl")), fails)
+    with pytest.raises(WatchdogNotYet, match="it is tried again; if it stays so, name another device") as raised:
+        linux_watchdog.LinuxWatchdog(SOFTWARE._replace(device=str(tmp_path / "watchdog")), 5)
+    assert not raised.value.restart
 
 
 class FakeWatchdog:
