@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays at level 4 in which the cluster is changed while its service runs: maintenance, an upgrade, another LUN.
+"""Plays at level 4 in which the cluster is changed while its service runs: maintenance, another LUN.
 
 The change stops nothing and fences no node. Then the active node is powered down, which is a failover as ever.
 """
@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 
 from . import failovers, level4, plays, reconfigured
 from .failovers import Observed
-from .fence_plays import check_content, check_findings
+from .fence_plays import check_content, check_findings, proofs
 from .guest import Guest
 from .level3 import NODES, Cluster
-from .plays import Play
+from .plays import Play, switch
 from .user_cluster import boot_id, keys
 
 SIDECAR = "halvm-watchdogd"
 SNAPSHOT = "/run/fence-halvm/watchdogd.json"
 SERVICE = frozenset({"lvm", "FS"})
 """In maintenance Pacemaker starts no stonith device that was stopped with its node; it fences by it all the same."""
+SECOND_DISK = "/dev/sdc"
 NEWLY_STARTED_S = 30
 """Until Pacemaker has looked at a service that it takes over from maintenance, and has not started it again."""
 
@@ -114,6 +115,61 @@ def _restart_cluster_stack(cluster: Cluster, node: str) -> None:
     level4.wait_settled(cluster, node, resources=SERVICE)
 
 
+# --- another LUN ------------------------------------------------------------------------------------------------------
+
+_EXPORT = """
+set -eu
+unit=/sys/kernel/config/target/core/fileio_1/lun1 backing=/run/lio/lun1.img
+lun=/sys/kernel/config/target/iscsi/iqn.2026-11.lab:shared/tpgt_1/lun/lun_1
+truncate -s 64M $backing
+mkdir $unit
+echo fd_dev_name=$backing,fd_dev_size=67108864,fd_buffered_io=1 >$unit/control
+echo fa11000000000000000000001 >$unit/wwn/vpd_unit_serial
+echo 1 >$unit/enable
+mkdir $lun
+ln -s $unit $lun/port
+"""
+"""As lab-target makes the first one."""
+
+
+def second_lun(cluster: Cluster) -> Observed:
+    """The volume group grows by a LUN while the service runs. The fence removes the victim's key from both."""
+    # Fenced with off and by both proofs, so that the keys can be looked at before the victim registers again.
+    options = [*reconfigured.option("proof", "all"), *reconfigured.option("pcmk_reboot_action", "off")]
+    reconfigured.push(cluster, *options)
+    active = level4.active(cluster)
+    failovers.start_writer(cluster, active)
+    before = running(cluster, active)
+    cluster.storage.run(_EXPORT, check=True)
+    rescan = f"iscsiadm -m session --rescan && udevadm wait --timeout=60 {SECOND_DISK}"
+    level4.on_both(cluster, rescan)
+    cluster.nodes[active].run(f"pvcreate {SECOND_DISK} && vgextend shared_vg {SECOND_DISK}", check=True)
+    for guest in cluster.nodes.values():
+        wait_feeding(guest, luns=2)
+        assert keys(guest) == keys(guest, SECOND_DISK) == [1, 2]
+    wait_records(cluster)
+    assert running(cluster, active) == before
+    assert_no_fence(cluster)
+    check_content(cluster)
+    stop_writer(cluster, active, before.writer)
+
+    def repair(node: str) -> None:
+        survivor = failovers.other(node)
+        own = [NODES.index(survivor) + 1]
+        guest = cluster.nodes[survivor]
+        assert not cluster.is_powered(node)
+        assert keys(guest) == keys(guest, SECOND_DISK) == own
+        switch(cluster, node, "on")
+
+    seen = plays.play(cluster, lambda node: switch(cluster, node, "off"), repair)
+    assert proofs(cluster, seen.survivor) == [{"storage", "power"}]
+    for guest in cluster.nodes.values():
+        wait_feeding(guest, luns=2)
+        assert keys(guest, SECOND_DISK) == [1, 2]
+    return seen
+
+
 PLAYS: dict[str, Play] = {
     "maintenance": maintenance,
+    "second LUN": second_lun,
 }
