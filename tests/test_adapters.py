@@ -9,8 +9,7 @@ SOURCE = Path(__file__).parents[1] / "fencer"
 ADAPTERS = {
     "pyghmi": {"power/pyghmi_session.py"},
     "pyudev": {"storage/block_devices.py"},
-    "ctypes": {  # all but the first take it from there
-        "_ctypes.py",
+    "ctypes": {
         "power/libcrypto.py",
         "sidecar/observer/read_ahead.py",
         "sidecar/realtime.py",
@@ -32,7 +31,7 @@ def imported(path: Path) -> set[str]:
             case ast.Import(names):
                 found |= {alias.name.partition(".")[0] for alias in names}
             case ast.ImportFrom(module=str(module), level=0):
-                found.add(module.removeprefix("fencer._").partition(".")[0])
+                found.add(module.partition(".")[0])
     return found
 
 

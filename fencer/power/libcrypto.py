@@ -7,7 +7,8 @@ pyghmi needs nothing else of that package, whose import takes longer than that o
 Source: EVP_EncryptInit(3) of OpenSSL 3.0.
 """
 
-from fencer._ctypes import ctypes
+import ctypes
+
 from fencer._typing import Any, Final
 
 _SONAME = "libcrypto.so.3"

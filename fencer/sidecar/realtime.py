@@ -2,11 +2,11 @@
 """Makes this process real-time: locks its memory, raises its priority, exempts it from the OOM killer."""
 
 import contextlib
+import ctypes
 import gc
 import os
 from collections.abc import Callable
 
-from fencer._ctypes import ctypes
 from fencer.sidecar.children import set_oom_score
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2

@@ -6,9 +6,8 @@ reboot(2) calls every device's shutdown, and a disk's flushes its cache: on a lo
 """
 
 import contextlib
+import ctypes
 import os
-
-from fencer._ctypes import ctypes
 
 _RB_AUTOBOOT = 0x01234567
 _SYSRQ = "/proc/sysrq-trigger"

@@ -14,6 +14,7 @@ Source: libiscsi 1.19 iscsi.h, scsi-lowlevel.h.
 
 import _socket as socket  # its Python half, ipaddress and regular expressions take longer to load than a login takes
 import contextlib
+import ctypes
 import errno
 import functools
 import os
@@ -21,7 +22,6 @@ import select
 import threading
 from collections.abc import Callable
 
-from fencer._ctypes import ctypes
 from fencer._typing import Final, NamedTuple
 from fencer.errors import StorageError, TransportError, UsageError
 from fencer.model import Deadline
@@ -309,7 +309,7 @@ def _resolve(url: IscsiUrl, deadline: Deadline) -> str:
 class _TaskHead(ctypes.Structure):
     """The head of struct scsi_task. After ascq the versions differ."""
 
-    _fields_ = (
+    _fields_ = [
         ("status", ctypes.c_int),
         ("cdb_size", ctypes.c_int),
         ("xfer_dir", ctypes.c_int),
@@ -320,13 +320,13 @@ class _TaskHead(ctypes.Structure):
         ("error_type", ctypes.c_ubyte),
         ("sense_key", ctypes.c_int),
         ("sense_ascq", ctypes.c_int),
-    )
+    ]
 
 
 class _Data(ctypes.Structure):
     """struct iscsi_data."""
 
-    _fields_ = (("size", ctypes.c_size_t), ("data", ctypes.c_void_p))
+    _fields_ = [("size", ctypes.c_size_t), ("data", ctypes.c_void_p)]
 
 
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

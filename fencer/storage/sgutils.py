@@ -8,6 +8,7 @@ Source: sg_pt.h 1.46.
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import functools
@@ -15,7 +16,6 @@ import math
 import os
 import stat
 
-from fencer._ctypes import ctypes
 from fencer._typing import Any, Final
 from fencer.errors import StorageError, StorageRefused, TransportError
 from fencer.storage import pr

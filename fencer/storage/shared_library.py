@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a C library by a table of signatures, and reports what is missing. For adapters only."""
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
-from fencer._ctypes import ctypes
 from fencer._typing import Any, NamedTuple
 from fencer.errors import StorageError
 

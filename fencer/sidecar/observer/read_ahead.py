@@ -8,6 +8,7 @@ thread hang, or the kernel have no such reads, all paths are probed by their tur
 Source: linux/aio_abi.h; RWF_NOWAIT of preadv2(2): io_submit(2) does not wait for a queue that is full or stopped.
 """
 
+import ctypes
 import functools
 import mmap
 import os
@@ -15,7 +16,6 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 
-from fencer._ctypes import ctypes
 from fencer._typing import Final, NamedTuple, Protocol
 from fencer.sidecar.observer.path_watch import Offer, PathWatch
 from fencer.sidecar.observer.probe import PROBE_BYTES
