@@ -116,3 +116,9 @@ test-debian13: export FENCE_HALVM_LAB_SUITE := trixie
 test-debian13: .venv/stamp lab-packages  ## level 4 on Debian 13: start and power down, and what its pcs makes of the page
 	$(PYTHON) -m tests.lab prepare --only level3
 	$(PYTHON) -m pytest -q -s -rA tests/lab/test_recipe.py tests/lab/test_level4_failover.py -k 'recipe or unfenced or power'
+
+# FENCE_HALVM_LAB_SUITE=trixie make test-recipe: on Debian 13.
+.PHONY: test-recipe
+test-recipe: .venv/stamp lab-packages  ## docs/ha-lvm.md word for word on guests that have nothing of it, apt-get included; half an hour
+	$(PYTHON) -m tests.lab.fresh
+	$(PYTHON) -m pytest -q -s tests/lab/test_recipe_fresh.py

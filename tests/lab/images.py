@@ -85,7 +85,8 @@ def host_mirror() -> str:
     raise LookupError(f"no apt source of this host has one of the suites {', '.join(SUITES)}")
 
 
-def _run(*command: str | Path, **options: object) -> str:
+def run(*command: str | Path, **options: object) -> str:
+    """What a command prints. Raises RuntimeError with what it said."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     words = [str(word) for word in command]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
@@ -102,13 +103,13 @@ class _Progress:
         print(f"{time.monotonic() - self._started:6.1f} s  {what}", flush=True)
 
 
-def _bootstrap(root: Path) -> None:
+def bootstrap(root: Path, packages: Sequence[str]) -> None:
     """Debian's packages, none of them started, and the kernel package beside them as /kernel.deb."""
     mirror = host_mirror()
     debs, archives = CACHE / "debs", CACHE / "archives"
     debs.mkdir(exist_ok=True)
     (archives / "partial").mkdir(parents=True, exist_ok=True)
-    _run("debootstrap", "--variant=minbase", f"--cache-dir={debs}", SUITE, root, mirror)
+    run("debootstrap", "--variant=minbase", f"--cache-dir={debs}", SUITE, root, mirror)
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")  # no service starts in the chroot
     policy.chmod(0o755)
@@ -121,34 +122,34 @@ def _bootstrap(root: Path) -> None:
     )
     (root / "etc/apt/sources.list").write_text(f"deb {mirror} {SUITE} main\n")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-    _run("mount", "--bind", archives, root / "var/cache/apt/archives")
-    _run("mount", "-t", "proc", "proc", root / "proc")
-    _run("chroot", root, "apt-get", "-qq", "update")
-    _run("chroot", root, "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "install", *_words("guest-packages.txt"))
-    depends = _run("chroot", root, "apt-cache", "depends", "--important", "linux-image-amd64")
+    run("mount", "--bind", archives, root / "var/cache/apt/archives")
+    run("mount", "-t", "proc", "proc", root / "proc")
+    run("chroot", root, "apt-get", "-qq", "update")
+    run("chroot", root, "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "install", *packages)
+    depends = run("chroot", root, "apt-cache", "depends", "--important", "linux-image-amd64")
     kernel = next(word for word in depends.split() if word.startswith("linux-image-6"))
-    _run("chroot", root, "sh", "-c", f"cd /var/cache/apt/archives && apt-get -q download {kernel}")
+    run("chroot", root, "sh", "-c", f"cd /var/cache/apt/archives && apt-get -q download {kernel}")
     deb = max(archives.glob(f"{kernel}_*.deb"), key=lambda path: path.stat().st_mtime)
     shutil.copy(deb, root / "kernel.deb")
-    _run("umount", root / "var/cache/apt/archives", root / "proc")
-    _run("rm", "-rf", root / "var/lib/apt/lists", *(root / "usr/share" / name for name in unwanted))
+    run("umount", root / "var/cache/apt/archives", root / "proc")
+    run("rm", "-rf", root / "var/lib/apt/lists", *(root / "usr/share" / name for name in unwanted))
     (root / "etc/resolv.conf").unlink()
 
 
 def _base(root: Path) -> None:
-    """What _bootstrap makes, from the cache where that has it: a changed script must not cost a debootstrap."""
+    """What bootstrap makes, from the cache where that has it: a changed script must not cost a debootstrap."""
     names = [word for words in INSTEAD.values() for word in words]
-    archive = CACHE / f"base-{digest([PACKAGE / 'guest-packages.txt', inspect.getsource(_bootstrap), *names])}.tar"
+    archive = CACHE / f"base-{digest([PACKAGE / 'guest-packages.txt', inspect.getsource(bootstrap), *names])}.tar"
     root.mkdir(exist_ok=True)
     if not archive.exists():
-        _bootstrap(root)
+        bootstrap(root, _words("guest-packages.txt"))
         for old in CACHE.glob("base-*"):
             old.unlink()
         partial = archive.with_suffix(".partial")
-        _run("tar", "--numeric-owner", "--xattrs", "-C", root, "-cf", partial, ".")
+        run("tar", "--numeric-owner", "--xattrs", "-C", root, "-cf", partial, ".")
         partial.rename(archive)
     else:
-        _run("tar", "--numeric-owner", "--xattrs", "-C", root, "-xf", archive)
+        run("tar", "--numeric-owner", "--xattrs", "-C", root, "-xf", archive)
 
 
 def _unpacked(payload: bytes) -> bytes:
@@ -161,7 +162,7 @@ def _unpacked(payload: bytes) -> bytes:
 def _kernel(root: Path, out: Path) -> str:
     """Unpacks the kernel package: vmlinux for QEMU's PVH boot, the modules for the root. Returns the release."""
     unpacked = out / "kernel"
-    _run("dpkg", "-x", root / "kernel.deb", unpacked)
+    run("dpkg", "-x", root / "kernel.deb", unpacked)
     (root / "kernel.deb").unlink()
     (modules,) = (*unpacked.glob("lib/modules/*"), *unpacked.glob("usr/lib/modules/*"))
     release = modules.name
@@ -177,10 +178,10 @@ def _kernel(root: Path, out: Path) -> str:
     named = [modules / "kernel" / f"{name}{end}" for name in _words("guest-modules.txt") for end in ("", ".xz")]
     wanted = [path.relative_to(modules / "kernel") for path in named if path.exists()]
     (target / "kernel").mkdir()
-    _run("cp", "-a", "--parents", *wanted, target / "kernel", cwd=modules / "kernel")
+    run("cp", "-a", "--parents", *wanted, target / "kernel", cwd=modules / "kernel")
     # Unpacked here, once, and not by an emulated processor at each boot. The initramfs' insmod reads no other.
-    _run("find", target, "-name", "*.ko.xz", "-exec", "xz", "--decompress", "{}", "+")
-    _run("chroot", root, "depmod", release)
+    run("find", target, "-name", "*.ko.xz", "-exec", "xz", "--decompress", "{}", "+")
+    run("chroot", root, "depmod", release)
     shutil.rmtree(unpacked)
     return release
 
@@ -190,30 +191,41 @@ def _initramfs(root: Path, release: str, out: Path) -> None:
     (tree / "bin").mkdir(parents=True)
     (tree / "modules").mkdir()
     shutil.copy(shutil.which("busybox") or "busybox", tree / "bin/busybox")
-    shown = _run("chroot", root, "modprobe", "-a", "-S", release, "--show-depends", *BOOT_MODULES)
+    shown = run("chroot", root, "modprobe", "-a", "-S", release, "--show-depends", *BOOT_MODULES)
     files = list(dict.fromkeys(line.split()[1] for line in shown.splitlines() if line.startswith("insmod")))
     for file in files:
         shutil.copy(root / file.lstrip("/"), tree / "modules")
     (tree / "modules/order").write_text("".join(f"{Path(file).name}\n" for file in files))
     (tree / "init").write_text(INITRAMFS_INIT)
     (tree / "init").chmod(0o755)
-    _run("sh", "-c", f"find . | cpio -o -H newc --quiet -R 0:0 > {out}/initrd.img", cwd=tree)
+    run("sh", "-c", f"find . | cpio -o -H newc --quiet -R 0:0 > {out}/initrd.img", cwd=tree)
     shutil.rmtree(tree)
 
 
-def _configure(root: Path) -> None:
-    _run("cp", "-a", "--no-preserve=ownership", f"{PACKAGE}/rootfs/.", root)
+def configure(root: Path) -> None:
+    """What every guest has."""
+    run("cp", "-a", "--no-preserve=ownership", f"{PACKAGE}/rootfs/.", root)
     (root / "etc/fstab").write_text("")
     (root / "etc/hostname").write_text("lab\n")
     (root / "etc/machine-id").write_text("8eaa2b337e164708bf052a242eda1e90\n")
     (root / "etc/target/pr").mkdir(parents=True)  # LIO keeps APTPL here
-    lvm = root / "etc/lvm/lvm.conf"
-    lvm.write_text(lvm.read_text().replace('# system_id_source = "none"', 'system_id_source = "uname"'))
-    _run("chroot", root, "chpasswd", input="root:lab\n")
+    run("chroot", root, "chpasswd", input="root:lab\n")
     for unit in _words("guest-units-off.txt"):
         subprocess.run(["chroot", root, "systemctl", "disable", unit], capture_output=True, check=False)
-    _run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
-    _run("chroot", root, "systemctl", "mask", *_words("guest-units-masked.txt"))
+    run("chroot", root, "systemctl", "enable", *ENABLED_UNITS)
+    run("chroot", root, "systemctl", "mask", *_words("guest-units-masked.txt"))
+
+
+def make_boot_files(root: Path, out: Path) -> None:
+    """The kernel and its initramfs beside the root, its modules in it."""
+    _initramfs(root, _kernel(root, out), out)
+
+
+def write_disk(root: Path, out: Path) -> None:
+    """The root as out/root.ext4. It is removed."""
+    make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-J", "size=16", "-E", "root_owner=0:0"]
+    run(*make, "-d", root, out / "root.ext4", DISK_SIZE)
+    shutil.rmtree(root)
 
 
 def _build(out: Path) -> None:
@@ -221,14 +233,21 @@ def _build(out: Path) -> None:
     progress, root = _Progress(), out / "root"
     _base(root)
     progress("packages")
-    release = _kernel(root, out)
-    _initramfs(root, release, out)
+    make_boot_files(root, out)
     progress("kernel")
-    _configure(root)
-    make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum", "-J", "size=16", "-E", "root_owner=0:0"]
-    _run(*make, "-d", root, out / "root.ext4", DISK_SIZE)
-    shutil.rmtree(root)
+    configure(root)
+    lvm = root / "etc/lvm/lvm.conf"
+    lvm.write_text(lvm.read_text().replace('# system_id_source = "none"', 'system_id_source = "uname"'))
+    write_disk(root, out)
     progress("root file system")
+
+
+def build_apart(module: str, scratch: Path) -> None:
+    """Has a module's main() build into a directory, in namespaces of its own: nothing stays mounted."""
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # a chroot has no such place
+    words = [*command, sys.executable, "-m", module, "--into", str(scratch)]
+    subprocess.run(words, cwd=PROJECT, env=environment, check=True)
 
 
 def build() -> Path:
@@ -239,9 +258,7 @@ def build() -> Path:
         if images.exists():
             return images
         with published(images) as scratch:
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            command += [sys.executable, "-m", "tests.lab.images", "--into", str(scratch)]
-            subprocess.run(command, cwd=PROJECT, check=True)
+            build_apart("tests.lab.images", scratch)
         prune(images.parent, "*")
     return images
 

@@ -149,18 +149,19 @@ class Cluster:
         (self.run_directory / "network").write_text(script)
         self._ip("-batch", str(self.run_directory / "network"))
 
-    def start(self, images: Path, snapshot: Path | None, product: Path | None) -> None:
-        """Starts storage and BMCs, and these the nodes: from their snapshots, or cold."""
+    def start(self, images: Path, snapshot: Path | None, product: Path | None, *, storage: Path | None = None) -> None:
+        """Starts storage and BMCs, and these the nodes: from their snapshots, or cold. storage: other images for it."""
         self.make_network()
         for name, machine in ((STORAGE, _storage_machine()), *((node, _node_machine(node)) for node in NODES)):
             run = self.run_directory / name
             run.mkdir()
-            make_disk(run, *((snapshot / f"{name}.qcow2", "qcow2") if snapshot else (images / "root.ext4", "raw")))
+            files = storage if storage and name == STORAGE else images
+            make_disk(run, *((snapshot / f"{name}.qcow2", "qcow2") if snapshot else (files / "root.ext4", "raw")))
             if product and name != STORAGE:
                 (run / "product.tar").symlink_to(product)
             else:
                 pad(run / "product.tar")
-            command = machine.argv(images, run)
+            command = machine.argv(files, run)
             resume = [*command, *incoming(snapshot / f"{name}.memory")] if snapshot else None
             if name == STORAGE:
                 command = resume or command

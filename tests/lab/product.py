@@ -29,8 +29,8 @@ def sources() -> list[Path]:
     return [*sorted(files), PROJECT / "docs/runbook.md"]
 
 
-def _build_packages(into: Path) -> list[Path]:
-    """Raises CalledProcessError; the end of the build's log is on stderr then."""
+def build_packages(into: Path) -> list[Path]:
+    """Both .deb packages. Raises CalledProcessError; the end of the build's log is on stderr then."""
     command = [str(PROJECT / "packaging/build_deb.sh"), "--working-tree", str(into)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return sorted(into.glob("*.deb"))
@@ -61,7 +61,7 @@ def product_directory() -> Path:
         if not product.exists():
             with tempfile.TemporaryDirectory() as staging, published(product) as scratch:
                 root = Path(staging) / "root"
-                packages = _build_packages(Path(staging) / "deb")
+                packages = build_packages(Path(staging) / "deb")
                 root.mkdir()
                 _stage(packages, root)
                 with tarfile.open(scratch / "product.tar", "w") as archive:
