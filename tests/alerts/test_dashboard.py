@@ -169,6 +169,9 @@ def test_promtool_parses_every_expression(tmp_path: Path) -> None:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
+    def guess_type(self, _path: object) -> str:
+        return "text/plain; version=0.0.4"  # Prometheus 3 takes no other type
+
     def log_message(self, *_: object) -> None:
         """Not on the tests' output."""
 
