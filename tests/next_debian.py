@@ -24,7 +24,7 @@ RENAMED = {
     # There it brings 400 packages along.
     "fence-agents": "fence-agents-common fence-agents-ipmilan fence-agents-scsi",
 }
-FURTHER = ("ca-certificates", "python3", "python3.15", "python3.15-venv")
+FURTHER = ("ca-certificates", "git", "python3", "python3.15", "python3.15-venv")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Of this host, which reaches its package index with them."""
 
@@ -52,7 +52,8 @@ within apt-get -qq -y -o Dpkg::Use-Pty=0 install PACKAGES >&2
 within apt-get -qq clean
 """
 
-# An overlay in memory above the root. The tests have a network of their own; pip has the host's.
+# An overlay in memory above the root. The network is the host's: a test builds a wheel. systemd would make corosync's
+# directory.
 _PLAY = """
 set -euo pipefail
 root=$0 own=$1 project=$2 python=$3 venv=$4; shift 4
@@ -62,7 +63,7 @@ mount -t overlay -o "lowerdir=$root,upperdir=$own/upper,workdir=$own/work" overl
 cp /etc/resolv.conf "$own/all/etc/resolv.conf"
 printf "127.0.0.1 localhost\\n" >"$own/all/etc/hosts"
 if [ -f AUTHORITIES ]; then cat AUTHORITIES >"$own/all/etc/ssl/certs/ca-certificates.crt"; fi
-mkdir "$own/all/src"
+mkdir -p "$own/all/src" "$own/all/var/lib/corosync"
 cd "$project"
 git ls-files -z --cached --others --exclude-standard |
   tar --null --ignore-failed-read -T - -c | tar -x -C "$own/all/src"
@@ -78,7 +79,7 @@ if [ "$venv" ]; then within .venv/bin/python -m tests.libraries; fi
 within .venv/bin/python --version
 cd "$own/all"
 pivot_root . mnt  # not by chroot alone: nsenter(1), in the tests, goes to the root of the mount namespace
-exec chroot . "${variables[@]}" unshare --net sh -c 'umount -l /mnt; ip link set lo up; exec "$@"' sh \\
+exec chroot . "${variables[@]}" sh -c 'umount -l /mnt; exec "$@"' sh \\
   .venv/bin/python -m pytest -q -p no:cacheprovider "$@"
 """
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
