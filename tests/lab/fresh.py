@@ -24,6 +24,9 @@ PACKAGES = (
     "util-linux",
 )  # fmt: skip
 
+MEMORY_MB = 1024
+"""pcs and pcsd beside Pacemaker are too much for the 448 MB of the lab's other nodes, on which pcs never runs."""
+
 _SSH = """
 set -eu
 cd /root
@@ -96,7 +99,7 @@ def started() -> Iterator[Cluster]:
     made, run = build(), new_run_directory()
     try:
         with Enclosure(network=True) as enclosure:
-            cluster = Cluster(run, enclosure)
+            cluster = Cluster(run, enclosure, memory_mb=MEMORY_MB)
             cluster.start(made, None, None, storage=images.build())
             cluster.storage.wait_ready()
             cluster.storage.run(f"lab-target 1 {LUN_SIZE_MB}", check=True)

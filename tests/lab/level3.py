@@ -55,7 +55,7 @@ def _storage_machine() -> Machine:
     return Machine(STORAGE, 320, 1, "/usr/local/sbin/lab-init", f"lab.ip=eth0:{STORAGE_ADDRESS}/24", nics)
 
 
-def _node_machine(node: str) -> Machine:
+def _node_machine(node: str, memory_mb: int = 448) -> Machine:
     number = NODES.index(node) + 1
     addresses = ",".join(f"eth{i}:10.9.{i}.{number}/24" for i in range(len(_NETWORKS)))
     devices = (
@@ -66,7 +66,7 @@ def _node_machine(node: str) -> Machine:
         *("-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=local,serial=local"),
         *("-device", "i6300esb", "-action", "watchdog=reset"),
     )
-    return Machine(node, 448, 1, "/sbin/init", f"lab.ip={addresses} lab.portal={STORAGE_ADDRESS}", devices)
+    return Machine(node, memory_mb, 1, "/sbin/init", f"lab.ip={addresses} lab.portal={STORAGE_ADDRESS}", devices)
 
 
 class Node(Guest):
@@ -85,8 +85,9 @@ class Node(Guest):
 class Cluster:
     """The running rig."""
 
-    def __init__(self, run: Path, enclosure: Enclosure) -> None:
-        self.run_directory, self.enclosure = run, enclosure
+    def __init__(self, run: Path, enclosure: Enclosure, **of_nodes: int) -> None:
+        """of_nodes: memory_mb, if a node has another amount than in the snapshots."""
+        self.run_directory, self.enclosure, self._of_nodes = run, enclosure, of_nodes
         self.storage = Guest(STORAGE, run / STORAGE)
         self.nodes = {name: Node(name, run / name) for name in NODES}
 
@@ -152,7 +153,10 @@ class Cluster:
     def start(self, images: Path, snapshot: Path | None, product: Path | None, *, storage: Path | None = None) -> None:
         """Starts storage and BMCs, and these the nodes: from their snapshots, or cold. storage: other images for it."""
         self.make_network()
-        for name, machine in ((STORAGE, _storage_machine()), *((node, _node_machine(node)) for node in NODES)):
+        for name, machine in (
+            (STORAGE, _storage_machine()),
+            *((node, _node_machine(node, **self._of_nodes)) for node in NODES),
+        ):
             run = self.run_directory / name
             run.mkdir()
             files = storage if storage and name == STORAGE else images
