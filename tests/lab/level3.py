@@ -79,7 +79,10 @@ class Node(Guest):
     def wait_booted(self, timeout_s: float = 180) -> None:
         """Returns when the node has its shared disk and the product."""
         self.wait_ready(timeout_s)
-        self.run(f"systemctl start lab-storage lab-product && udevadm settle && test -b {DISK}", check=True)
+        done = self.run(f"systemctl start lab-storage lab-product && udevadm settle && test -b {DISK}")
+        if done.rc:
+            said = self.run("journalctl -b --no-pager -n 60 -u lab-storage -u iscsid -u lab-product; lsblk").out
+            raise GuestError(f"{self.name}: no {DISK} or no product: {done.err}\n{said}")
 
 
 class Cluster:
