@@ -44,6 +44,7 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> Done:
     Pacemaker's kill reaches it.
 
     argv: begins with a name that is looked for in PATH. Raises TimeoutError, FileNotFoundError, OSError.
+    ChildProcessError: how the program ended is not known, since SIGCHLD is ignored.
     """
     until_s = time.monotonic() + timeout_s
     pid, read_ends = _begin(argv, min(until_s, time.monotonic() + FORK_PATIENCE_S))
@@ -162,13 +163,10 @@ def _read(read_ends: list[int], until_s: float) -> list[bytes]:
 
 
 def _await_end(pid: int, until_s: float) -> int:
-    """The exit status, negative for a signal. Raises TimeoutError. 0 where the kernel keeps none (SIGCHLD ignored)."""
+    """The exit status, negative for a signal. Raises TimeoutError, and ChildProcessError where the kernel kept none."""
     pause_s = _FIRST_PAUSE_S
     while True:
-        try:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return 0
+        ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= until_s:
@@ -180,5 +178,5 @@ def _await_end(pid: int, until_s: float) -> int:
 def _abandon(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, ChildProcessError):
         _await_end(pid, time.monotonic() + _REAP_S)

@@ -27,9 +27,7 @@ class Contact(Enum):
     WAITED = auto()  # the same, and wait_for_all left this node without quorum until then
     NEVER = auto()  # it has not, and this node has quorum alone (two_node)
     BY_QUORUM = auto()  # quorum does not rest on two_node: a third vote decides which node may go on
-    SILENT = (
-        auto()
-    )  # it gives no answer in time, as while its members change; or cannot be asked now, for lack of memory
+    SILENT = auto()  # no answer in time, as while its members change; or it cannot be asked now, for lack of memory
     UNKNOWN = auto()  # no corosync, or no list of the nodes
 
 
@@ -37,7 +35,7 @@ def ask_contact(run: Run, timeout_s: float) -> Contact:
     """Asks corosync. run: takes argv and seconds; raises OSError. Never raises."""
     try:
         done = run(CMAP, timeout_s)
-    except TimeoutError:
+    except (TimeoutError, ChildProcessError):
         return Contact.SILENT
     except OSError as error:
         return Contact.SILENT if error.errno in SHORTAGES else Contact.UNKNOWN

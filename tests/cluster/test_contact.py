@@ -67,6 +67,7 @@ def test_what_the_map_says(output: str, contact: Contact) -> None:
         (PermissionError(), Contact.UNKNOWN),
         (OSError(errno.EIO, "its file cannot be read"), Contact.UNKNOWN),
         (TimeoutError(), Contact.SILENT),
+        (ChildProcessError(), Contact.SILENT),
         (OSError(errno.EAGAIN, "no process is left"), Contact.SILENT),
         (OSError(errno.ENOMEM, "no memory is left"), Contact.SILENT),
         (OSError(errno.EMFILE, "no descriptor is left"), Contact.SILENT),

@@ -6,10 +6,9 @@ start when they are installed, as everywhere. The nodes know each other's SSH ke
 installed: fence-agents alone would take an emulated processor a quarter of an hour.
 """
 
-import argparse
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,15 +109,5 @@ def started() -> Iterator[Cluster]:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Builds the disk of a guest without the page's packages.")
-    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
-    into = parser.parse_args(argv).into
-    if into:
-        _build(into)
-    else:
-        print(build())
-
-
 if __name__ == "__main__":
-    main()
+    images.run_as_program("Builds the disk of a guest without the page's packages.", build, _build)

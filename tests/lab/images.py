@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .places import CACHE, LAB, PACKAGE, PROJECT, SUITE, SUITES, digest, locked, prune, published
@@ -243,7 +243,7 @@ def _build(out: Path) -> None:
 
 
 def build_apart(module: str, scratch: Path) -> None:
-    """Has a module's main() build into a directory, in namespaces of its own: nothing stays mounted."""
+    """Has a module build into a directory, in namespaces of its own: nothing stays mounted."""
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # a chroot has no such place
     words = [*command, sys.executable, "-m", module, "--into", str(scratch)]
@@ -263,15 +263,16 @@ def build() -> Path:
     return images
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Builds and caches the lab's images.")
+def run_as_program(description: str, build: Callable[[], Path], build_into: Callable[[Path], None]) -> None:
+    """What `python -m` does: prints the directory, built first where need be. build_apart calls it with --into."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
-    into = parser.parse_args(argv).into
+    into = parser.parse_args().into
     if into:
-        _build(into)
+        build_into(into)
     else:
         print(build())
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program("Builds and caches the lab's images.", build, _build)
