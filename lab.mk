@@ -45,7 +45,7 @@ test-lab-long: lab  ## the tests in the VM lab that repeat others with further v
 # Trials: many repetitions with random moments. Of each, the tests play a few. Results: docs/results.md.
 
 .PHONY: race-lab
-race-lab: lab  ## two nodes fence each other on LIO, RACES times (100), with the default ranks
+race-lab: lab  ## two nodes fence each other on LIO, RACES times (100), with the default ranks; goes on where it was interrupted
 	$(PYTHON) -m tests.lab.race --count $(or $(RACES),100)
 
 .PHONY: oracle

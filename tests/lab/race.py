@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fencer.storage.nexus import Nexus
@@ -31,6 +31,8 @@ KEYS = {"serv-0001": 0xA51146D300000001, "serv-0002": 0xA51146D300000002}
 """What the product derives for these nodes in the lab's cluster."""
 
 AGENT_LIMIT_S = 100
+_PART = 10
+"""So many races are played by one command in the guest."""
 _ACTIVE = "race-active"
 
 
@@ -241,15 +243,14 @@ def play(
         )
 
 
-def decode(line: str) -> Race:
-    """One line of what the guest printed."""
-    row = json.loads(line)
+def decode(row: Mapping[str, Any]) -> Race:
+    """What the guest printed as one line."""
     sides = tuple(Side(**side) for side in row["sides"])
     return Race(row["active"], row["skew_s"], sides, tuple(row["steps"]), tuple(map(tuple, row["left"])))
 
 
-def _encode(race: Race) -> str:
-    return json.dumps(race._asdict() | {"sides": [side._asdict() for side in race.sides]})
+def _row(race: Race) -> dict[str, Any]:
+    return race._asdict() | {"sides": [side._asdict() for side in race.sides]}
 
 
 def guest_main() -> int:
@@ -262,7 +263,7 @@ def guest_main() -> int:
     given = parser.parse_args()
     disks = {node: names.split(",") for node, _, names in (word.partition("=") for word in given.disks)}
     for race in play(disks, given.count, given.skew, peer=given.peer, seed=given.seed):
-        print(_encode(race), flush=True)
+        print(json.dumps(_row(race)), flush=True)
     return 0
 
 
@@ -293,6 +294,8 @@ def _report(races: list[Race], peer: bool) -> None:
 
 
 def host_main() -> int:
+    from tests.trial_record import TrialRecord
+
     from . import level2
 
     parser = argparse.ArgumentParser(prog="python -m tests.lab.race", description=(__doc__ or "").splitlines()[0])
@@ -301,20 +304,26 @@ def host_main() -> int:
     parser.add_argument("--luns", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", action="store_true", help="race fence_scsi: it may take the target down")
+    parser.add_argument("--record", type=Path, default=Path(".trials/race-lab.jsonl"), help="what was played already")
     given = parser.parse_args()
-    races: list[Race] = []
-    with level2.restored(level2.Shape()) as guest:
-        disks = {node: [guest.sd(node, lun) for lun in range(given.luns)] for node in KEYS}
-        while len(races) < given.count:
-            part = min(10, given.count - len(races))
-            seed = given.seed + len(races) if given.seed else 0
-            try:
-                races += run_in(guest, disks, part, skew_s=given.skew, peer=given.peer, seed=seed)
-            except Exception as error:
-                said = guest.console()[-1500:]
-                print(f"after {len(races)} races: {type(error).__name__}: {error}\nconsole: {said}")
-                return 1
-            print(f"{len(races)} of {given.count}", file=sys.stderr, flush=True)
+    terms = {"skew_s": given.skew, "luns": given.luns, "seed": given.seed, "peer": given.peer}
+    record = TrialRecord(given.record, terms, given.count)
+    if record.left:
+        with level2.restored(level2.Shape()) as guest:
+            disks = {node: [guest.sd(node, lun) for lun in range(given.luns)] for node in KEYS}
+            while record.left:
+                seed = given.seed + len(record.rows) if given.seed else 0
+                part = min(_PART, record.left)
+                try:
+                    played = run_in(guest, disks, part, skew_s=given.skew, peer=given.peer, seed=seed)
+                except Exception as error:
+                    said = guest.console()[-1500:]
+                    print(f"after {len(record.rows)} races: {type(error).__name__}: {error}\nconsole: {said}")
+                    return 1
+                for race in played:
+                    record.add(_row(race), " races")
+    print(record.played)
+    races = [decode(row) for row in record.rows]
     _report(races, given.peer)
     return int(not given.peer and any(faults(race) for race in races))
 
@@ -331,7 +340,7 @@ def run_in(
     words = [f"{node}={','.join(names)}" for node, names in disks.items()] + (["--peer"] if peer else [])
     command = f"{PYTHON} /run/lab/race.py --count {count} --skew {skew_s} --seed {seed}"
     done = guest.run(f"{command} {' '.join(words)}", timeout_s=60 + 60 * count, check=True)
-    return [decode(line) for line in done.out.splitlines()]
+    return [decode(json.loads(line)) for line in done.out.splitlines()]
 
 
 if __name__ == "__main__":

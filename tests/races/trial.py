@@ -5,19 +5,16 @@ Ranks are off, the skew is 0 to 5 ms. Three races in ten come after a relogin of
 is killed at a random moment and called again. What each race drew depends on the seed and on the number of the race.
 """
 
-import json
 import random
-import subprocess
-import time
 from pathlib import Path
 
 from tests.races.contest import Agents, Outcome, Series
 from tests.rig.target import Target
+from tests.trial_record import TrialRecord
 
 RELOGIN_SHARE, KILLED_SHARE = 0.3, 0.1
 KILL_WITHIN_S = 0.008
 """A race of two takes 3 to 6 ms, so that some are over before."""
-TELL_EACH_S = 10.0
 
 REGISTERED, RELOGIN, KILLED = "registered", "after a relogin", "an agent killed"
 
@@ -28,7 +25,7 @@ def bar_is_kept(kind: str, outcome: Outcome) -> bool:
 
 
 class Trial:
-    """record: a file of JSON lines: the terms, then a line for each race."""
+    """record: the file that keeps what was played."""
 
     def __init__(self, races: int, skew_s: float, seed: int, record: Path) -> None:
         self._races, self._skew_s, self._seed, self._record = races, skew_s, seed, record
@@ -37,26 +34,20 @@ class Trial:
 
     def run(self) -> bool:
         """Plays the races that are left. True where the bar was kept in all."""
-        done = self._resume()
-        began, told = time.monotonic(), time.monotonic()
-        with self._record.open("a") as record, Target() as target, Agents([[target.url()]] * 3) as agents:
-            for number in range(done, self._races):
+        record = TrialRecord(
+            self._record, {"seed": self._seed, "races": self._races, "skew_s": self._skew_s}, self._races
+        )
+        for row in record.rows:
+            self._add(row, f"race {row['race']}")
+        with Target() as target, Agents([[target.url()]] * 3) as agents:
+            for number in range(len(record.rows), self._races):
                 kind, outcome, winner, took_s, what = self._race(agents, number)
                 row = {"race": number, "kind": kind, "outcome": outcome.name, "winner": winner, "took_s": took_s}
                 self._add(row, what)
-                record.write(json.dumps(row) + "\n")
-                record.flush()
-                now = time.monotonic()
-                if now - told > TELL_EACH_S or number + 1 == self._races:
-                    left_s = (now - began) / (number + 1 - done) * (self._races - number - 1)
-                    print(
-                        f"{number + 1} of {self._races} races, {self._broken} not as they must be; {left_s:.0f} s left",
-                        flush=True,
-                    )
-                    told = now
+                record.add(row, f" races, {self._broken} not as they must be")
         for kind, series in self._series.items():
             print(series.table(kind))
-        print(f"seed {self._seed}, commit {_commit()}, {time.strftime('%F', time.gmtime())}: ", end="")
+        print(f"seed {self._seed}, {record.played}: ", end="")
         print("the bar was kept" if not self._broken else f"{self._broken} races broke the bar")
         return not self._broken
 
@@ -71,30 +62,9 @@ class Trial:
                 agents.kill(node)
         return KILLED if killed else RELOGIN if relogin else REGISTERED, outcome, winner, took_s, what
 
-    def _resume(self) -> int:
-        """How many races were played already."""
-        terms = {"seed": self._seed, "races": self._races, "skew_s": self._skew_s}
-        if not self._record.exists():
-            self._record.parent.mkdir(parents=True, exist_ok=True)
-            self._record.write_text(json.dumps(terms) + "\n")
-            return 0
-        lines = self._record.read_text().splitlines(keepends=True)
-        found, *rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        if found != terms:
-            raise SystemExit(f"{self._record}: of another trial ({found}): remove it, or give its terms")
-        self._record.write_text("".join(line for line in lines if line.endswith("\n")))  # the last may be torn
-        for row in rows:
-            self._add(row, f"race {row['race']}")
-        return len(rows)
-
     def _add(self, row: dict[str, object], what: object) -> None:
         kind, outcome, winner, took_s = str(row["kind"]), Outcome[str(row["outcome"])], row["winner"], row["took_s"]
         assert isinstance(took_s, float)
         assert winner is None or isinstance(winner, int)
         self._series[kind].add(outcome, winner, took_s, (f"race {row['race']}", what))
         self._broken += not bar_is_kept(kind, outcome)
-
-
-def _commit() -> str:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
