@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for all tests: where a run keeps its files, and that nothing of it stays."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(LONG_SUITES):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def _priority_as_before() -> Iterator[None]:
+    """A call in this process changes the priority, as a call in a process of its own does, for all later tests."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    yield
+    with contextlib.suppress(PermissionError):  # only root may raise it again
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

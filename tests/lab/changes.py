@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays at level 4 in which the cluster is changed while its service runs: maintenance, another LUN.
+"""Plays at level 4 in which the cluster is changed while its service runs: maintenance, an upgrade, another LUN.
 
 The change stops nothing and fences no node. Then the active node is powered down, which is a failover as ever.
 """
@@ -8,12 +8,13 @@ import json
 import time
 from typing import Any, NamedTuple
 
-from . import failovers, level4, plays, reconfigured
+from . import debian_packages, failovers, level4, plays, reconfigured
 from .failovers import Observed
 from .fence_plays import check_content, check_findings, proofs
 from .guest import Guest
 from .level3 import NODES, Cluster
 from .plays import Play, switch
+from .product import PACKAGES
 from .user_cluster import boot_id, keys
 
 SIDECAR = "halvm-watchdogd"
@@ -115,6 +116,65 @@ def _restart_cluster_stack(cluster: Cluster, node: str) -> None:
     level4.wait_settled(cluster, node, resources=SERVICE)
 
 
+# --- upgrade ----------------------------------------------------------------------------------------------------------
+
+
+def upgrade(cluster: Cluster) -> Observed:
+    """The next version of the package on the standby, then, after a move of the service, on the other node."""
+    packages = debian_packages.packages_directory()
+    # Until now it was only unpacked, as the lab does at each boot.
+    level4.on_both(cluster, f"systemctl disable lab-product && dpkg --install {PACKAGES}/fence-halvm_*.deb")
+    for guest in cluster.nodes.values():
+        guest.put(f"/root/{debian_packages.SUCCESSOR}", (packages / debian_packages.SUCCESSOR).read_bytes())
+    first = level4.active(cluster)
+    second = failovers.other(first)
+    failovers.start_writer(cluster, first)
+    before = running(cluster, first)
+    _upgrade(cluster.nodes[second])
+    wait_records(cluster)
+    assert running(cluster, first) == before
+    stop_writer(cluster, first, before.writer)
+    move(cluster, first)
+    failovers.start_writer(cluster, second)
+    before = running(cluster, second)
+    _upgrade(cluster.nodes[first])
+    wait_records(cluster)
+    assert running(cluster, second) == before
+    assert_no_fence(cluster)
+    level4.wait_settled(cluster, second)
+    check_content(cluster)
+    assert all(version(guest) == "99" for guest in cluster.nodes.values())
+    return power_down(cluster, before.writer)
+
+
+def _upgrade(guest: Guest) -> None:
+    """What runs goes on from memory; the restart, with the cluster running, takes the new program and the new unit."""
+    pid = sidecar(guest)["pid"]
+    guest.run(f"dpkg --install /root/{debian_packages.SUCCESSOR}", timeout_s=600, check=True)
+    assert sidecar(guest)["pid"] == pid
+    guest.run(f"systemctl restart {SIDECAR}", timeout_s=300, check=True)
+    wait_feeding(guest, after_pid=pid)
+    shown = guest.run(f"systemctl show --property Description --value {SIDECAR}", check=True).out.strip()
+    assert shown == debian_packages.NEW_DESCRIPTION
+    guest.run("systemctl is-active pacemaker corosync", check=True)
+
+
+def version(guest: Guest) -> str:
+    return guest.run("dpkg-query --show --showformat '${Version}' fence-halvm", check=True).out
+
+
+def move(cluster: Cluster, away_from: str) -> None:
+    """Moves the service as `pcs node standby` does, and lets the node be a standby afterwards."""
+    guest, target = cluster.nodes[away_from], failovers.other(away_from)
+    standby = f"crm_attribute --node {away_from} --name standby"
+    guest.run(f"{standby} --update on", timeout_s=120, check=True)
+    failovers.wait_taken_over(cluster, target)
+    guest.run(f"{standby} --delete", timeout_s=120, check=True)
+    time.sleep(reconfigured.NOTICED_S)
+    level4.wait_settled(cluster, target)
+    assert level4.active(cluster) == target
+
+
 # --- another LUN ------------------------------------------------------------------------------------------------------
 
 _EXPORT = """
@@ -171,5 +231,6 @@ def second_lun(cluster: Cluster) -> Observed:
 
 PLAYS: dict[str, Play] = {
     "maintenance": maintenance,
+    "upgrade": upgrade,
     "second LUN": second_lun,
 }
