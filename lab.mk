@@ -110,6 +110,10 @@ failovers-peers: lab  ## the same power down under fence_halvm, fence_ipmilan an
 	mkdir -p $(RESULTS)
 	$(LEVEL4_TRIALS) compare $(or $(FAILOVERS),5) $(RESULTS)/compare.jsonl
 
+.PHONY: monitor-cost
+monitor-cost: lab  ## processor time of a monitor in a node, beside fence_ipmilan's and fence_scsi's, ROUNDS (5) times in turns
+	$(PYTHON) -m tests.lab.monitor_cost $(or $(ROUNDS),5)
+
 # The same cluster on Debian 13. Its images and snapshots are below .lab/trixie.
 .PHONY: test-debian13
 test-debian13: export FENCE_HALVM_LAB_SUITE := trixie

@@ -120,8 +120,8 @@ def test_pitfall_13_a_child_that_does_not_end_is_left_behind(monkeypatch: pytest
 
 def test_one_that_closes_its_output_and_goes_on_has_its_time_and_no_more() -> None:
     with pytest.raises(TimeoutError):
-        _shell("exec >&- 2>&-; exec sleep 120.0625", 0.3)
-    assert not _left_behind("^sleep 120.0625$")
+        _shell(f"exec >&- 2>&-; exec sleep 120.0{os.getpid()}", 0.3)
+    assert not _left_behind(f"^sleep 120.0{os.getpid()}$")
 
 
 def test_it_sees_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

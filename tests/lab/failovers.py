@@ -124,7 +124,7 @@ def wait_back(cluster: Cluster, seen: Observed, timeout_s: float = 600, *, reboo
     def back() -> bool:
         if rebooted and boot_id(cluster, seen.victim) == seen.boots[seen.victim]:
             return False
-        return keys(survivor) == [1, 2] and level4.settled(survivor)
+        return set(keys(survivor)) == {1, 2} and level4.settled(survivor)  # with two paths each is there twice
 
     level4.wait_until(f"{seen.victim} is back", back, end - time.monotonic(), lambda: log(survivor))
 

@@ -21,7 +21,7 @@ TIMEOUT_S = 30
 """The processor is emulated and shared: who feeds late is not what these tests are about."""
 SHUTDOWN_TIMEOUT_S = 500
 
-_MULTIPATH_CONF = """\
+MULTIPATH_CONF = """\
 defaults {
   user_friendly_names yes
   find_multipaths no
@@ -40,7 +40,7 @@ blacklist {
 
 _FILES = {
     CONFIG: f'vg = "shared_vg"\nwatchdog_timeout_s = {TIMEOUT_S}\nshutdown_timeout_s = {SHUTDOWN_TIMEOUT_S}\n',
-    "/etc/multipath.conf": _MULTIPATH_CONF,
+    "/etc/multipath.conf": MULTIPATH_CONF,
     "/etc/iscsi/ifaces/lab": "iface.iscsi_ifacename = lab\n"
     f"iface.initiatorname = iqn.2026-11.lab:{NODE}\niface.transport_name = tcp\n",
     # The order in which units stopped is read after a reboot; what fails is seen on the console.

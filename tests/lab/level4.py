@@ -171,9 +171,9 @@ def on_both(cluster: Cluster, command: str, timeout_s: float = 600) -> None:
         list(pool.map(lambda node: node.run(command, timeout_s=timeout_s, check=True), cluster.nodes.values()))
 
 
-def run_step(cluster: Cluster, step: recipe.Step) -> None:
-    """One block of the page, on the nodes that it names, these side by side."""
-    commands = recipe.in_the_lab(step.commands)
+def run_step(cluster: Cluster, step: recipe.Step, disk: str = DISK) -> None:
+    """One block of the page, on the nodes that it names, these side by side. disk: what they have as the shared one."""
+    commands = recipe.in_the_lab(step.commands).replace(DISK, disk)
     if packages := recipe.packages(commands):
         commands = f"dpkg-query --show {' '.join(sorted(packages))}\n{recipe.without_installation(commands)}"
     commands = commands.replace("""echo 'vg = "shared_vg"' >""", f"printf %s '{SIDECAR}' >")
@@ -216,8 +216,13 @@ def make_bare(cluster: Cluster) -> None:
 def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> None:
     """Runs the page from its beginning."""
     make_bare(cluster)
+    run_page(cluster, say)
+
+
+def run_page(cluster: Cluster, say: Callable[[str], None] = lambda what: None, disk: str = DISK) -> None:
+    """Its sections up to the service, on machines that have nothing of it."""
     for step in steps(LAST_SECTION):
-        run_step(cluster, step)
+        run_step(cluster, step, disk)
         say(f"{step.section}: {step.commands.splitlines()[0]}")
     # An emulated processor is always loaded. By default Pacemaker then does one thing at a time on that node.
     set_property(cluster, "load-threshold", "1000%")
@@ -230,7 +235,7 @@ def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> 
 def snapshot_directory() -> Path:
     """Where the snapshot of the running cluster is, or would be: it belongs to the page and to the product."""
     page = "".join(step.section + recipe.in_the_lab(step.commands) for step in steps(LAST_SECTION))
-    sources = (inspect.getsource(each) for each in (set_up, make_bare, run_step))
+    sources = (inspect.getsource(each) for each in (set_up, run_page, make_bare, run_step))
     parts = [level3.snapshot_directory().name, product_directory().name, page, SIDECAR, _BARE, *sources]
     return LAB / "snapshots" / f"level4-{digest(parts)}"
 

@@ -69,3 +69,11 @@ def test_the_page_word_for_word(cluster: Cluster) -> None:
     seen = plays.power_down(cluster)
     print(failovers.times(cluster, seen))
     assert (seen.victim, seen.survivor) == (A, B)
+    seen = plays.play(cluster, lambda node: _fence_by_pcs(cluster, node))
+    print("pcs stonith fence:", failovers.times(cluster, seen))
+    assert (seen.victim, seen.survivor) == (B, A)
+
+
+def _fence_by_pcs(cluster: Cluster, node: str) -> None:
+    """As a person has the cluster fence a node."""
+    cluster.nodes[failovers.other(node)].run(f"pcs stonith fence {node}", timeout_s=300, check=True)
