@@ -4,14 +4,14 @@ PYTHON ?= .venv/bin/python
 
 # Sets of virtual machines that run at a time. Each keeps about one core busy; the largest takes 1.3 GB.
 LAB_WORKERS ?= 2
-LAB_TESTS := $(PYTHON) -m pytest -q tests/lab -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
+LAB_TESTS := $(PYTHON) -m pytest -q -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
 
-# Plays the tests that $(1) selects. What fails is told, and played once more, alone: an emulated machine can lose its
+# Plays the tests that $(1) selects, of $(2) or of all. What fails is told, and played once more, alone: an emulated machine can lose its
 # processor for seconds to its neighbour. What fails again fails.
 define lab-tests
-	@$(LAB_TESTS) -m $(1) || { \
+	@$(LAB_TESTS) $(or $(2),tests/lab) -m $(1) || { \
 	  echo "FAILED ONCE, played again alone; to be looked into all the same:"; \
-	  $(PYTHON) -m pytest -q tests/lab -m $(1) --last-failed --last-failed-no-failures none; }
+	  $(PYTHON) -m pytest -q $(or $(2),tests/lab) -m $(1) --last-failed --last-failed-no-failures none; }
 endef
 
 .PHONY: lab-packages
@@ -115,11 +115,25 @@ monitor-cost: lab  ## processor time of a monitor in a node, beside fence_ipmila
 	$(PYTHON) -m tests.lab.monitor_cost $(or $(ROUNDS),5)
 
 # The same cluster on Debian 13. Its images and snapshots are below .lab/trixie.
-.PHONY: test-debian13
-test-debian13: export FENCE_HALVM_LAB_SUITE := trixie
-test-debian13: .venv/stamp lab-packages  ## level 4 on Debian 13: start and power down, and what its pcs makes of the page
+lab-debian13 test-debian13 test-debian13-core: export FENCE_HALVM_LAB_SUITE := trixie
+LEVEL4_TESTS := tests/lab/test_recipe.py tests/lab/test_level4_failover.py
+
+.PHONY: lab-debian13
+lab-debian13: .venv/stamp lab-packages
 	$(PYTHON) -m tests.lab prepare --only level3
-	$(PYTHON) -m pytest -q -s -rA tests/lab/test_recipe.py tests/lab/test_level4_failover.py -k 'recipe or unfenced or power'
+
+# One after the other: both together are too much for two cores.
+.PHONY: lab-all
+lab-all: lab
+	@$(MAKE) --no-print-directory lab-debian13
+
+.PHONY: test-debian13-core
+test-debian13-core: lab-debian13  ## level 4 on Debian 13: start and power down, and what its pcs makes of the page
+	$(call lab-tests,'not long',$(LEVEL4_TESTS) -k 'recipe or unfenced or power')
+
+.PHONY: test-debian13
+test-debian13: lab-debian13  ## level 4 on Debian 13 in each kind of trouble
+	$(call lab-tests,'long or not long',$(LEVEL4_TESTS))
 
 # FENCE_HALVM_LAB_SUITE=trixie make test-recipe: on Debian 13.
 .PHONY: test-recipe
