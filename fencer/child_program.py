@@ -7,13 +7,13 @@ That module loads regular expressions, selectors and threads, which a fence that
 import errno
 import fcntl
 import os
-import select
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from fencer._signals import signal
 from fencer._typing import NamedTuple
+from fencer.readable import readable
 from fencer.worker import FORK_PATIENCE_S, FORK_PAUSE_S
 
 PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -145,20 +145,16 @@ def _keep_descriptors() -> None:
 def _read(read_ends: list[int], until_s: float) -> list[bytes]:
     """What the program writes to each, until all are closed. Raises TimeoutError."""
     said = dict.fromkeys(read_ends, b"")
-    poll = select.poll()
-    for read_end in read_ends:
-        poll.register(read_end, select.POLLIN)
-    open_ends = len(read_ends)
+    open_ends = list(read_ends)
     while open_ends:
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
-        for read_end, _ in poll.poll(left_s * 1000):
+        for read_end in readable(open_ends, left_s):
             data = os.read(read_end, _READ_BYTES)
             said[read_end] += data
             if not data:
-                poll.unregister(read_end)
-                open_ends -= 1
+                open_ends.remove(read_end)
     return list(said.values())
 
 

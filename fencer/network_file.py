@@ -9,7 +9,6 @@ never hangs.
 
 import errno
 import os
-import select
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from contextlib import suppress
 
 from fencer._signals import signal
 from fencer._typing import TypeVar
+from fencer.readable import readable
 
 T = TypeVar("T")
 
@@ -155,9 +155,7 @@ def _send_result(work: Callable[[], object], ending: int) -> None:
 def _read(descriptor: int, until: float) -> bytes | None:
     """Reads descriptor to its end; None where the end did not come in time."""
     data = b""
-    poll = select.poll()  # select(2) takes no descriptor above 1023
-    poll.register(descriptor, select.POLLIN)
-    while poll.poll(max(0.0, until - time.monotonic()) * 1000):
+    while readable([descriptor], max(0.0, until - time.monotonic())):
         if not (chunk := os.read(descriptor, _CHUNK_BYTES)):
             return data
         data += chunk

@@ -13,7 +13,6 @@ at every start, and neither is needed.
 
 import fcntl
 import os
-import select
 import time
 from _pickle import dumps, loads
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
@@ -22,6 +21,7 @@ from collections.abc import Callable
 from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
+from fencer.readable import readable
 
 MESSAGE_BYTES = 124 * 1024
 """Largest size of one message. A socket takes 208 KiB by default; from 128 KiB on, malloc(3) would map memory anew for
@@ -191,7 +191,7 @@ class Worker:
         except ProcessLookupError:
             return
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and select.select([self._sock], [], [], left)[0]:
+        while (left := until - time.monotonic()) > 0 and readable([self._sock], left):
             if self.receive() is None:
                 return
 

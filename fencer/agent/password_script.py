@@ -7,7 +7,6 @@ shows the command, since it may contain a secret.
 """
 
 import os
-import select
 import stat
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from contextlib import suppress
 from fencer._signals import signal
 from fencer.errors import UsageError
 from fencer.network_file import in_time
+from fencer.readable import readable
 
 OUTPUT_BYTES = 4096
 """Longest output that is read. A password has at most 20 bytes (IPMI 2.0 22.30)."""
@@ -97,7 +97,7 @@ def _read(pid: int, read_end: int, until: float, meanwhile: Callable[[float], No
     output, status = b"", None
     while status is None and len(output) <= OUTPUT_BYTES and (left_s := until - time.monotonic()) > 0:
         meanwhile(left_s)
-        if select.select([read_end], [], [], min(_LOOK_AGAIN_S, left_s))[0]:
+        if readable([read_end], min(_LOOK_AGAIN_S, left_s)):
             data = os.read(read_end, OUTPUT_BYTES)
             output += data
             if not data:  # the command has closed its output and still runs

@@ -3,7 +3,6 @@
 
 import math
 import os
-import select
 import time
 from types import FrameType
 
@@ -11,6 +10,7 @@ from fencer._signals import signal
 from fencer.agent.orders import LOOK_GOOD_S, Go, GoAgain, Login, PowerOrder
 from fencer.power.ipmi import IpmiChassisPower
 from fencer.power.procedure import run
+from fencer.readable import readable
 from fencer.worker import Channel
 
 
@@ -35,7 +35,7 @@ class Permission:
                 self._channel.send(GoAgain())
                 self._is_asked = True
             left_s = until - now
-            if left_s < math.inf and not select.select([self._channel], [], [], max(0.0, left_s))[0]:
+            if left_s < math.inf and not readable([self._channel], max(0.0, left_s)):
                 return False
             go = self._channel.receive()
             if not isinstance(go, Go):

@@ -6,7 +6,6 @@ attempt at the BMC is worth it, and when to stop waiting. Every wait ends at the
 """
 
 import math
-import select
 import time
 from collections.abc import Callable, Sequence
 
@@ -41,6 +40,7 @@ from fencer.observations import (
     StorageFailed,
 )
 from fencer.power.procedure import PowerTiming
+from fencer.readable import readable
 from fencer.worker import Crashed, Workers
 
 RETRY_PAUSE_S = 0.5
@@ -134,8 +134,7 @@ class Run:
             self._note(SelfFenceDue(self._plan.request.self_fence_bound_s))
             return
         workers = [worker for worker in (self._workers.power, self._workers.storage) if worker is not None]
-        ready, _, _ = select.select(workers, [], [], self._pause_s(now))
-        for worker in ready:
+        for worker in readable(workers, self._pause_s(now)):
             if worker is self._workers.power:
                 self._from_power(worker.receive())
             elif worker is self._workers.storage:  # what the other one said may have replaced it
@@ -368,7 +367,7 @@ class Run:
         storage, until = self._workers.storage, time.monotonic() + UNDO_GRACE_S
         while storage is not None and (left_s := until - time.monotonic()) > 0:
             # Where none is known: one may have been begun, and told, while this process got no processor.
-            if not select.select([storage], [], [], left_s if self._guarded else 0.0)[0]:
+            if not readable([storage], left_s if self._guarded else 0.0):
                 break
             match storage.receive():
                 case Guarding() as message:

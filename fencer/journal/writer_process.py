@@ -9,7 +9,6 @@ waiting. What the child has found wrong by then the agent says; what goes wrong 
 
 import contextlib
 import os
-import select
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_SEQPACKET, socket, socketpair
@@ -19,6 +18,7 @@ from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError
 from fencer.journal.event import Event, Step
+from fencer.readable import readable
 from fencer.syslog import Severity, SystemLog
 from fencer.worker import next_message
 
@@ -105,7 +105,7 @@ class JournalWriter:
         self._set_niceness(self._callers_niceness)  # the fence needs the processor no more
         if not self._send(RunEnded(event)) and not self._send(RunEnded(event._replace(steps=event.steps[:FEW_STEPS]))):
             return f"journal: {self._path}: this call is not in it: its writer is gone"
-        if not select.select([self._sock], [], [], 0)[0]:
+        if not readable([self._sock], 0):
             return None
         try:
             answer = next_message(self._sock, MESSAGE_BYTES)

@@ -7,8 +7,9 @@ it (docs/decisions/0013).
 
 import _socket as socket  # its Python half makes enumerations of all constants, as long as the whole login takes
 import contextlib
-import select
 from collections.abc import Sequence
+
+from fencer.readable import readable
 
 MOST_AT_ONCE = 32
 """Datagrams that are taken in one turn, so that timers are looked at between two turns."""
@@ -52,7 +53,7 @@ class BmcDatagrams:
 
     def receive(self, timeout_s: float) -> list[tuple[int, bytes]]:
         """Waits for datagrams: each with the number of its sender, for ``keep``. At most MOST_AT_ONCE for a sender."""
-        select.select(self._sockets, (), (), timeout_s)
+        readable(self._sockets, timeout_s)
         received: list[tuple[int, bytes]] = []
         for each in self._sockets:
             with contextlib.suppress(OSError):  # nothing left, or an ICMP error: silence as well

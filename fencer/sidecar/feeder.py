@@ -10,6 +10,7 @@ import time
 from _socket import SHUT_WR
 
 from fencer.errors import FenceError, WatchdogNotYet
+from fencer.readable import readable
 from fencer.sidecar.children import OBSERVER
 from fencer.sidecar.control import Pause, Question
 from fencer.sidecar.environment import Ended, Environment, ExitStatus, Signals
@@ -254,9 +255,7 @@ class Daemon:
         self._publisher.flush()
         self._links.publisher.shutdown(SHUT_WR)
         until_s = time.monotonic() + STOP_S
-        poll = select.poll()
-        poll.register(self._links.supervisor, select.POLLIN)
-        while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
+        while (left_s := until_s - time.monotonic()) > 0 and readable([self._links.supervisor], left_s):
             message = self._links.supervisor.receive()
             if message is None or isinstance(message, ChildEnded):  # the publisher has written all and ended
                 break

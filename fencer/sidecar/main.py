@@ -2,12 +2,12 @@
 """Entry point of halvm-watchdogd: reads the configuration, starts the processes, feeds; or runs a command."""
 
 import os
-import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 from fencer.errors import FenceError, UsageError
+from fencer.readable import readable
 from fencer.sidecar import linux_watchdog, watchdog_device
 from fencer.sidecar.children import Jobs
 from fencer.sidecar.control import ControlSocket
@@ -129,10 +129,7 @@ def _configure(links: Links, path: str, signals: Signals) -> Configured | None:
     until = time.monotonic() + CONFIGURE_S
     while not signals.stop and (left := until - time.monotonic()) > 0:
         signals.drain()
-        if (
-            links.supervisor.fileno()
-            not in select.select([links.supervisor.fileno(), signals.fileno()], [], [], left)[0]
-        ):
+        if links.supervisor.fileno() not in readable([links.supervisor.fileno(), signals.fileno()], left):
             continue
         match links.supervisor.receive():
             case Configured() as configured:

@@ -5,7 +5,6 @@ The publisher takes the same reports as the policy, to describe the LUNs. It dec
 """
 
 import os
-import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from fencer import __version__
 from fencer.errors import FenceError
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import ReservationKey
+from fencer.readable import readable
 from fencer.sidecar.lun_list import FoundLun
 from fencer.sidecar.lun_records import LunView
 from fencer.sidecar.lun_state import LunStates
@@ -57,7 +57,7 @@ EVENTS_MOST = 1000
 
 
 def _is_waiting(channel: Channel) -> bool:
-    return bool(select.select([channel], [], [], 0)[0])
+    return bool(readable([channel], 0))
 
 
 def _as_found(lun: FoundLun) -> ListedLun:

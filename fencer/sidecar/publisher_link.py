@@ -2,11 +2,11 @@
 """The feeder's link to the publisher. It waits for nothing but the record of a self-fence."""
 
 import contextlib
-import select
 import time
 from _pickle import dumps, loads  # as in fencer.worker
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, socket
 
+from fencer.readable import readable
 from fencer.sidecar.links import BUFFER_BYTES
 from fencer.sidecar.messages import LINE_CHARS, Level, Line, Recorded, ToPublisher
 
@@ -54,9 +54,7 @@ class PublisherLink:
     def await_record(self) -> None:
         """Sends all, and waits for the record, RECORD_S at most."""
         self.flush()
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
         until_s = time.monotonic() + RECORD_S
-        while (left_s := until_s - time.monotonic()) > 0 and poll.poll(left_s * 1000):
+        while (left_s := until_s - time.monotonic()) > 0 and readable([self._sock], left_s):
             if self.is_recorded():
                 return

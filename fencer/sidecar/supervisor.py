@@ -8,11 +8,11 @@ wait for the very disk that may be gone. The supervisor has loaded what its chil
 no disk. It ends with the feeder, and its children with it (fencer.worker.Lifeline).
 """
 
-import select
 import time
 from _socket import socket  # as in fencer.worker
 from collections.abc import Callable
 
+from fencer.readable import readable
 from fencer.sidecar.children import (
     FIRST_PAUSE_S,
     OBSERVER,
@@ -108,8 +108,7 @@ class Supervisor:
 
     def _step(self) -> bool:
         watched: list[Channel | Worker] = [self._feeder, *self._workers()]
-        ready, _, _ = select.select(watched, [], [], self._wait_s())
-        for one in ready:
+        for one in readable(watched, self._wait_s()):
             if one is self._feeder:
                 order = self._feeder.receive()
                 if order is None:

@@ -40,6 +40,8 @@ class Node:
         self.urls = urls
         self.state_dir = directory / f"{self.name}.run"
         self.conf = directory / "cluster.conf"
+        self.python = [sys.executable]
+        """What starts the agent."""
         if not self.conf.exists():
             nodes = "".join(f'<clusternode name="{name}" nodeid="{n}"/>' for n, name in enumerate(NAMES, 1))
             self.conf.write_text(
@@ -61,7 +63,7 @@ class Node:
     def start(self, action: str, plug: str, **more: object) -> "subprocess.Popen[str]":
         """The stdin form, as fenced writes it."""
         process = subprocess.Popen(
-            [sys.executable, str(AGENT)],
+            [*self.python, str(AGENT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

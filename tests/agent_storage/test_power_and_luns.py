@@ -4,6 +4,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 
 import pytest
@@ -23,6 +24,27 @@ def test_power_and_storage_both_prove(target: Target, nodes: tuple[Node, Node], 
     assert "and storage" in answer.stderr
     assert bmc.power == "off"
     assert fenced(target, nodes[0])
+
+
+_LEAVES_FILES_OPEN = """
+import os, resource, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+null = os.open(os.devnull, os.O_RDWR)
+for descriptor in range(3, 1100):
+    os.dup2(null, descriptor)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("action", ["off", "reboot", "on", "monitor", "status"])
+def test_a_caller_that_has_left_a_thousand_files_open(action: str, nodes: tuple[Node, Node], bmc: Bmc) -> None:
+    bmc.power = "on"
+    nodes[1].python = [sys.executable, "-c", _LEAVES_FILES_OPEN]
+    options = bmc_options(bmc) | {"password_script": "echo ADMIN"}
+    del options["password"]
+    answer = nodes[1].call(action, "serv-0002" if action == "on" else "serv-0001", **options)
+    assert answer.status == 0, answer.stderr
 
 
 def test_an_undecidable_race_touches_no_power(target: Target, nodes: tuple[Node, Node], bmc: Bmc) -> None:

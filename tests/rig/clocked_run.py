@@ -132,7 +132,7 @@ class ClockedRun:
         self.seen: list[Stamped] = []
         self._waits = 0
         monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=self.clock))
-        monkeypatch.setattr(run, "select", SimpleNamespace(select=self._select))
+        monkeypatch.setattr(run, "readable", self._readable)
 
     def play(
         self,
@@ -155,14 +155,11 @@ class ClockedRun:
         """When this was observed."""
         return [each.at_s for each in self.seen if type(each.what) is type(what) and each.what == what]
 
-    def _select(
-        self, workers: Sequence[PlayedWorker], _write: object, _except: object, seconds: float
-    ) -> tuple[list[PlayedWorker], list[object], list[object]]:
-        if seconds < 0:
-            raise ValueError("timeout must be non-negative")  # as select.select does
+    def _readable(self, workers: Sequence[PlayedWorker], seconds: float) -> list[PlayedWorker]:
+        assert seconds >= 0
         self._waits += 1
         assert self._waits < MOST_WAITS, "the run spins"
         comes = min((worker.coming[0][0] for worker in workers if worker.coming), default=math.inf)
         until = self.clock.now + seconds
         self.clock.now = max(self.clock.now, comes) if comes <= until else until + (LATE_S if seconds else 0.0)
-        return [worker for worker in workers if worker.coming and worker.coming[0][0] <= self.clock.now], [], []
+        return [worker for worker in workers if worker.coming and worker.coming[0][0] <= self.clock.now]
