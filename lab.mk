@@ -49,8 +49,8 @@ race-lab: lab  ## two nodes fence each other on LIO, RACES times (100), with the
 	$(PYTHON) -m tests.lab.race --count $(or $(RACES),100)
 
 .PHONY: oracle
-oracle: lab  ## FENCES (50) under load with random faults on LIO; no record of a victim after a success
-	$(PYTHON) -m tests.lab.oracle_trials --count $(or $(FENCES),50)
+oracle: lab  ## FENCES (56) under load with random faults on LIO, SEED (1); goes on where it was interrupted
+	$(PYTHON) -m tests.lab.oracle_trials --count $(or $(FENCES),56) --seed $(SEED)
 
 .PHONY: race-real
 race-real: lab  ## two nodes fence each other with real power, RACES times (10)

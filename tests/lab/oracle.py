@@ -6,8 +6,10 @@ This file runs inside the guests (standard library only) and is imported by the 
 
 * `write DISK NODE` runs on a node and appends records as fast as the disk takes them, by O_DIRECT: each to the node's
   own region and to a region that both nodes share. It tells nobody; only the disk counts. It ends at the first error.
+  With --again it tries the same record again until it is ended by SIGTERM, and takes it that no records are there yet.
 * `fence DISK VICTIM -- COMMAND…` runs on the survivor. It runs the command, and in the moment in which it succeeds
-  reads from the same disk how far the victim has come: the mark.
+  reads from the same disk, or from the file behind it, how far the victim has come: the mark. With --written it waits
+  for the victim's first record before.
 * `check DISK VICTIM MARK` runs on the storage side. Any record of the victim beyond the mark landed after the success.
 
 Why this is sound: records are numbered by one writer in the order of its writes, each sent after the one before was
@@ -79,6 +81,8 @@ def records(path: str, region: int) -> Iterator[tuple[str, int, float]]:
         buffer = mmap.mmap(-1, 1 << 20)
         begin = _start(disk) + region * REGION_BYTES
         for part in range(begin, begin + REGION_BYTES, len(buffer)):
+            if _is_hole(disk, part, len(buffer)):
+                continue
             if os.preadv(disk, [buffer], part) != len(buffer):
                 raise OSError(errno.EIO, "short read", path)
             if buffer.find(_MAGIC) < 0:
@@ -89,6 +93,14 @@ def records(path: str, region: int) -> Iterator[tuple[str, int, float]]:
                     yield record
     finally:
         os.close(disk)
+
+
+def _is_hole(disk: int, begin: int, length: int) -> bool:
+    """Whether a file holds nothing there. Never of a block device, which cannot tell."""
+    try:
+        return os.lseek(disk, begin, os.SEEK_DATA) >= begin + length
+    except OSError as error:
+        return error.errno == errno.ENXIO
 
 
 def latest(path: str, node: str) -> int:
@@ -109,10 +121,10 @@ def advance(disk: int, node: str, known: int) -> int:
         known = record[1]
 
 
-def write(path: str, node: str) -> int:
-    """Appends until an error, whose errno it returns."""
+def write(path: str, node: str, again: bool = False) -> int:
+    """Appends until an error, whose errno it returns; with `again` until SIGTERM, from the first record on."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    sequence = latest(path, node)
+    sequence = 0 if again else latest(path, node)
     disk = _open(path, os.O_WRONLY)
     buffer = mmap.mmap(-1, RECORD_BYTES)
     try:
@@ -120,17 +132,30 @@ def write(path: str, node: str) -> int:
             sequence += 1
             buffer[:] = pack(node, sequence, time.time())
             for region in (_region_of(node), SHARED):
-                os.pwritev(disk, [buffer], _offset(disk, region, sequence))
+                while not _written(disk, buffer, _offset(disk, region, sequence), again):
+                    time.sleep(0.05)
     except OSError as error:
         print(json.dumps({"sequence": sequence, "errno": errno.errorcode.get(error.errno or 0), "time": time.time()}))
         return error.errno or errno.EIO
 
 
-def fence(path: str, victim: str, command: list[str]) -> dict[str, object]:
-    """Runs the command and, where it succeeds, takes the mark at once."""
+def _written(disk: int, record: mmap.mmap, offset: int, again: bool) -> bool:
+    """False after an error, if it is to be tried again."""
+    try:
+        os.pwritev(disk, [record], offset)
+    except OSError:
+        if not again:
+            raise
+        return False
+    return True
+
+
+def fence(path: str, victim: str, command: list[str], written: bool = False) -> dict[str, object]:
+    """Runs the command and, where it succeeds, takes the mark at once. written: not before the victim has written."""
     disk = _open(path, os.O_RDONLY)
+    while not (known := latest(path, victim)) and written:
+        time.sleep(0.05)
     started = time.monotonic()
-    known = latest(path, victim)
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -163,16 +188,19 @@ def main() -> int:
         sub.add_argument("disk")
         for argument in arguments:
             sub.add_argument(argument)
+        if action == "write":
+            sub.add_argument("--again", action="store_true")
         if action == "fence":
+            sub.add_argument("--written", action="store_true")
             sub.add_argument("command", nargs="+")
     given = parser.parse_args()
     match given.action:
         case "write":
-            return write(given.disk, given.node)
+            return write(given.disk, given.node, given.again)
         case "latest":
             print(latest(given.disk, given.node))
         case "fence":
-            outcome = fence(given.disk, given.victim, given.command)
+            outcome = fence(given.disk, given.victim, given.command, given.written)
             print(json.dumps(outcome))
         case "check":
             print(json.dumps(check(given.disk, given.victim, int(given.mark))))
