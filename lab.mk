@@ -6,8 +6,8 @@ PYTHON ?= .venv/bin/python
 LAB_WORKERS ?= 2
 LAB_TESTS := $(PYTHON) -m pytest -q -n $(LAB_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
 
-# Plays the tests that $(1) selects, of $(2) or of all. What fails is told, and played once more, alone: an emulated machine can lose its
-# processor for seconds to its neighbour. What fails again fails.
+# Plays the tests that $(1) selects, of $(2) or of all. What fails is told, and played once more, alone: an emulated
+# machine can lose its processor for seconds to its neighbour. What fails again fails.
 define lab-tests
 	@$(LAB_TESTS) $(or $(2),tests/lab) -m $(1) || { \
 	  echo "FAILED ONCE, played again alone; to be looked into all the same:"; \
@@ -121,11 +121,6 @@ LEVEL4_TESTS := tests/lab/test_recipe.py tests/lab/test_level4_failover.py
 .PHONY: lab-debian13
 lab-debian13: .venv/stamp lab-packages
 	$(PYTHON) -m tests.lab prepare --only level3
-
-# One after the other: both together are too much for two cores.
-.PHONY: lab-all
-lab-all: lab
-	@$(MAKE) --no-print-directory lab-debian13
 
 .PHONY: test-debian13-core
 test-debian13-core: lab-debian13  ## level 4 on Debian 13: start and power down, and what its pcs makes of the page

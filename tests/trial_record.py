@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a long trial: it can be interrupted, and goes on where it was.
 
-A file of JSON lines: the terms of the trial, then a row for each run, with the commit that was played.
+A file of JSON lines: the terms of the trial, then a row for each run, with its commit and its date (UTC).
 """
 
 import json
@@ -23,12 +23,13 @@ class TrialRecord:
         """runs: how many there are to be. Raises SystemExit where the file is of a trial with other terms."""
         self._path, self._runs, self._commit = path, runs, commit()
         self.rows: list[dict[str, Any]] = []
-        if path.exists():
-            lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        lines = [line for line in lines if line.endswith("\n")]  # the last one may have been torn
+        if lines:
             found, *self.rows = [json.loads(line) for line in lines]
             if found != terms:
                 raise SystemExit(f"{path}: of another trial ({found}): remove it, or give its terms")
-            path.write_text("".join(lines))  # the last line may have been torn
+            path.write_text("".join(lines))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(terms) + "\n")
@@ -42,13 +43,13 @@ class TrialRecord:
 
     @property
     def played(self) -> str:
-        """How many, when the last one, and which commits."""
-        commits = ", ".join(dict.fromkeys(row["commit"] for row in self.rows))
-        return f"{len(self.rows)} played, the last on {time.strftime('%F', time.gmtime())}, commit {commits}"
+        """How many, on which days, and of which commits."""
+        when, what = (", ".join(dict.fromkeys(row[name] for row in self.rows)) for name in ("date", "commit"))
+        return f"{len(self.rows)} played, {when}, commit {what}"
 
     def add(self, row: Row, remark: str = "") -> None:
         """Keeps a row. Now and then prints how many there are, the remark, and how long the others will take."""
-        self.rows.append({**row, "commit": self._commit})
+        self.rows.append({**row, "commit": self._commit, "date": time.strftime("%F", time.gmtime())})
         with self._path.open("a") as file:
             file.write(json.dumps(self.rows[-1]) + "\n")
         now = time.monotonic()
