@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fencer.child_program import Done
 from fencer.errors import FenceError, StorageError, UsageError
-from fencer.storage.volume_group import physical_volumes, read_volume_group
+from fencer.storage.volume_group import NO_COPY, physical_volumes, read_volume_group
+from tests.storage.fake_devices import WWID_A, WWID_B, FakeDevices
 
 
 def pv(name="/dev/sdb", vg="shared_vg", count=1, **more):
@@ -66,6 +67,33 @@ def test_the_metadata_say_how_new_they_are_and_what_they_name():
 
 def test_an_lvm_that_does_not_say_how_new_they_are_is_read_all_the_same():
     assert read_volume_group("shared_vg", run=FakePvs(pv()), timeout_s=5).seqno == 0
+
+
+def copied(tmp_path: Path, *rows):
+    """The answer on a node with sdb and sdc, two LUNs, and sdd, another path to that of sdb."""
+    node = FakeDevices(tmp_path)
+    for name, wwid in (("sdb", WWID_A), ("sdc", WWID_B), ("sdd", WWID_A)):
+        node.disk(name, wwid)
+    return read_volume_group("shared_vg", run=FakePvs(*rows), timeout_s=5, devices=node).volumes
+
+
+@pytest.mark.parametrize("group", ["shared_vg", "its_old_name"])
+@pytest.mark.parametrize(("chosen", "copy"), [("/dev/sdb", "/dev/sdc"), ("/dev/sdc", "/dev/sdb"), ("/dev/sdb", "?")])
+def test_a_physical_volume_that_is_on_two_luns_is_on_neither(tmp_path: Path, chosen: str, copy: str, group: str):
+    """Each node may choose another one: this one then isolates a copy, on which the victim does not write."""
+    rows = pv(chosen), pv(copy, vg=group, count=0, pv_duplicate="duplicate")
+    with pytest.raises(StorageError, match=f"physical volume {chosen} is on another LUN, too") as raised:
+        copied(tmp_path, *rows)
+    assert raised.value.with_remedy.endswith(f": {NO_COPY}")
+
+
+def test_a_second_path_without_multipath_is_no_copy(tmp_path: Path):
+    assert copied(tmp_path, pv(), pv("/dev/sdd", count=0, pv_duplicate="duplicate")) == (("/dev/sdb", "U1"),)
+
+
+def test_a_copy_of_another_groups_volume_does_not_matter(tmp_path: Path):
+    other = pv("/dev/sdc", vg="other", count=0, pv_uuid="U2", pv_duplicate="duplicate")
+    assert copied(tmp_path, pv(), other) == (("/dev/sdb", "U1"),)
 
 
 @pytest.mark.parametrize("name", ["", "-vg", "a b", "a/b", "a;b", "a\n", "é", "..", ".", "a" * 128, '"', "--config=x"])
@@ -175,7 +203,7 @@ SITE_SETTINGS = (
 
 @pytest.mark.peer
 def test_real_lvm_shows_a_foreign_group_and_a_missing_volume(tmp_path: Path, monkeypatch):
-    """Two loop devices, a group owned by another host's system ID, without device-mapper."""
+    """Two loop devices and a copy of one, a group owned by another host's system ID, without device-mapper."""
     if os.geteuid() != 0 or not shutil.which("pvcreate") or not shutil.which("losetup"):
         pytest.skip("needs root, lvm2 and losetup")
     # So that archives and backups of the trial group do not land in /etc/lvm.
@@ -211,6 +239,13 @@ def test_real_lvm_shows_a_foreign_group_and_a_missing_volume(tmp_path: Path, mon
             (tmp_path / "lvm.conf").write_text(setting)
             assert physical_volumes(name, timeout_s=30) == tuple(sorted(loops)), setting
         (tmp_path / "lvm.conf").unlink()
+
+        copy = shutil.copy(tmp_path / "disk1", tmp_path / "copy")
+        done = subprocess.run(["losetup", "-f", "--show", copy], capture_output=True, text=True, check=True, timeout=60)
+        loops.append(done.stdout.strip())
+        with pytest.raises(StorageError, match=f"physical volume {loops[0]} is on another LUN, too: {loops[2]}"):
+            physical_volumes(name, timeout_s=30)
+        subprocess.run(["losetup", "-d", loops.pop()], check=True, timeout=60)
 
         subprocess.run(["losetup", "-d", loops.pop()], check=True, timeout=60)
         with pytest.raises(StorageError, match="is missing on this node"):
