@@ -63,17 +63,22 @@ class KnownBmcs:
             if guid is None:
                 raise UsageError(f"bmc_guid: not a GUID: give 32 hexadecimal digits, or {ANY_BMC}")
             return self._bmc._replace(known=KnownBmc(guid, "if the board was replaced, correct bmc_guid"))
-        own, others = None, []
+        here, others = dict[str, bytes](), []
         for learnt in self._read():
             if learnt.bridge != _bridge(self._bmc) or learnt.identity.kind is not IdentityKind.IPMI_GUID:
                 continue
-            if (learnt.node, learnt.where) == (self._node, _where(self._bmc)):
-                own = learnt.identity.value
+            if learnt.where == _where(self._bmc) and learnt.node in (self._node, ""):
+                here[learnt.node] = learnt.identity.value
             elif learnt.looked and learnt.node and self._node and learnt.node != self._node:
                 others.append((learnt.identity.value, learnt.node))
+        if here.get("") in [guid for guid, _ in others]:
+            del here[""]  # this address leads to the BMC of another node
+        # Pacemaker's monitor names no node, unless the device has a plug: what it has seen at this address counts, too.
+        node = self._node if self._node in here or not here else ""
+        own = here.get(node)
         remedy = (
-            f"look which host has this address; if the board was replaced, remove {self._path(self._bmc)} and run the "
-            "action monitor again"
+            f"look which host has this address; if the board was replaced, remove {self._path(self._bmc, node)} and "
+            "run the action monitor again"
         )
         return self._bmc._replace(known=KnownBmc(own, remedy, tuple(others)))
 
@@ -81,7 +86,7 @@ class KnownBmcs:
         """Stores the GUID unless it is stored already. Returns why that failed, or None. looked: see _Learnt."""
         if self._bmc is None or self._given or not tells_apart(guid):
             return None
-        path = self._path(self._bmc)
+        path = self._path(self._bmc, self._node)
         if "\n" in self._node + self._bmc.address or len(os.path.basename(path)) > _LONGEST_NAME:
             return None
         learnt = _Learnt(
@@ -111,9 +116,9 @@ class KnownBmcs:
         finally:
             os._exit(0)
 
-    def _path(self, bmc: BmcSettings) -> str:
+    def _path(self, bmc: BmcSettings, node: str) -> str:
         bridge = f"%{bmc.bridge_address:02x}" if bmc.bridge_address else ""
-        name = f"{_escaped(self._node)}@{_escaped(bmc.address)}%{bmc.port}{bridge}"
+        name = f"{_escaped(node)}@{_escaped(bmc.address)}%{bmc.port}{bridge}"
         return os.path.join(self._directory, _PREFIX + name)
 
     def _read(self) -> list[_Learnt]:

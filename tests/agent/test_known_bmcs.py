@@ -62,6 +62,31 @@ def test_another_bmc_than_the_one_that_was_learnt_is_refused(bmc: Bmc, state: Pa
     assert call(bmc, state, "off").stdout == "Success: Powered OFF\n"
 
 
+@pytest.mark.parametrize("action", ["off", "reboot"])
+def test_what_a_monitor_without_a_node_has_seen_at_an_address_counts_for_its_fence(
+    bmc: Bmc, state: Path, action: str
+) -> None:
+    """Pacemaker names no node to a monitor, and the device may have no plug."""
+    assert call(bmc, state, "monitor", node=None).status == 0
+    with swapped(bmc) as wrong:
+        wrong.power = "on"
+        outcome = call(wrong, state, action)
+        assert (outcome.status, wrong.log()) == (1, [])
+        assert "another BMC answers" in outcome.stderr
+        remedy = f"remove {state / f'bmc-@127.0.0.1%{bmc.port}'} and run the action monitor again"
+        assert outcome.lines[0].endswith(remedy)
+    bmc.power = "off"
+    assert call(bmc, state, action).status == 0
+
+
+def test_what_a_monitor_without_a_node_has_seen_may_be_the_bmc_of_another_node(bmc: Bmc, state: Path) -> None:
+    for node in (None, "serv-0003"):
+        assert call(bmc, state, "monitor", node=node).status == 0
+    outcome = call(bmc, state, "off")
+    assert (outcome.status, bmc.power) == (1, "on")
+    assert "this is the BMC of serv-0003" in outcome.stderr
+
+
 def test_a_replaced_board_is_accepted_as_the_sentence_says(bmc: Bmc, state: Path) -> None:
     assert call(bmc, state, "monitor").status == 0
     file_of(state, bmc).unlink()
