@@ -142,6 +142,7 @@ class Performer:
         """
         ending = _Ending(EXIT_FAILURE)
         for number, devices in enumerate(methods, 1):
+            is_on = False
             for values in devices:
                 try:
                     ending = self._one(values, membership)
@@ -153,6 +154,9 @@ class Performer:
                     ending = _Ending(EXIT_FAILURE, final=final or self._interrupt())
                 if ending.exit_status == EXIT_FAILURE:
                     break
+                is_on = is_on or ending.exit_status == EXIT_OK
+            if is_on and ending.exit_status == EXIT_STATUS_OFF:  # one of two power supplies is off
+                ending = _Ending(EXIT_OK)
             if ending.final and number < len(methods):
                 why = "" if self._interrupt() else f": {_UNSHOWN}"
                 self._report.notice(f"no further fence method is tried{why}")
@@ -281,13 +285,22 @@ class Performer:
         return EXIT_OK
 
     def _state(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:
-        """ON, OFF or UNKNOWN. UNKNOWN also when share has passed."""
+        """ON, OFF or UNKNOWN. UNKNOWN also when share has passed. A node of several devices is OFF by all of them."""
         values = {**values, "action": Action.STATUS.value}
+        devices: tuple[Mapping[str, str], ...] = (values,)
         if self._caller is Caller.PERSON and membership.cluster is not None:
             from fencer.agent import cluster_defaults  # only where there is a cluster.conf
 
             if cluster_defaults.applies(values):
-                values = cluster_defaults.resolve(values, membership, membership.cluster).methods[0][0]
+                devices = cluster_defaults.resolve(values, membership, membership.cluster).methods[0]
+        states: set[str] = set()
+        for number, device in enumerate(devices):
+            within = share.within(share.remaining_s / (len(devices) - number))
+            states.add(self._state_by(device, membership, within))
+        return next(state for state in ("ON", "UNKNOWN", "OFF") if state in states)
+
+    def _state_by(self, values: Mapping[str, str], membership: Membership, share: Deadline) -> str:
+        """The same, by one device."""
         check(values)
         full = with_defaults(values, self._environ)
         request = build_request(full, values, self._caller, membership, self._report.waiting_for)

@@ -341,6 +341,24 @@ def test_a_node_with_two_power_supplies_has_both_off_before_either_is_on(
     assert bmc.commands() == second.commands()[before:] == commands
 
 
+def test_a_node_with_two_power_supplies_is_off_when_both_are(bmc: Bmc, second: Bmc, cluster_conf: Path) -> None:
+    """An operator confirms by hand a node that status shows off."""
+    conf = write(
+        cluster_conf,
+        [node("serv-0001", 1, "p1 p2"), node("serv-0002", 2)],
+        [device("p1", bmc), device("p2", second)],
+    )
+    here = ("-n", "serv-0001", conf, "--local-node=serv-0002")
+    for first_power, second_power, status, state in (
+        ("on", "off", 0, "ON"),
+        ("off", "on", 0, "ON"),
+        ("off", "off", 2, "OFF"),
+    ):
+        bmc.power, second.power = first_power, second_power
+        assert halvm("-o", "status", *here).status == status
+        assert halvm("-o", "list-status", *here).stdout == f"serv-0001,,{state}\n"
+
+
 def test_an_action_in_cluster_conf_that_spells_no_reboot_gives_way_to_what_is_typed(
     bmc: Bmc, cluster_conf: Path
 ) -> None:
