@@ -25,6 +25,7 @@ class Argument(Enum):
 
     NONE = "none"
     FILE = "file"
+    DIRECTORY = "directory"
     VALUE = "value"
 
 
@@ -35,17 +36,30 @@ class Flag(NamedTuple):
     argument: Argument
     choices: tuple[str, ...]
     text: str
+    repeated: bool = False
+
+
+class Word(NamedTuple):
+    """A word that says what the program does, and the options that may follow it."""
+
+    name: str
+    text: str
+    flags: tuple[Flag, ...]
 
 
 class Program(NamedTuple):
-    """A program's command line. words: (word, meaning) that may stand where no flag does."""
+    """A program's command line. flags: where there are words, those that may stand before the word."""
 
     name: str
     flags: tuple[Flag, ...]
-    words: tuple[tuple[str, str], ...] = ()
+    words: tuple[Word, ...] = ()
 
 
-_FILES = ("debug_file", "password_script", "cluster_conf", "journal")
+_ARGUMENTS = {
+    **dict.fromkeys(("debug_file", "password_script", "cluster_conf", "devices", "journal"), Argument.FILE),
+    "state_dir": Argument.DIRECTORY,
+}
+"""What is on the disk, by the names of the agent's options."""
 
 
 def agent() -> Program:
@@ -56,30 +70,24 @@ def agent() -> Program:
 
 def _agent_flag(row: Option) -> Flag:
     names = (f"-{row.letter}",) if row.letter else ()
-    argument = Argument.NONE if not row.argument else Argument.FILE if row.name in _FILES else Argument.VALUE
+    argument = _ARGUMENTS.get(row.name, Argument.VALUE) if row.argument else Argument.NONE
     choices = ACTIONS if row.name == "action" else row.choices if row.kind is ValueKind.SELECT else ()
-    return Flag((*names, f"--{row.long}"), argument, choices, row.short_description)
+    return Flag((*names, f"--{row.long}"), argument, choices, row.short_description, row.name == "verbose")
 
 
 def parsed(name: str, parser: argparse.ArgumentParser) -> Program:
     """A program by its argparse parser."""
-    flags: dict[tuple[str, ...], Flag] = {}
-    words: list[tuple[str, str]] = []
-    for one in _parsers(parser):
-        for action in one._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                words += [(word.dest, word.help or "") for word in action._choices_actions]
-            elif action.option_strings and action.help != argparse.SUPPRESS:
-                flag = _parsed_flag(action)
-                flags.setdefault(flag.names, flag)
-    return Program(name, tuple(flags.values()), tuple(words))
-
-
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
+    words: list[Word] = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.values()
+            texts = {word.dest: word.help or "" for word in action._choices_actions}
+            words += [Word(word, texts[word], _parsed_flags(one)) for word, one in action.choices.items()]
+    return Program(name, _parsed_flags(parser), tuple(words))
+
+
+def _parsed_flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
+    shown = (action for action in parser._actions if action.option_strings and action.help != argparse.SUPPRESS)
+    return tuple(_parsed_flag(action) for action in shown)
 
 
 def _parsed_flag(action: argparse.Action) -> Flag:
@@ -88,7 +96,8 @@ def _parsed_flag(action: argparse.Action) -> Flag:
     else:
         argument = Argument.FILE if action.metavar in ("FILE", "PATH") else Argument.VALUE
     text = (action.help or "") % {"default": action.default}
-    return Flag(tuple(action.option_strings), argument, tuple(map(str, action.choices or ())), text)
+    repeated = isinstance(action, argparse._AppendAction)
+    return Flag(tuple(action.option_strings), argument, tuple(map(str, action.choices or ())), text, repeated)
 
 
 def programs() -> tuple[Program, ...]:
@@ -107,8 +116,9 @@ def programs() -> tuple[Program, ...]:
 def bash(program: Program) -> str:
     """A completion for bash; needs nothing of the bash-completion package but its directory."""
     function = "_" + program.name.replace("-", "_")
-    offered = [_typed(flag, name) for flag in program.flags for name in flag.names if name.startswith("--")]
-    offered += [word for word, _ in program.words]
+    every_flag = {
+        flag.names: flag for flags in (program.flags, *(word.flags for word in program.words)) for flag in flags
+    }
     lines = [
         f"# bash completion of {program.name}. Written by packaging/completion.py.",
         f"{function}()",
@@ -118,9 +128,11 @@ def bash(program: Program) -> str:
         '    if [[ $cur == "=" ]]; then cur=""; elif [[ $prev == "=" ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi',
         "    COMPREPLY=()",
         "    case $prev in",
-        *_bash_cases(program.flags),
+        *_bash_cases(every_flag.values()),
         "    esac",
-        f'    mapfile -t COMPREPLY < <(compgen -W "{" ".join(offered)}" -- "$cur")',
+        f'    local offered="{" ".join([*_typed(program.flags), *(word.name for word in program.words)])}"',
+        *_bash_words(program.words),
+        '    mapfile -t COMPREPLY < <(compgen -W "$offered" -- "$cur")',
         "    if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi",
         "}",
         f"complete -F {function} {program.name}",
@@ -128,19 +140,37 @@ def bash(program: Program) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _typed(flag: Flag, name: str) -> str:
-    return name if flag.argument is Argument.NONE else f"{name}="
+def _typed(flags: Iterable[Flag]) -> Iterator[str]:
+    """The long names, with the sign that a value follows."""
+    for flag in flags:
+        sign = "" if flag.argument is Argument.NONE else "="
+        yield from (name + sign for name in flag.names if name.startswith("--"))
+
+
+def _bash_words(words: Iterable[Word]) -> Iterator[str]:
+    """What is offered behind each word: its own options, and no second word."""
+    if not words:
+        return
+    yield "    local typed"
+    yield '    for typed in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do'
+    yield "        case $typed in"
+    for word in words:
+        yield f'            {word.name}) offered="{" ".join(_typed(word.flags))}"; break ;;'
+    yield "        esac"
+    yield "    done"
 
 
 def _bash_cases(flags: Iterable[Flag]) -> Iterator[str]:
     free: list[str] = []
+    on_disk = {Argument.FILE: "-f", Argument.DIRECTORY: "-d"}
     for flag in flags:
         names = "|".join(flag.names)
         if flag.choices:
             yield f'        {names}) mapfile -t COMPREPLY < <(compgen -W "{" ".join(flag.choices)}" -- "$cur")'
             yield "            return ;;"
-        elif flag.argument is Argument.FILE:
-            yield f'        {names}) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;'
+        elif flag.argument in on_disk:
+            yield f'        {names}) mapfile -t COMPREPLY < <(compgen {on_disk[flag.argument]} -- "$cur")'
+            yield "            compopt -o filenames; return ;;"
         elif flag.argument is Argument.VALUE:
             free += flag.names
     if free:
@@ -152,13 +182,25 @@ def _bash_cases(flags: Iterable[Flag]) -> Iterator[str]:
 
 def zsh(program: Program) -> str:
     """A completion for zsh, by _arguments."""
-    specs = [_zsh_flag(flag) for flag in program.flags]
-    if program.words:
-        words = " ".join(f'{word}\\:"{_quoted(text)}"' for word, text in program.words)
-        specs.append(f"'1:word:(({words}))'")
-    body = " \\\n    ".join(specs)
-    head = f"#compdef {program.name}\n# zsh completion of {program.name}. Written by packaging/completion.py."
-    return f"{head}\n_arguments -s \\\n    {body}\n"
+    lines = [f"#compdef {program.name}", f"# zsh completion of {program.name}. Written by packaging/completion.py."]
+    if not program.words:
+        return "\n".join([*lines, *_zsh_arguments("-s", program.flags)]) + "\n"
+    words = " ".join(f'{word.name}\\:"{_quoted(word.text)}"' for word in program.words)
+    lines += ["local context state state_descr line ret=1", "typeset -A opt_args"]
+    # No option of the program stands behind a word.
+    lines += [*_zsh_arguments("-s -C -A '-*'", program.flags, f"'1:word:(({words}))'", "'*::option:->word'")]
+    lines[-1] += " && ret=0"
+    lines += ["[[ $state == word ]] && case $words[1] in"]
+    for word in program.words:
+        lines += [f"    {word.name})", *("    " + line for line in _zsh_arguments("-s", word.flags))]
+        lines[-1] += " && ret=0 ;;"
+    return "\n".join([*lines, "esac", "return ret"]) + "\n"
+
+
+def _zsh_arguments(how: str, flags: Iterable[Flag], *more: str) -> list[str]:
+    """The lines of one call."""
+    specs = [*(_zsh_flag(flag) for flag in flags), *more]
+    return [f"_arguments {how} \\", *(f"    {spec} \\" for spec in specs[:-1]), f"    {specs[-1]}"]
 
 
 def _zsh_flag(flag: Flag) -> str:
@@ -167,13 +209,15 @@ def _zsh_flag(flag: Flag) -> str:
             value = f":value:({' '.join(flag.choices)})"
         case Flag(argument=Argument.FILE):
             value = ":file:_files"
+        case Flag(argument=Argument.DIRECTORY):
+            value = ":directory:_files -/"
         case Flag(argument=Argument.VALUE):
             value = ":value:"
         case _:
             value = ""
     text = f"[{_quoted(flag.text)}]"
-    exclusive = f"'({' '.join(flag.names)})'" if len(flag.names) > 1 else ""
-    names = ["" + _zsh_name(name, bool(value)) for name in flag.names]
+    exclusive = "'*'" if flag.repeated else f"'({' '.join(flag.names)})'" if len(flag.names) > 1 else ""
+    names = [_zsh_name(name, bool(value)) for name in flag.names]
     written = f"{{{','.join(names)}}}" if len(names) > 1 else names[0]
     return f"{exclusive}{written}'{text}{value}'"
 

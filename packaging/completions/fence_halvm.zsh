@@ -4,7 +4,7 @@ _arguments -s \
     '(-o --action)'{-o+,--action=}'[Fencing action\: on, off, reboot, status, list, list-status, monitor, metadata, manpage, validate-all, diag or history]:value:(on off reboot status list list-status monitor metadata manpage validate-all diag history)' \
     --aptpl'[Registrations survive a power loss of the target (APTPL)]' \
     '(-C --cipher)'{-C+,--cipher=}'[IPMI cipher suite\: 3 or 17]:value:' \
-    '(-d --devices)'{-d+,--devices=}'[Shared LUNs, separated by commas or blanks\: /dev paths or iscsi\://portal/iqn/lun]:value:' \
+    '(-d --devices)'{-d+,--devices=}'[Shared LUNs, separated by commas or blanks\: /dev paths or iscsi\://portal/iqn/lun]:file:_files' \
     --hexadecimal-kg='[BMC key Kg, in hexadecimal digits]:value:' \
     '(-a --ip)'{-a+,--ip=}'[Address or host name of the node'\''s BMC]:value:' \
     '(-u --ipport)'{-u+,--ipport=}'[UDP port of the BMC]:value:' \
@@ -30,7 +30,7 @@ _arguments -s \
     --self-fence-bound='[With proof=self\: the longest time in which the target'\''s halvm-watchdogd resets it]:value:' \
     --re-register'[Register this node again although it was preempted in this boot]' \
     '(-q --quiet)'{-q,--quiet}'[No progress on stderr; verdict, debug_file and syslog stay]' \
-    '(-v --verbose)'{-v,--verbose}'[Print each step as it happens]' \
+    '*'{-v,--verbose}'[Print each step as it happens]' \
     --verbose-level='[How much to say]:value:' \
     '(-D --debug-file)'{-D+,--debug-file=}'[Also write what -v says to this file]:file:_files' \
     '(-V --version)'{-V,--version}'[Print the version and exit]' \
@@ -50,6 +50,6 @@ _arguments -s \
     --retry-on='[Attempts to switch the node on]:value:' \
     --journal='[Journal of what was fenced, switched on, unfenced and monitored; none\: keep no journal]:file:_files' \
     --key-value='[How a reservation key is derived from a node]:value:(nodeid id hash)' \
-    --state-dir='[Directory of the marks that must not survive a reboot]:value:' \
+    --state-dir='[Directory of the marks that must not survive a reboot]:directory:_files -/' \
     --json'[Print results as JSON\: one object a line]' \
     --limit='[With history\: show so many events, the latest first; 0\: all]:value:'
