@@ -71,6 +71,20 @@ def test_the_debian_packages_take_every_file_that_is_installed(root):
     assert {file for file in files if not file.startswith(f"{PRIVATE}/")} == wanted - {f"{PRIVATE}/fencer"}
 
 
+NOT_INSTALLED = {"CONTRIBUTING.md", "docs/README.md"}  # for a clone; the index of the pages has the README's name
+
+
+def test_the_packages_have_the_pages_that_the_readme_and_the_programs_name():
+    readme = (PROJECT / "README.md").read_text()
+    code = "".join(path.read_text() for path in (PROJECT / "fencer").rglob("*.py"))
+    named = set(re.findall(r"\]\(([\w/-]+\.md)\)", readme)) | set(re.findall(r"(?:see|as) (docs/[\w-]+\.md)", code))
+    assert named > {"docs/ha-lvm.md", "docs/journal.md", "docs/exporter.md"}
+    documents = (PROJECT / "packaging/debian").glob("*.docs")
+    assert named - {word for file in documents for word in file.read_text().split()} <= NOT_INSTALLED
+    lines = (PROJECT / "packaging/rpm/fence-halvm.spec").read_text().splitlines()
+    assert named - {word for line in lines if line.startswith("%doc ") for word in line.split()} <= NOT_INSTALLED
+
+
 def test_the_sidecar_is_neither_enabled_nor_started_nor_restarted_by_its_package():
     rules = (PROJECT / "packaging/debian/rules").read_text()
     line = next(line for line in rules.splitlines() if "--name=halvm-watchdogd" in line)
