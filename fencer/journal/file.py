@@ -27,6 +27,8 @@ BUSY_S: Final = 0.2
 """How long append waits for other writers. After it the event is kept, and recorded with the next one."""
 READER_PATIENCE_S: Final = 0.1
 """Default time for which a reader asks again while a writer opens or closes the journal."""
+LEAST_TRIES: Final = 5
+"""How often a reader asks at least. On an overloaded machine one try takes longer than the time for all of them."""
 
 READING_S: Final = 20.0
 """Deadline of one query, also of a file that was made to harm."""
@@ -70,7 +72,8 @@ class Journal:
         busy_s: float = BUSY_S,
         patience_s: float = READER_PATIENCE_S,
     ) -> None:
-        """patience_s: how long a reading is repeated while a writer opens or closes the journal during it."""
+        """patience_s: how long a reading is repeated while a writer opens or closes the journal during it. It is
+        tried LEAST_TRIES times in any case."""
         self.path = os.path.abspath(path)
         self._bounds = bounds or Bounds()
         self._busy_s = busy_s
@@ -188,12 +191,14 @@ class Journal:
         dropped. Keep it short: the write-ahead log cannot be emptied meanwhile.
         """
         until = time.monotonic() + self._patience_s
+        tries = 0
         while True:
+            tries += 1
             try:
                 with self._read(until) as snapshot:
                     return question(snapshot)
             except _InFlux:
-                if time.monotonic() >= until:
+                if tries >= LEAST_TRIES and time.monotonic() >= until:
                     raise
             time.sleep(_AGAIN_S)
 

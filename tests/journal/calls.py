@@ -25,5 +25,5 @@ def recorded(path: str, events: int = 1, kind: EventKind | None = None) -> list[
         assert time.monotonic() < until, "nothing was recorded"
         time.sleep(0.02)
         if Path(path).exists():
-            found = [event for event in Journal(path).events() if kind in (None, event.kind)]
+            found = [event for event in Journal(path, patience_s=PATIENCE_S).events() if kind in (None, event.kind)]
     return found

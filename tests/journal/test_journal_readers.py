@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fencer.journal.file import Journal, JournalError
+from fencer.journal.file import LEAST_TRIES, Journal, JournalError
 from fencer.journal.reading import JournalSnapshot
 from fencer.journal.schema import SCHEMA
 from tests.journal.events import FAILED, FENCE, MONITOR, in_a_process, start, wait_all
@@ -110,27 +110,45 @@ def test_an_unprivileged_process_cannot_write(public: str) -> None:
     assert list(Journal(public).events()) == [FENCE]
 
 
-def test_an_answer_under_which_a_writer_came_and_went_is_asked_for_again(path: str) -> None:
-    def write() -> None:
-        writer = Journal(path)
+class Visited:
+    """A question during which a writer comes and goes, so many times."""
+
+    def __init__(self, path: str, visits: int) -> None:
+        self.path = path
+        self.asked: list[int] = []
+        self._visits = visits
+        self.visit()
+
+    def visit(self) -> None:
+        writer = Journal(self.path)
         writer.append(FENCE)
         writer.close()  # empties the log into the file and takes it away
 
-    write()
-    asked: list[int] = []
-
-    def question(moment: JournalSnapshot) -> int:
+    def __call__(self, moment: JournalSnapshot) -> int:
         counted = sum(total.events for total in moment.totals())
-        if not asked:
-            write()
-        asked.append(counted)
+        if len(self.asked) < self._visits:
+            self.visit()
+        self.asked.append(counted)
         return counted
 
+
+def test_an_answer_under_which_a_writer_came_and_went_is_asked_for_again(path: str) -> None:
+    question = Visited(path, visits=1)
     assert Journal(path, patience_s=PATIENCE_S).ask(question) == 2
-    assert asked == [1, 2]
-    asked.clear()
+    assert question.asked == [1, 2]
+
+
+def test_a_reader_that_spends_its_time_in_one_try_asks_again_all_the_same(path: str) -> None:
+    """A process that gets no processor for a second is not refused because a writer came in that second."""
+    question = Visited(path, visits=LEAST_TRIES - 1)
+    assert Journal(path, patience_s=0.0).ask(question) == LEAST_TRIES
+
+
+def test_a_reader_does_not_ask_for_ever(path: str) -> None:
+    question = Visited(path, visits=LEAST_TRIES)
     with pytest.raises(JournalError, match="changed while it was read"):
         Journal(path, patience_s=0.0).ask(question)
+    assert len(question.asked) == LEAST_TRIES
 
 
 PATIENCE_S = 60.0
