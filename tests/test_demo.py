@@ -26,7 +26,6 @@ class Finished(NamedTuple):
     status: int
     said: str
     complaints: str
-    took_s: float
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,10 +69,9 @@ def _assert_clean(directory: Path) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One whole demo."""
     directory = tmp_path_factory.mktemp("demo")
-    began = time.monotonic()
     with _start(directory) as demo:
         said, complaints = demo.communicate(timeout=300)
-    return Finished(directory, demo.returncode, said, complaints, time.monotonic() - began)
+    return Finished(directory, demo.returncode, said, complaints)
 
 
 def test_every_claim_is_checked(finished: Finished) -> None:
@@ -84,7 +82,6 @@ def test_every_claim_is_checked(finished: Finished) -> None:
     assert "✗" not in said
     assert said.count("✓") == int(re.search(r"all (\d+) claims checked", said)[1]) > 20
     assert finished.complaints == ""
-    assert finished.took_s < 200
 
 
 def test_nothing_is_left_behind(finished: Finished) -> None:

@@ -31,6 +31,7 @@ IQN = "iqn.2026-11.demo:shared"
 INITIATOR = "iqn.2026-11.fence-halvm:"
 OBSERVER = INITIATOR + "observer"
 AGENT_PATIENCE_S = 120.0
+LOOK_S = 60.0
 _ROOT = Path(__file__).parents[2]
 
 ONLY_HERE = ("local_node", "state_dir", "journal", "cluster_conf", "verbose")
@@ -197,7 +198,7 @@ class Stage:
 
     def look(self) -> tuple[Look, list[ReservationKey]]:
         """Keys and reservation as a third party reads them from the target; and every registration's key."""
-        deadline = Deadline.after(5)
+        deadline = Deadline.after(LOOK_S)
         url = self.target.url(1)
         transport = IscsiTransport(IscsiUrl.parse(url), initiator=OBSERVER, isid=1, deadline=deadline)
         lun = LogicalUnit("", url, (Nexus(transport),))

@@ -33,6 +33,7 @@ BLOCK_BYTES = 512
 FIRST_LBA = 64
 BLOCKS = 8192
 PACE_S = 0.01
+BEGIN_S = 60.0  # to log in and register, on a machine that does other things, too
 OWN_ISID = 0x0D0001
 """Not the agent's: a login with the same name and ISID would end the other session."""
 
@@ -161,7 +162,7 @@ def _write_cdb(number: int) -> bytes:
 
 def main() -> None:
     url, initiator, key, run, kind = sys.argv[1:]
-    deadline = Deadline.after(5)
+    deadline = Deadline.after(BEGIN_S)
     transport = IscsiTransport(IscsiUrl.parse(url), initiator=initiator, isid=OWN_ISID, deadline=deadline)
     nexus = Nexus(transport)
     nexus.standard_inquiry(deadline)  # takes the unit attention that every new session starts with
