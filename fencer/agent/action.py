@@ -91,6 +91,7 @@ class Performer:
         self._journal_writer = journal_writer
         self._age_s = age_s
         self._spent_is_counted = False
+        self._start_s = 0.0
         self._interrupt = _Interrupt()
         self._doubts: set[str | None] = set()
         self._caller = Caller.CLUSTER if given.from_stdin else Caller.PERSON
@@ -217,6 +218,7 @@ class Performer:
         record.begin()
         began = time.monotonic()
         deadline = Deadline.after(time_left_s(request.timing.deadline_s, spent_s))
+        plan = _begun(plan, deadline, spent_s)
 
         def observe(several: Sequence[Stamped]) -> None:
             for stamped in several:
@@ -271,7 +273,8 @@ class Performer:
             for each in names:
                 self._report.node(each)
             return EXIT_OK
-        deadline = Deadline.after(time_left_s(overall_s(full, self._caller), self._age_s()))
+        self._start_s = self._age_s()
+        deadline = Deadline.after(time_left_s(overall_s(full, self._caller), self._start_s))
         for number, each in enumerate(names):
             share = deadline.within(deadline.remaining_s / (len(names) - number))
             try:
@@ -308,8 +311,8 @@ class Performer:
         if known is not None and known.doubt not in self._doubts:  # of one directory, for all nodes
             self._doubts.add(known.doubt)
             self._warn(known.doubt)
-        plan = make_plan(request)
         deadline = share.within(request.timing.deadline_s)
+        plan = _begun(make_plan(request), deadline, self._start_s)
 
         def show() -> bool:
             self._report.waiting(plan, run.facts, deadline.remaining_s)
@@ -332,6 +335,12 @@ def _with_known_bmc(request: Request, full: Mapping[str, str]) -> "tuple[Request
 
     known = KnownBmcs(request, full)
     return request._replace(bmc=known.settled()), known
+
+
+def _begun(plan: Plan, deadline: Deadline, start_s: float) -> Plan:
+    """The plan of a run that begins now, so that a failure can tell how long the run could wait, and why not longer."""
+    timing = plan.request.timing._replace(left_s=deadline.remaining_s, start_s=start_s)
+    return plan._replace(request=plan.request._replace(timing=timing))
 
 
 def time_left_s(deadline_s: float, spent_s: float) -> float:

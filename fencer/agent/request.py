@@ -25,6 +25,8 @@ class Timing(NamedTuple):
     login_timeout_s: how long to wait for a session once storage has settled the verdict.
     rank_slot_s: the head start that each rank gives in a fence race; None: fencer.storage.arbitration chooses it.
     login_limit_s: longest attempt to log in; then a new attempt begins. Infinite unless the operator gave it.
+    left_s: what of deadline_s the run had when it began. start_s: how long the start of the process took before. Both
+    only for the words of a failure.
     """
 
     delay_s: float = 0.0
@@ -36,6 +38,8 @@ class Timing(NamedTuple):
     status_sleep_s: float = 1.0
     rank_slot_s: float | None = None
     retry_on: int = 1
+    left_s: float = math.inf
+    start_s: float = 0.0
 
 
 class StorageRequest(NamedTuple):

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from fencer._typing import NamedTuple
 from fencer.agent.facts import Facts
 from fencer.agent.plan import Plan
-from fencer.agent.request import Caller
+from fencer.agent.request import Caller, Timing
 from fencer.model import Action, ArbitrationMode, ChassisCommand, PowerState, Privilege, Proof, ProofPolicy, Side
 from fencer.observations import Arbitrated, ArbitrationResult
 from fencer.storage.goal import StorageGoal
@@ -301,6 +301,7 @@ _REFUSED = "correct what it refuses, in the options or at the BMC"
 _UNANSWERED = "look at this BMC, its network and its host, then call again"
 _LONGER = "give a longer deadline, and let the cluster manager wait as long"
 _LOOK = "run monitor, which names the LUN"
+_NOTABLE = 0.25  # of a deadline
 
 
 def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
@@ -316,7 +317,7 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
         if facts.storage_failure is not None:
             reasons.append(facts.storage_failure)  # names its remedy
         elif late and not facts.storage_over:
-            within = f"within {plan.request.timing.deadline_s:g} s"
+            within = _within(plan.request.timing)
             reasons.append(f"{_where(plan)}: Timed out: not every LUN answered {within}: mend its paths")
         elif plan.storage is StorageGoal.FENCE and not facts.storage_over and Proof.POWER in proofs_of(plan, facts):
             reasons.append(f"{_where(plan)}: power has decided; not every LUN was isolated by then: {_LOOK}")
@@ -324,7 +325,7 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
     if plan.awaits_self_fence and not suffices(plan.request.policy, proofs):
         bound = f"{plan.request.who}: its self-fence bound of {plan.request.self_fence_bound_s:g} s"
         if Proof.STORAGE in proofs:
-            within = f"within {plan.request.timing.deadline_s:g} s" if late else "before the end"
+            within = _within(plan.request.timing) if late else "before the end"
             passed = f"{bound} did not pass {within}, counted from when its key was gone from every LUN"
             reasons.append(f"{passed}: {_LONGER if late else _CALL_AGAIN}")
         elif not reasons:
@@ -333,7 +334,7 @@ def _reasons(plan: Plan, facts: Facts, late: bool) -> tuple[str, ...]:
 
 
 def _late_power_text(plan: Plan, facts: Facts) -> str:
-    within = f"within {plan.request.timing.deadline_s:g} s"
+    within = _within(plan.request.timing)
     if not facts.session:
         return (
             f"{plan.request.bmc}: Timed out: the BMC opened no session {within}: check its address, network and power"
@@ -343,6 +344,16 @@ def _late_power_text(plan: Plan, facts: Facts) -> str:
         f"{plan.request.bmc}: Timed out: chassis power was last seen {last}, the BMC did not finish {within}: "
         "call again, with a longer deadline if it is slow"
     )
+
+
+def _within(timing: Timing) -> str:
+    """The time that the run had, in words: not the whole deadline after a slow start, or for one of several nodes."""
+    deadline_s = timing.deadline_s
+    if timing.left_s > deadline_s * (1 - _NOTABLE):
+        return f"within {deadline_s:g} s"
+    slow = timing.start_s > deadline_s * _NOTABLE
+    why = f" (this program took {timing.start_s:.1f} s to start: this machine is overloaded)" if slow else ""
+    return f"within {timing.left_s:.1f} s of the deadline's {deadline_s:g} s{why}"
 
 
 def _where(plan: Plan) -> str:

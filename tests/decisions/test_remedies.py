@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each reason of a failure, whatever was planned and observed, ends with what to do: ``subject: cause: remedy``."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +102,35 @@ def test_what_is_said_without_an_error_of_a_device(
 ) -> None:
     verdict = judge(the_plan, Facts.of(seen), late)
     assert any(says in reason and ends_with_a_remedy(reason) for reason in verdict.reasons), verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("left_s", "start_s", "says"),
+    [
+        (math.inf, 0.0, "within 30 s"),
+        (29.8, 0.2, "within 30 s"),
+        (15.0, 0.2, "within 15.0 s of the deadline's 30 s"),
+        (15.0, 21.04, "within 15.0 s of the deadline's 30 s (this program took 21.0 s to start: this machine is "
+                      "overloaded)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("the_plan", "seen", "before", "after"),
+    [
+        (plan(bmc=False, policy=ProofPolicy.STORAGE), (WON,), "not every LUN answered ", ": mend its paths"),
+        (plan(storage=False), (), "opened no session ", ": check its address"),
+        (plan(storage=False), (SessionOpened(),), "did not finish ", ": call again"),
+        (BY_SELF, (WON, GONE, StorageDone(1), PowerFailed("bmc: no", False)), "did not pass ", ", counted from"),
+    ],
+)
+def test_a_deadline_names_the_time_that_the_run_really_had(
+    the_plan: Plan, seen: tuple[Observation, ...], before: str, after: str, left_s: float, start_s: float, says: str
+) -> None:
+    """A slow start takes up to half of the deadline: who reads this must not look at paths that were not waited for."""
+    timing = the_plan.request.timing._replace(left_s=left_s, start_s=start_s)
+    the_plan = the_plan._replace(request=the_plan.request._replace(timing=timing))
+    reasons = judge(the_plan, Facts.of(seen), True).reasons
+    assert any(f"{before}{says}{after}" in reason for reason in reasons), reasons
 
 
 def test_a_failure_that_is_a_warning_only_names_its_remedy_too() -> None:
