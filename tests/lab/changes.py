@@ -13,14 +13,13 @@ from .failovers import Observed
 from .fence_plays import check_content, check_findings, proofs
 from .guest import Guest
 from .level3 import NODES, Cluster
+from .level4 import SERVICE
 from .plays import Play, switch
 from .product import PACKAGES
 from .user_cluster import boot_id, keys
 
 SIDECAR = "halvm-watchdogd"
 SNAPSHOT = "/run/fence-halvm/watchdogd.json"
-SERVICE = frozenset({"lvm", "FS"})
-"""In maintenance Pacemaker starts no stonith device that was stopped with its node; it fences by it all the same."""
 SECOND_DISK = "/dev/sdc"
 NEWLY_STARTED_S = 30
 """Until Pacemaker has looked at a service that it takes over from maintenance, and has not started it again."""
@@ -123,7 +122,7 @@ def upgrade(cluster: Cluster) -> Observed:
     """The next version of the package on the standby, then, after a move of the service, on the other node."""
     packages = debian_packages.packages_directory()
     # Until now it was only unpacked, as the lab does at each boot.
-    level4.on_both(cluster, f"systemctl disable lab-product && dpkg --install {PACKAGES}/fence-halvm_*.deb")
+    level4.on_all(cluster, f"systemctl disable lab-product && dpkg --install {PACKAGES}/fence-halvm_*.deb")
     for guest in cluster.nodes.values():
         guest.put(f"/root/{debian_packages.SUCCESSOR}", (packages / debian_packages.SUCCESSOR).read_bytes())
     first = level4.active(cluster)
@@ -168,7 +167,7 @@ def move(cluster: Cluster, away_from: str) -> None:
     guest, target = cluster.nodes[away_from], failovers.other(away_from)
     standby = f"crm_attribute --node {away_from} --name standby"
     guest.run(f"{standby} --update on", timeout_s=120, check=True)
-    failovers.wait_taken_over(cluster, target)
+    failovers.wait_started(cluster, [target])
     guest.run(f"{standby} --delete", timeout_s=120, check=True)
     time.sleep(reconfigured.NOTICED_S)
     level4.wait_settled(cluster, target)
@@ -195,14 +194,13 @@ ln -s $unit $lun/port
 def second_lun(cluster: Cluster) -> Observed:
     """The volume group grows by a LUN while the service runs. The fence removes the victim's key from both."""
     # Fenced with off and by both proofs, so that the keys can be looked at before the victim registers again.
-    options = [*reconfigured.option("proof", "all"), *reconfigured.option("pcmk_reboot_action", "off")]
-    reconfigured.push(cluster, *options)
+    reconfigured.push(cluster, *reconfigured.options(cluster, proof="all", pcmk_reboot_action="off"))
     active = level4.active(cluster)
     failovers.start_writer(cluster, active)
     before = running(cluster, active)
     cluster.storage.run(_EXPORT, check=True)
     rescan = f"iscsiadm -m session --rescan && udevadm wait --timeout=60 {SECOND_DISK}"
-    level4.on_both(cluster, rescan)
+    level4.on_all(cluster, rescan)
     cluster.nodes[active].run(f"pvcreate {SECOND_DISK} && vgextend shared_vg {SECOND_DISK}", check=True)
     for guest in cluster.nodes.values():
         wait_feeding(guest, luns=2)

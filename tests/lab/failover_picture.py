@@ -53,7 +53,7 @@ def play(cluster: Cluster, api: Api, pages: Path) -> Story:
     seen = failovers.strike(cluster, lambda node: cluster.cut(node, Link.STORAGE))
     api.wait_until(f'halvm_lun_paths_usable{{instance="{victim}"}} == 0', 120)
     keep_page(cluster, victim, pages / "storage-lost.html")
-    failovers.wait_taken_over(cluster, seen.survivor)
+    seen = failovers.wait_taken_over(cluster, seen)
     failovers.start_writer(cluster, seen.survivor)
     keep_page(cluster, seen.survivor, pages / "taken-over.html")
     cluster.heal(victim, Link.STORAGE)

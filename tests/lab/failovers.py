@@ -4,7 +4,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,6 @@ from .guest import Guest
 from .level3 import DISK, NODES, Cluster
 from .user_cluster import boot_id, keys
 
-A, B = NODES
 FILE = f"{level4.MOUNT}/records"
 LISTENER = "10.9.2.254"
 """The host's address in the management network."""
@@ -40,7 +39,10 @@ class Times(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """The fault as it was made. boots: the boot ids of before."""
+    """The fault as it was made. boots: the boot ids of before.
+
+    survivor: the node that takes the service over. With three nodes it is known after wait_taken_over.
+    """
 
     victim: str
     survivor: str
@@ -57,9 +59,9 @@ def acknowledged(cluster: Cluster) -> int:
 
 
 @contextmanager
-def restored() -> Iterator[Cluster]:
+def restored(nodes: Sequence[str] = NODES) -> Iterator[Cluster]:
     """The running cluster, and a listener that keeps what is acknowledged."""
-    with level4.restored() as cluster:
+    with level4.restored(nodes) as cluster:
         listen(cluster)
         yield cluster
 
@@ -83,31 +85,58 @@ def start_writer(cluster: Cluster, node: str, count: int = 20) -> None:
     level4.wait_until("records are acknowledged", lambda: acknowledged(cluster) >= before + count, 180)
 
 
+def others(cluster: Cluster, node: str) -> list[str]:
+    return [each for each in cluster.nodes if each != node]
+
+
 def other(node: str) -> str:
-    return B if node == A else A
+    """The peer, in a cluster of two."""
+    (peer,) = set(NODES) - {node}
+    return peer
+
+
+def all_keys(cluster: Cluster) -> set[int]:
+    """The node ids of all nodes, as user_cluster.keys names them."""
+    return set(range(1, len(cluster.nodes) + 1))
 
 
 def strike(cluster: Cluster, fault: Callable[[str], None]) -> Observed:
     """Lets the active node write, and makes the fault there."""
     victim = level4.active(cluster)
-    survivor = other(victim)
+    survivor = others(cluster, victim)[0]
     start_writer(cluster, victim)
     lead_s = cluster.nodes[survivor].clock_lead_s()
-    boots = {node: boot_id(cluster, node) for node in NODES}
+    boots = {node: boot_id(cluster, node) for node in cluster.nodes}
     fault_s = time.time()
     fault(victim)
     return Observed(victim, survivor, fault_s, lead_s, acknowledged(cluster), boots)
 
 
-def wait_taken_over(cluster: Cluster, survivor: str, timeout_s: float = 600) -> None:
-    """Returns when the survivor has it mounted and Pacemaker there knows it."""
-    guest = cluster.nodes[survivor]
+def wait_taken_over(cluster: Cluster, seen: Observed, timeout_s: float = 600) -> Observed:
+    """Returns when one of the others has it mounted and Pacemaker there knows it. The result names that node."""
+    survivor = wait_started(cluster, others(cluster, seen.victim), timeout_s)
+    return seen._replace(survivor=survivor, lead_s=cluster.nodes[survivor].clock_lead_s())
+
+
+def wait_started(cluster: Cluster, nodes: Sequence[str], timeout_s: float = 600) -> str:
+    """Returns the one of these nodes, which must run, that has the service, when Pacemaker there knows it."""
+    owners: list[str] = []
+
+    def started() -> bool:
+        guests = [(node, cluster.nodes[node]) for node in nodes]
+        owners[:] = [
+            node for node, guest in guests if level4.mounted(guest) and level4.status(guest).started.get("FS") == node
+        ]
+        return bool(owners)
+
     level4.wait_until(
-        f"{level4.MOUNT} is mounted on {survivor}",
-        lambda: level4.mounted(guest) and level4.status(guest).started.get("FS") == survivor,
+        f"{level4.MOUNT} is mounted on {' or '.join(nodes)}",
+        started,
         timeout_s,
-        lambda: log(guest),
+        lambda: "\n".join(log(cluster.nodes[node]) for node in nodes),
     )
+    (owner,) = owners
+    return owner
 
 
 def missing_records(cluster: Cluster, survivor: str, up_to: int) -> list[int]:
@@ -124,7 +153,8 @@ def wait_back(cluster: Cluster, seen: Observed, timeout_s: float = 600, *, reboo
     def back() -> bool:
         if rebooted and boot_id(cluster, seen.victim) == seen.boots[seen.victim]:
             return False
-        return set(keys(survivor)) == {1, 2} and level4.settled(survivor)  # with two paths each is there twice
+        # With two paths each key is there twice.
+        return set(keys(survivor)) == all_keys(cluster) and level4.settled(cluster, seen.survivor)
 
     level4.wait_until(f"{seen.victim} is back", back, end - time.monotonic(), lambda: log(survivor))
 
@@ -137,11 +167,12 @@ def check(cluster: Cluster, seen: Observed) -> None:
 
 
 def check_survivor(cluster: Cluster, seen: Observed) -> None:
-    """The same as far as the survivor knows it."""
+    """The same as far as the nodes know it that were not the victim."""
     assert level4.mounted(cluster.nodes[seen.survivor])
     assert missing_records(cluster, seen.survivor, acknowledged(cluster)) == []
-    assert boot_id(cluster, seen.survivor) == seen.boots[seen.survivor], "the survivor was reset"
-    check_file_systems(cluster.nodes[seen.survivor])
+    for node in others(cluster, seen.victim):
+        assert boot_id(cluster, node) == seen.boots[node], f"{node} was reset"
+        check_file_systems(cluster.nodes[node])
 
 
 def check_file_systems(node: Guest) -> None:

@@ -92,11 +92,11 @@ def second_level(cluster: Cluster) -> Observed:
             f"stonith level add 1 {node} fence-{node}",
             f"stonith level add 2 {node} disk-{node}",
         ]
-    reconfigured.push(cluster, *commands, resources=level4.RESOURCES | disks)
+    reconfigured.push(cluster, *commands, resources=level4.all_resources(cluster) | disks)
     check_content(cluster)
     seen = plays.play(cluster, _off_with_its_bmc(cluster), _on_with_its_bmc(cluster))
     assert proofs(cluster, seen.survivor) == [{"storage"}]
-    level4.wait_settled(cluster, seen.survivor, resources=level4.RESOURCES | disks)
+    level4.wait_settled(cluster, seen.survivor, resources=level4.all_resources(cluster) | disks)
     return seen
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Level 3: two nodes and their storage, each node with a BMC that really powers it, in a network of their own."""
+"""Level 3: two or three nodes and their storage, each node with a BMC that powers it, in a network of their own."""
 
 import inspect
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import StrEnum
@@ -19,6 +19,9 @@ from .places import LAB, digest, locked, new_run_directory, prune, published
 from .product import pad, product_directory
 
 NODES = ("serv-0001", "serv-0002")
+THREE_NODES = (*NODES, "serv-0003")
+_NUMBERS = dict(zip(THREE_NODES, (1, 2, 5), strict=True))
+"""The last part of a node's addresses. 3 is the storage's, and 4 that of its second path."""
 STORAGE = "storage"
 STORAGE_ADDRESS = "10.9.1.3"
 LUN_SIZE_MB = 256
@@ -36,8 +39,12 @@ class Link(StrEnum):
 _NETWORKS = tuple(Link)
 
 
+def cluster_address(node: str) -> str:
+    return f"10.9.0.{_NUMBERS[node]}"
+
+
 def bmc_address(node: str) -> str:
-    return f"10.9.2.{101 + NODES.index(node)}"
+    return f"10.9.2.{100 + _NUMBERS[node]}"
 
 
 def _nics(guest: str, number: int, links: tuple[Link, ...]) -> tuple[str, ...]:
@@ -56,7 +63,7 @@ def _storage_machine() -> Machine:
 
 
 def _node_machine(node: str, memory_mb: int = 448) -> Machine:
-    number = NODES.index(node) + 1
+    number = _NUMBERS[node]
     addresses = ",".join(f"eth{i}:10.9.{i}.{number}/24" for i in range(len(_NETWORKS)))
     devices = (
         *_nics(node, number, _NETWORKS),
@@ -88,11 +95,11 @@ class Node(Guest):
 class Cluster:
     """The running rig."""
 
-    def __init__(self, run: Path, enclosure: Enclosure, **of_nodes: int) -> None:
+    def __init__(self, run: Path, enclosure: Enclosure, nodes: Sequence[str] = NODES, **of_nodes: int) -> None:
         """of_nodes: memory_mb, if a node has another amount than in the snapshots."""
         self.run_directory, self.enclosure, self._of_nodes = run, enclosure, of_nodes
         self.storage = Guest(STORAGE, run / STORAGE)
-        self.nodes = {name: Node(name, run / name) for name in NODES}
+        self.nodes = {name: Node(name, run / name) for name in nodes}
 
     def cut(self, guest: str, link: Link) -> None:
         """Takes one guest's end of one network away. The guest is not told: its carrier stays up."""
@@ -125,7 +132,7 @@ class Cluster:
 
     def activate(self, node: str) -> None:
         """Lets a node run the service: the volume group is its own and active, the file system mounted."""
-        known = ",".join(f'"{name}"' for name in NODES)
+        known = ",".join(f'"{name}"' for name in self.nodes)
         foreign = f"--config 'local/extra_system_ids=[{known}]'"
         owner = f"$(vgs {foreign} --noheadings -o systemid shared_vg | tr -d ' ')"
         take = f"[ {owner} = {node} ] || vgchange -y {foreign} --systemid {node} shared_vg"
@@ -144,8 +151,8 @@ class Cluster:
             # The same address as when a snapshot was made: its guests have it in their ARP caches, for up to a minute.
             commands += [f"link add {link} address 52:54:00:00:{number:02x}:fe type bridge", f"link set {link} up"]
             commands += [f"address add 10.9.{number}.254/24 dev {link}"]
-        commands += [f"address add {bmc_address(node)}/24 dev {Link.MANAGEMENT}" for node in NODES]
-        ends = [(node, link) for node in NODES for link in _NETWORKS] + [(STORAGE, Link.STORAGE)]
+        commands += [f"address add {bmc_address(node)}/24 dev {Link.MANAGEMENT}" for node in self.nodes]
+        ends = [(node, link) for node in self.nodes for link in _NETWORKS] + [(STORAGE, Link.STORAGE)]
         for guest, link in ends:
             tap = f"{guest}.{link}"
             commands += [f"tuntap add {tap} mode tap", f"link set {tap} master {link}", f"link set {tap} up"]
@@ -158,7 +165,7 @@ class Cluster:
         self.make_network()
         for name, machine in (
             (STORAGE, _storage_machine()),
-            *((node, _node_machine(node, **self._of_nodes)) for node in NODES),
+            *((node, _node_machine(node, **self._of_nodes)) for node in self.nodes),
         ):
             run = self.run_directory / name
             run.mkdir()
@@ -173,18 +180,23 @@ class Cluster:
             if name == STORAGE:
                 command = resume or command
             else:
-                command = bmc.write_configuration(run, bmc_address(name), 9001 + NODES.index(name), command, resume)
+                command = bmc.write_configuration(run, bmc_address(name), 9000 + _NUMBERS[name], command, resume)
             with (run / "host.log").open("wb") as log:
                 self.enclosure.start(command, log)
 
 
-def snapshot_directory() -> Path:
+def kind(level: str, nodes: Sequence[str]) -> str:
+    """How the names of such snapshots begin. Those of two nodes are pruned apart from those of three."""
+    return level if tuple(nodes) == NODES else f"{level}-{len(nodes)}"
+
+
+def snapshot_directory(nodes: Sequence[str] = NODES) -> Path:
     """Where the snapshot is, or would be."""
-    machines = (_storage_machine(), *map(_node_machine, NODES))
+    machines = (_storage_machine(), *map(_node_machine, nodes))
     hardware = [word for machine in machines for word in machine.identity()]
     made_by = (_make_snapshot, keep, Cluster.make_network, Cluster.start, bmc.write_configuration)
     parts = [images_directory().name, *hardware, _MAKE_VOLUME_GROUP, *(inspect.getsource(each) for each in made_by)]
-    return LAB / "snapshots" / f"level3-{digest(parts)}"
+    return LAB / "snapshots" / f"{kind('level3', nodes)}-{digest(parts)}"
 
 
 _MAKE_VOLUME_GROUP = f"""
@@ -193,21 +205,21 @@ lvcreate -y -n ha_lv -L 96m shared_vg && mkfs.ext4 -q /dev/shared_vg/ha_lv && vg
 """
 
 
-def make_snapshot() -> Path:
-    """Boots all three, makes the volume group and keeps their memories. A snapshot that exists is left as it is."""
-    snapshot = snapshot_directory()
+def make_snapshot(nodes: Sequence[str] = NODES) -> Path:
+    """Boots all guests, makes the volume group and keeps their memories. A snapshot that exists is left as it is."""
+    snapshot = snapshot_directory(nodes)
     images = build()
-    with locked("level3."):
+    with locked(f"{kind('level3', nodes)}."):
         if not snapshot.exists():
-            _make_snapshot(snapshot, images)
+            _make_snapshot(snapshot, images, nodes)
     return snapshot
 
 
-def _make_snapshot(snapshot: Path, images: Path) -> None:
+def _make_snapshot(snapshot: Path, images: Path, nodes: Sequence[str]) -> None:
     run = new_run_directory()
     try:
         with Enclosure(network=True) as enclosure, published(snapshot) as scratch:
-            cluster = Cluster(run, enclosure)
+            cluster = Cluster(run, enclosure, nodes)
             cluster.start(images, None, None)
             cluster.storage.wait_ready()
             cluster.storage.run(f"lab-target 1 {LUN_SIZE_MB}", check=True)
@@ -215,13 +227,13 @@ def _make_snapshot(snapshot: Path, images: Path) -> None:
                 node.wait_booted(180)
             cluster.nodes[NODES[0]].run(_MAKE_VOLUME_GROUP, check=True)
             keep(cluster, images, scratch)
-        prune(snapshot.parent, f"level3-{'?' * 16}")
+        prune(snapshot.parent, f"{kind('level3', nodes)}-{'?' * 16}")
     finally:
         shutil.rmtree(run, ignore_errors=True)
 
 
 def keep(cluster: Cluster, images: Path, into: Path) -> None:
-    """Ends all three guests at one moment and saves their memories and disks."""
+    """Ends all guests at one moment and saves their memories and disks."""
     guests: list[Guest] = [*cluster.nodes.values(), cluster.storage]
     for guest in guests:
         guest.run("sync")
@@ -234,17 +246,19 @@ def keep(cluster: Cluster, images: Path, into: Path) -> None:
 
 
 @contextmanager
-def restored(*, with_product: bool = True, snapshot: Path | None = None) -> Iterator[Cluster]:
-    """Both nodes up and unregistered, the volume group inactive, the present product in place, until the block ends.
+def restored(
+    *, with_product: bool = True, snapshot: Path | None = None, nodes: Sequence[str] = NODES
+) -> Iterator[Cluster]:
+    """All nodes up and unregistered, the volume group inactive, the present product in place, until the block ends.
 
     snapshot: another one (level 4's). Its nodes run the product that they have; the next boot unpacks the present one.
     """
     unpack = with_product and snapshot is None
-    snapshot, run = snapshot or snapshot_directory(), new_run_directory()
+    snapshot, run = snapshot or snapshot_directory(nodes), new_run_directory()
     product = product_directory() / "product.tar" if with_product else None
     try:
         with Enclosure(network=True) as enclosure:
-            cluster = Cluster(run, enclosure)
+            cluster = Cluster(run, enclosure, nodes)
             cluster.start(images_directory(), snapshot, product)
             guests: list[Guest] = [cluster.storage, *cluster.nodes.values()]
             for guest in guests:

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 from . import level3, pcs, recipe
 from .guest import Guest, GuestError
 from .images import images_directory
-from .level3 import DISK, NODES, Cluster
+from .level3 import DISK, NODES, Cluster, kind
 from .places import LAB, digest, locked, prune, published
 from .product import product_directory
 
-A, B = NODES
+A = NODES[0]
 MOUNT = "/mnt"
-RESOURCES = frozenset({f"fence-{A}", f"fence-{B}", "lvm", "FS"})
+SERVICE = frozenset({"lvm", "FS"})
+"""All that is started in maintenance-mode: a stonith device that was stopped with its node fences all the same."""
 LAST_SECTION = 6
 """Of the page: what follows looks, changes or undoes."""
 SETTLED_S = 600
@@ -105,19 +106,25 @@ def wait_until(what: str, condition: Callable[[], bool], timeout_s: float, expla
         time.sleep(PAUSE_S)
 
 
-def settled(node: Guest, resources: frozenset[str] = RESOURCES) -> bool:
-    """Whether both nodes are online and these resources run, as this node sees it."""
-    now = status(node)
-    return now.online == set(NODES) and not now.unclean and set(now.started) >= resources
+def all_resources(cluster: Cluster) -> frozenset[str]:
+    """What the page's commands create: the service, and a stonith device for each node."""
+    return SERVICE.union(f"fence-{node}" for node in cluster.nodes)
+
+
+def settled(cluster: Cluster, node: str, resources: frozenset[str] | None = None) -> bool:
+    """Whether all nodes are online and these resources run, or all of them, as this node sees it."""
+    now = status(cluster.nodes[node])
+    wanted = all_resources(cluster) if resources is None else resources
+    return now.online == set(cluster.nodes) and not now.unclean and set(now.started) >= wanted
 
 
 def wait_settled(
-    cluster: Cluster, node: str, timeout_s: float = SETTLED_S, resources: frozenset[str] = RESOURCES
+    cluster: Cluster, node: str, timeout_s: float = SETTLED_S, resources: frozenset[str] | None = None
 ) -> None:
     guest = cluster.nodes[node]
     wait_until(
-        "both nodes online, every resource started",
-        lambda: settled(guest, resources),
+        "all nodes online, every resource started",
+        lambda: settled(cluster, node, resources),
         timeout_s,
         lambda: guest.run("crm_mon -1 -r -f; journalctl -b --no-pager -n 60 | grep -v qemu-ga").out,
     )
@@ -128,7 +135,7 @@ def mounted(node: Guest) -> bool:
 
 
 def active(cluster: Cluster) -> str:
-    """The one node that has the volume mounted. Raises GuestError where it is none or both."""
+    """The one node that has the volume mounted. Raises GuestError where it is none or several."""
     where = [name for name, node in cluster.nodes.items() if mounted(node)]
     if len(where) != 1:
         raise GuestError(f"{MOUNT} is mounted on {where or 'no node'}")
@@ -166,8 +173,8 @@ def history(node: Guest, kind: str) -> list[dict[str, Any]]:
 # --- how it is set up -------------------------------------------------------------------------------------------------
 
 
-def on_both(cluster: Cluster, command: str, timeout_s: float = 600) -> None:
-    with ThreadPoolExecutor(len(NODES)) as pool:
+def on_all(cluster: Cluster, command: str, timeout_s: float = 600) -> None:
+    with ThreadPoolExecutor(len(cluster.nodes)) as pool:
         list(pool.map(lambda node: node.run(command, timeout_s=timeout_s, check=True), cluster.nodes.values()))
 
 
@@ -198,10 +205,11 @@ def _run(cluster: Cluster, nodes: Sequence[str], commands: str) -> None:
             list(pool.map(lambda name: cluster.nodes[name].run(script, timeout_s=600, check=True), nodes))
 
 
-def steps(last: int, first: int = 1) -> list[recipe.Step]:
-    """The blocks of these sections of the page."""
-    every = recipe.steps(recipe.PAGE.read_text())
-    return [step for step in every if first <= int(step.section.partition(".")[0]) <= last]
+def steps(last: int, first: int = 1, nodes: Sequence[str] = NODES) -> list[recipe.Step]:
+    """The blocks of these sections of the page, for two nodes or for three."""
+    page = recipe.PAGE.read_text()
+    every = recipe.steps(page) if tuple(nodes) == NODES else recipe.steps_of_three(page)
+    return [step for step in every if first <= step.at <= last]
 
 
 def make_bare(cluster: Cluster) -> None:
@@ -210,7 +218,7 @@ def make_bare(cluster: Cluster) -> None:
     wait_until("the disk answers after the restore", lambda: first.run("vgs shared_vg").rc == 0, 60)
     empty = f"wipefs --all --quiet /dev/shared_vg/ha_lv && vgremove --yes shared_vg && pvremove {DISK}"
     first.run(f"lvchange --activate y shared_vg/ha_lv && {empty}", check=True)
-    on_both(cluster, f"set -e\n{_BARE}")
+    on_all(cluster, f"set -e\n{_BARE}")
 
 
 def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> None:
@@ -221,7 +229,7 @@ def set_up(cluster: Cluster, say: Callable[[str], None] = lambda what: None) -> 
 
 def run_page(cluster: Cluster, say: Callable[[str], None] = lambda what: None, disk: str = DISK) -> None:
     """Its sections up to the service, on machines that have nothing of it."""
-    for step in steps(LAST_SECTION):
+    for step in steps(LAST_SECTION, nodes=tuple(cluster.nodes)):
         run_step(cluster, step, disk)
         say(f"{step.section}: {step.commands.splitlines()[0]}")
     # An emulated processor is always loaded. By default Pacemaker then does one thing at a time on that node.
@@ -232,28 +240,29 @@ def run_page(cluster: Cluster, say: Callable[[str], None] = lambda what: None, d
 # --- the snapshot -----------------------------------------------------------------------------------------------------
 
 
-def snapshot_directory() -> Path:
+def snapshot_directory(nodes: Sequence[str] = NODES) -> Path:
     """Where the snapshot of the running cluster is, or would be: it belongs to the page and to the product."""
-    page = "".join(step.section + recipe.in_the_lab(step.commands) for step in steps(LAST_SECTION))
+    page = "".join(step.section + recipe.in_the_lab(step.commands) for step in steps(LAST_SECTION, nodes=nodes))
     sources = (inspect.getsource(each) for each in (set_up, run_page, make_bare, run_step))
-    parts = [level3.snapshot_directory().name, product_directory().name, page, SIDECAR, _BARE, *sources]
-    return LAB / "snapshots" / f"level4-{digest(parts)}"
+    parts = [level3.snapshot_directory(nodes).name, product_directory().name, page, SIDECAR, _BARE, *sources]
+    return LAB / "snapshots" / f"{kind('level4', nodes)}-{digest(parts)}"
 
 
-def make_snapshot() -> Path:
+def make_snapshot(nodes: Sequence[str] = NODES) -> Path:
     """Runs the page's commands on level 3's machines and keeps the cluster that runs then."""
-    snapshot = snapshot_directory()
-    with locked("level4."):
+    snapshot = snapshot_directory(nodes)
+    with locked(f"{kind('level4', nodes)}."):
         if not snapshot.exists():
-            with published(snapshot) as scratch, level3.restored() as cluster:
+            level3.make_snapshot(nodes)
+            with published(snapshot) as scratch, level3.restored(nodes=nodes) as cluster:
                 set_up(cluster)
                 level3.keep(cluster, images_directory(), scratch)
-            prune(snapshot.parent, f"level4-{'?' * 16}")
+            prune(snapshot.parent, f"{kind('level4', nodes)}-{'?' * 16}")
     return snapshot
 
 
 @contextmanager
-def restored() -> Iterator[Cluster]:
+def restored(nodes: Sequence[str] = NODES) -> Iterator[Cluster]:
     """The cluster with its service on one node, until the block ends."""
-    with level3.restored(snapshot=make_snapshot()) as cluster:
+    with level3.restored(snapshot=make_snapshot(nodes), nodes=nodes) as cluster:
         yield cluster

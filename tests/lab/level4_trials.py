@@ -70,7 +70,7 @@ _STORAGE_DEVICE = _device(
 def use_peer(cluster: Cluster, devices: dict[str, str]) -> None:
     """Replaces our devices. The sidecar, which guards our keys, is stopped, and the LUN is cleared."""
     level4.set_property(cluster, "maintenance-mode", "true")
-    level4.on_both(cluster, "systemctl stop halvm-watchdogd")
+    level4.on_all(cluster, "systemctl stop halvm-watchdogd")
     _replace_devices(cluster, devices, lambda: clear_lun(cluster))
 
 
@@ -120,7 +120,7 @@ def power_down(cluster: Cluster, method: str) -> Observed:
     elif method == STORAGE_ALONE:
         use_storage_alone(cluster)
     seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
-    failovers.wait_taken_over(cluster, seen.survivor)
+    seen = failovers.wait_taken_over(cluster, seen)
     failovers.check_survivor(cluster, seen)
     return seen
 

@@ -24,7 +24,7 @@ AFTERWARDS_S = 40
 def play(cluster: Cluster, fault: Fault, repair: Fault = lambda node: None) -> Observed:
     """A fault at the active node; what it needs to come back is repaired when the service runs elsewhere."""
     seen = failovers.strike(cluster, fault)
-    failovers.wait_taken_over(cluster, seen.survivor)
+    seen = failovers.wait_taken_over(cluster, seen)
     failovers.start_writer(cluster, seen.survivor)
     repair(seen.victim)
     failovers.wait_back(cluster, seen, BOOT_S)
@@ -99,7 +99,7 @@ def network_cut(cluster: Cluster) -> Observed:
 def network_cut_without_waiting(cluster: Cluster) -> Observed:
     """The same with wait_for_all: 0: the node that booted is quorate alone and fences; the agent refuses that."""
     edit = "sed -i 's/^  two_node: 1$/&\\n  wait_for_all: 0/' /etc/corosync/corosync.conf"
-    level4.on_both(cluster, f"{edit} && grep -q 'wait_for_all: 0' /etc/corosync/corosync.conf && sync")
+    level4.on_all(cluster, f"{edit} && grep -q 'wait_for_all: 0' /etc/corosync/corosync.conf && sync")
     cluster.nodes[NODES[0]].run("corosync-cfgtool -R", timeout_s=60, check=True)
 
     def refused(loser: str) -> bool:
@@ -126,7 +126,7 @@ def network_cut_until(cluster: Cluster, holds_back: Callable[[str], bool]) -> Ob
     level4.wait_until(
         f"{loser} holds back", lambda: holds_back(loser), BOOT_S, lambda: failovers.log(cluster.nodes[loser])
     )
-    failovers.wait_taken_over(cluster, winner)
+    seen = failovers.wait_taken_over(cluster, seen)
     cluster.heal(active, Link.CLUSTER)
     failovers.wait_back(cluster, seen, BOOT_S)
     failovers.check(cluster, seen)

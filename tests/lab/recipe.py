@@ -5,41 +5,57 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .level3 import NODES, bmc_address
+from .level3 import NODES, THREE_NODES, bmc_address, cluster_address
 from .places import PROJECT
 
 PAGE = PROJECT / "docs/ha-lvm.md"
-BOTH = "both nodes"
+BOTH, ALL_THREE = "both nodes", "all three nodes"
+_PLACE = re.compile(r"# (?:with three nodes, after section (\d+), )?on (.*)")
+ONLINE, THREE_ONLINE = r"Online: \[ serv-0001 serv-0002 \]", r"Online: \[ serv-0001 serv-0002 serv-0003 \]"
+"""What section 5 waits for, and what it waits for with three nodes, as the page says."""
 
 ADDRESSES = {
-    "192.168.10.11": "10.9.0.1",
-    "192.168.10.12": "10.9.0.2",
-    "192.168.1.50": bmc_address(NODES[0]),
-    "192.168.1.51": bmc_address(NODES[1]),
+    **{f"192.168.10.{11 + number}": cluster_address(node) for number, node in enumerate(THREE_NODES)},
+    **{f"192.168.1.{50 + number}": bmc_address(node) for number, node in enumerate(THREE_NODES)},
 }
 """Of the page, and what they are in the lab."""
 
 
 class Step(NamedTuple):
-    """One block of commands. nodes: where it is run."""
+    """One block of commands. nodes: where it is run; at: the number of the section in which, or after which, it is."""
 
     section: str
     nodes: tuple[str, ...]
     commands: str
+    at: int
+    with_three: bool = False
 
 
-def steps(page: str) -> Iterator[Step]:
-    """The blocks of a page that begin with `# on …`, in its order."""
+def steps(page: str) -> list[Step]:
+    """The blocks for a cluster of two nodes, in the page's order: those that begin with `# on …`."""
+    return [step for step in _every_step(page) if not step.with_three]
+
+
+def steps_of_three(page: str) -> list[Step]:
+    """The blocks for a cluster of three nodes, in the order in which they are run."""
+    both = [step._replace(commands=step.commands.replace(ONLINE, THREE_ONLINE)) for step in steps(page)]
+    ordinary = [step._replace(nodes=THREE_NODES) if step.nodes == NODES else step for step in both]
+    return sorted([*ordinary, *(step for step in _every_step(page) if step.with_three)], key=lambda step: step.at)
+
+
+def _every_step(page: str) -> Iterator[Step]:
     section = ""
     for heading, block in re.findall(r"^## ([^\n]*)$|^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if heading:
             section = heading
         else:
             first, _, commands = block.partition("\n")
-            where = first.removeprefix("# on ")
-            if where == first:
+            place = _PLACE.fullmatch(first)
+            if not place:
                 raise ValueError(f"{section}: a block of commands without its place: {first}")
-            yield Step(section, NODES if where == BOTH else (where,), commands)
+            after, where = place.groups()
+            nodes = {BOTH: NODES, ALL_THREE: THREE_NODES}.get(where, (where,))
+            yield Step(section, nodes, commands, int(after or section.partition(".")[0]), after is not None)
 
 
 def packages(text: str) -> set[str]:

@@ -14,8 +14,8 @@ NOTICED_S = 5
 """Until Pacemaker has begun to act on another configuration."""
 
 
-def push(cluster: Cluster, *commands: str, resources: frozenset[str] = level4.RESOURCES) -> None:
-    """Returns when all nodes are online, and these resources are started again.
+def push(cluster: Cluster, *commands: str, resources: frozenset[str] | None = None) -> None:
+    """Returns when all nodes are online, and these resources, or all of the page's, are started again.
 
     commands: of pcs, without `pcs -f FILE`. Raises RuntimeError where pcs refuses one.
     """
@@ -32,6 +32,7 @@ def push(cluster: Cluster, *commands: str, resources: frozenset[str] = level4.RE
     level4.wait_settled(cluster, A, resources=resources)
 
 
-def option(name: str, value: str) -> list[str]:
-    """The commands that set an option of both nodes' stonith devices."""
-    return [f"stonith update fence-{node} {name}={value}" for node in NODES]
+def options(cluster: Cluster, **values: str) -> list[str]:
+    """The commands that set options of all nodes' stonith devices."""
+    words = " ".join(f"{name}={value}" for name, value in values.items())
+    return [f"stonith update fence-{node} {words}" for node in cluster.nodes]

@@ -29,7 +29,7 @@ def test_each_node_is_unfenced_before_the_service_starts(cluster: Cluster) -> No
     assert keys(cluster.nodes[A]) == [1, 2]
     now = level4.status(cluster.nodes[A])
     assert now.quorate
-    assert set(now.started) == level4.RESOURCES
+    assert set(now.started) == level4.all_resources(cluster)
     assert now.started["lvm"] == now.started["FS"] == level4.active(cluster)
     assert all(level4.unfenced_first(guest) for guest in cluster.nodes.values())
     for name in {now.started[f"fence-{node}"] for node in NODES}:  # one node may have both devices

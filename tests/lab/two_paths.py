@@ -38,7 +38,7 @@ def give_second_path(cluster: Cluster) -> None:
         guest.run("mkdir -p /etc/systemd/system/lab-storage.service.d", check=True)
         guest.put("/etc/systemd/system/lab-storage.service.d/second-path.conf", _SECOND_LOGIN)
         guest.put("/etc/multipath.conf", MULTIPATH_CONF)
-    level4.on_both(cluster, _START)
+    level4.on_all(cluster, _START)
 
 
 @contextmanager

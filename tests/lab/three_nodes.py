@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays at level 4 with three nodes, set up by section 11 of docs/ha-lvm.md.
+
+Two of three votes are the quorum: the two nodes that are left fence the third one, and one of them takes over.
+"""
+
+from typing import Any
+
+from . import failovers, level4, plays, reconfigured
+from .failovers import Observed
+from .level3 import THREE_NODES, Cluster, Link
+from .plays import Play, switch
+from .user_cluster import boot_id, keys
+
+
+def keys_without(node: str) -> list[int]:
+    """The node ids of the two others, as user_cluster.keys names them."""
+    return [number for number, each in enumerate(THREE_NODES, 1) if each != node]
+
+
+def fences(cluster: Cluster) -> list[dict[str, Any]]:
+    """Every fence that any node's agent was asked for."""
+    return [event for guest in cluster.nodes.values() for event in level4.history(guest, "fence")]
+
+
+def check_fence(cluster: Cluster, victim: str, *proofs: str) -> None:
+    """The victim, and no other node, was fenced, once, and this proved it."""
+    asked = fences(cluster)
+    assert {event["target"] for event in asked} == {victim}
+    succeeded = [event for event in asked if event["outcome"] == "success"]
+    assert [set(event["proofs"]) for event in succeeded] == [set(proofs)], asked
+
+
+def power_down(cluster: Cluster) -> Observed:
+    seen = plays.power_down(cluster)
+    check_fence(cluster, seen.victim, "power", "storage")
+    return seen
+
+
+def network_cut(cluster: Cluster) -> Observed:
+    """The active node alone loses its quorum. When it has booted, it waits, without a key, until the cut is mended."""
+    boots = {node: boot_id(cluster, node) for node in cluster.nodes}
+
+    def repair(victim: str) -> None:
+        guest = cluster.nodes[victim]
+
+        def waits() -> bool:
+            return boot_id(cluster, victim) != boots[victim] and not level4.status(guest).quorate
+
+        level4.wait_until(f"{victim} waits", waits, plays.BOOT_S, lambda: failovers.log(guest))
+        for node in failovers.others(cluster, victim):
+            assert keys(cluster.nodes[node]) == keys_without(victim)
+        cluster.heal(victim, Link.CLUSTER)
+
+    seen = plays.play(cluster, lambda node: cluster.cut(node, Link.CLUSTER), repair)
+    check_fence(cluster, seen.victim, "power", "storage")
+    return seen
+
+
+def dead_bmc(cluster: Cluster) -> Observed:
+    """proof=any: the fence takes the victim's key alone away. A person repairs the BMC and switches the node on."""
+    reconfigured.push(cluster, *reconfigured.options(cluster, proof="any"))
+
+    def fault(node: str) -> None:
+        switch(cluster, node, "off")
+        cluster.cut_bmc(node)
+
+    def repair(victim: str) -> None:
+        check_fence(cluster, victim, "storage")
+        for node in failovers.others(cluster, victim):
+            assert keys(cluster.nodes[node]) == keys_without(victim)
+        cluster.heal_bmc(victim)
+        switch(cluster, victim, "on")
+
+    seen = plays.play(cluster, fault, repair)
+    check_fence(cluster, seen.victim, "storage")
+    return seen
+
+
+PLAYS: dict[str, Play] = {
+    "power down": power_down,
+    "network cut": network_cut,
+    "dead BMC": dead_bmc,
+}
