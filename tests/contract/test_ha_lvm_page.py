@@ -8,19 +8,30 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
 from fencer.agent.options import OPTIONS
+from fencer.cluster.corosync_conf import parse_corosync
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/ha-lvm.md"
 TEXT = PAGE.read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-PCS = [
-    shlex.split(line.replace("\\\n", ""))
-    for line in re.findall(r"^pcs -f (?:.*\\\n)*.*$", "".join(BLOCKS), re.MULTILINE)
-]
-"""The words of each `pcs -f FILE …`, which only edits that file."""
-CIB = Path(__file__).parent / "golden/ha-lvm.cib"
-"""What pcs 0.11.5 makes of these commands, out of `cibadmin --empty`."""
+GOLDEN = Path(__file__).parent / "golden"
+CIBS = {"ha-lvm.cib": 2, "ha-lvm-three.cib": 3}
+"""What pcs 0.11.5 makes of the commands for so many nodes, out of `cibadmin --empty`."""
+
+each_cib = pytest.mark.parametrize(("name", "nodes"), CIBS.items())
+
+
+def blocks_for(nodes: int) -> list[str]:
+    return [block for block in BLOCKS if nodes == 3 or not block.startswith("# with three nodes, ")]
+
+
+def pcs_commands(nodes: int) -> list[list[str]]:
+    """The words of each `pcs -f FILE …`, which only edits that file."""
+    found = re.findall(r"^pcs -f (?:.*\\\n)*.*$", "".join(blocks_for(nodes)), re.MULTILINE)
+    return [shlex.split(line.replace("\\\n", "")) for line in found]
 
 
 def pairs(words: list[str]) -> dict[str, str]:
@@ -39,22 +50,25 @@ def until(words: list[str], *ends: str) -> list[str]:
 def test_each_block_says_where_it_is_run() -> None:
     assert len(BLOCKS) > 8
     for block in BLOCKS:
-        assert re.match(r"# on (both nodes|serv-0001|serv-0002)\n", block), block
+        ordinary = re.match(r"# on (both nodes|serv-0001|serv-0002)\n", block)
+        assert ordinary or re.match(r"# with three nodes, after section \d, on (all three nodes|serv-0001)\n", block)
 
 
 def test_the_options_of_its_devices_exist() -> None:
     known = {option.name for option in OPTIONS}
-    devices = [words for words in PCS if words[3:5] == ["stonith", "create"]]
-    assert len(devices) == 2
+    devices = [words for words in pcs_commands(3) if words[3:5] == ["stonith", "create"]]
+    assert len(devices) == 3
     for words in devices:
         given = pairs(until(words, "op", "meta"))
         assert {"ip", "vg", "plug", "pcmk_host_list"} <= set(given)
         assert {name for name in given if not name.startswith("pcmk_")} <= known
 
 
-def test_the_cib_that_is_checked_is_that_of_its_commands() -> None:
-    root = ElementTree.parse(CIB).getroot()
-    created = {words[5]: words for words in PCS if words[4] == "create"}
+@each_cib
+def test_the_cib_that_is_checked_is_that_of_its_commands(name: str, nodes: int) -> None:
+    root, commands = ElementTree.parse(GOLDEN / name).getroot(), pcs_commands(nodes)
+    created = {words[5]: words for words in commands if words[4] == "create"}
+    assert len(created) == nodes + 2
     assert {each.get("id") for each in root.iter("primitive")} == set(created)
     for primitive in root.iter("primitive"):
         words = created[str(primitive.get("id"))]
@@ -65,19 +79,36 @@ def test_the_cib_that_is_checked_is_that_of_its_commands() -> None:
         if "op" in words:
             timeouts = {(str(each.get("name")), str(each.get("timeout"))) for each in primitive.iter("op")}
             assert timeouts == {("start", pairs(words)["timeout"]), ("monitor", pairs(words)["timeout"])}
-    wanted = {(words[5], *words[7].split("=")) for words in PCS if words[3:5] == ["constraint", "location"]}
+    prefers = [words for words in commands if words[3:5] == ["constraint", "location"]]
+    wanted = {(words[5], *where.split("=")) for words in prefers for where in words[7:]}
     found = {(each.get("rsc"), each.get("node"), each.get("score")) for each in root.iter("rsc_location")}
     assert found == wanted
-    (defaults,) = [pairs(words) for words in PCS if words[4] == "defaults"]
+    (defaults,) = [pairs(words) for words in commands if words[4] == "defaults"]
     assert attributes(root, ".//rsc_defaults/meta_attributes") == defaults
 
 
-def test_nothing_in_it_would_make_a_failover_fail(tmp_path: Path) -> None:
+def corosync_conf(directory: Path, nodes: int) -> Path:
     (text,) = re.findall(r"corosync\.conf <<'END'\n(.*?)^END$", TEXT, re.DOTALL | re.MULTILINE)
-    corosync = tmp_path / "corosync.conf"
+    corosync = directory / "corosync.conf"
     corosync.write_text(text)
+    edits = re.findall(r"^(sed -i .*) /etc/corosync/corosync\.conf$", "".join(blocks_for(nodes)), re.MULTILINE)
+    assert len(edits) == nodes - 2
+    for edit in edits:
+        subprocess.run([*shlex.split(edit), str(corosync)], check=True)
+    return corosync
+
+
+def test_a_third_node_ends_the_quorum_of_two(tmp_path: Path) -> None:
+    cluster = parse_corosync(corosync_conf(tmp_path, 3).read_text())
+    assert {node.node_id: node.name for node in cluster.nodes} == {1: "serv-0001", 2: "serv-0002", 3: "serv-0003"}
+    assert "two_node" not in corosync_conf(tmp_path, 3).read_text()
+
+
+@each_cib
+def test_nothing_in_it_would_make_a_failover_fail(tmp_path: Path, name: str, nodes: int) -> None:
+    corosync = corosync_conf(tmp_path, nodes)
     halvmctl = str(Path(sys.executable).with_name("halvmctl"))
-    files = [f"--cib={CIB}", f"--corosync-conf={corosync}", "--local-node=serv-0001"]
+    files = [f"--cib={GOLDEN / name}", f"--corosync-conf={corosync}", "--local-node=serv-0001"]
     done = subprocess.run([halvmctl, "check", *files], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "Nothing found that would make a failover fail.\n")
 
