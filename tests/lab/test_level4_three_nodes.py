@@ -30,7 +30,7 @@ def test_each_of_three_is_unfenced_before_the_service_starts(cluster: Cluster) -
     assert now.started == {"lvm": A, "FS": A, f"fence-{A}": B, f"fence-{B}": A, f"fence-{C}": A}
     assert level4.active(cluster) == A
     assert all(level4.unfenced_first(guest) for guest in cluster.nodes.values())
-    assert three_nodes.fences(cluster) == []
+    assert three_nodes.fences(cluster, THREE_NODES) == []
     check_content(cluster)
 
 

@@ -4,6 +4,7 @@
 Two of three votes are the quorum: the two nodes that are left fence the third one, and one of them takes over.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from . import failovers, level4, plays, reconfigured
@@ -18,22 +19,28 @@ def keys_without(node: str) -> list[int]:
     return [number for number, each in enumerate(THREE_NODES, 1) if each != node]
 
 
-def fences(cluster: Cluster) -> list[dict[str, Any]]:
-    """Every fence that any node's agent was asked for."""
-    return [event for guest in cluster.nodes.values() for event in level4.history(guest, "fence")]
+def fences(cluster: Cluster, nodes: Iterable[str]) -> list[dict[str, Any]]:
+    """Every fence that the agents of these nodes were asked for."""
+    return [event for node in nodes for event in level4.history(cluster.nodes[node], "fence")]
 
 
 def check_fence(cluster: Cluster, victim: str, *proofs: str) -> None:
-    """The victim, and no other node, was fenced, once, and this proved it."""
-    asked = fences(cluster)
+    """The victim, and no other node, was fenced by the two others, once, and this proved it. The victim may be off."""
+    asked = fences(cluster, failovers.others(cluster, victim))
     assert {event["target"] for event in asked} == {victim}
     succeeded = [event for event in asked if event["outcome"] == "success"]
     assert [set(event["proofs"]) for event in succeeded] == [set(proofs)], asked
 
 
+def check_end(cluster: Cluster, seen: Observed, *proofs: str) -> None:
+    """The same when the victim is back. It fenced no node itself."""
+    check_fence(cluster, seen.victim, *proofs)
+    assert fences(cluster, [seen.victim]) == []
+
+
 def power_down(cluster: Cluster) -> Observed:
     seen = plays.power_down(cluster)
-    check_fence(cluster, seen.victim, "power", "storage")
+    check_end(cluster, seen, "power", "storage")
     return seen
 
 
@@ -53,7 +60,7 @@ def network_cut(cluster: Cluster) -> Observed:
         cluster.heal(victim, Link.CLUSTER)
 
     seen = plays.play(cluster, lambda node: cluster.cut(node, Link.CLUSTER), repair)
-    check_fence(cluster, seen.victim, "power", "storage")
+    check_end(cluster, seen, "power", "storage")
     return seen
 
 
@@ -73,7 +80,7 @@ def dead_bmc(cluster: Cluster) -> Observed:
         switch(cluster, victim, "on")
 
     seen = plays.play(cluster, fault, repair)
-    check_fence(cluster, seen.victim, "storage")
+    check_end(cluster, seen, "storage")
     return seen
 
 
