@@ -38,6 +38,11 @@ def test_it_fits_the_width(program: str, columns: int) -> None:
         assert all(map(is_command, wide)), wide
 
 
+def test_the_agent_s_fits_half_a_screen_but_for_words_that_cannot_be_broken() -> None:
+    wide = [line for line in shown("fence_halvm", columns=40) if len(line) > 40 and not is_command(line)]
+    assert all(len(line.split()) == 1 for line in wide), wide
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_it_has_examples_and_names_the_man_page(program: str) -> None:
     lines = shown(program, columns=80)

@@ -137,7 +137,8 @@ def _help(columns: int) -> Iterator[str]:
         yield f"\n{group.value}:"
         rows = (row for row in _sorted() if row.group is group and row.effect is Effect.USED)
         yield from _rows((_help_row(row) for row in rows), columns)
-    yield "\nAccepted for other agents' callers, ignored:"
+    yield ""
+    yield from _wrapped("Accepted for other agents' callers, ignored:", columns)
     yield from _rows((_help_row(row) for row in _sorted() if row.effect is Effect.NONE), columns)
     yield "\nExamples:"
     for question, command in _EXAMPLES:
