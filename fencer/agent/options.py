@@ -130,8 +130,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     # --- the shared storage ---
     Option(
         "devices", "d", "devices", "devices", _STRING, 1, _STORAGE, _SCSI,
-        "Shared LUNs, separated by commas or blanks: /dev paths or iscsi://portal/iqn/lun",
-        more="With neither devices nor vg no reservation is touched and the power proof alone decides.",
+        "Shared LUNs, separated by commas or blanks: WWIDs, /dev/disk/by-id/... or iscsi://portal/iqn/lun",
+        more="A name that each node gives for itself (/dev/sdb, /dev/mapper/mpatha) is refused. "
+        "With neither devices nor vg no reservation is touched and the power proof alone decides.",
     ),
     Option(
         "vg", "", "vg", "name", _STRING, 1, _STORAGE, _OURS,

@@ -108,6 +108,10 @@ def _carry_out(order: StorageOrder, channel: Channel) -> None:
     emit(LunsIdentified(tuple(lun.name for lun in opened.in_order)))
     if opened.doubt:
         emit(LunFailed(settings.where, opened.doubt))
+    if order.goal is StorageGoal.REGISTER:  # the others are to be used
+        emit(*(Noted(reason) for reason in opened.missing))
+    else:
+        opened.unknown += tuple(LunFailed(reason.partition(": ")[0], reason) for reason in opened.missing)
     _pursue(order, opened, emit, questions(channel))
     for lun in opened.luns:
         lun.close()
@@ -119,7 +123,7 @@ def _remembering(settings: StorageSettings, opened: Opened, emit: procedure.Emit
 
     It stores the list before it sends StorageDone, because the parent then kills this worker.
     """
-    well = not opened.unknown
+    well = not (opened.unknown or opened.missing)
 
     def remember(*what: Observation) -> None:
         nonlocal well

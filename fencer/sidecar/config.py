@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("vg", str, "", "The volume group whose physical volumes are the shared LUNs. This or `devices`."),
-    Setting("devices", tuple, (), "The shared LUNs: disks, multipath maps or WWIDs. This or `vg`."),
+    Setting("devices", tuple, (), "The shared LUNs by WWID, or by a link below /dev/disk/by-id. This or `vg`."),
     Setting(
         "require",
         str,
@@ -229,7 +229,7 @@ def _relations(settings: Settings) -> list[tuple[str, str]]:
     """Errors between settings, or within a text: the setting to name, and the complaint."""
     found: list[tuple[str, str]] = []
     if not settings.vg and not settings.devices:
-        found.append(("vg", 'nothing says which LUNs are shared: give vg = "shared_vg", or devices = ["/dev/sdb"]'))
+        found.append(("vg", 'nothing says which LUNs are shared: give vg = "shared_vg", or devices = ["naa.6…"]'))
     if settings.vg and settings.devices:
         found.append(("devices", "vg is given, too: give one of them"))
     if urls := [entry for entry in settings.devices if entry.startswith("iscsi://")]:

@@ -16,6 +16,7 @@ ISCSI_PREFIX = "iscsi://"
 _BY_ID = "/dev/disk/by-id/"
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
+_NONE_LACKING = frozenset({"", "0"})  # md(4): degraded; levels without redundancy have no such file
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
 
 
@@ -43,10 +44,12 @@ class SharedLuns(NamedTuple):
     """The LUNs of one call, sorted by WWID, so that every node arbitrates on the same first one.
 
     iscsi: ``iscsi://portal/iqn/lun`` entries, untouched, in the order written; they have no device on this node.
+    missing: one sentence for each array that lacks a member: what else the physical volume lies on is not known.
     """
 
     luns: tuple[Lun, ...]
     iscsi: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def find_luns(
@@ -59,10 +62,11 @@ def find_luns(
     """Looks up the entries of option ``devices`` and the physical volumes of option ``vg``.
 
     An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
-    ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL. A disk
-    that is a path of a multipath map stands for the whole map: a path left out would be one that cannot write. A
-    physical volume may also be a partition, or lie on md, crypt or other mapped devices: the LUNs below are meant, and
-    where they are several each is named with one of its paths, too: ``/dev/md0 (sdb)``.
+    ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL; an
+    operator may not use all of them (refuse_names_of_one_node). A disk that is a path of a multipath map stands for
+    the whole map: a path left out would be one that cannot write. A physical volume may also be a partition, or lie
+    on md, crypt or other mapped devices: the LUNs below are meant, and where they are several each is named with one
+    of its paths, too: ``/dev/md0 (sdb)``.
 
     no_scsi_remedy: for messages, what to do about a disk that knows no reservations.
 
@@ -71,6 +75,7 @@ def find_luns(
     """
     found: dict[str, Lun] = {}
     iscsi: list[str] = []
+    missing: list[str] = []
     for entry in (text.strip() for text in entries):
         if entry.startswith(ISCSI_PREFIX):
             if entry in iscsi:
@@ -85,14 +90,44 @@ def find_luns(
                 )
             found[lun.wwid] = lun
     for volume in physical_volumes:
-        for lun in _Lookup(devices, "vg", volume, no_scsi_remedy).luns_below():
+        for lun in _Lookup(devices, "vg", volume, no_scsi_remedy).luns_below(missing):
             twin = found.setdefault(lun.wwid, lun)
             if twin.paths != lun.paths:
                 raise UsageError(
                     f"vg: {twin.name} and {volume} are the same LUN {lun.wwid} by different paths: "
                     "set up multipath for it"
                 )
-    return SharedLuns(_told_apart([found[wwid] for wwid in sorted(found)]), tuple(iscsi))
+    return SharedLuns(_told_apart([found[wwid] for wwid in sorted(found)]), tuple(iscsi), tuple(missing))
+
+
+def refuse_names_of_one_node(luns: Iterable[Lun]) -> None:
+    """Raises UsageError where an entry of ``devices`` is a name that another node may give to another LUN.
+
+    The kernel numbers disks and maps as it finds them, multipathd's mpatha follows a file of the node, and an array
+    may number LUNs for each node. Then one node would be isolated from a LUN that it does not use, and both would win
+    their race.
+    """
+    for lun in luns:
+        if is_name_of_one_node(lun.name):
+            raise UsageError(
+                f"devices: {lun.name} is this node's own name for LUN {lun.wwid}, and may be another LUN on another "
+                f"node: give {_name_of_all_nodes(lun.wwid)}"
+            )
+
+
+def is_name_of_one_node(name: str) -> bool:
+    """Whether each node gives this name for itself: ``/dev/sdb``, ``/dev/mapper/mpatha``. By the text alone."""
+    directory, _, base = os.path.normpath("/" + name.lstrip("/")).rpartition("/")
+    if directory == "/dev":
+        return base.rstrip("0123456789") in {"sg", "dm-"} or (base.startswith("sd") and base.isalpha())
+    if directory == "/dev/mapper":
+        return base.startswith("mpath") and base.isalpha()
+    return directory in {"/dev/disk/by-path", "/dev/block"}
+
+
+def _name_of_all_nodes(wwid: str) -> str:
+    """What ``devices`` accepts for a LUN on every node."""
+    return wwid if wwid.startswith(("naa.", "eui.")) else "its link below /dev/disk/by-id"
 
 
 def _told_apart(luns: list[Lun]) -> tuple[Lun, ...]:
@@ -158,8 +193,8 @@ class _Lookup(NamedTuple):
             raise self._wrong("is a mapped device, not a disk: give the SCSI disk below it")
         return self._disk(device)
 
-    def luns_below(self) -> tuple[Lun, ...]:
-        """All LUNs that a physical volume lies on."""
+    def luns_below(self, missing: list[str]) -> tuple[Lun, ...]:
+        """All LUNs that a physical volume lies on. Adds to missing: see SharedLuns."""
         device = self._device()
         if device is None:
             return (self._lun_by_wwid(),)
@@ -176,6 +211,11 @@ class _Lookup(NamedTuple):
                 below = self._named(listing(f"{device.sys_path}/slaves"))
                 if not below:
                     raise self._wrong("lies on no disk: " + self.no_scsi_remedy)
+                if (lacking := read_attribute(f"{device.sys_path}/md/degraded")) not in _NONE_LACKING:
+                    missing.append(
+                        f"{self.entry}: array {device.name} lacks {lacking} of its members, so that not all LUNs below "
+                        "it are known: add them (mdadm --re-add), or take them out for good (mdadm --grow)"
+                    )
                 pending += below
             else:
                 lun = self._disk(device)

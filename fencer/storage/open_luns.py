@@ -7,7 +7,7 @@ from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.storage.block_devices import UdevDevices, is_running
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
+from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active, refuse_names_of_one_node
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.settings import StorageSettings
@@ -50,6 +50,8 @@ def open_luns(
             if not doubt:
                 raise
             raise StorageError(f"{doubt}; and of that list: {error}", "") from error
+        if settings.devices:
+            refuse_names_of_one_node(shared.luns)
         # The rank is taken on the first LUN, by WWID; the others do not matter.
         luns = [_disk(lun, number == 0 and holders_active(lun, devices)) for number, lun in enumerate(shared.luns)]
     unknown: tuple[LunFailed, ...] = ()
@@ -59,7 +61,7 @@ def open_luns(
         sessions, unknown = open_iscsi_luns(shared.iscsi, settings.initiator, deadline, only_looks=only_looks)
         luns += sessions
     _refuse_twins(luns)
-    return Opened(tuple(luns), unknown, doubt)
+    return Opened(tuple(luns), unknown, doubt, shared.missing)
 
 
 def _volumes(settings: StorageSettings, deadline: Deadline, *, in_doubt: bool) -> _Volumes:

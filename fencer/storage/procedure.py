@@ -64,15 +64,23 @@ class Opened:
     """The shared LUNs as far as they could be opened.
 
     unknown: entries whose LUN could not be identified, and why. doubt: why there may be more LUNs than these; the race
-    can be played on these all the same, but they prove nothing. "" where these are all.
+    can be played on these all the same, but they prove nothing. "" where these are all. missing: one sentence for each
+    LUN that the physical volumes lie on, too, and that this node does not see.
     """
 
-    __slots__ = ("doubt", "luns", "unknown")
+    __slots__ = ("doubt", "luns", "missing", "unknown")
 
-    def __init__(self, luns: tuple[LogicalUnit, ...], unknown: tuple[LunFailed, ...] = (), doubt: str = "") -> None:
+    def __init__(
+        self,
+        luns: tuple[LogicalUnit, ...],
+        unknown: tuple[LunFailed, ...] = (),
+        doubt: str = "",
+        missing: tuple[str, ...] = (),
+    ) -> None:
         self.luns = luns
         self.unknown = unknown
         self.doubt = doubt
+        self.missing = missing
 
     @property
     def count(self) -> int:

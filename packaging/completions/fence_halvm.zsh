@@ -4,7 +4,7 @@ _arguments -s \
     '(-o --action)'{-o+,--action=}'[Fencing action\: on, off, reboot, status, list, list-status, monitor, metadata, manpage, validate-all, diag or history]:value:(on off reboot status list list-status monitor metadata manpage validate-all diag history)' \
     --aptpl'[Registrations survive a power loss of the target (APTPL)]' \
     '(-C --cipher)'{-C+,--cipher=}'[IPMI cipher suite\: 3 or 17]:value:' \
-    '(-d --devices)'{-d+,--devices=}'[Shared LUNs, separated by commas or blanks\: /dev paths or iscsi\://portal/iqn/lun]:file:_files' \
+    '(-d --devices)'{-d+,--devices=}'[Shared LUNs, separated by commas or blanks\: WWIDs, /dev/disk/by-id/... or iscsi\://portal/iqn/lun]:file:_files' \
     --hexadecimal-kg='[BMC key Kg, in hexadecimal digits]:value:' \
     '(-a --ip)'{-a+,--ip=}'[Address or host name of the node'\''s BMC]:value:' \
     '(-u --ipport)'{-u+,--ipport=}'[UDP port of the BMC]:value:' \

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .guest import Guest, Result
-from .level2 import NODES, Level2Guest
+from .level2 import NODES, Level2Guest, linked
 from .places import digest
 
 KEYS = {NODES[0]: "a1", NODES[1]: "b1"}
@@ -25,7 +25,7 @@ class Caller:
 
     def command(self, action: str, target: str, *options: str) -> str:
         """The command line. Run by `exec`, so that a job in the guest is the agent and not a shell around it."""
-        words = ["fence_halvm", "-o", action, "-n", target, "-d", ",".join(self.disks)]
+        words = ["fence_halvm", "-o", action, "-n", target, "-d", ",".join(map(linked, self.disks))]
         words += [f"--key={KEYS[target]}", f"--local-key={KEYS[self.node]}", f"--local-node={self.node}"]
         words += [f"--state-dir={STATE}/{self.node}", *self.options, *options]
         if not any(word.startswith("--deadline") for word in words):

@@ -32,7 +32,7 @@ RULES = PROJECT / "packaging/prometheus/fence-halvm.rules.yml"
 UNITS = ("halvm-watchdogd.service", "halvm-exporter.service")
 
 SIDECAR = """\
-devices = ["/dev/sdb"]
+devices = ["naa.6001405fa11000000000000000000000"]
 self_fence = "watchdog"
 watchdog_timeout_s = 20
 probe_deadline_s = 4
@@ -42,7 +42,7 @@ grace_s = 15
 """Longer than the defaults: an emulated CPU that is shared stalls for seconds. The hardware does the reset: before an
 immediate one, 0.3 s are left to bring the record to the disk, which was not enough here."""
 
-PATIENT = {"deadline": "100", "vg": "", "devices": "/dev/sdb"}
+PATIENT = {"deadline": "100", "vg": "", "devices": "naa.6001405fa11000000000000000000000"}
 """For the agent, for the same reason: LVM's pvs, too, takes too long at times."""
 
 FOR_S = 10

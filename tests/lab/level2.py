@@ -54,6 +54,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def linked(disk: str) -> str:
+    """The link by which the product is told of a disk or map: /dev/lab/sdX (lab-init makes them)."""
+    return f"/dev/lab/{disk.rpartition('/')[2]}"
+
+
 class Level2Guest(Guest):
     """The guest, with the names of its disks."""
 

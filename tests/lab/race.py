@@ -107,7 +107,8 @@ def faults(race: Race) -> list[str]:
 
 
 def agent_command(node: str, victim: str, disks: Sequence[str], *more: str) -> list[str]:
-    where = [f"--local-node={node}", f"--state-dir=/run/fence-race/{node}", "--devices=" + ",".join(disks)]
+    links = ",".join(f"/dev/lab/{Path(disk).name}" for disk in disks)  # as level2.linked
+    where = [f"--local-node={node}", f"--state-dir=/run/fence-race/{node}", f"--devices={links}"]
     return ["fence_halvm", *where, "--action=off", f"--plug={victim}", *more]
 
 

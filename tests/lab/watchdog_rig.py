@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from . import level2
 from .agent import KEYS, STATE
 from .guest import Guest, GuestError
-from .level2 import NODES, Level2Guest, Shape
+from .level2 import NODES, Level2Guest, Shape, linked
 from .places import new_run_directory
 
 NODE, PEER = NODES
@@ -144,7 +144,7 @@ class Rig:
 def configuration(disks: Sequence[str], **settings: Any) -> str:
     """watchdogd.toml for the first node of level 2."""
     values: dict[str, object] = {
-        "devices": list(disks),
+        "devices": [linked(disk) for disk in disks],
         "local_node": NODE,
         "local_key": f"0x{KEYS[NODE]}",
         "state_dir": STATE,

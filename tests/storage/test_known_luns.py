@@ -15,7 +15,7 @@ from fencer.agent.run import Run
 from fencer.agent.storage_worker import storage_job
 from fencer.agent.verdict import Verdict, judge
 from fencer.errors import StorageError, UsageError
-from fencer.model import Action, BmcSettings, Deadline, ProofPolicy, Secret
+from fencer.model import Action, ArbitrationMode, BmcSettings, Deadline, Proof, ProofPolicy, Secret
 from fencer.observations import ArbitrationResult, ChassisObserved
 from fencer.storage import open_luns
 from fencer.storage.known_luns import read_known, write_known
@@ -38,6 +38,7 @@ class Host:
         self.targets = {wwid: registered("a", "b", target=FakeTarget(wwid=wwid)) for wwid in WWIDS}
         self.lvm: Callable[[], tuple[str, ...]] = lambda: tuple(f"/dev/{wwid}" for wwid in WWIDS)
         self.waited_s: list[float] = []
+        self.missing: tuple[str, ...] = ()
 
     def physical_volumes(self, _group: str, *, timeout_s: float) -> tuple[str, ...]:
         self.waited_s.append(timeout_s)
@@ -50,9 +51,17 @@ class Host:
         for wwid in wanted:
             if wwid not in self.targets:
                 raise UsageError(f"devices: {wwid} is not visible on this node: connect the storage")
-        return SharedLuns(tuple(Lun(wwid, wwid, (), None, "") for wwid in sorted(wanted)), ())
+        return SharedLuns(tuple(Lun(wwid, wwid, (), None, "") for wwid in sorted(wanted)), (), self.missing)
 
-    def call(self, action: Action, policy: ProofPolicy = ProofPolicy.POWER, bmc: bool = True) -> tuple[Verdict, Facts]:
+    def call(
+        self,
+        action: Action,
+        policy: ProofPolicy = ProofPolicy.POWER,
+        bmc: bool = True,
+        *,
+        mode: ArbitrationMode = ArbitrationMode.REQUIRED,
+        devices: tuple[str, ...] = (),
+    ) -> tuple[Verdict, Facts]:
         request = Request(
             action,
             Caller.CLUSTER,
@@ -60,7 +69,9 @@ class Host:
             action is Action.ON,
             policy,
             BmcSettings("bmc", 623, b"", Secret(b"")) if bmc and action is not Action.MONITOR else None,
-            StorageRequest(StorageSettings((), GROUP, A, state_dir=self.state_dir), B),
+            StorageRequest(
+                StorageSettings(devices, None if devices else GROUP, A, state_dir=self.state_dir), B, arbitration=mode
+            ),
             timing=Timing(deadline_s=20.0, rank_slot_s=0.0),
         )
         plan = make_plan(request)
@@ -116,6 +127,49 @@ def test_the_race_is_played_by_the_last_known_list_and_storage_proves_nothing(
     (why,) = [reason for reason in verdict.reasons if "pvs" in reason]
     assert "the race is played on the 3 LUNs of the last good monitor or 'on'" in why
     assert "storage proves nothing" in why
+
+
+LACKING = "/dev/md0: array md0 lacks 1 of its members, so that not all LUNs below it are known: add them"
+
+
+@pytest.mark.parametrize("policy", list(ProofPolicy))
+@pytest.mark.parametrize("mode", list(ArbitrationMode))
+def test_an_array_that_lacks_a_member_is_no_proof_and_may_hide_the_arbiter(
+    host: Host, policy: ProofPolicy, mode: ArbitrationMode
+) -> None:
+    """The other node may see the LUN of that member, arbitrate there, and write to it."""
+    host.missing = (LACKING,)
+    verdict, facts = host.call(Action.OFF, policy, mode=mode)
+    by_power = mode is not ArbitrationMode.REQUIRED and policy in (ProofPolicy.POWER, ProofPolicy.ANY)
+    assert (verdict.success, bool(facts.commanded)) == (by_power, mode is not ArbitrationMode.REQUIRED)
+    assert Proof.STORAGE not in verdict.proofs
+    assert any(LACKING in reason for reason in verdict.reasons), verdict
+
+
+def test_a_monitor_of_an_array_that_lacks_a_member_fails_and_keeps_no_list(host: Host) -> None:
+    host.missing = (LACKING,)
+    verdict, _ = host.call(Action.MONITOR)
+    assert not verdict.success
+    assert LACKING in verdict.reasons
+    assert read_known(host.state_dir, GROUP) == ()
+
+
+def test_a_node_whose_array_lacks_a_member_registers_on_the_others(host: Host) -> None:
+    host.missing = (LACKING,)
+    verdict, facts = host.call(Action.ON, bmc=False)
+    assert verdict.success, verdict
+    assert [note.text for note in facts.notes] == [LACKING]
+    assert len(facts.registered) == len(WWIDS)
+    assert read_known(host.state_dir, GROUP) == ()
+
+
+@pytest.mark.parametrize("action", [Action.OFF, Action.ON, Action.MONITOR, Action.STATUS])
+def test_a_name_of_this_node_alone_is_refused_by_each_action(host: Host, action: Action) -> None:
+    host.targets["/dev/sdb"] = host.targets[WWIDS[0]]
+    verdict, facts = host.call(action, bmc=False, devices=("/dev/sdb",))
+    assert not verdict.success
+    assert any("devices: /dev/sdb is this node's own name" in reason for reason in verdict.reasons), verdict
+    assert not facts.commanded
 
 
 def test_without_a_list_power_is_not_touched(host: Host) -> None:

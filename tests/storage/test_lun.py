@@ -17,7 +17,7 @@ from fencer.model import Action, Proof, ProofPolicy
 from fencer.storage.arbitration import Contest
 from fencer.storage.block_devices import KernelDevice
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.lun import Lun, find_luns, holders_active
+from fencer.storage.lun import Lun, find_luns, holders_active, refuse_names_of_one_node
 from fencer.storage.procedure import Opened, fence
 from fencer.storage.settings import StorageSettings
 from tests.storage.fake_devices import HEX_A, WWID_A, WWID_B, FakeDevices
@@ -36,6 +36,7 @@ def node(tmp_path: Path) -> FakeDevices:
     return devices
 
 
+BY_PATH = "/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.2026-11.example:t-lun-0"
 PLAIN = Lun(WWID_A, "/dev/sdb", ("/dev/sdb",), None, "sdb")
 
 
@@ -266,6 +267,72 @@ def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
     # What arbitration took on the first LUN is not taken for what happened on the other one.
     assert not any(isolated.already for isolated in facts.isolated.values())
     assert [target.keys for target in targets] == [[A], [A]]
+
+
+@pytest.mark.parametrize(
+    ("degraded", "missing"),
+    [(None, ()), ("0\n", ()), ("1\n", ("/dev/md0: array md0 lacks 1 of its members",))],
+    ids=["no redundancy", "whole", "a member is missing"],
+)
+def test_an_array_that_lacks_a_member_names_what_is_not_known(node, degraded, missing):
+    stacked(node)
+    node.stack("md0", "sdb")
+    if degraded is not None:
+        (node.devices["md0"].sys_path / "md" / "degraded").write_text(degraded)
+    found = find_luns([], node, physical_volumes=["/dev/md0"])
+    assert [lun.wwid for lun in found.luns] == [WWID_A]
+    assert [text.partition(", ")[0] for text in found.missing] == list(missing)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "/dev/sdb",
+        "/dev/sg1",
+        "//dev/sdb",
+        "/dev/../dev/sdb",
+        "/dev/sdc",
+        "/dev/dm-0",
+        "/dev/mapper/mpathb",
+        BY_PATH,
+        "/dev/block/8:16",
+    ],
+)
+def test_a_name_that_another_node_may_give_to_another_lun_is_refused(node, entry):
+    node.links |= dict.fromkeys(("//dev/sdb", "/dev/../dev/sdb", BY_PATH, "/dev/block/8:16"), "sdb")
+    found = one(node, entry)
+    with pytest.raises(UsageError) as caught:
+        refuse_names_of_one_node([found])
+    assert str(caught.value) == (
+        f"devices: {entry} is this node's own name for LUN {found.wwid}, and may be another LUN on another node: "
+        f"give {found.wwid}"
+    )
+    refuse_names_of_one_node(find_luns([found.wwid], node).luns)  # the remedy helps
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        f"/dev/disk/by-id/wwn-0x{HEX_A}",
+        f"/dev/disk/by-id/scsi-3{HEX_A}",
+        WWID_A,
+        f"3{HEX_A}",
+        "/dev/shared",
+        "/dev/sds/shared",
+        "/dev/mapper/shared",
+        "/dev/mapper/mpath-shared",
+        f"/dev/mapper/3{HEX_A}",
+    ],
+)
+def test_a_name_that_means_the_same_on_all_nodes_is_accepted(node, entry):
+    node.links[entry] = "sdb"
+    refuse_names_of_one_node([one(node, entry)])
+
+
+def test_a_lun_whose_wwid_has_blanks_is_to_be_named_by_its_link(node):
+    node.disk("sdt", "t10.ATA     QEMU HARDDISK   1  ")
+    with pytest.raises(UsageError, match="give its link below /dev/disk/by-id"):
+        refuse_names_of_one_node([one(node, "/dev/sdt")])
 
 
 def test_a_mirror_beside_its_half_leaves_the_names_as_they_are(node):

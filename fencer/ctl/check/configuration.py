@@ -14,7 +14,7 @@ from fencer.ctl.check.finding import CheckFinding, fault
 from fencer.ctl.check.lvm_rules import Use, group_findings, lvm_conf_findings
 from fencer.ctl.check.multipath_rules import queueing_findings
 from fencer.ctl.check.service_rules import service_findings, uses_of
-from fencer.ctl.check.stonith_rules import stonith_findings
+from fencer.ctl.check.stonith_rules import lun_name_findings, stonith_findings
 from fencer.ctl.sources.cib import Cib, parse_cib
 from fencer.ctl.sources.dlm_conf import DlmConf, parse_dlm_conf
 from fencer.ctl.sources.lvm_conf import LvmConf, parse_lvm_conf
@@ -132,6 +132,7 @@ def file_findings(files: Files, parsed: Configuration, machine: Machine = Machin
         _with_source(parsed.corosync, files.corosync_conf),
         _with_source(parsed.cib, files.cib),
     )
+    found += lun_name_findings(fence_devices(files, parsed))
     uses = uses_of_groups(files, parsed)
     if parsed.lvm is not None:
         found += lvm_conf_findings(parsed.lvm, uses)

@@ -160,7 +160,9 @@ def read_hosts(path: str = "/etc/hosts") -> dict[str, list[str]]:
 def not_shared_findings(use: Use) -> Iterator[CheckFinding]:
     """Physical volumes of a group that are no LUN which takes reservations."""
     try:
-        find_luns((), UdevDevices(), physical_volumes=physical_volumes(use.group, timeout_s=LVM_S))
+        found = find_luns((), UdevDevices(), physical_volumes=physical_volumes(use.group, timeout_s=LVM_S))
+        for text in found.missing:
+            yield fault(use.source, use.line, f"volume group {use.group}: {text}", "")
     except UsageError as error:
         yield fault(use.source, use.line, f"volume group {use.group} is not on shared LUNs alone: {error}", "")
     except FenceError as error:

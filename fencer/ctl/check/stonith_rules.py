@@ -4,7 +4,7 @@
 Source: Pacemaker Explained, Fencing; pacemaker-fenced(7) and pacemaker-controld(7).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from fencer.cluster.addresses import is_cut_short
@@ -12,6 +12,7 @@ from fencer.cluster.problems import BMC_AGENTS, NOT_POWER_AGENTS
 from fencer.ctl.check.devices import Device, of_cib
 from fencer.ctl.check.finding import CheckFinding, fault, warning
 from fencer.ctl.sources.cib import Cib, FencingLevel, Primitive, is_false, is_true, seconds
+from fencer.storage.lun import is_name_of_one_node
 
 LOOK_S: Final = 20.0
 """Least timeout of a monitor and of a start of our device: the agent's own deadline is 15 s, with its start and end.
@@ -95,6 +96,16 @@ def _coverage(cib: Cib, devices: Collection[Device], nodes: Collection[str], sou
                 source, cib.line, f"no stonith device is for {node}: it cannot be fenced",
                 f"pcs stonith create fence-{node} fence_halvm pcmk_host_list={node} ...",
             )  # fmt: skip
+
+
+def lun_name_findings(devices: Iterable[Device]) -> Iterator[CheckFinding]:
+    """LUNs by names that each node gives for itself, which fence_halvm refuses."""
+    for device in devices:
+        for name in device.attributes.get("devices", "").replace(",", " ").split():
+            if device.ours and is_name_of_one_node(name):
+                text = f"device {device.name}: {name} is a name that each node gives for itself: fence_halvm refuses it"
+                remedy = "give the LUN's WWID or its link below /dev/disk/by-id, or vg="
+                yield fault(device.source, device.line, text, remedy)
 
 
 def _addresses(devices: Collection[Device]) -> Iterator[CheckFinding]:

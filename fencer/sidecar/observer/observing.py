@@ -38,7 +38,7 @@ from fencer.sidecar.reports import (
 )
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.block_devices import UdevDevices
-from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active
+from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active, refuse_names_of_one_node
 from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.registration import past
@@ -131,6 +131,8 @@ def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> tuple[Lun, ...]
     if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
         raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
     luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY).luns
+    if storage.devices:
+        refuse_names_of_one_node(luns)
     if not luns:
         raise UsageError("devices: no shared LUN is named: give devices or vg")
     if len(luns) > LUNS_MOST:

@@ -92,6 +92,13 @@ CIB = (
         "for each node",
     ),
     _cib(
+        'name="vg" value="shared_vg"',
+        'name="devices" value="naa.60014050000000000000000000000001, /dev/mapper/mpatha"',
+        'id="fence-serv-0001" class',
+        "fence-serv-0001: /dev/mapper/mpatha is a name that each node gives for itself",
+        "give the LUN's WWID",
+    ),
+    _cib(
         'name="provides" value="unfencing"',
         'name="provides" value="fencing"',
         'id="fence-serv-0001" class',

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fencer import __version__
+from fencer.ctl.check import machine
 from fencer.ctl.check.cluster_rules import copies_findings
 from fencer.ctl.check.configuration import Files, parse
 from fencer.ctl.check.corosync_rules import corosync_findings
@@ -34,6 +35,7 @@ from fencer.ctl.sources.lvm_report import LogicalVolume, LvmGroup
 from fencer.journal.event import Event, EventKind, FenceOutcome
 from fencer.model import Action
 from fencer.state.readings import SnapshotReading, SnapshotStatus
+from fencer.storage.lun import SharedLuns
 from tests.scenes import healthy
 
 GOOD = Path(__file__).parents[1] / "good"
@@ -46,6 +48,14 @@ DEVICE = Device("cib.xml", 14, "fence-serv-0001", "fence_halvm", ("serv-0001",),
 
 
 # --- volume groups ----------------------------------------------------------------------------------------------------
+
+
+def test_a_group_on_an_array_that_lacks_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = "/dev/md0: array md0 lacks 1 of its members"
+    monkeypatch.setattr(machine, "physical_volumes", lambda *_, **__: ("/dev/md0",))
+    monkeypatch.setattr(machine, "find_luns", lambda *_, **__: SharedLuns((), (), (lacking,)))
+    (found,) = machine.not_shared_findings(Use("shared_vg", "system_id", "cib.xml", 47))
+    assert (found.status, found.text, found.line) == (CtlStatus.FAULT, f"volume group shared_vg: {lacking}", 47)
 
 
 def test_a_group_that_is_as_the_services_use_it():

@@ -11,6 +11,7 @@ from fencer.errors import UsageError
 from fencer.model import ReservationKey
 from fencer.sidecar.lun_list import FoundLun, LunList
 from fencer.sidecar.messages import Observe
+from fencer.sidecar.observer import observing
 from fencer.sidecar.observer.kernel_paths import KernelPath
 from fencer.sidecar.observer.observing import Observation, list_luns, observe
 from fencer.sidecar.reports import (
@@ -29,6 +30,7 @@ from fencer.storage.nexus import Nexus
 from fencer.storage.settings import StorageSettings
 from tests.sidecar.observer.path_rig import FakeProbe, StillClock, kinds
 from tests.sidecar.seen import Expander
+from tests.storage.fake_devices import WWID_A, FakeDevices
 from tests.storage.fake_target import FakeTarget
 from tests.storage.nodes import A, registered
 
@@ -202,6 +204,16 @@ def test_an_iscsi_address_is_no_path_of_this_node(tmp_path: Path) -> None:
     storage = StorageSettings(("iscsi://10.0.0.1/iqn.x/0",), None, ReservationKey(1), state_dir=str(tmp_path))
     with pytest.raises(UsageError, match="no path of this node"):
         list_luns(storage)
+
+
+def test_the_sidecar_refuses_a_name_of_this_node_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeDevices(tmp_path)
+    node.disk("sdb", WWID_A)
+    monkeypatch.setattr(observing, "UdevDevices", lambda: node)
+    listed = list_luns(StorageSettings((WWID_A,), None, ReservationKey(1), state_dir=str(tmp_path))).luns
+    assert [lun.wwid for lun in listed] == [WWID_A]
+    with pytest.raises(UsageError, match=f"/dev/sdb is this node's own name .* give {WWID_A}"):
+        list_luns(StorageSettings(("/dev/sdb",), None, ReservationKey(1), state_dir=str(tmp_path)))
 
 
 def test_a_node_without_a_key_is_bad_input(tmp_path: Path) -> None:
