@@ -55,8 +55,9 @@ def _free_port() -> int:
 
 
 def linked(disk: str) -> str:
-    """The link by which the product is told of a disk or map: /dev/lab/sdX (lab-init makes them)."""
-    return f"/dev/lab/{disk.rpartition('/')[2]}"
+    """The link by which the product is told of a disk or map: /dev/lab/sdX (lab-init makes them); else the name."""
+    directory, _, name = disk.rpartition("/")
+    return f"/dev/lab/{name}" if directory in {"/dev", "/dev/mapper"} else disk
 
 
 class Level2Guest(Guest):

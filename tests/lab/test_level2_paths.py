@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from .agent import Caller, caller, keys, unfence, write
-from .level2 import NODES, Level2Guest
+from .level2 import NODES, Level2Guest, linked
 from .rows import further
 
 A, B = NODES
@@ -44,18 +44,17 @@ def test_one_path_given_stands_for_the_whole_map(guest: Level2Guest) -> None:
     assert keys(guest, guest.sd(B, 0)) == ["a1", "a1"]
 
 
-@pytest.mark.parametrize("form", ["wwn", "dm-N", *further("sysfs", "scsi_id", "map's link")])
+@pytest.mark.parametrize("form", ["wwn", "link", *further("sysfs", "scsi_id", "map's link")])
 def test_one_lun_by_any_of_its_names(guest: Level2Guest, form: str) -> None:
     guest.forget_reservations()
     wwid = guest.run(f"cat /sys/block/{_paths(guest)[0][5:]}/device/wwid", check=True).out.strip()
     digits = wwid.removeprefix("naa.")
-    real = guest.run(f"readlink -f {guest.maps[0]}", check=True).out.strip()
     name = {
         "sysfs": wwid,
         "wwn": f"wwn-0x{digits}",
         "scsi_id": f"3{digits}",
         "map's link": f"/dev/disk/by-id/dm-uuid-mpath-3{digits}",
-        "dm-N": real,
+        "link": linked(guest.maps[0]),
     }[form]
     Caller(guest, A, [name]).unfence()
     assert keys(guest, guest.sd(B, 0)) == ["a1", "a1"]

@@ -196,20 +196,48 @@ lvcreate -q -y -Wn -n ha_lv -l 100%FREE race_vg
 """
 
 
+_FENCE_GROUP = (
+    f"LVM_SYSTEM_DIR=/run/lab/lvm fence_halvm -v -o off -n {B} --vg=race_vg "
+    f"--local-node={A} --state-dir={STATE}/{A} --key=b1 --local-key=a1 {PATIENT}"
+)
+
+
 def test_a_volume_group_stands_for_its_disks(guest: Level2Guest) -> None:
     a, b = unfenced(guest, (0, 1))
     accept = ", ".join(f'"a|^{disk}$|"' for disk in a.disks)
     guest.run(_LVM.format(accept=accept, disks=" ".join(a.disks)), check=True)
     try:
-        words = f"--local-node={A} --state-dir={STATE}/{A} --key=b1 --local-key=a1 {PATIENT}"
-        command = f"LVM_SYSTEM_DIR=/run/lab/lvm fence_halvm -v -o off -n {B} --vg=race_vg {words}"
-        result = guest.run(command)
+        result = guest.run(_FENCE_GROUP)
         assert result.rc == 0, result
         assert "gone from 2 LUNs" in result.err
         for disk in b.disks:
             assert EBADE in write(guest, disk)
     finally:
         guest.run("LVM_SYSTEM_DIR=/run/lab/lvm vgremove -q -y -f race_vg")
+
+
+def test_an_array_that_lacks_a_member_proves_nothing(guest: Level2Guest) -> None:
+    """The kernel shows only the members that are there; the other node may write to the one that is missing."""
+    a, b = unfenced(guest, (0, 1))
+    create = f"mdadm --create /dev/md0 --run --force --level=1 --raid-devices=2 --metadata=1.2 {a.disks[0]}"
+    guest.run(f"modprobe raid1 && yes | {create} missing", check=True)
+    try:
+        guest.run(_LVM.format(accept='"a|^/dev/md0$|"', disks="/dev/md0"), check=True)
+        result = guest.run(_FENCE_GROUP)
+        assert result.rc == 1, result
+        assert "/dev/md0: array md0 lacks 1 of its members" in result.err
+        assert write(guest, b.disks[0]) == ""
+        guest.run(f"mdadm /dev/md0 --add {a.disks[1]} && mdadm --wait /dev/md0", timeout_s=600)
+        result = guest.run(_FENCE_GROUP)
+        assert result.rc == 0, result
+        assert "gone from 2 LUNs" in result.err
+        for disk in b.disks:
+            assert EBADE in write(guest, disk)
+    finally:
+        guest.run(
+            "export LVM_SYSTEM_DIR=/run/lab/lvm; vgremove -q -y -f race_vg; mdadm --stop /dev/md0; "
+            f"mdadm --zero-superblock {' '.join(a.disks)}"
+        )
 
 
 _MEASURE = """

@@ -13,7 +13,7 @@ import pytest
 
 from .agent import KEYS, STATE, caller, keys, reservation, write
 from .guest import Guest
-from .level2 import NODES, TARGET, Level2Guest
+from .level2 import NODES, TARGET, Level2Guest, linked
 from .product import PYTHON
 
 A, B = NODES
@@ -68,7 +68,7 @@ def watching(
     others = [Path(guest.sd(other, lun)).name for other in NODES if other != node for lun in range(guest.luns)]
     options = json.dumps({"not_ours": others} | PATIENT | timing)
     guest.run(f"rm -f {LOG}; mkdir -p /run/lab")
-    command = f"{PYTHON} {PROGRAM} {LOG} {STATE}/{node} {KEYS[node]} '{options}' {' '.join(disks)}"
+    command = f"{PYTHON} {PROGRAM} {LOG} {STATE}/{node} {KEYS[node]} '{options}' {' '.join(map(linked, disks))}"
     guest.run(f"{command} >/run/lab/watch.out 2>&1 </dev/null & echo $! >/run/lab/watch.pid", check=True)
     watch = Watch(guest)
     try:
