@@ -23,6 +23,8 @@ def build_storage(
     """Returns the shared LUNs, this node's key, the target's key and how to arbitrate. Raises UsageError."""
     devices = tuple(full.get("devices", "").replace(",", " ").split())
     _check_iscsi_urls(devices)
+    if action is Action.VALIDATE_ALL:
+        _check_names(devices)
     given = _given_keys(full)
     keys = key_owners.node_keys(membership, given, own_suffices=action is Action.ON)
     state_dir = full["state_dir"]
@@ -64,6 +66,18 @@ def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
 
         for url in urls:
             IscsiUrl.parse(url)
+
+
+def _check_names(devices: tuple[str, ...]) -> None:
+    """Every other action looks the names up, and refuses these with the LUN's WWID (refuse_names_of_one_node)."""
+    from fencer.storage.lun import is_name_of_one_node
+
+    for device in devices:
+        if is_name_of_one_node(device):
+            raise UsageError(
+                f"devices: {device} is a name that each node gives for itself: give the LUN's WWID or its link below "
+                "/dev/disk/by-id, or vg="
+            )
 
 
 def _given_keys(full: Mapping[str, str]) -> GivenKeys:

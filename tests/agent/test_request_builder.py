@@ -213,6 +213,10 @@ def test_policies(tmp_path: Path, given: dict[str, str], policy: ProofPolicy) ->
         ({"key": "xyz"}, "key: not a"),
         ({"plug": ""}, "plug: "),
         ({"plug": "serv-0007"}, "no node serv-0007"),
+        (
+            {"devices": f"{LUN}, /dev/sdb"},
+            "devices: /dev/sdb is a name that each node gives for itself: give the LUN.s WWID",
+        ),
         ({"proof": "power"}, "proof: power needs a BMC"),
         ({"devices": "", "ip": "192.0.2.1", "proof": "all"}, "proof: all needs the shared LUNs"),
         ({"deadline": "0"}, "deadline: 0"),
@@ -234,6 +238,10 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, given: dic
         ({"local_key": "zz"}, "local_key: not a"),
         ({"key": "5", "local_key": "05"}, "own key"),
         ({"plug": "serv-0007"}, "no node serv-0007"),
+        (
+            {"devices": f"{LUN}, /dev/sdb"},
+            "devices: /dev/sdb is a name that each node gives for itself: give the LUN.s WWID",
+        ),
     ],
 )
 @pytest.mark.parametrize("plug", ["", "serv-0001"])

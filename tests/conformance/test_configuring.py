@@ -134,7 +134,7 @@ def test_a_node_is_unfenced_before_what_requires_it(
 ) -> None:
     """Pacemaker's scheduler plans our on for each node where the resource requires it, or the device says so."""
     debian.path(CIB).write_text(CLUSTER.format(requires=requires))
-    options = ("devices=/dev/sdb", "pcmk_host_list=node1 node2", *meta)
+    options = ("devices=naa.60014050000000000000000000000001", "pcmk_host_list=node1 node2", *meta)
     created = debian.run("pcs", "-f", CIB, "stonith", "create", "f1", "fence_halvm", *options)
     assert created.returncode == 0, created.stderr
     up = ("--node-up", "node1", "--node-up", "node2")
