@@ -213,10 +213,6 @@ def test_policies(tmp_path: Path, given: dict[str, str], policy: ProofPolicy) ->
         ({"key": "xyz"}, "key: not a"),
         ({"plug": ""}, "plug: "),
         ({"plug": "serv-0007"}, "no node serv-0007"),
-        (
-            {"devices": f"{LUN}, /dev/sdb"},
-            "devices: /dev/sdb is a name that each node gives for itself: give the LUN.s WWID",
-        ),
         ({"proof": "power"}, "proof: power needs a BMC"),
         ({"devices": "", "ip": "192.0.2.1", "proof": "all"}, "proof: all needs the shared LUNs"),
         ({"deadline": "0"}, "deadline: 0"),
