@@ -11,12 +11,13 @@ from functools import partial
 
 import pytest
 
-from tests.agent.halvm import Outcome, at, chassis_was_off, halvm, together
+from tests.agent.halvm import Outcome, at, chassis_was_off, halvm, in_time, not_hurried, together
 from tests.rig.bmc import Bmc
 from tests.rig.udp_proxy import RAKP_2, UdpProxy, Way, payload_type
 
 HELD_WITHIN_S = 10.0  # a process that gets no processor for seconds holds no deadline; one that is not held is 30 s
 ENOUGH_S = 8.0  # in half of it, which loading Python leaves at least, a worker starts and does what comes first
+LAST_SEEN_ON = "chassis power was last seen on"
 TICK_S = 0.01  # in which the kernel tells when a process started; the deadline counts from there
 
 
@@ -43,9 +44,12 @@ def fails_by_deadline(deadline_s: float, *argv: str) -> Outcome:
 def test_a_silent_bmc(bmc: Bmc) -> None:
     def one(action: str) -> None:
         with UdpProxy((bmc.address, bmc.port), address=bmc.address, blackhole=True) as proxy:
-            outcome = fails_by_deadline(ENOUGH_S, *at(bmc, proxy.port), "-o", action)
-            said = f"ERROR: {bmc.address}: Timed out: the BMC opened no session within 8 s: check its address"
-            assert [line.partition(",")[0] for line in outcome.lines] == [said]
+            argv = (*at(bmc, proxy.port), "-o", action)
+            outcome = in_time(
+                lambda limit_s: fails_by_deadline(limit_s, *argv), lambda _: proxy.passed.to_bmc >= 3, ENOUGH_S
+            )
+            said = rf"ERROR: {bmc.address}: Timed out: the BMC opened no session within \d+ s: check its address"
+            assert [bool(re.match(said, not_hurried(line))) for line in outcome.lines] == [True]
             assert proxy.passed.to_bmc >= 3
 
     together([partial(one, action) for action in ("off", "status", "on")])
@@ -125,20 +129,25 @@ def test_a_bmc_that_dies_in_the_login(bmc: Bmc) -> None:
 def test_a_bmc_that_dies_when_it_has_taken_the_off_command(bmc: Bmc, proxy: UdpProxy) -> None:
     """The node is off, but its BMC cannot be asked."""
 
-    def once_off() -> None:
-        while "power 0" not in bmc.commands() and not over.is_set():
-            time.sleep(0.002)
-        proxy.blackhole = True
+    def one(deadline_s: float) -> Outcome:
+        def once_off() -> None:
+            while len(bmc.commands()) == before and not over.is_set():
+                time.sleep(0.002)
+            proxy.blackhole = True
+
+        bmc.power, proxy.blackhole, before = "on", False, len(bmc.commands())
+        over = threading.Event()
+        watcher = threading.Thread(target=once_off)
+        watcher.start()
+        outcome = fails_by_deadline(deadline_s, *at(bmc, proxy.port), "-o", "off")
+        over.set()
+        watcher.join()
+        return outcome
 
     bmc.slow(set_s=0.3)  # so that the answer, too, is lost
-    over = threading.Event()
-    watcher = threading.Thread(target=once_off)
-    watcher.start()
-    outcome = fails_by_deadline(ENOUGH_S, *at(bmc, proxy.port), "-o", "off")
-    over.set()
-    watcher.join()
+    outcome = in_time(one, lambda outcome: LAST_SEEN_ON in outcome.stderr, ENOUGH_S)
+    assert LAST_SEEN_ON in outcome.stderr
     assert bmc.power == "off"
-    assert "chassis power was last seen on" in outcome.stderr
 
 
 def test_a_bmc_that_comes_back_within_the_deadline(bmc: Bmc, proxy: UdpProxy) -> None:
@@ -229,18 +238,22 @@ def test_an_off_that_never_happens(bmc: Bmc) -> None:
     bmc.ignore(off=True)
 
     def one(action: str, deadline_s: float, limits: tuple[str, ...], text: str) -> None:
-        outcome = by_deadline(deadline_s, *at(bmc), "-o", action, *limits)
+        outcome = in_time(
+            lambda limit_s: by_deadline(limit_s, *at(bmc), "-o", action, *limits),
+            lambda outcome: text in outcome.stderr,
+            deadline_s,
+        )
         assert (outcome.status, outcome.stdout) == (1, "")
         assert len(outcome.lines) == 1
         assert outcome.lines[0].startswith(f"ERROR: {bmc.address}: {text}")
 
-    by_the_deadline = "Timed out: chassis power was last seen on, the BMC did not finish within 8 s: call again"
+    by_the_deadline = f"Timed out: {LAST_SEEN_ON}, the BMC did not finish within "
     by_the_timeout = "chassis power is still on 0.5 s after hard off: look at this BMC"
     together(
         partial(one, action, deadline_s, limits, text)
         for action in ("off", "reboot")
         for deadline_s, limits, text in (
-            (ENOUGH_S, (), by_the_deadline),
+            (ENOUGH_S, ("--power-timeout=300",), by_the_deadline),
             (14, ("--power-timeout=0.5",), by_the_timeout),
         )
     )
@@ -250,20 +263,28 @@ def test_an_off_that_never_happens(bmc: Bmc) -> None:
 def test_an_on_that_never_happens(bmc: Bmc) -> None:
     bmc.power = "off"
     bmc.ignore(on=True)
-    outcome = by_deadline(14, *at(bmc), "-o", "on", "--power-timeout=0.5")
+    text = f"ERROR: {bmc.address}: chassis power is still off 0.5 s after power on: look at"
+    outcome = in_time(
+        lambda limit_s: by_deadline(limit_s, *at(bmc), "-o", "on", "--power-timeout=0.5"),
+        lambda outcome: text in outcome.stderr,
+        14,
+    )
     assert (outcome.status, outcome.stdout) == (1, "")
     assert len(outcome.lines) == 1
-    assert outcome.lines[0].startswith(
-        f"ERROR: {bmc.address}: chassis power is still off 0.5 s after power on: look at"
-    )
+    assert outcome.lines[0].startswith(text)
 
 
 def test_a_reboot_is_a_success_once_the_node_was_off(bmc: Bmc) -> None:
-    """FenceAgentAPI: what does not come on again is for a person to look at, not for the cluster to wait for."""
+    """FenceAgentAPI: what does not come on again is for a person to look at, not for the cluster to wait for.
+
+    The BMC's worker tells that it is still off. It has a second more than power_timeout for that; on a busy machine the
+    agent ends before, and tells the same in words of its own.
+    """
     bmc.ignore(on=True)
     outcome = by_deadline(30, *at(bmc), "-o", "reboot", "--power-timeout=0.5")
     assert (outcome.status, outcome.stdout) == (0, "Success: Rebooted\n")
-    assert any("chassis power is still off" in line for line in outcome.lines)
+    told = ("chassis power is still off", "the node is off and was not seen on again: switch it on")
+    assert any(text in line for line in outcome.lines for text in told), outcome.stderr
     assert bmc.power == "off"
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.agent.halvm import AGENT, ENVIRONMENT
+from tests.agent.halvm import AGENT, ENVIRONMENT, not_hurried
 from tests.rig.bmc import Bmc
 from tests.rig.journal import own_journal, own_state_dir
 from tests.rig.terminal import on_terminal
@@ -79,7 +79,7 @@ CALLS = {
 
 def plain(text: str) -> list[str]:
     """Its lines, in which T stands for each time."""
-    return re.sub(r" *\d+\.\d+", " T", text).splitlines()
+    return re.sub(r" *\d+\.\d+", " T", not_hurried(text)).splitlines()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -94,7 +94,7 @@ def test_a_caller_on_stdin_reads_what_it_always_read(name: str, bmc: Bmc) -> Non
         done = subprocess.run(
             [AGENT], input=given, capture_output=True, text=True, env=environment, timeout=60, check=False
         )
-        return done.returncode, done.stdout, done.stderr
+        return done.returncode, done.stdout, not_hurried(done.stderr)
 
     assert piped(given) == (call.status, call.stdout, call.stderr.replace("BMC:", f"{bmc.address}:", 1))
     status, stdout, steps = piped(f"{given}verbose=1\n")  # a terminal has always shown the steps

@@ -17,7 +17,7 @@ from fencer.agent.facts import Facts
 from fencer.model import Action, ProofPolicy
 from fencer.observations import PowerDone, SessionOpened, StorageDone
 from fencer.terminal import Terminal
-from tests.agent.halvm import AGENT, ENVIRONMENT, at
+from tests.agent.halvm import AGENT, ENVIRONMENT, at, in_time
 from tests.decisions.calls import WON, plan
 from tests.journal.calls import recorded
 from tests.rig.bmc import Bmc
@@ -45,8 +45,11 @@ def ticks(said: str, what: str) -> set[str]:
 
 def test_a_person_sees_what_is_waited_for_and_how_long(bmc: Bmc, proxy: UdpProxy) -> None:
     proxy.blackhole = True
-    said = seen(bmc, proxy.port, "-o", "off", "--deadline=8")
-    assert f"{CLEAR}waiting for BMC {bmc.address} to open a session: " in said
+    waits = f"{CLEAR}waiting for BMC {bmc.address} to open a session: "
+    said = in_time(
+        lambda limit_s: seen(bmc, proxy.port, "-o", "off", f"--deadline={limit_s:g}"), lambda said: waits in said, 8
+    )
+    assert waits in said
     assert " s left" in said
     assert f"{CLEAR}fence_halvm: \x1b[1;31mERROR\x1b[0m: {bmc.address}: " in said, "its line is taken back"
 
@@ -54,7 +57,11 @@ def test_a_person_sees_what_is_waited_for_and_how_long(bmc: Bmc, proxy: UdpProxy
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_who_wants_no_colour_gets_none(bmc: Bmc, proxy: UdpProxy, environ: dict[str, str]) -> None:
     proxy.blackhole = True
-    said = seen(bmc, proxy.port, "-o", "off", "--deadline=8", **environ)
+    said = in_time(
+        lambda limit_s: seen(bmc, proxy.port, "-o", "off", f"--deadline={limit_s:g}", **environ),
+        lambda said: "TERM" in environ or "waiting for" in said,
+        8,
+    )
     assert "ERROR: " in said
     assert "\x1b[1" not in said
     assert ("waiting for" in said) is ("TERM" not in environ)
@@ -62,28 +69,33 @@ def test_who_wants_no_colour_gets_none(bmc: Bmc, proxy: UdpProxy, environ: dict[
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "what"),
+    ("arguments", "deadline_s", "what"),
     [
-        (("-o", "reboot", "--deadline=14"), "BMC [0-9.]+ to open a session"),
-        (("-o", "list-status", "--deadline=14"), "BMC [0-9.]+ to open a session"),
-        (("-o", "off", "--delay=10", "--deadline=1"), "the delay to pass"),
-        (("-o", "status", "-S", "sleep 60"), "password_script"),
+        (("-o", "reboot"), 14, "BMC [0-9.]+ to open a session"),
+        (("-o", "list-status"), 14, "BMC [0-9.]+ to open a session"),
+        (("-o", "off", "--delay=10"), 1, "the delay to pass"),
+        (("-o", "status", "-S", "sleep 60"), 14, "password_script"),
     ],
     ids=["silent BMC", "list of states", "delay", "hanging script"],
 )
 def test_what_is_waited_for_is_told_again_and_again(
-    bmc: Bmc, proxy: UdpProxy, arguments: tuple[str, ...], what: str
+    bmc: Bmc, proxy: UdpProxy, arguments: tuple[str, ...], deadline_s: float, what: str
 ) -> None:
     """No line of nothing, whatever a call waits for."""
     proxy.blackhole = True
-    assert len(ticks(seen(bmc, proxy.port, "-n", "n", *arguments), what)) > 1
+    said = in_time(
+        lambda limit_s: seen(bmc, proxy.port, "-n", "n", *arguments, f"--deadline={limit_s:g}"),
+        lambda said: len(ticks(said, what)) > 1,
+        deadline_s,
+    )
+    assert len(ticks(said, what)) > 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "silent", "ends"),
     [
-        (("-o", "reboot", "--deadline=8"), True, "no session within 8 s"),
+        (("-o", "reboot", "--deadline=8"), True, "no session within "),
         (("-o", "reboot", "-p", "wrong"), False, "wrong password for user ADMIN"),
         (("-o", "reboot"), False, "Success\x1b[0m: Rebooted"),
     ],
@@ -101,8 +113,14 @@ def test_no_two_seconds_of_nothing(
 
 def test_a_narrow_terminal_shows_the_time_left(bmc: Bmc, proxy: UdpProxy) -> None:
     proxy.blackhole = True
-    said = seen(bmc, proxy.port, "-o", "off", "--deadline=12", columns=44)
-    lines = re.findall(r"\r\x1b\[K(waiting for BMC [^\r]*\.\.\.: \d+ s left)", said)
+    lines = in_time(
+        lambda limit_s: re.findall(
+            r"\r\x1b\[K(waiting for BMC [^\r]*\.\.\.: \d+ s left)",
+            seen(bmc, proxy.port, "-o", "off", f"--deadline={limit_s:g}", columns=44),
+        ),
+        lambda lines: len(set(lines)) > 1,
+        12,
+    )
     assert len(set(lines)) > 1
     assert max(map(len, lines)) < 44
 

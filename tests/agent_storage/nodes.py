@@ -18,7 +18,7 @@ from fencer.storage.transport import ScsiStatus
 from tests.rig.bmc import Bmc
 from tests.rig.target import Target
 
-AGENT = Path(__file__).parents[2] / "agents" / "fence_halvm.py"
+AGENT = Path(__file__).parents[1] / "rig" / "unhurried_agent.py"
 CLUSTER = "lvm-cluster"
 NAMES = ("serv-0001", "serv-0002")
 CALL_S = 200.0
@@ -40,7 +40,7 @@ class Node:
         self.urls = urls
         self.state_dir = directory / f"{self.name}.run"
         self.conf = directory / "cluster.conf"
-        self.python = [sys.executable]
+        self.python = [sys.executable, "-P"]
         """What starts the agent."""
         if not self.conf.exists():
             nodes = "".join(f'<clusternode name="{name}" nodeid="{n}"/>' for n, name in enumerate(NAMES, 1))
@@ -110,7 +110,7 @@ class Node:
 
 def _run(argv: list[str]) -> Answer:
     done = subprocess.run(
-        [sys.executable, str(AGENT), *argv], capture_output=True, text=True, timeout=CALL_S, check=False
+        [sys.executable, "-P", str(AGENT), *argv], capture_output=True, text=True, timeout=CALL_S, check=False
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -40,7 +40,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 @pytest.mark.parametrize("action", ["off", "reboot", "on", "monitor", "status"])
 def test_a_caller_that_has_left_a_thousand_files_open(action: str, nodes: tuple[Node, Node], bmc: Bmc) -> None:
     bmc.power = "on"
-    nodes[1].python = [sys.executable, "-c", _LEAVES_FILES_OPEN]
+    nodes[1].python = [sys.executable, "-c", _LEAVES_FILES_OPEN, "-P"]
     options = bmc_options(bmc) | {"password_script": "echo ADMIN"}
     del options["password"]
     answer = nodes[1].call(action, "serv-0002" if action == "on" else "serv-0001", **options)

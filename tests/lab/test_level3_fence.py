@@ -66,7 +66,7 @@ def test_the_bmc_died_with_its_node(rigged: Cluster) -> None:
         power = rigged.nodes[A].run(rig.agent(B, "reboot", proof="power", deadline="12"))
         assert power.rc == 1, power
         assert time.monotonic() - started > 12
-        assert "opened no session within 12 s" in power.err  # starting Python takes its time on an emulated CPU
+        assert "opened no session within" in power.err
         assert "proved" not in power.err
 
         # The operator's word, instead of a reboot.
