@@ -25,6 +25,7 @@ UNHURRIED = (sys.executable, "-P", str(Path(__file__).parents[1] / "rig/unhurrie
 LOOKS = {look for name in time_limits.LOOKS for look in (name, f"action={name}")}
 PEER = "/usr/sbin/fence_ipmilan"
 LIMIT_S = 300.0
+"""Against a hang: how long a call is waited for, unless a test tells otherwise."""
 SETTLE_S = 60.0
 """How long after its exit nothing of an agent may be left: a killed process needs a processor to end."""
 
@@ -100,9 +101,9 @@ class Call:
                 found.append(int(entry.name))
         return found
 
-    def end(self) -> Outcome:
+    def end(self, limit_s: float = LIMIT_S) -> Outcome:
         """Reads to the end, as a caller does: a child that kept our streams open would be noticed here."""
-        stdout, stderr = self._process.communicate(timeout=LIMIT_S)
+        stdout, stderr = self._process.communicate(timeout=limit_s)
         took_s = time.monotonic() - self.began
         return Outcome(self._process.returncode, stdout.decode(), stderr.decode(), took_s)
 
