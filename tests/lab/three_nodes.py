@@ -36,9 +36,21 @@ def check_fence(cluster: Cluster, victim: str, *proofs: str) -> None:
     assert [set(event["proofs"]) for event in succeeded] == [set(proofs)], asked
 
 
+def check_order(cluster: Cluster, seen: Observed) -> None:
+    """The victim was fenced before the survivor took the volume group. The fence may be another node's."""
+    events = fences(cluster, failovers.others(cluster, seen.victim))
+    (fence,) = (event for event in events if (event["target"], event["outcome"]) == (seen.victim, "success"))
+    actor_lead_s = cluster.nodes[fence["actor"]].clock_lead_s()
+    proved_s = fence["at_unix_s"] + fence["took_s"] - actor_lead_s - seen.fault_s
+    lvm_s = failovers.times(cluster, seen).lvm
+    print(f"proved by {fence['actor']} {proved_s:.1f} s after the fault")
+    assert lvm_s is not None and proved_s < lvm_s
+
+
 def check_end(cluster: Cluster, seen: Observed, *proofs: str) -> None:
     """The same when the victim is back. It fenced no node itself."""
     check_fence(cluster, seen.victim, *proofs)
+    check_order(cluster, seen)
     assert fences(cluster, [seen.victim]) == []
 
 
@@ -124,6 +136,8 @@ def two_lost(cluster: Cluster) -> Observed:
     assert {event["target"] for event in asked} <= {victim, lost}, asked
     of_victim = [event for event in asked if (event["target"], event["outcome"]) == (victim, "success")]
     assert [set(event["proofs"]) for event in of_victim] == [{"power", "storage"}], asked
+    print(f"{lost} was fenced, too: {any(event['target'] == lost for event in asked)}")
+    check_order(cluster, seen)
     return seen
 
 
