@@ -76,13 +76,34 @@ JSON_FIELDS: Final = (
 )
 """Fields of the object that --json prints for on, off, reboot, diag, status and monitor."""
 
+EVENT_FIELDS: Final = (
+    ("at", "When it began, UTC, ISO 8601."),
+    ("at_unix_s", "The same in seconds since 1970."),
+    ("took_s", "Seconds until the verdict."),
+    ("kind", "fence, power-on, unfence, monitor, diag; of the sidecar: self-fence, registration, pause."),
+    ("program", "fence_halvm or halvm-watchdogd."),
+    ("actor", "The node that acted."),
+    ("target", "The node that it was about, or its BMC's address where none was named; empty: not known."),
+    ("action", "The action, as the caller gave it."),
+    ("outcome", "success, failure, or unknown where a signal ended the call before there was a verdict."),
+    ("proofs", "What proved a fence: power, storage, self."),
+    ("weak", "true where storage was proved only by a plain PREEMPT or by a command without an answer."),
+    ("error", "Why it failed; empty where it succeeded."),
+    ("steps", "Objects: text, name, at_s (seconds since it began), took_s (since the step it had to wait for)."),
+    ("failed", "The sides that did not do their part, beside a success, too: power, storage."),
+)
+"""Fields of the object that history prints for each event with --json."""
+
 _JSON: Final = (
     "With --json, standard output has one JSON object a line; standard error stays as it is. on, off, reboot, diag, "
     "status and monitor print one object, with the fields below. Where several fence methods of cluster.conf are "
     "tried, each prints one, and the last one counts. list prints an object with node for each node, list-status one "
-    "with node and state (on, off or null). history prints one for each event. A call that ends before its action "
-    "began, because an option is refused, prints none: the exit status is 1, and the reason is on standard error."
+    "with node and state (on, off or null). history prints one for each event, with fields of its own. A call "
+    "that ends before its action began, because an option is refused, prints none: the exit status is 1, and the "
+    "reason is on standard error."
 )
+
+_EVENTS: Final = "The fields of an event of history:"
 
 
 def help_text(columns: int = 80) -> str:
@@ -90,7 +111,7 @@ def help_text(columns: int = 80) -> str:
     return "".join(f"{line}\n" for line in _help(columns))
 
 
-REVISED = "2026-11-27"
+REVISED = "2026-11-29"
 """Date of the man page, that of the last change which a reader would want to know of."""
 
 
@@ -204,6 +225,8 @@ def _man() -> Iterator[str]:
     yield ".SH JSON"
     yield from _paragraphs((_JSON,))
     yield from _definitions(JSON_FIELDS)
+    yield from _paragraphs((_EVENTS,))
+    yield from _definitions(EVENT_FIELDS)
     yield ".SH FILES"
     yield from _definitions(_FILES)
     yield ".SH EXAMPLES"
@@ -259,8 +282,14 @@ def _markdown() -> Iterator[str]:
     yield options_table(Effect.NONE)
     yield "## Output of --json\n"
     yield f"{_JSON}\n"
+    yield from _markdown_fields(JSON_FIELDS)
+    yield f"\n{_EVENTS}\n"
+    yield from _markdown_fields(EVENT_FIELDS)
+
+
+def _markdown_fields(fields: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield "| field | meaning |\n| --- | --- |"
-    yield from (f"| `{name}` | {meaning} |" for name, meaning in JSON_FIELDS)
+    yield from (f"| `{name}` | {meaning} |" for name, meaning in fields)
 
 
 def _markdown_row(row: Option) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fencer.agent.manual import EVENT_FIELDS
 from fencer.agent.metadata import metadata_xml
 from fencer.journal.event import FenceOutcome
 from fencer.journal.file import Journal
@@ -74,6 +75,12 @@ def test_monitors_that_found_nothing_wrong_are_for_those_who_ask(path: str) -> N
     assert len(history(path).stdout.splitlines()) == 2
     assert len(history(path, "-v").stdout.splitlines()) == 3
     assert len(history(path, "--json").stdout.splitlines()) == 2
+
+
+def test_json_has_the_documented_fields_and_no_other(path: str) -> None:
+    Journal(path).append(FENCE)
+    (line,) = history(path, "--json").stdout.splitlines()
+    assert set(json.loads(line)) == {name for name, _ in EVENT_FIELDS}
 
 
 def test_json_has_all_of_it_a_line_each(path: str) -> None:
