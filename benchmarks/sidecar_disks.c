@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* Preloaded into the sidecar by benchmarks/sidecar_cost.py: plain files answer as disks on a SCSI target would.
  *
  * A read and a SCSI command sleep as long as a target takes to answer (DISK_US, microseconds; 200 unless given), so that

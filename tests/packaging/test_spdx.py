@@ -28,6 +28,12 @@ def test_where_the_line_goes(text: str, changed: str) -> None:
     assert spdx.with_line(text) == changed
 
 
+def test_c_has_its_own_comment() -> None:
+    changed = spdx.with_line("int x;\n", ".c")
+    assert changed == "// SPDX-License-Identifier: Apache-2.0\nint x;\n"
+    assert spdx.with_line(changed, ".c") == changed
+
+
 def test_it_names_the_project_s_licence() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert f"# SPDX-License-Identifier: {project['license']}" == spdx.LINE
@@ -41,6 +47,8 @@ def test_it_names_the_project_s_licence() -> None:
         ("agents/fence_halvm.py", True),
         ("Makefile", True),
         ("packaging/release.sh", True),
+        ("packaging/debian/fence-halvm.prerm", True),
+        ("benchmarks/sidecar_disks.c", True),
         ("tests/rig/chassis_hook", True),
         ("README.md", False),
         ("packaging/completions/fence_halvm.bash", False),
@@ -52,10 +60,7 @@ def test_what_is_a_source_file(path: str, source: bool) -> None:
 
 
 def test_each_source_file_has_the_line() -> None:
-    sources = [
-        path
-        for folder in ("fencer", "agents", "exporters", "packaging")
-        for path in sorted((PROJECT / folder).rglob("*.py"))
-    ]
-    assert sources
-    assert [str(path) for path in sources if (text := path.read_text()) and spdx.with_line(text) != text] == []
+    sources = spdx.sources()
+    assert {".py", ".sh", ".c", ".prerm", ""} <= {path.suffix for path in sources}
+    without = [path for path in sources if spdx.with_line(path.read_text(), path.suffix) != path.read_text()]
+    assert without == []
