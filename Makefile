@@ -88,9 +88,10 @@ test: venv host-packages lab-packages  ## lint, all tests without virtual machin
 .PHONY: test-all
 test-all: venv host-packages lab-packages  ## everything that CI runs: lint, all tests, the whole VM lab
 	@$(MAKE) --no-print-directory -j3 test-host lab conformance-roots
-	@$(MAKE) --no-print-directory -j2 test-distribution conformance
+	@$(MAKE) --no-print-directory -j3 test-distribution conformance lab-debian13
 	@$(MAKE) --no-print-directory deb
 	@$(MAKE) --no-print-directory test-lab
+	@$(MAKE) --no-print-directory test-debian13-core
 
 .PHONY: conformance-roots
 conformance-roots: venv lab-packages
