@@ -131,7 +131,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "devices", "d", "devices", "devices", _STRING, 1, _STORAGE, _SCSI,
         "Shared LUNs, separated by commas or blanks: WWIDs, /dev/disk/by-id/... or iscsi://portal/iqn/lun",
-        more="A name that each node gives for itself (/dev/sdb, /dev/mapper/mpatha) is refused. "
+        more="A name that another node may give to another LUN (/dev/sdb, /dev/mapper/mpatha, dm-name-...) is refused. "
         "With neither devices nor vg no reservation is touched and the power proof alone decides.",
     ),
     Option(

@@ -75,8 +75,8 @@ def _check_names(devices: tuple[str, ...]) -> None:
     for device in devices:
         if is_name_of_one_node(device):
             raise UsageError(
-                f"devices: {device} is a name that each node gives for itself: give the LUN's WWID or its link below "
-                "/dev/disk/by-id, or vg="
+                f"devices: {device} may be another LUN on another node: give the LUN's WWID, or its link "
+                "/dev/disk/by-id/wwn-... or scsi-..., or vg="
             )
 
 

@@ -48,7 +48,9 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("vg", str, "", "The volume group whose physical volumes are the shared LUNs. This or `devices`."),
-    Setting("devices", tuple, (), "The shared LUNs by WWID, or by a link below /dev/disk/by-id. This or `vg`."),
+    Setting(
+        "devices", tuple, (), "The shared LUNs by WWID, or by a link /dev/disk/by-id/wwn-... or scsi-... This or `vg`."
+    ),
     Setting(
         "require",
         str,

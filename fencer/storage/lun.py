@@ -16,7 +16,8 @@ ISCSI_PREFIX = "iscsi://"
 _BY_ID = "/dev/disk/by-id/"
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
-_NONE_LACKING = frozenset({"", "0"})  # md(4): degraded; levels without redundancy have no such file
+_OF_DESIGNATORS = ("wwn-", "scsi-", "dm-uuid-mpath-", "ata-")
+_OF_ALIASES = ("scsi-mpath",)  # SLES 11 makes a link of a map's alias
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
 
 
@@ -44,7 +45,8 @@ class SharedLuns(NamedTuple):
     """The LUNs of one call, sorted by WWID, so that every node arbitrates on the same first one.
 
     iscsi: ``iscsi://portal/iqn/lun`` entries, untouched, in the order written; they have no device on this node.
-    missing: one sentence for each array that lacks a member: what else the physical volume lies on is not known.
+    missing: one sentence for each thing that a physical volume lies on and whose LUN is not known: an array's member,
+    a disk that has gone.
     """
 
     luns: tuple[Lun, ...]
@@ -103,31 +105,36 @@ def find_luns(
 def refuse_names_of_one_node(luns: Iterable[Lun]) -> None:
     """Raises UsageError where an entry of ``devices`` is a name that another node may give to another LUN.
 
-    The kernel numbers disks and maps as it finds them, multipathd's mpatha follows a file of the node, and an array
-    may number LUNs for each node. Then one node would be isolated from a LUN that it does not use, and both would win
-    their race.
+    Then one node would be isolated from a LUN that it does not use, and both would win their race.
     """
     for lun in luns:
         if is_name_of_one_node(lun.name):
             raise UsageError(
-                f"devices: {lun.name} is this node's own name for LUN {lun.wwid}, and may be another LUN on another "
-                f"node: give {_name_of_all_nodes(lun.wwid)}"
+                f"devices: {lun.name} is LUN {lun.wwid} on this node, and may be another LUN on another node: "
+                f"give {_name_of_all_nodes(lun.wwid)}"
             )
 
 
 def is_name_of_one_node(name: str) -> bool:
-    """Whether each node gives this name for itself: ``/dev/sdb``, ``/dev/mapper/mpatha``. By the text alone."""
+    """Whether another node may give this name to another LUN: ``/dev/sdb``, ``/dev/mapper/mpatha``. By the text alone.
+
+    The kernel numbers disks and maps as it finds them, and multipathd's mpatha follows a file of the node. Of udev's
+    links below /dev/disk only those count that are made of the LUN's own designators: an array may number LUNs for each
+    node (by-path), and what is written on a LUN is also on its copy (by-uuid, lvm-pv-uuid).
+    """
     directory, _, base = os.path.normpath("/" + name.lstrip("/")).rpartition("/")
     if directory == "/dev":
         return base.rstrip("0123456789") in {"sg", "dm-"} or (base.startswith("sd") and base.isalpha())
     if directory == "/dev/mapper":
-        return base.startswith("mpath") and base.isalpha()
-    return directory in {"/dev/disk/by-path", "/dev/block"}
+        return base.startswith("mpath") and base.isalnum()
+    if f"{directory}/" == _BY_ID:
+        return not base.startswith(_OF_DESIGNATORS) or base.startswith(_OF_ALIASES)
+    return directory in {"/dev/block", "/dev/char"} or f"{directory}/".startswith("/dev/disk/")
 
 
 def _name_of_all_nodes(wwid: str) -> str:
     """What ``devices`` accepts for a LUN on every node."""
-    return wwid if wwid.startswith(("naa.", "eui.")) else "its link below /dev/disk/by-id"
+    return wwid if _wwid_from_name(wwid) and not set(" ,").intersection(wwid) else f"its link {_BY_ID}scsi-..."
 
 
 def _told_apart(luns: list[Lun]) -> tuple[Lun, ...]:
@@ -206,21 +213,37 @@ class _Lookup(NamedTuple):
                 continue
             seen.add(device.name)
             if _is_partition(device):
-                pending += self._named([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))])
+                pending += self._below([os.path.basename(os.path.dirname(os.path.realpath(device.sys_path)))], missing)
             elif _is_stacked(device) and not _dm_uuid(device).startswith("mpath-"):
-                below = self._named(listing(f"{device.sys_path}/slaves"))
-                if not below:
+                names = {*listing(f"{device.sys_path}/slaves"), *_members(device)}
+                if not names:
                     raise self._wrong("lies on no disk: " + self.no_scsi_remedy)
-                if (lacking := read_attribute(f"{device.sys_path}/md/degraded")) not in _NONE_LACKING:
+                if lacking := _members_lacking(device):
                     missing.append(
                         f"{self.entry}: array {device.name} lacks {lacking} of its members, so that not all LUNs below "
                         "it are known: add them (mdadm --re-add), or take them out for good (mdadm --grow)"
                     )
-                pending += below
+                pending += self._below(sorted(names), missing)
             else:
                 lun = self._disk(device)
                 luns[lun.wwid] = lun
+        if not luns:
+            raise StorageError(f"{self.entry}: no disk on which it lies is on this node", "connect the storage")
         return tuple(luns.values())
+
+    def _below(self, names: Iterable[str], missing: list[str]) -> list[KernelDevice]:
+        """The devices of these names. One that has gone leads to a LUN that is not known: md may hold it as a member,
+        until it next uses it."""
+        found = []
+        for name in names:
+            if (device := self.devices.from_name(name)) is not None:
+                found.append(device)
+            else:
+                missing.append(
+                    f"{self.entry}: {name}, on which it lies, has gone from this node, so that not all LUNs below it "
+                    "are known: connect it, or take it out for good"
+                )
+        return found
 
     def _device(self) -> KernelDevice | None:
         """What the entry names; None when it is no path, or a link by WWID that udevd has not made."""
@@ -243,7 +266,7 @@ class _Lookup(NamedTuple):
         wwid = _wwid_from_name(self.entry.removeprefix(_BY_ID))
         if wwid is None:
             raise self._wrong("is neither a path nor a WWID: give /dev/..., naa.HEX, wwn-0xHEX or iscsi://...")
-        disks = [device for device in self.devices.all() if _is_scsi_disk(device) and _wwid(device) == wwid]
+        disks = [device for device in self.devices.all() if _is_scsi_disk(device) and _is_of(device, wwid)]
         if not disks:
             raise self._wrong("is not visible on this node: connect the storage, or correct the WWID")
         for disk in disks:
@@ -322,6 +345,29 @@ def _is_stacked(device: KernelDevice) -> bool:
     return any(os.path.isdir(f"{device.sys_path}/{kind}") for kind in ("dm", "md"))
 
 
+def _members(device: KernelDevice) -> list[str]:
+    """The members of an md array, by kernel name: ``md/dev-sdb`` (md(4)). md goes on where it cannot make the links in
+    ``slaves``."""
+    return [name.removeprefix("dev-") for name in listing(f"{device.sys_path}/md") if name.startswith("dev-")]
+
+
+def _members_lacking(device: KernelDevice) -> str:
+    """How many slots of an md array have no member; "" for none, and where the device is no array.
+
+    By the members' ``slot``, not by ``md/degraded``: that also counts a member that is only being rebuilt, and levels
+    without redundancy have none. ``md/raid_disks`` shows two numbers while the array is being reshaped: ``3 (2)``.
+    """
+    array = f"{device.sys_path}/md"
+    if not os.path.isdir(array):
+        return ""
+    numbers = [text.strip("()") for text in read_attribute(f"{array}/raid_disks").split()]
+    if not numbers or not all(number.isdecimal() for number in numbers):
+        return "an unknown number"
+    slots = set(map(str, range(max(map(int, numbers)))))
+    lacking = slots - {read_attribute(f"{array}/dev-{name}/slot") for name in _members(device)}
+    return str(len(lacking)) if lacking else ""
+
+
 def _is_scsi_disk(device: KernelDevice) -> bool:
     """Also for a SCSI generic device. Partitions have no ``device``."""
     scsi = f"{device.sys_path}/device"
@@ -341,6 +387,12 @@ def _wwid(device: KernelDevice) -> str | None:
         return wwid
     names = (device.properties.get(name, "") for name in ("ID_WWN_WITH_EXTENSION", "ID_SERIAL"))
     return next((known for name in names if (known := _wwid_from_name(name))), None)
+
+
+def _is_of(device: KernelDevice, wwid: str) -> bool:
+    """Whether a disk has this WWID. One that sysfs has from a SCSI name string may be in capitals."""
+    found = _wwid(device)
+    return found is not None and wwid in (found, _wwid_from_name(found))
 
 
 def _wwid_from_name(name: str) -> str | None:

@@ -236,7 +236,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, given: dic
         ({"plug": "serv-0007"}, "no node serv-0007"),
         (
             {"devices": f"{LUN}, /dev/sdb"},
-            "devices: /dev/sdb is a name that each node gives for itself: give the LUN.s WWID",
+            "devices: /dev/sdb may be another LUN on another node: give the LUN.s WWID",
         ),
     ],
 )

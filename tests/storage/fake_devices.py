@@ -76,6 +76,18 @@ class FakeDevices:
         self.links[f"/dev/mapper/{dm_name}"] = name
         self.stack(name, *below)
 
+    def array(self, name, *members, slots=None):
+        """An md array. slots: how many it has; None: as many as members."""
+        if name not in self.devices:
+            self._add(name, self.sys / "devices" / "virtual" / "block" / name)
+        path = self.devices[name].sys_path / "md"
+        path.mkdir(exist_ok=True)
+        (path / "raid_disks").write_text(f"{len(members) if slots is None else slots}\n")
+        for slot, member in enumerate(members):
+            (path / f"dev-{member}").mkdir()
+            (path / f"dev-{member}" / "slot").write_text(f"{slot}\n")
+        self.stack(name, *members)
+
     def stack(self, name, *below):
         for lower in below:
             (self.devices[name].sys_path / "slaves" / lower).symlink_to(self.devices[lower].sys_path)

@@ -168,7 +168,7 @@ def test_a_name_of_this_node_alone_is_refused_by_each_action(host: Host, action:
     host.targets["/dev/sdb"] = host.targets[WWIDS[0]]
     verdict, facts = host.call(action, bmc=False, devices=("/dev/sdb",))
     assert not verdict.success
-    assert any("devices: /dev/sdb is this node's own name" in reason for reason in verdict.reasons), verdict
+    assert any("devices: /dev/sdb is LUN" in reason for reason in verdict.reasons), verdict
     assert not facts.commanded
 
 

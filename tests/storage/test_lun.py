@@ -36,7 +36,23 @@ def node(tmp_path: Path) -> FakeDevices:
     return devices
 
 
-BY_PATH = "/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.2026-11.example:t-lun-0"
+BY_OTHERS = (
+    "/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.2026-11.example:t-lun-0",
+    "/dev/block/8:16",
+    "/dev/char/21:1",
+    "/dev/mapper/mpath0",
+    "/dev/disk/by-diskseq/5",
+    "/dev/disk/by-uuid/0ba0d2d2-42c5-4d3c-a3a2-1c2f8a6f2a01",
+    "/dev/disk/by-label/shared",
+    "/dev/disk/azure/scsi1/lun0",
+    "/dev/disk/by-id/dm-name-mpathb",
+    "/dev/disk/by-id/dm-name-shared",
+    "/dev/disk/by-id/lvm-pv-uuid-Kc3hZa-0Y1s",
+    "/dev/disk/by-id/scsi-mpathb",
+    "/dev/disk/by-id/edd-int13_dev81",
+    "/dev/./disk/by-id//dm-name-mpathb",
+)
+"""Names of LUN A that are made of something else than its designators."""
 PLAIN = Lun(WWID_A, "/dev/sdb", ("/dev/sdb",), None, "sdb")
 
 
@@ -238,7 +254,7 @@ def test_physical_volume_stands_for_the_luns_below(node, volume, wwids):
 
 def test_physical_volume_on_a_mirror_is_both_luns(node):
     stacked(node)
-    node.stack("md0", "sdb", "dm-0")
+    node.array("md0", "sdb", "dm-0")
     found = find_luns([], node, physical_volumes=["/dev/md0"])
     assert [lun.wwid for lun in found.luns] == [WWID_A, WWID_B]
     assert [lun.name for lun in found.luns] == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]
@@ -246,7 +262,7 @@ def test_physical_volume_on_a_mirror_is_both_luns(node):
 
 def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
     stacked(node)
-    node.stack("md0", "sdb", "dm-0")
+    node.array("md0", "sdb", "dm-0")
     targets = [registered("a", "b", target=FakeTarget(wwid=wwid)) for wwid in (WWID_A, WWID_B)]
     luns = tuple(
         LogicalUnit(found.wwid, found.name, lun(target, "a").nexuses)
@@ -269,19 +285,57 @@ def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
     assert [target.keys for target in targets] == [[A], [A]]
 
 
+LACKS_ONE = "/dev/md0: array md0 lacks 1 of its members"
+
+
 @pytest.mark.parametrize(
-    ("degraded", "missing"),
-    [(None, ()), ("0\n", ()), ("1\n", ("/dev/md0: array md0 lacks 1 of its members",))],
-    ids=["no redundancy", "whole", "a member is missing"],
+    ("attribute", "content", "missing"),
+    [
+        ("raid_disks", "1\n", []),
+        ("degraded", "1\n", []),  # the member is there, and being rebuilt
+        ("raid_disks", "2\n", [LACKS_ONE]),
+        ("raid_disks", "1 (2)\n", [LACKS_ONE]),
+        ("dev-sdb/slot", "none\n", [LACKS_ONE]),  # a spare
+        ("raid_disks", "", ["/dev/md0: array md0 lacks an unknown number of its members"]),
+    ],
 )
-def test_an_array_that_lacks_a_member_names_what_is_not_known(node, degraded, missing):
+def test_an_array_that_lacks_a_member_names_what_is_not_known(node, attribute, content, missing):
     stacked(node)
-    node.stack("md0", "sdb")
-    if degraded is not None:
-        (node.devices["md0"].sys_path / "md" / "degraded").write_text(degraded)
+    node.array("md0", "sdb")
+    (node.devices["md0"].sys_path / "md" / attribute).write_text(content)
     found = find_luns([], node, physical_volumes=["/dev/md0"])
     assert [lun.wwid for lun in found.luns] == [WWID_A]
-    assert [text.partition(", ")[0] for text in found.missing] == list(missing)
+    assert [text.partition(", ")[0] for text in found.missing] == missing
+
+
+def test_a_member_without_a_link_in_slaves_is_a_lun_below(node):
+    stacked(node)
+    node.array("md0", "sdb", "dm-0")
+    (node.devices["md0"].sys_path / "slaves" / "sdb").unlink()
+    found = find_luns([], node, physical_volumes=["/dev/md0"])
+    assert [lun.wwid for lun in found.luns] == [WWID_A, WWID_B]
+
+
+def test_a_disk_that_has_gone_below_a_physical_volume_names_what_is_not_known(node):
+    """md holds a member that the kernel has deleted until it next uses it."""
+    stacked(node)
+    node.array("md0", "sdb", "dm-0")
+    node.mapped("dm-4", "linear", "", "md0")
+    del node.devices["sdb"]
+    found = find_luns([], node, physical_volumes=["/dev/mapper/linear"])
+    assert [lun.wwid for lun in found.luns] == [WWID_B]
+    assert [text.partition(", so")[0] for text in found.missing] == [
+        "/dev/mapper/linear: sdb, on which it lies, has gone from this node"
+    ]
+
+
+@pytest.mark.parametrize("volume", ["/dev/sdb1", "/dev/md0"])
+def test_a_physical_volume_of_which_nothing_is_left_is_lost_storage(node, volume):
+    stacked(node)
+    node.array("md0", "sdb")
+    del node.devices["sdb"]
+    with pytest.raises(StorageError, match=f"{volume}: no disk on which it lies is on this node"):
+        find_luns([], node, physical_volumes=[volume])
 
 
 @pytest.mark.parametrize(
@@ -294,18 +348,16 @@ def test_an_array_that_lacks_a_member_names_what_is_not_known(node, degraded, mi
         "/dev/sdc",
         "/dev/dm-0",
         "/dev/mapper/mpathb",
-        BY_PATH,
-        "/dev/block/8:16",
+        *BY_OTHERS,
     ],
 )
 def test_a_name_that_another_node_may_give_to_another_lun_is_refused(node, entry):
-    node.links |= dict.fromkeys(("//dev/sdb", "/dev/../dev/sdb", BY_PATH, "/dev/block/8:16"), "sdb")
+    node.links |= dict.fromkeys(("//dev/sdb", "/dev/../dev/sdb", *BY_OTHERS), "sdb")
     found = one(node, entry)
     with pytest.raises(UsageError) as caught:
         refuse_names_of_one_node([found])
     assert str(caught.value) == (
-        f"devices: {entry} is this node's own name for LUN {found.wwid}, and may be another LUN on another node: "
-        f"give {found.wwid}"
+        f"devices: {entry} is LUN {found.wwid} on this node, and may be another LUN on another node: give {found.wwid}"
     )
     refuse_names_of_one_node(find_luns([found.wwid], node).luns)  # the remedy helps
 
@@ -315,9 +367,12 @@ def test_a_name_that_another_node_may_give_to_another_lun_is_refused(node, entry
     [
         f"/dev/disk/by-id/wwn-0x{HEX_A}",
         f"/dev/disk/by-id/scsi-3{HEX_A}",
+        f"/dev/disk/by-id/dm-uuid-mpath-3{HEX_A}",
+        "/dev/disk/by-id/scsi-SLIO-ORG_shared_0123",
         WWID_A,
         f"3{HEX_A}",
         "/dev/shared",
+        "/dev/diskgroup/shared",
         "/dev/sds/shared",
         "/dev/mapper/shared",
         "/dev/mapper/mpath-shared",
@@ -329,22 +384,33 @@ def test_a_name_that_means_the_same_on_all_nodes_is_accepted(node, entry):
     refuse_names_of_one_node([one(node, entry)])
 
 
-def test_a_lun_whose_wwid_has_blanks_is_to_be_named_by_its_link(node):
-    node.disk("sdt", "t10.ATA     QEMU HARDDISK   1  ")
-    with pytest.raises(UsageError, match="give its link below /dev/disk/by-id"):
+@pytest.mark.parametrize("wwid", ["t10.ATA     QEMU HARDDISK   1  ", "iqn.2026-11.example:t,L,0x1", "t10.A,B"])
+def test_a_lun_whose_wwid_the_option_does_not_take_is_to_be_named_by_its_link(node, wwid):
+    node.disk("sdt", wwid)
+    with pytest.raises(UsageError, match=r"give its link /dev/disk/by-id/scsi-\.\.\.$"):
         refuse_names_of_one_node([one(node, "/dev/sdt")])
+
+
+@pytest.mark.parametrize("wwid", ["eui.0025385a81b04d01", "eui.0025385a81b04d0100000001", "NAA.6001405ABC", "t10.LIO"])
+def test_the_wwid_to_give_is_one_that_the_option_takes(node, wwid):
+    """sysfs shows a SCSI name string as the target writes it, in capitals perhaps."""
+    node.disk("sdt", f"{wwid:0<36}" if wwid.startswith("NAA") else wwid)
+    found = one(node, "/dev/sdt")
+    with pytest.raises(UsageError, match=f"give {found.wwid}$"):
+        refuse_names_of_one_node([found])
+    assert one(node, found.wwid)._replace(name="/dev/sdt") == found
 
 
 def test_a_mirror_beside_its_half_leaves_the_names_as_they_are(node):
     stacked(node)
-    node.stack("md0", "sdb", "dm-0")
+    node.array("md0", "sdb", "dm-0")
     found = find_luns(["/dev/sdb"], node, physical_volumes=["/dev/md0"])
     assert [lun.name for lun in found.luns] == ["/dev/sdb", "/dev/md0"]
 
 
 def test_a_name_that_another_entry_has_already_is_not_given_again(node):
     stacked(node)
-    node.stack("md0", "sdb", "dm-0")
+    node.array("md0", "sdb", "dm-0")
     node.disk("sde", "naa.6001405000000005")
     node.links["/dev/md0 (sdb)"] = "sde"
     found = find_luns(["/dev/md0 (sdb)"], node, physical_volumes=["/dev/md0"])

@@ -99,12 +99,12 @@ def _coverage(cib: Cib, devices: Collection[Device], nodes: Collection[str], sou
 
 
 def lun_name_findings(devices: Iterable[Device]) -> Iterator[CheckFinding]:
-    """LUNs by names that each node gives for itself, which fence_halvm refuses."""
+    """LUNs by names that another node may give to another LUN, which fence_halvm refuses."""
     for device in devices:
         for name in device.attributes.get("devices", "").replace(",", " ").split():
             if device.ours and is_name_of_one_node(name):
-                text = f"device {device.name}: {name} is a name that each node gives for itself: fence_halvm refuses it"
-                remedy = "give the LUN's WWID or its link below /dev/disk/by-id, or vg="
+                text = f"device {device.name}: {name} may be another LUN on another node: fence_halvm refuses it"
+                remedy = "give the LUN's WWID, or its link /dev/disk/by-id/wwn-... or scsi-..., or vg="
                 yield fault(device.source, device.line, text, remedy)
 
 

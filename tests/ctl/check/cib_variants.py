@@ -95,7 +95,7 @@ CIB = (
         'name="vg" value="shared_vg"',
         'name="devices" value="naa.60014050000000000000000000000001, /dev/mapper/mpatha"',
         'id="fence-serv-0001" class',
-        "fence-serv-0001: /dev/mapper/mpatha is a name that each node gives for itself",
+        "fence-serv-0001: /dev/mapper/mpatha may be another LUN on another node",
         "give the LUN's WWID",
     ),
     _cib(

@@ -212,7 +212,7 @@ def test_the_sidecar_refuses_a_name_of_this_node_alone(tmp_path: Path, monkeypat
     monkeypatch.setattr(observing, "UdevDevices", lambda: node)
     listed = list_luns(StorageSettings((WWID_A,), None, ReservationKey(1), state_dir=str(tmp_path))).luns
     assert [lun.wwid for lun in listed] == [WWID_A]
-    with pytest.raises(UsageError, match=f"/dev/sdb is this node's own name .* give {WWID_A}"):
+    with pytest.raises(UsageError, match=f"/dev/sdb is LUN {WWID_A} on this node, .* give {WWID_A}"):
         list_luns(StorageSettings(("/dev/sdb",), None, ReservationKey(1), state_dir=str(tmp_path)))
 
 
