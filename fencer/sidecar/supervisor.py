@@ -27,7 +27,7 @@ from fencer.sidecar.children import (
     set_oom_score,
     unregister,
 )
-from fencer.sidecar.lun_list import Agreement, LunList, agree
+from fencer.sidecar.lun_list import Agreement, LunList, agree, missing_reasons
 from fencer.sidecar.messages import (
     Began,
     Begin,
@@ -270,10 +270,11 @@ class Supervisor:
         if self._luns is None:
             self._luns = found
             self._children[OBSERVER].start_at_s = time.monotonic()
-            self._feeder.send(ListChecked(()))
+            self._feeder.send(ListChecked(missing_reasons(found)))
             self._list_no_more_of_devices(found)
             return
-        watched, reasons = Agreement(found) if self._is_provisional else agree(self._luns, found)
+        first = Agreement(found, missing_reasons(found))
+        watched, reasons = first if self._is_provisional else agree(self._luns, found)
         if {lun.wwid for lun in watched.luns} == {lun.wwid for lun in self._luns.luns}:
             self._luns, self._is_provisional = watched, False
             self._list_no_more_of_devices(found)

@@ -59,6 +59,7 @@ KEY = ReservationKey(0xABC1)
 LABORIOUS_S = 0.05
 LUN = "naa.6001"  # sdb; sdc is naa.6002, and so on
 NOTHING = LunList(())
+LACKING = "/dev/md0: array md0 lacks 1 of its members"
 given = Observe(None, NOTHING, ())  # type: ignore[arg-type] - what this observer was given
 
 
@@ -146,8 +147,12 @@ def find(directory: Path) -> LunList:
         time.sleep(3600)
     if first == "fail":
         raise StorageError(f"vg: {' '.join(names)}")
+    if first == "refuse":
+        raise UsageError(f"devices: {' '.join(names)}")
+    missing = (LACKING,) if "lacks" in names else ()
+    names = [name for name in names if name != "lacks"]
     luns = tuple(FoundLun(f"naa.600{ord(name[2]) - 97}", name, (name,), name, (f"U-{name}",)) for name in names)
-    return LunList(luns, "group", int(first), frozenset(f"U-{name}" for name in names))
+    return LunList(luns, "group", int(first), frozenset(f"U-{name}" for name in names), missing)
 
 
 def observe(directory: Path, channel: Channel) -> None:

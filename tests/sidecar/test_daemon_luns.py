@@ -113,6 +113,42 @@ def test_a_list_that_fails_is_a_reason_and_passes(sidecar: Sidecar) -> None:
     assert sidecar.until(PolicyState.KEEPALIVE).luns_unsettled == ""
 
 
+def test_an_array_that_lacks_a_member_is_a_reason_until_its_lun_is_watched(sidecar: Sidecar) -> None:
+    """Of an array that the physical volume lies on: the metadata of the group are no newer when it is whole again."""
+    names(sidecar, "2 sdb lacks")
+    sidecar.start()
+    reasons = ("LUNs: /dev/md0: array md0 lacks 1 of its members",)
+    wait_for(lambda: sidecar.until(PolicyState.DEGRADED).reasons == reasons, "not told")
+    names(sidecar, "2 sdb sdc")
+    until_luns(sidecar, "sdb", "sdc")
+    assert sidecar.until(PolicyState.KEEPALIVE).luns_unsettled == ""
+    well(sidecar)
+
+
+REFUSED = "/dev/sdb is LUN naa.6001 on this node, and may be another LUN on another node: give naa.6001"
+
+
+def test_devices_that_are_refused_after_an_upgrade_arm_nothing_and_say_why(sidecar: Sidecar) -> None:
+    names(sidecar, f"refuse {REFUSED}")
+    sidecar.start()
+    reasons = (f"LUNs: they cannot be listed: devices: {REFUSED}",)
+    wait_for(lambda: reasons[0] in sidecar.until(PolicyState.STARTING).reasons, "not told")
+    assert "arm" not in sidecar.acts()
+    names(sidecar, "1 sdb")
+    sidecar.until(PolicyState.KEEPALIVE)
+
+
+def test_devices_that_are_refused_after_an_upgrade_and_a_kill_reset_no_node(sidecar: Sidecar) -> None:
+    """The watchdog ticks: the LUNs of the snapshot are watched, as where LVM does not answer."""
+    fed = killed_while_lvm_hangs(sidecar)
+    names(sidecar, f"refuse {REFUSED}")
+    sidecar.start()
+    sidecar.until_fed(fed + 3)
+    wait_for(lambda: REFUSED in " ".join(sidecar.until(PolicyState.DEGRADED).reasons), "not told")
+    well(sidecar)
+    until_luns(sidecar, "sdb", "sdc")
+
+
 @pytest.mark.parametrize("trouble", ["", *TROUBLES])
 @pytest.mark.parametrize("event", ["", *EVENTS])
 def test_vgreduce(sidecar: Sidecar, trouble: str, event: str) -> None:

@@ -45,6 +45,15 @@ def test_a_lun_that_vanished_is_dropped_when_the_metadata_name_it_no_more() -> N
     assert [lun.wwid for lun in agree(watched, found(9, "a")).watched.luns] == ["a"]
 
 
+def test_the_lun_of_a_member_that_was_missing_is_watched_when_it_is_found() -> None:
+    lacking = found(7, "a")._replace(missing=("/dev/md0: array md0 lacks 1 of its members",))
+    lost = agree(WATCHED, lacking)
+    assert lost.watched.luns == WATCHED.luns
+    assert lost.reasons[0] == "LUNs: /dev/md0: array md0 lacks 1 of its members"
+    again = agree(lacking, WATCHED)
+    assert (again.watched, again.reasons) == (WATCHED, ())
+
+
 def test_a_lun_of_the_option_devices_is_never_dropped() -> None:
     watched = LunList((FoundLun("a", "a"), FoundLun("b", "b")))
     assert agree(watched, LunList((FoundLun("a", "a"),))).watched.luns == watched.luns

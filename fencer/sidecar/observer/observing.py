@@ -38,7 +38,7 @@ from fencer.sidecar.reports import (
 )
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.block_devices import UdevDevices
-from fencer.storage.lun import ISCSI_PREFIX, Lun, find_luns, holders_active, refuse_names_of_one_node
+from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active, refuse_names_of_one_node
 from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.registration import past
@@ -50,6 +50,7 @@ from fencer.worker import Channel
 LVM_S = 10.0
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or a volume group on such disks"
 _STACK_BYTES = 512 * 1024
+_MISSING_MOST = 4
 
 
 def load() -> None:
@@ -109,35 +110,37 @@ def list_luns(storage: StorageSettings) -> LunList:
     """The LUNs to observe, and which physical volumes lie on each: asked of LVM, sysfs and udev, in a process that may
     hang. The answer is complete. Raises UsageError, StorageError."""
     if storage.volume_group is None:
-        return LunList(tuple(_found(lun, ()) for lun in _luns(storage, ())))
+        return LunList(tuple(_found(lun, ()) for lun in _luns(storage, ()).luns))
     group = read_volume_group(storage.volume_group, timeout_s=LVM_S)
-    luns = _luns(storage, tuple(name for name, _ in group.volumes))
+    luns, _, missing = _luns(storage, tuple(name for name, _ in group.volumes))
     on: dict[str, list[str]] = {lun.wwid: [] for lun in luns}
     for name, uuid in group.volumes:
         for lun in find_luns((), UdevDevices(), physical_volumes=(name,), no_scsi_remedy=_NO_SCSI_REMEDY).luns:
             on.setdefault(lun.wwid, []).append(uuid)
     found = tuple(_found(lun, tuple(on[lun.wwid])) for lun in luns)
-    return LunList(found, group.uuid, group.seqno, frozenset(uuid for _, uuid in group.volumes))
+    volumes = frozenset(uuid for _, uuid in group.volumes)
+    return LunList(found, group.uuid, group.seqno, volumes, missing[:_MISSING_MOST])
 
 
 def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
     """The LUNs to observe. Only LVM reads the disks. Raises UsageError, StorageError."""
     if storage.volume_group is None:
-        return _luns(storage, ())
-    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S))
+        return _luns(storage, ()).luns
+    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S)).luns
 
 
-def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> tuple[Lun, ...]:
+def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> SharedLuns:
     if any(entry.startswith(ISCSI_PREFIX) for entry in storage.devices):
         raise UsageError("devices: an iscsi:// address is no path of this node: give the disk, as /dev/disk/by-id/...")
-    luns = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY).luns
+    found = find_luns(storage.devices, UdevDevices(), physical_volumes=volumes, no_scsi_remedy=_NO_SCSI_REMEDY)
+    luns = found.luns
     if storage.devices:
         refuse_names_of_one_node(luns)
     if not luns:
         raise UsageError("devices: no shared LUN is named: give devices or vg")
     if len(luns) > LUNS_MOST:
         raise UsageError(f"devices: {len(luns)} LUNs are more than one sidecar watches: name {LUNS_MOST} at most")
-    return luns
+    return found
 
 
 def _found(lun: Lun, volumes: tuple[str, ...]) -> FoundLun:
