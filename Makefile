@@ -99,7 +99,7 @@ conformance-roots: venv lab-packages
 
 .PHONY: conformance
 conformance: conformance-roots host-packages  ## fence-agents' checks, pcs, crmsh, Pacemaker's fencer and two nodes, Debian 12 and 13 (as root)
-	$(PYTEST) tests/conformance -n 2 --dist loadfile
+	$(PYTEST) tests/conformance -n 4 --dist loadfile
 
 RACES ?=
 SEED ?= 1
