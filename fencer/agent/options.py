@@ -132,6 +132,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "devices", "d", "devices", "devices", _STRING, 1, _STORAGE, _SCSI,
         "Shared LUNs, separated by commas or blanks: WWIDs, /dev/disk/by-id/... or iscsi://portal/iqn/lun",
         more="A name that another node may give to another LUN (/dev/sdb, /dev/mapper/mpatha, dm-name-...) is refused. "
+        "An iscsi:// address has to be the same LUN for each node: a target may number LUNs for each initiator. "
         "With neither devices nor vg no reservation is touched and the power proof alone decides.",
     ),
     Option(

@@ -16,6 +16,8 @@ ISCSI_PREFIX = "iscsi://"
 _BY_ID = "/dev/disk/by-id/"
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
+_BINDINGS = ("/etc/multipath/bindings", "/var/lib/multipath/bindings")  # the second one: RHEL 5
+_BINDINGS_CHARS = 1 << 20
 _OF_DESIGNATORS = ("wwn-", "scsi-", "dm-uuid-mpath-", "ata-")
 _OF_ALIASES = ("scsi-mpath",)  # SLES 11 makes a link of a map's alias
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
@@ -102,13 +104,14 @@ def find_luns(
     return SharedLuns(_told_apart([found[wwid] for wwid in sorted(found)]), tuple(iscsi), tuple(missing))
 
 
-def refuse_names_of_one_node(luns: Iterable[Lun]) -> None:
+def refuse_names_of_one_node(luns: Iterable[Lun], bindings: Iterable[str] = _BINDINGS) -> None:
     """Raises UsageError where an entry of ``devices`` is a name that another node may give to another LUN.
 
     Then one node would be isolated from a LUN that it does not use, and both would win their race.
+    bindings: files of this node by which multipathd names maps; with ``alias_prefix`` no name begins with mpath.
     """
     for lun in luns:
-        if is_name_of_one_node(lun.name):
+        if is_name_of_one_node(lun.name) or _is_bound(lun.name, bindings):
             raise UsageError(
                 f"devices: {lun.name} is LUN {lun.wwid} on this node, and may be another LUN on another node: "
                 f"give {_name_of_all_nodes(lun.wwid)}"
@@ -130,6 +133,22 @@ def is_name_of_one_node(name: str) -> bool:
     if f"{directory}/" == _BY_ID:
         return not base.startswith(_OF_DESIGNATORS) or base.startswith(_OF_ALIASES)
     return directory in {"/dev/block", "/dev/char"} or f"{directory}/".startswith("/dev/disk/")
+
+
+def _is_bound(name: str, bindings: Iterable[str]) -> bool:
+    """Whether multipathd has a map's name from one of these files (multipath.conf(5), user_friendly_names)."""
+    directory, _, alias = os.path.normpath(name).rpartition("/")
+    if directory != "/dev/mapper":
+        return False
+    return any(line.split()[:1] == [alias] for file in bindings for line in _lines(file))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_BINDINGS_CHARS).splitlines()
+    except OSError:
+        return []
 
 
 def _name_of_all_nodes(wwid: str) -> str:

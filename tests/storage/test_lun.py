@@ -384,6 +384,17 @@ def test_a_name_that_means_the_same_on_all_nodes_is_accepted(node, entry):
     refuse_names_of_one_node([one(node, entry)])
 
 
+def test_an_alias_that_multipathd_keeps_in_a_file_of_this_node_is_refused(node, tmp_path):
+    """As with alias_prefix san in multipath.conf. An alias of multipath.conf itself is in no such file."""
+    bindings = tmp_path / "bindings"
+    bindings.write_text("# Multipath bindings, Version : 1.0\n\nsana 360014050000000000000000000000002\n")
+    node.links |= {"/dev/mapper/sana": "dm-0", "/dev/mapper/san": "dm-0"}
+    files = [str(tmp_path / "none"), str(bindings)]
+    with pytest.raises(UsageError, match=r"/dev/mapper/sana is LUN .* on this node, and may be another"):
+        refuse_names_of_one_node([one(node, "/dev/mapper/sana")], files)
+    refuse_names_of_one_node([one(node, "/dev/mapper/san")], files)
+
+
 @pytest.mark.parametrize("wwid", ["t10.ATA     QEMU HARDDISK   1  ", "iqn.2026-11.example:t,L,0x1", "t10.A,B"])
 def test_a_lun_whose_wwid_the_option_does_not_take_is_to_be_named_by_its_link(node, wwid):
     node.disk("sdt", wwid)
