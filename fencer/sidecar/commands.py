@@ -25,7 +25,7 @@ from fencer.state.last_self_fence import read_last
 from fencer.state.liveness import Liveness, liveness
 from fencer.state.snapshot import PolicyState, Snapshot
 from fencer.state.snapshot_file import read_snapshot
-from fencer.storage.lun import Lun
+from fencer.storage.lun import SharedLuns
 from fencer.storage.settings import StorageSettings
 
 PROGRAM = "halvm-watchdogd"
@@ -187,14 +187,14 @@ def _check(path: str) -> int:
 def _luns(config: Config) -> str:
     """Looks them up as the observer does. Raises UsageError when they make no sense, or are not there."""
     try:
-        luns = _shared(config.observer.storage)
+        luns = _shared(config.observer.storage).luns
     except StorageError as error:
         raise UsageError(f"{'vg' if config.settings.vg else 'devices'}: {error}") from error
     return "LUNs: " + ", ".join(f"{lun.name} ({lun.wwid}, {len(lun.paths)} paths)" for lun in luns)
 
 
 @functools.cache
-def _shared(storage: StorageSettings) -> tuple[Lun, ...]:
+def _shared(storage: StorageSettings) -> SharedLuns:
     """The LUNs, looked up once for both the list and the timeouts."""
     from fencer.sidecar.observer.observing import find_shared  # only --check-config looks
 
@@ -246,13 +246,16 @@ def _described(candidate: watchdog_device.Candidate, settings: Settings) -> str:
 
 
 def _advice(config: Config) -> list[str]:
-    """Advice on what may not fit: how long devices hold commands; what else uses watchdog or reservations."""
+    """Advice on what may not fit: LUNs that may be missing; how long devices hold commands; what else uses watchdog or
+    reservations."""
     from fencer import coexistence  # only --check-config looks
     from fencer.sidecar import device_timeouts
 
     found: list[str] = []
     with contextlib.suppress(FenceError):  # without LUNs there are no timeouts to compare
-        found += device_timeouts.advice(_shared(config.observer.storage), config.settings)
+        shared = _shared(config.observer.storage)
+        found += shared.missing
+        found += device_timeouts.advice(shared.luns, config.settings)
     return found + [str(neighbour) for neighbour in coexistence.find()]
 
 

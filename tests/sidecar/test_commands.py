@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fencer.errors import UsageError
-from fencer.sidecar import control
+from fencer.sidecar import commands, control
 from fencer.sidecar.commands import duration_s
 from fencer.sidecar.config import BY_NAME
+from fencer.sidecar.configuration import read_config
 from fencer.sidecar.control import ControlSocket, Pause, Resume
 from fencer.state.last_self_fence import SelfFence, read_last, write_last
 from fencer.state.snapshot import PolicyState, Snapshot, WatchdogSnapshot
 from fencer.state.snapshot_file import read_snapshot, write_snapshot
+from fencer.storage.lun import SharedLuns
 
 ROOT = Path(__file__).parents[2]
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -172,6 +174,14 @@ def test_check_config_tells_luns_and_watchdog_at_once_with_their_lines(tmp_path:
     luns, watchdog = err.splitlines()
     assert luns.startswith(f"halvm-watchdogd: {path} line 2: {complaint}") and "power" not in luns
     assert watchdog.startswith(f"halvm-watchdogd: {path} line 3: watchdog: there is no /dev/watchdog_none: load its")
+
+
+def test_check_config_tells_of_an_array_that_lacks_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "watchdogd.toml"
+    path.write_text('local_key = "0xa1"\nvg = "shared_vg"\nwatchdog = "none"\n')
+    lacking = "/dev/md0: array md0 lacks 1 of its members"
+    monkeypatch.setattr(commands, "_shared", lambda _storage: SharedLuns((), (), (lacking,)))
+    assert lacking in commands._advice(read_config(str(path)))
 
 
 def test_what_the_clusters_files_refuse_is_told_with_its_line(configured: Path):

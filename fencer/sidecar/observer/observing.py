@@ -122,11 +122,11 @@ def list_luns(storage: StorageSettings) -> LunList:
     return LunList(found, group.uuid, group.seqno, volumes, missing[:_MISSING_MOST])
 
 
-def find_shared(storage: StorageSettings) -> tuple[Lun, ...]:
+def find_shared(storage: StorageSettings) -> SharedLuns:
     """The LUNs to observe. Only LVM reads the disks. Raises UsageError, StorageError."""
     if storage.volume_group is None:
-        return _luns(storage, ()).luns
-    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S)).luns
+        return _luns(storage, ())
+    return _luns(storage, physical_volumes(storage.volume_group, timeout_s=LVM_S))
 
 
 def _luns(storage: StorageSettings, volumes: tuple[str, ...]) -> SharedLuns:
