@@ -260,6 +260,21 @@ def test_physical_volume_on_a_mirror_is_both_luns(node):
     assert [lun.name for lun in found.luns] == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]
 
 
+def fenced(luns, own, target):
+    """The verdict and facts of a fence by storage alone."""
+    storage = StorageRequest(StorageSettings((), "shared_vg", own), target)
+    facts = Facts()
+
+    def emit(*several):
+        for what in several:
+            facts.add(what)
+
+    contest = Contest.on(storage.settings, own, target, slot_s=0.0, repair=True)
+    fence(Opened(luns), contest, storage.arbitration, "shared_vg", emit, deadline())
+    plan = make_plan(Request(Action.OFF, Caller.CLUSTER, "serv-0002", False, ProofPolicy.STORAGE, storage=storage))
+    return judge(plan, facts), facts
+
+
 def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
     stacked(node)
     node.array("md0", "sdb", "dm-0")
@@ -268,21 +283,22 @@ def test_a_fence_over_both_halves_of_a_mirror_is_a_proof(node):
         LogicalUnit(found.wwid, found.name, lun(target, "a").nexuses)
         for found, target in zip(find_luns([], node, physical_volumes=["/dev/md0"]).luns, targets, strict=True)
     )
-    storage = StorageRequest(StorageSettings((), "shared_vg", A), B)
-    facts = Facts()
-
-    def emit(*several):
-        for what in several:
-            facts.add(what)
-
-    contest = Contest.on(storage.settings, A, B, slot_s=0.0, repair=True)
-    fence(Opened(luns), contest, storage.arbitration, "shared_vg", emit, deadline())
-    plan = make_plan(Request(Action.OFF, Caller.CLUSTER, "serv-0002", False, ProofPolicy.STORAGE, storage=storage))
-    assert judge(plan, facts).proofs == (Proof.STORAGE,)
+    verdict, facts = fenced(luns, A, B)
+    assert verdict.proofs == (Proof.STORAGE,)
     assert sorted(facts.isolated) == ["/dev/md0 (sdb)", "/dev/md0 (sdc)"]
     # What arbitration took on the first LUN is not taken for what happened on the other one.
     assert not any(isolated.already for isolated in facts.isolated.values())
     assert [target.keys for target in targets] == [[A], [A]]
+
+
+def test_two_nodes_that_have_different_luns_both_win():
+    """A known limit, and why names that may be another LUN on another node are refused. Two volume groups of one name,
+    and a target that numbers its LUNs for each initiator, lead to it, too."""
+    on_a, on_b = (registered(name, target=FakeTarget(wwid=wwid)) for name, wwid in (("a", WWID_A), ("b", WWID_B)))
+    for luns, own, target in (((lun(on_a, "a"),), A, B), ((lun(on_b, "b"),), B, A)):
+        verdict, facts = fenced(luns, own, target)
+        assert verdict.proofs == (Proof.STORAGE,)
+        assert all(isolated.already for isolated in facts.isolated.values())
 
 
 LACKS_ONE = "/dev/md0: array md0 lacks 1 of its members"
