@@ -70,7 +70,7 @@ def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
 
 def _check_names(devices: tuple[str, ...]) -> None:
     """Every other action looks the names up, and refuses these with the LUN's WWID (refuse_names_of_one_node)."""
-    from fencer.storage.lun import is_name_of_one_node
+    from fencer.storage.lun_names import is_name_of_one_node
 
     for device in devices:
         if is_name_of_one_node(device):

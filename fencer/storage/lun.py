@@ -11,15 +11,11 @@ from collections.abc import Iterable
 from fencer._typing import NamedTuple
 from fencer.errors import StorageError, UsageError
 from fencer.storage.block_devices import BlockDevices, KernelDevice, listing, read_attribute, subsystem_of
+from fencer.storage.lun_names import BY_ID, wwid_from_name
 
 ISCSI_PREFIX = "iscsi://"
-_BY_ID = "/dev/disk/by-id/"
 # Peripheral device types (SPC-4 table 141) that take reservations as disks do: 00h direct access, 0Eh simplified.
 _DISK_TYPES = frozenset({"0", "14"})
-_BINDINGS = ("/etc/multipath/bindings", "/var/lib/multipath/bindings")  # the second one: RHEL 5
-_BINDINGS_CHARS = 1 << 20
-_OF_DESIGNATORS = ("wwn-", "scsi-", "dm-uuid-mpath-", "ata-")
-_OF_ALIASES = ("scsi-mpath",)  # SLES 11 makes a link of a map's alias
 _NO_SCSI_REMEDY = "give a shared SCSI disk, or leave devices out, so that power alone fences"
 
 
@@ -67,7 +63,7 @@ def find_luns(
 
     An entry is a disk or multipath map by any of its device files (``/dev/sdX``, ``/dev/sgN``, ``/dev/mapper/mpathX``,
     ``/dev/dm-N``, links below ``/dev/disk``), a bare WWID (``naa.…``, ``wwn-0x…``, ``3600…``), or an iSCSI URL; an
-    operator may not use all of them (refuse_names_of_one_node). A disk that is a path of a multipath map stands for
+    operator may not use all of them (fencer.storage.lun_names). A disk that is a path of a multipath map stands for
     the whole map: a path left out would be one that cannot write. A physical volume may also be a partition, or lie
     on md, crypt or other mapped devices: the LUNs below are meant, and where they are several each is named with one
     of its paths, too: ``/dev/md0 (sdb)``.
@@ -102,58 +98,6 @@ def find_luns(
                     "set up multipath for it"
                 )
     return SharedLuns(_told_apart([found[wwid] for wwid in sorted(found)]), tuple(iscsi), tuple(missing))
-
-
-def refuse_names_of_one_node(luns: Iterable[Lun], bindings: Iterable[str] = _BINDINGS) -> None:
-    """Raises UsageError where an entry of ``devices`` is a name that another node may give to another LUN.
-
-    Then one node would be isolated from a LUN that it does not use, and both would win their race.
-    bindings: files of this node by which multipathd names maps; with ``alias_prefix`` no name begins with mpath.
-    """
-    for lun in luns:
-        if is_name_of_one_node(lun.name) or _is_bound(lun.name, bindings):
-            raise UsageError(
-                f"devices: {lun.name} is LUN {lun.wwid} on this node, and may be another LUN on another node: "
-                f"give {_name_of_all_nodes(lun.wwid)}"
-            )
-
-
-def is_name_of_one_node(name: str) -> bool:
-    """Whether another node may give this name to another LUN: ``/dev/sdb``, ``/dev/mapper/mpatha``. By the text alone.
-
-    The kernel numbers disks and maps as it finds them, and multipathd's mpatha follows a file of the node. Of udev's
-    links below /dev/disk only those count that are made of the LUN's own designators: an array may number LUNs for each
-    node (by-path), and what is written on a LUN is also on its copy (by-uuid, lvm-pv-uuid).
-    """
-    directory, _, base = os.path.normpath("/" + name.lstrip("/")).rpartition("/")
-    if directory == "/dev":
-        return base.rstrip("0123456789") in {"sg", "dm-"} or (base.startswith("sd") and base.isalpha())
-    if directory == "/dev/mapper":
-        return base.startswith("mpath") and base.isalnum()
-    if f"{directory}/" == _BY_ID:
-        return not base.startswith(_OF_DESIGNATORS) or base.startswith(_OF_ALIASES)
-    return directory in {"/dev/block", "/dev/char"} or f"{directory}/".startswith("/dev/disk/")
-
-
-def _is_bound(name: str, bindings: Iterable[str]) -> bool:
-    """Whether multipathd has a map's name from one of these files (multipath.conf(5), user_friendly_names)."""
-    directory, _, alias = os.path.normpath(name).rpartition("/")
-    if directory != "/dev/mapper":
-        return False
-    return any(line.split()[:1] == [alias] for file in bindings for line in _lines(file))
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_BINDINGS_CHARS).splitlines()
-    except OSError:
-        return []
-
-
-def _name_of_all_nodes(wwid: str) -> str:
-    """What ``devices`` accepts for a LUN on every node."""
-    return wwid if _wwid_from_name(wwid) and not set(" ,").intersection(wwid) else f"its link {_BY_ID}scsi-..."
 
 
 def _told_apart(luns: list[Lun]) -> tuple[Lun, ...]:
@@ -273,7 +217,7 @@ class _Lookup(NamedTuple):
         except ValueError as error:
             raise self._wrong("is not a path: correct it") from error
         except OSError as error:
-            if error.errno == errno.ENOENT and _wwid_from_name(self.entry.removeprefix(_BY_ID)):
+            if error.errno == errno.ENOENT and wwid_from_name(self.entry.removeprefix(BY_ID)):
                 return None
             if error.errno == errno.ENOENT:
                 raise self._wrong("does not exist on this node: connect the storage, or correct the name") from error
@@ -282,7 +226,7 @@ class _Lookup(NamedTuple):
             raise self._wrong(f"cannot be looked up ({error.strerror}): connect the storage, or correct it") from error
 
     def _lun_by_wwid(self) -> Lun:
-        wwid = _wwid_from_name(self.entry.removeprefix(_BY_ID))
+        wwid = wwid_from_name(self.entry.removeprefix(BY_ID))
         if wwid is None:
             raise self._wrong("is neither a path nor a WWID: give /dev/..., naa.HEX, wwn-0xHEX or iscsi://...")
         disks = [device for device in self.devices.all() if _is_scsi_disk(device) and _is_of(device, wwid)]
@@ -405,29 +349,10 @@ def _wwid(device: KernelDevice) -> str | None:
     if wwid := read_attribute(f"{device.sys_path}/device/wwid"):
         return wwid
     names = (device.properties.get(name, "") for name in ("ID_WWN_WITH_EXTENSION", "ID_SERIAL"))
-    return next((known for name in names if (known := _wwid_from_name(name))), None)
+    return next((known for name in names if (known := wwid_from_name(name))), None)
 
 
 def _is_of(device: KernelDevice, wwid: str) -> bool:
     """Whether a disk has this WWID. One that sysfs has from a SCSI name string may be in capitals."""
     found = _wwid(device)
-    return found is not None and wwid in (found, _wwid_from_name(found))
-
-
-def _wwid_from_name(name: str) -> str | None:
-    """A WWID in sysfs's form, from the forms of sysfs, udev's links, and scsi_id and multipath; None for anything else.
-
-    scsi_id puts the designator type in front: 3 NAA, 2 EUI-64 (scsi_id(8)).
-    """
-    if name.startswith("t10."):
-        return name
-    import re  # slow to load, and most LUNs are given by path
-
-    text = name.lower()
-    if match := re.fullmatch(r"(naa|eui)\.([0-9a-f]{16}|[0-9a-f]{24}|[0-9a-f]{32})", text):
-        return text
-    if match := re.fullmatch(r"(?:wwn-)?0x([0-9a-f]{16}|[0-9a-f]{32})", text):
-        return f"naa.{match[1]}"
-    if match := re.fullmatch(r"(?:scsi-|dm-uuid-mpath-)?([23])([0-9a-f]{16}|[0-9a-f]{32})", text):
-        return f"{'naa' if match[1] == '3' else 'eui'}.{match[2]}"
-    return None
+    return found is not None and wwid in (found, wwid_from_name(found))

@@ -7,7 +7,8 @@ from fencer.model import Deadline
 from fencer.observations import LunFailed
 from fencer.storage.block_devices import UdevDevices, is_running
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active, refuse_names_of_one_node
+from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
+from fencer.storage.lun_names import refuse_names_of_one_node
 from fencer.storage.nexus import Nexus
 from fencer.storage.procedure import Opened
 from fencer.storage.settings import StorageSettings

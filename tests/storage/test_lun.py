@@ -17,7 +17,8 @@ from fencer.model import Action, Proof, ProofPolicy
 from fencer.storage.arbitration import Contest
 from fencer.storage.block_devices import KernelDevice
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.lun import Lun, find_luns, holders_active, refuse_names_of_one_node
+from fencer.storage.lun import Lun, find_luns, holders_active
+from fencer.storage.lun_names import refuse_names_of_one_node
 from fencer.storage.procedure import Opened, fence
 from fencer.storage.settings import StorageSettings
 from tests.storage.fake_devices import HEX_A, WWID_A, WWID_B, FakeDevices

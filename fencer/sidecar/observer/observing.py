@@ -38,7 +38,8 @@ from fencer.sidecar.reports import (
 )
 from fencer.sidecar.settings import ObserverSettings
 from fencer.storage.block_devices import UdevDevices
-from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active, refuse_names_of_one_node
+from fencer.storage.lun import ISCSI_PREFIX, Lun, SharedLuns, find_luns, holders_active
+from fencer.storage.lun_names import refuse_names_of_one_node
 from fencer.storage.marker import read_marker
 from fencer.storage.nexus import Nexus
 from fencer.storage.registration import past
