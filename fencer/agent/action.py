@@ -172,7 +172,7 @@ class Performer:
         request = build_request(full, values, self._caller, membership, self._report.waiting_for)
         for doubt in request.doubts:
             self._report.warning(doubt)
-        request, known = _with_known_bmc(request, full)
+        request, known = _with_known_bmc(request, full, membership)
         self._warn(known.doubt if known is not None else None)
         if membership.problem:
             self._report.warning(f"{membership.problem} ({action} goes on without it)")
@@ -307,7 +307,7 @@ class Performer:
         check(values)
         full = with_defaults(values, self._environ)
         request = build_request(full, values, self._caller, membership, self._report.waiting_for)
-        request, known = _with_known_bmc(request, full)
+        request, known = _with_known_bmc(request, full, membership)
         if known is not None and known.doubt not in self._doubts:  # of one directory, for all nodes
             self._doubts.add(known.doubt)
             self._warn(known.doubt)
@@ -327,13 +327,15 @@ class Performer:
         return state or "UNKNOWN"
 
 
-def _with_known_bmc(request: Request, full: Mapping[str, str]) -> "tuple[Request, KnownBmcs | None]":
+def _with_known_bmc(
+    request: Request, full: Mapping[str, str], membership: Membership
+) -> "tuple[Request, KnownBmcs | None]":
     """The request with what this host has learnt of the node's BMC. Raises UsageError for a bmc_guid that is none."""
     if request.bmc is None:
         return request, None
     from fencer.agent.known_bmcs import KnownBmcs  # storage alone needs none of it
 
-    known = KnownBmcs(request, full)
+    known = KnownBmcs(request, full, membership)
     return request._replace(bmc=known.settled()), known
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from fencer._typing import NamedTuple
 from fencer.agent.request import Request
+from fencer.cluster.membership import Membership
 from fencer.errors import UsageError
 from fencer.model import BmcSettings, KnownBmc
 from fencer.network_file import in_time, stand_apart
@@ -46,13 +47,14 @@ class KnownBmcs:
     doubt: why they are not used; None where they are.
     """
 
-    def __init__(self, request: Request, full: Mapping[str, str]) -> None:
+    def __init__(self, request: Request, full: Mapping[str, str], membership: Membership) -> None:
         """full: option text with defaults."""
         self.doubt: str | None = None
         self._directory = persistent_directory(full["state_dir"])
         self._given = full.get("bmc_guid", "").strip()
         self._bmc = request.bmc
         self._node = request.target or ""
+        self._membership = membership
 
     def settled(self) -> BmcSettings | None:
         """The BMC settings of the request, with what is known of the BMC. Raises UsageError for an invalid bmc_guid."""
@@ -63,24 +65,43 @@ class KnownBmcs:
             if guid is None:
                 raise UsageError(f"bmc_guid: not a GUID: give 32 hexadecimal digits, or {ANY_BMC}")
             return self._bmc._replace(known=KnownBmc(guid, "if the board was replaced, correct bmc_guid"))
-        here, others = dict[str, bytes](), []
+        here, others = dict[str, _Learnt](), []
         for learnt in self._read():
             if learnt.bridge != _bridge(self._bmc) or learnt.identity.kind is not IdentityKind.IPMI_GUID:
                 continue
-            if learnt.where == _where(self._bmc) and learnt.node in (self._node, ""):
-                here[learnt.node] = learnt.identity.value
-            elif learnt.looked and learnt.node and self._node and learnt.node != self._node:
-                others.append((learnt.identity.value, learnt.node))
-        if here.get("") in [guid for guid, _ in others]:
+            node = self._node_of(learnt.node)
+            if learnt.where == _where(self._bmc) and node in (self._node, ""):
+                if node not in here or learnt.node == node:
+                    here[node] = learnt
+            elif learnt.looked and node and self._node and node != self._node:
+                others.append((learnt.identity.value, node))
+        if "" in here and here[""].identity.value in [guid for guid, _ in others]:
             del here[""]  # this address leads to the BMC of another node
         # Pacemaker's monitor names no node, unless the device has a plug: what it has seen at this address counts, too.
-        node = self._node if self._node in here or not here else ""
-        own = here.get(node)
+        known = here.get(self._node) or here.get("")
+        path = self._path(self._bmc, self._node if known is None else known.node)
         remedy = (
-            f"look which host has this address; if the board was replaced, remove {self._path(self._bmc, node)} and "
-            "run the action monitor again"
+            f"look which host has this address; if the board was replaced, remove {path} and run the action monitor "
+            "again"
         )
-        return self._bmc._replace(known=KnownBmc(own, remedy, tuple(others)))
+        return self._bmc._replace(
+            known=KnownBmc(None if known is None else known.identity.value, remedy, tuple(others))
+        )
+
+    def _node_of(self, name: str) -> str:
+        """The node that a file is about; "" where that cannot be told.
+
+        Two names are two nodes where the cluster knows both, or neither. Where it knows one, the other is no node's: a
+        name that a person made up, or a plug that Pacemaker leaves as it is.
+        """
+        if not self._node or name == self._node:
+            return name
+        own, found = self._membership.find(self._node), self._membership.find(name)
+        if own is not None and own == found:
+            return self._node
+        if (own is None) != (found is None):
+            return ""
+        return name if found is None else found.name
 
     def learn(self, guid: bytes, *, looked: bool = True) -> str | None:
         """Stores the GUID unless it is stored already. Returns why that failed, or None. looked: see _Learnt."""

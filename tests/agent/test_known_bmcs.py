@@ -87,6 +87,45 @@ def test_what_a_monitor_without_a_node_has_seen_may_be_the_bmc_of_another_node(b
     assert "this is the BMC of serv-0003" in outcome.stderr
 
 
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    """Options by which a call knows the cluster's three nodes. It runs on serv-0001."""
+    conf = tmp_path / "cluster.conf"
+    nodes = "".join(f'<clusternode name="serv-000{number}" nodeid="{number}"/>' for number in (1, 2, 3))
+    conf.write_text(f'<cluster name="lvm-cluster" config_version="1"><clusternodes>{nodes}</clusternodes></cluster>')
+    return {"cluster_conf": str(conf), "local_node": "serv-0001"}
+
+
+@pytest.mark.parametrize("first", [None, "serv-0002"], ids=["nobody's monitor before", "the node's monitor before"])
+@pytest.mark.parametrize(
+    "name",
+    ["1", "serv-0002-bmc", "serv-0002.example.org"],
+    ids=["a plug", "a name of no node", "the node's longer name"],
+)
+def test_a_monitor_by_a_name_that_is_no_other_nodes_prevents_no_fence(
+    bmc: Bmc, state: Path, cluster: dict[str, str], name: str, first: str | None
+) -> None:
+    """A person types a name of his own, or a device has a plug that Pacemaker leaves as it is."""
+    assert call(bmc, state, "monitor", node=first, **cluster).status == 0
+    assert call(bmc, state, "monitor", node=name, **cluster).status == 0
+    with swapped(bmc) as wrong:
+        wrong.power = "on"
+        outcome = call(wrong, state, "off", **cluster)
+        assert (outcome.status, wrong.log()) == (1, []), outcome.stderr
+        assert "another BMC answers" in outcome.stderr
+    outcome = call(bmc, state, "off", **cluster)
+    assert (outcome.status, bmc.power) == (0, "off"), outcome.stderr
+
+
+def test_the_bmc_of_another_node_of_the_cluster_is_refused_by_any_of_its_names(
+    bmc: Bmc, state: Path, cluster: dict[str, str]
+) -> None:
+    assert call(bmc, state, "monitor", node="serv-0003.example.org", **cluster).status == 0
+    outcome = call(bmc, state, "off", **cluster)
+    assert (outcome.status, bmc.power) == (1, "on")
+    assert "this is the BMC of serv-0003" in outcome.stderr
+
+
 def test_a_replaced_board_is_accepted_as_the_sentence_says(bmc: Bmc, state: Path) -> None:
     assert call(bmc, state, "monitor").status == 0
     file_of(state, bmc).unlink()
