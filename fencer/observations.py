@@ -21,6 +21,12 @@ class BmcIdentified(NamedTuple):
     fell_back: bool
 
 
+class BmcNotReached(NamedTuple):
+    """Why packets do not reach the BMC, as this host or the network says: a word that anybody may have sent."""
+
+    reason: str
+
+
 class ChassisCommanded(NamedTuple):
     """The BMC accepted a chassis command."""
 
@@ -167,6 +173,7 @@ class SelfFenceDue(NamedTuple):
 Observation = (
     SessionOpened
     | BmcIdentified
+    | BmcNotReached
     | ChassisCommanded
     | ChassisUnanswered
     | ChassisFoundOff

@@ -17,6 +17,7 @@ class Facts:
         self.commanded: list[ChassisCommand] = []
         self.unanswered: list[ChassisCommand] = []
         self.found_off = False
+        self.not_reached = ""
         self.bmc_guid: bytes | None = None
         self.power_over = False
         self.power_done = False
@@ -51,6 +52,8 @@ class Facts:
                 self.found_off = not self.commanded
             case observed.BmcIdentified(guid):
                 self.bmc_guid = guid
+            case observed.BmcNotReached(reason):
+                self.not_reached = reason
             case observed.ChassisObserved(state):
                 self.found_off = self.found_off and state is PowerState.OFF
                 self.states.append(state)

@@ -143,7 +143,7 @@ def _name(what: Observation) -> StepName:
             return StepName.SELF_FENCE
         case observed.PowerFailed() | observed.LunFailed() | observed.StorageFailed():
             return StepName.FAILURE
-        case observed.PowerDone() | observed.StorageDone() | observed.Noted():
+        case observed.PowerDone() | observed.StorageDone() | observed.Noted() | observed.BmcNotReached():
             return StepName.OTHER
         case _:
             assert_never(what)

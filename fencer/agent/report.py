@@ -241,6 +241,8 @@ def describe(what: Observation, plan: Plan) -> str:
             return f"{bmc}: session open"
         case observed.BmcIdentified():
             return _who(what, plan)
+        case observed.BmcNotReached(reason):
+            return f"{bmc}: {reason}"
         case observed.ChassisCommanded(command):
             return f"{bmc}: chassis command {command.name.lower()} accepted"
         case observed.ChassisUnanswered(command):

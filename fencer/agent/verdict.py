@@ -337,7 +337,8 @@ def _late_power_text(plan: Plan, facts: Facts) -> str:
     within = _within(plan.request.timing)
     if not facts.session:
         return (
-            f"{plan.request.bmc}: Timed out: the BMC opened no session {within}: check its address, network and power"
+            f"{plan.request.bmc}: Timed out: the BMC opened no session {within}: "
+            f"{facts.not_reached or 'check its address, network and power'}"
         )
     last = facts.states[-1] if facts.states else "unknown"
     return (

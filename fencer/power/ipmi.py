@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fencer._typing import TYPE_CHECKING
 from fencer.errors import BmcRefused, BmcUnreachable, CommandRefused, PowerError, UsageError
 from fencer.model import BmcSettings, ChassisCommand, PowerState, Privilege
-from fencer.observations import BmcIdentified
+from fencer.observations import BmcIdentified, BmcNotReached
 from fencer.power import ipmi_codes as codes
 from fencer.power.chassis import always
 from fencer.power.identity import tells_apart
@@ -52,9 +52,12 @@ class IpmiChassisPower:
         connect: "Callable[[BmcSettings], Datagrams] | None" = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[BmcIdentified], None] = lambda _: None,
+        tell: Callable[[BmcIdentified | BmcNotReached], None] = lambda _: None,
     ) -> None:
-        """connect: makes what carries the packets of one login; None: a new UDP socket. tell: who has let us in."""
+        """connect: makes what carries the packets of one login; None: a new UDP socket.
+
+        tell: who has let us in, or why packets do not reach it, each reason once.
+        """
         for option, value, limit in (
             ("username", settings.username, _MAX_USERNAME_BYTES),
             ("password", settings.password.reveal, _MAX_PASSWORD_BYTES),
@@ -70,6 +73,7 @@ class IpmiChassisPower:
         self._sleep = sleep
         self._tell = tell
         self._guid = b""
+        self._told: set[str] = set()
         self._addresses: tuple[Address, ...] = ()
         self._datagrams: Datagrams | None = None
         self._session: PatientSession | None = None
@@ -131,7 +135,15 @@ class IpmiChassisPower:
                 if error.errno == socket.EAI_NONAME:
                     raise BmcRefused(f"{settings}: there is no host of this name", "correct ip=") from error
                 raise
-        return BmcDatagrams(self._addresses)
+        return BmcDatagrams(self._addresses, self._failed)
+
+    def _failed(self, error: OSError) -> None:
+        from fencer.power.udp import reason_of
+
+        reason = reason_of(error, self._settings.port)
+        if reason and reason not in self._told:
+            self._told.add(reason)
+            self._tell(BmcNotReached(reason))
 
     def state(self) -> PowerState:
         """Get Chassis Status, IPMI 2.0 §28.2."""

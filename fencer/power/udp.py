@@ -6,8 +6,8 @@ it (docs/decisions/0013).
 """
 
 import _socket as socket  # its Python half makes enumerations of all constants, as long as the whole login takes
-import contextlib
-from collections.abc import Sequence
+import errno
+from collections.abc import Callable, Sequence
 
 from fencer.readable import readable
 
@@ -31,8 +31,13 @@ def resolve(host: str, port: int) -> tuple[Address, ...]:
 class BmcDatagrams:
     """Datagrams to and from one BMC (``Datagrams``); where its name has several addresses, of all until one is kept."""
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        """Raises OSError when no address can be reached from this host."""
+    def __init__(self, addresses: Sequence[Address], failed: Callable[[OSError], None] = lambda _: None) -> None:
+        """Raises OSError when no address can be reached from this host.
+
+        failed: told why a packet was not sent, or what the network says of one that was. Not while the BMC has several
+        addresses, of which one may do.
+        """
+        self._told = failed
         self._sockets: list[socket.socket] = []
         failure: OSError | None = None
         for family, address in addresses:
@@ -43,22 +48,30 @@ class BmcDatagrams:
         if not self._sockets:
             raise failure or OSError("no address")
 
+    def _failed(self, error: OSError) -> None:
+        if len(self._sockets) == 1:
+            self._told(error)
+
     def send(self, packet: bytes) -> None:
         """Sends to every address that is left. What cannot be sent is lost, as on the line."""
         for each in self._sockets:
             for _ in range(2):  # an ICMP error that came meanwhile is reported once, in place of sending
-                with contextlib.suppress(OSError):
+                try:
                     each.send(packet)
                     break
+                except OSError as error:
+                    self._failed(error)
 
     def receive(self, timeout_s: float) -> list[tuple[int, bytes]]:
         """Waits for datagrams: each with the number of its sender, for ``keep``. At most MOST_AT_ONCE for a sender."""
         readable(self._sockets, timeout_s)
         received: list[tuple[int, bytes]] = []
         for each in self._sockets:
-            with contextlib.suppress(OSError):  # nothing left, or an ICMP error: silence as well
+            try:
                 for _ in range(MOST_AT_ONCE):
                     received.append((each.fileno(), each.recv(_LONGEST_DATAGRAM_BYTES)))
+            except OSError as error:  # nothing left, or an ICMP error: silence as well
+                self._failed(error)
         return received
 
     def keep(self, sender: int) -> None:
@@ -73,6 +86,18 @@ class BmcDatagrams:
         for each in self._sockets:
             each.close()
         self._sockets = []
+
+
+def reason_of(error: OSError, port: int) -> str:
+    """What an error of a socket says about the BMC, with a remedy; "" for one that says nothing."""
+    match error.errno:
+        case errno.EPERM | errno.EACCES:
+            return f"this host lets no packet out to it ({error.strerror}): open UDP port {port} in its firewall"
+        case errno.ECONNREFUSED:
+            return f"nothing listens on its UDP port {port}: correct ip= or ipport=, or switch on IPMI over LAN there"
+        case errno.EHOSTUNREACH | errno.ENETUNREACH:
+            return f"the network cannot reach it ({error.strerror}): check its address, network and power"
+    return ""
 
 
 def _connected(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -7,7 +7,9 @@ with verbose=1, and nothing is coloured, wrapped or taken back.
 """
 
 import re
+import socket
 import subprocess
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -77,11 +79,30 @@ CALLS = {
 }  # fmt: skip
 
 
+def test_a_bmc_without_ipmi_is_told_apart_from_a_silent_one(bmc: Bmc) -> None:
+    files = f"journal={own_journal()}\nstate_dir={own_state_dir()}\n"
+    given = f"ip={SILENT}\nipport={bmc.port}\nusername=ADMIN\n{PASSWORD}action=status\ndeadline=4\n{files}"
+    done = subprocess.run(
+        [AGENT], input=given, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"opened no session within 4 s: nothing listens on its UDP port {bmc.port}: " in not_hurried(done.stderr)
+
+
 def plain(text: str) -> list[str]:
     """Its lines, in which T stands for each time."""
     return re.sub(r" *\d+\.\d+", " T", not_hurried(text)).splitlines()
 
 
+@pytest.fixture
+def silent(bmc: Bmc) -> Iterator[None]:
+    """A port that takes packets and answers none; an unused one is refused by the kernel."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((SILENT, bmc.port))
+        yield
+
+
+@pytest.mark.usefixtures("silent")
 @pytest.mark.parametrize("name", CALLS)
 def test_a_caller_on_stdin_reads_what_it_always_read(name: str, bmc: Bmc) -> None:
     call = CALLS[name]

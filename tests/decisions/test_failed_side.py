@@ -14,6 +14,7 @@ from fencer.model import (
     Side,
 )
 from fencer.observations import (
+    BmcNotReached,
     LunRegistered,
     LunState,
     Observation,
@@ -86,6 +87,7 @@ def test_what_a_later_attempt_mended_is_no_warning() -> None:
         (plan(storage=False), SILENCE, True, "look at this BMC"),
         (plan(storage=False), (SessionOpened(), ON), True, "call again"),
         (plan(storage=False), (), True, "check its address, network and power"),
+        (plan(storage=False), (BmcNotReached("open UDP port 623"),), True, "within 30 s: open UDP port 623"),
         (plan(bmc=False, policy=ProofPolicy.STORAGE), (WON,), True, "mend its paths"),
         (plan(Action.STATUS, bmc=False), (LunState("a", False, False), StorageDone(1)), False, "run on (unfence)"),
     ],

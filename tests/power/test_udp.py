@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The socket takes packets of the BMC and of no other sender, and a name that does not exist is no riddle."""
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from fencer.errors import BmcRefused, BmcUnreachable
 from fencer.model import BmcSettings, Secret
 from fencer.power.ipmi import IpmiChassisPower
-from fencer.power.udp import MOST_AT_ONCE, BmcDatagrams, resolve
+from fencer.power.udp import MOST_AT_ONCE, BmcDatagrams, reason_of, resolve
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6, "::ffff:127.0.0.1": socket.AF_INET}
 
@@ -79,6 +81,61 @@ def test_a_refused_port_costs_no_packet() -> None:
         datagrams.send(b"question")
         assert bound.recv(100) == b"question"
     datagrams.close()
+
+
+def _unused_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_what_the_network_says_of_a_packet_is_told() -> None:
+    told: list[OSError] = []
+    port = _unused_port()
+    datagrams = BmcDatagrams(resolve("127.0.0.1", port), told.append)
+    datagrams.send(b"lost")
+    datagrams.receive(0.2)
+    datagrams.send(b"lost, too")
+    datagrams.send(b"lost, too")
+    datagrams.close()
+    assert {reason_of(error, port) for error in told} - {""} == {
+        f"nothing listens on its UDP port {port}: correct ip= or ipport=, or switch on IPMI over LAN there"
+    }
+
+
+def test_an_address_of_several_that_is_refused_is_not_told() -> None:
+    told: list[OSError] = []
+    both = [*resolve("127.0.0.1", _unused_port()), *resolve("127.0.0.2", _unused_port())]
+    datagrams = BmcDatagrams(both, told.append)
+    datagrams.send(b"lost")
+    datagrams.receive(0.2)
+    datagrams.send(b"lost, too")
+    datagrams.close()
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (
+            errno.EPERM,
+            "this host lets no packet out to it (Operation not permitted): open UDP port 623 in its firewall",
+        ),
+        (errno.EACCES, "this host lets no packet out to it (Permission denied): open UDP port 623 in its firewall"),
+        (errno.EHOSTUNREACH, "the network cannot reach it (No route to host): check its address, network and power"),
+        (
+            errno.ENETUNREACH,
+            "the network cannot reach it (Network is unreachable): check its address, network and power",
+        ),
+        (errno.EAGAIN, ""),
+        (errno.ENOBUFS, ""),
+    ],
+)
+def test_what_an_error_says_of_the_bmc(number: int, says: str) -> None:
+    reason = reason_of(OSError(number, os.strerror(number)), 623)
+    assert reason.startswith(says)
+    assert bool(reason) is bool(says)
 
 
 def test_of_several_addresses_the_one_that_answers_is_kept() -> None:
