@@ -178,12 +178,13 @@ class KnownBmc(NamedTuple):
     """What this host knows about the identity of a node's BMC (see fencer.power.identity).
 
     guid: the 16 bytes that the BMC has to show; None where no BMC of this node has been seen yet.
-    remedy: how the operator accepts another BMC. others: the GUIDs of other nodes' BMCs, each with its node.
+    remedy: how the operator accepts another BMC. others: the GUIDs of other nodes' BMCs, each with its node
+    and the pattern of the files that say so.
     """
 
     guid: bytes | None
     remedy: str
-    others: tuple[tuple[bytes, str], ...] = ()
+    others: tuple[tuple[bytes, str, str], ...] = ()
 
 
 class BmcSettings(NamedTuple):

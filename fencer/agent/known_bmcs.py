@@ -53,8 +53,8 @@ class KnownBmcs:
         self._directory = persistent_directory(full["state_dir"])
         self._given = full.get("bmc_guid", "").strip()
         self._bmc = request.bmc
-        self._node = request.target or ""
         self._membership = membership
+        self._node = self._named(request.target or "")
 
     def settled(self) -> BmcSettings | None:
         """The BMC settings of the request, with what is known of the BMC. Raises UsageError for an invalid bmc_guid."""
@@ -74,8 +74,9 @@ class KnownBmcs:
                 if node not in here or learnt.node == node:
                     here[node] = learnt
             elif learnt.looked and node and self._node and node != self._node:
-                others.append((learnt.identity.value, node))
-        if "" in here and here[""].identity.value in [guid for guid, _ in others]:
+                files = os.path.join(self._directory, f"{_PREFIX}{_escaped(learnt.node)}@*")
+                others.append((learnt.identity.value, node, files))
+        if "" in here and here[""].identity.value in [guid for guid, _, _ in others]:
             del here[""]  # this address leads to the BMC of another node
         # Pacemaker's monitor names no node, unless the device has a plug: what it has seen at this address counts, too.
         known = here.get(self._node) or here.get("")
@@ -89,19 +90,21 @@ class KnownBmcs:
         )
 
     def _node_of(self, name: str) -> str:
-        """The node that a file is about; "" where that cannot be told.
-
-        Two names are two nodes where the cluster knows both, or neither. Where it knows one, the other is no node's: a
-        name that a person made up, or a plug that Pacemaker leaves as it is.
-        """
+        """The node that a file is about; "" where that cannot be told."""
         if not self._node or name == self._node:
             return name
         own, found = self._membership.find(self._node), self._membership.find(name)
         if own is not None and own == found:
             return self._node
-        if (own is None) != (found is None):
-            return ""
-        return name if found is None else found.name
+        return self._named(name) if found is None else found.name
+
+    def _named(self, name: str) -> str:
+        """The name, or "" for a number that is no node's name: a plug's, which Pacemaker leaves as it is.
+
+        Any other name that the cluster does not know may be a node's all the same: a remote one's, say.
+        """
+        is_number = name.isascii() and name.isdecimal()
+        return "" if is_number and self._membership.find(name) is None else name
 
     def learn(self, guid: bytes, *, looked: bool = True) -> str | None:
         """Stores the GUID unless it is stored already. Returns why that failed, or None. looked: see _Learnt."""

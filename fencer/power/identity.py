@@ -56,10 +56,11 @@ def objection(known: KnownBmc, guid: bytes) -> tuple[str, str] | None:
         return f"another BMC answers: its GUID is {guid.hex()}, not {known.guid.hex()}", known.remedy
     if not tells_apart(guid):
         return None
-    for other, node in known.others:
+    for other, node, files in known.others:
         if other == guid:
             return (
                 f"this is the BMC of {node}: it has the same GUID {guid.hex()}",
-                "correct ip=, or, where these boards have one GUID by manufacture, give bmc_guid=none for both",
+                f"correct ip=, or, where {node} is only another name of this node, remove {files}, or, where these "
+                "boards have one GUID by manufacture, give bmc_guid=none for both",
             )
     return None

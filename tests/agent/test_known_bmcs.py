@@ -96,18 +96,14 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     return {"cluster_conf": str(conf), "local_node": "serv-0001"}
 
 
-@pytest.mark.parametrize("first", [None, "serv-0002"], ids=["nobody's monitor before", "the node's monitor before"])
-@pytest.mark.parametrize(
-    "name",
-    ["1", "serv-0002-bmc", "serv-0002.example.org"],
-    ids=["a plug", "a name of no node", "the node's longer name"],
-)
-def test_a_monitor_by_a_name_that_is_no_other_nodes_prevents_no_fence(
+@pytest.mark.parametrize("first", [None, "serv-0002"], ids=["monitor of nobody", "monitor of the node"])
+@pytest.mark.parametrize("name", ["1", "serv-0002.example.org"], ids=["a plug", "the node's longer name"])
+def test_a_monitor_by_a_plug_or_a_longer_name_prevents_no_fence(
     bmc: Bmc, state: Path, cluster: dict[str, str], name: str, first: str | None
 ) -> None:
-    """A person types a name of his own, or a device has a plug that Pacemaker leaves as it is."""
-    assert call(bmc, state, "monitor", node=first, **cluster).status == 0
-    assert call(bmc, state, "monitor", node=name, **cluster).status == 0
+    """A device may have a plug that Pacemaker leaves as it is. Which number it is says nothing."""
+    for node in (first, name):
+        assert call(bmc, state, "monitor", node=node, **cluster).status == 0
     with swapped(bmc) as wrong:
         wrong.power = "on"
         outcome = call(wrong, state, "off", **cluster)
@@ -115,6 +111,22 @@ def test_a_monitor_by_a_name_that_is_no_other_nodes_prevents_no_fence(
         assert "another BMC answers" in outcome.stderr
     outcome = call(bmc, state, "off", **cluster)
     assert (outcome.status, bmc.power) == (0, "off"), outcome.stderr
+
+
+@pytest.mark.parametrize(("first", "then"), [("remote1", "serv-0002"), ("serv-0003", "remote1")])
+def test_a_name_that_the_cluster_file_does_not_know_may_be_a_node(
+    bmc: Bmc, state: Path, cluster: dict[str, str], first: str, then: str
+) -> None:
+    """Pacemaker's remote nodes are in no corosync.conf. With one address for two, the wrong one would go off."""
+    assert call(bmc, state, "monitor", node=first, **cluster).status == 0
+    outcome = call(bmc, state, "off", node=then, **cluster)
+    assert (outcome.status, bmc.power) == (1, "on")
+    files = state / f"bmc-{first}@*"
+    assert f"this is the BMC of {first}" in outcome.stderr
+    assert f"where {first} is only another name of this node, remove {files}, or" in outcome.stderr
+    for file in state.glob(files.name):  # as the sentence says
+        file.unlink()
+    assert call(bmc, state, "off", node=then, **cluster).status == 0
 
 
 def test_the_bmc_of_another_node_of_the_cluster_is_refused_by_any_of_its_names(

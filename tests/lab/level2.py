@@ -55,7 +55,7 @@ def _free_port() -> int:
 
 
 def linked(disk: str) -> str:
-    """The link by which the product is told of a disk or map: /dev/lab/sdX (lab-init makes them); else the name."""
+    """The link for a kernel's name, /dev/lab/sdX, which lab-init makes. Any other name as it is."""
     directory, _, name = disk.rpartition("/")
     return f"/dev/lab/{name}" if directory in {"/dev", "/dev/mapper"} else disk
 

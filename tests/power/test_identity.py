@@ -38,7 +38,7 @@ def test_what_is_no_identity(text: str) -> None:
 @pytest.mark.parametrize("guid", [bytes(16), b"\xff" * 16, b"\x20" * 16])
 def test_a_guid_that_says_nothing(guid: bytes) -> None:
     assert not tells_apart(guid)
-    assert objection(KnownBmc(None, REMEDY, ((guid, "serv-0001"),)), guid) is None
+    assert objection(KnownBmc(None, REMEDY, ((guid, "serv-0001", "/f"),)), guid) is None
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_a_guid_that_says_nothing(guid: bytes) -> None:
         (KnownBmc(GUID, REMEDY), None),
         (KnownBmc(None, REMEDY), None),
         (KnownBmc(ANOTHER, REMEDY), "another BMC answers"),
-        (KnownBmc(None, REMEDY, ((ANOTHER, "serv-0001"),)), None),
-        (KnownBmc(None, REMEDY, ((GUID, "serv-0001"),)), "this is the BMC of serv-0001"),
-        (KnownBmc(GUID, REMEDY, ((GUID, "serv-0001"),)), None),  # learnt before: a fence goes on
+        (KnownBmc(None, REMEDY, ((ANOTHER, "serv-0001", "/f"),)), None),
+        (KnownBmc(None, REMEDY, ((GUID, "serv-0001", "/f"),)), "this is the BMC of serv-0001"),
+        (KnownBmc(GUID, REMEDY, ((GUID, "serv-0001", "/f"),)), None),  # learnt before: a fence goes on
     ],
 )
 @pytest.mark.parametrize("aim", [PowerAim.OFF, PowerAim.REBOOT, PowerAim.ON, PowerAim.STATUS, PowerAim.MONITOR])
