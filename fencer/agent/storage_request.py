@@ -70,14 +70,11 @@ def _check_iscsi_urls(devices: tuple[str, ...]) -> None:
 
 def _check_names(devices: tuple[str, ...]) -> None:
     """Every other action looks the names up, and refuses these with the LUN's WWID (refuse_names_of_one_node)."""
-    from fencer.storage.lun_names import is_name_of_one_node
+    from fencer.storage.lun_names import REMEDY, is_name_of_one_node
 
     for device in devices:
         if is_name_of_one_node(device):
-            raise UsageError(
-                f"devices: {device} may be another LUN on another node: give the LUN's WWID, or its link "
-                "/dev/disk/by-id/wwn-... or scsi-..., or vg="
-            )
+            raise UsageError(f"devices: {device} may be another LUN on another node: {REMEDY}")
 
 
 def _given_keys(full: Mapping[str, str]) -> GivenKeys:

@@ -107,7 +107,7 @@ class IpmiChassisPower:
             except OSError as error:
                 self.close()
                 raise BmcUnreachable(f"{self._settings}: {error.strerror or error}") from error
-            except Exception as error:
+            except Exception as error:  # pyghmi may raise any; it ends as a failure, never as a state
                 self.close()
                 raise self._unforeseen("login", error) from error
             else:

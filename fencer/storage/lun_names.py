@@ -16,6 +16,7 @@ _BINDINGS = ("/etc/multipath/bindings", "/var/lib/multipath/bindings")  # the se
 _BINDINGS_CHARS = 1 << 20
 _OF_DESIGNATORS = ("wwn-", "scsi-", "dm-uuid-mpath-", "ata-")
 _OF_ALIASES = ("scsi-mpath",)  # SLES 11 makes a link of a map's alias
+REMEDY = "give the LUN's WWID, or its link /dev/disk/by-id/wwn-... or scsi-..., or vg="
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 

@@ -202,16 +202,20 @@ _FENCE_GROUP = (
 )
 
 
+def _assert_isolated_by_group(guest: Level2Guest, b: Caller) -> None:
+    result = guest.run(_FENCE_GROUP)
+    assert result.rc == 0, result
+    assert "gone from 2 LUNs" in result.err
+    for disk in b.disks:
+        assert EBADE in write(guest, disk)
+
+
 def test_a_volume_group_stands_for_its_disks(guest: Level2Guest) -> None:
     a, b = unfenced(guest, (0, 1))
     accept = ", ".join(f'"a|^{disk}$|"' for disk in a.disks)
     guest.run(_LVM.format(accept=accept, disks=" ".join(a.disks)), check=True)
     try:
-        result = guest.run(_FENCE_GROUP)
-        assert result.rc == 0, result
-        assert "gone from 2 LUNs" in result.err
-        for disk in b.disks:
-            assert EBADE in write(guest, disk)
+        _assert_isolated_by_group(guest, b)
     finally:
         guest.run("LVM_SYSTEM_DIR=/run/lab/lvm vgremove -q -y -f race_vg")
 
@@ -228,11 +232,7 @@ def test_an_array_that_lacks_a_member_proves_nothing(guest: Level2Guest) -> None
         assert "/dev/md0: array md0 lacks 1 of its members" in result.err
         assert write(guest, b.disks[0]) == ""
         guest.run(f"mdadm /dev/md0 --add {a.disks[1]} && mdadm --wait /dev/md0", timeout_s=600)
-        result = guest.run(_FENCE_GROUP)
-        assert result.rc == 0, result
-        assert "gone from 2 LUNs" in result.err
-        for disk in b.disks:
-            assert EBADE in write(guest, disk)
+        _assert_isolated_by_group(guest, b)
     finally:
         guest.run(
             "export LVM_SYSTEM_DIR=/run/lab/lvm; vgremove -q -y -f race_vg; mdadm --stop /dev/md0; "

@@ -12,7 +12,7 @@ from fencer.cluster.problems import BMC_AGENTS, NOT_POWER_AGENTS
 from fencer.ctl.check.devices import Device, of_cib
 from fencer.ctl.check.finding import CheckFinding, fault, warning
 from fencer.ctl.sources.cib import Cib, FencingLevel, Primitive, is_false, is_true, seconds
-from fencer.storage.lun_names import is_name_of_one_node
+from fencer.storage.lun_names import REMEDY, is_name_of_one_node
 
 LOOK_S: Final = 20.0
 """Least timeout of a monitor and of a start of our device: the agent's own deadline is 15 s, with its start and end.
@@ -104,8 +104,7 @@ def lun_name_findings(devices: Iterable[Device]) -> Iterator[CheckFinding]:
         for name in device.attributes.get("devices", "").replace(",", " ").split():
             if device.ours and is_name_of_one_node(name):
                 text = f"device {device.name}: {name} may be another LUN on another node: fence_halvm refuses it"
-                remedy = "give the LUN's WWID, or its link /dev/disk/by-id/wwn-... or scsi-..., or vg="
-                yield fault(device.source, device.line, text, remedy)
+                yield fault(device.source, device.line, text, REMEDY)
 
 
 def _addresses(devices: Collection[Device]) -> Iterator[CheckFinding]:
