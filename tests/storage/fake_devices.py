@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 from fencer.storage.block_devices import KernelDevice
+from fencer.storage.lun import Lun, find_luns
 
 WWID_A = "naa.60014050000000000000000000000001"
 WWID_B = "naa.60014050000000000000000000000002"
@@ -92,3 +93,19 @@ class FakeDevices:
         for lower in below:
             (self.devices[name].sys_path / "slaves" / lower).symlink_to(self.devices[lower].sys_path)
             (self.devices[lower].sys_path / "holders" / name).symlink_to(self.devices[name].sys_path)
+
+
+def two_luns(root: Path) -> FakeDevices:
+    """LUN A at sdb (sg1); LUN B behind multipath map mpathb over sdc and sdd."""
+    devices = FakeDevices(root)
+    devices.disk("sdb", WWID_A, sg="sg1")
+    devices.disk("sdc", WWID_B, sg="sg2")
+    devices.disk("sdd", WWID_B, sg="sg3")
+    devices.mapped("dm-0", "mpathb", "mpath-36001405", "sdc", "sdd")
+    return devices
+
+
+def one(node: FakeDevices, entry: str) -> Lun:
+    """The only LUN that an entry of devices names."""
+    (lun,) = find_luns([entry], node).luns
+    return lun
