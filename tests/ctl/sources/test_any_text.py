@@ -42,7 +42,7 @@ PARSERS: dict[str, tuple[Path, Callable[[str], object]]] = {
     "crm_mon": (CAPTURED / "crm_mon-up.xml", parse_crm_mon),
     "vgs": (CAPTURED / "vgs.json", parse_vgs),
     "lvs": (CAPTURED / "lvs.json", parse_lvs),
-    "mounts": (Path("/proc/self/mountinfo"), parse_mounts),
+    "mounts": (CAPTURED / "mountinfo", parse_mounts),
     "cib": (GOOD / "cib.xml", check_cib),
     "lvm.conf": (GOOD / "lvm.conf", lambda text: parse_lvm_conf(text, "F")),
     "dlm.conf": (GOOD / "dlm.conf", check_dlm),

@@ -127,6 +127,8 @@ def test_mounts():
         Mount("/dev/mapper/b", "/srv/b", "ext4", read_only=True),
     )
     assert any(mount.directory == "/" for mount in read_mounts())
+    on_the_volume = Mount("/dev/mapper/shared_vg-ha_lv", "/mnt", "ext4", read_only=False)
+    assert parse_mounts(captured("mountinfo"))[-1] == on_the_volume
     with pytest.raises(ValueError, match="not understood"):
         parse_mounts("36 25")
 
