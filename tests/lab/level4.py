@@ -130,6 +130,15 @@ def wait_settled(
     )
 
 
+def wait_idle(cluster: Cluster) -> None:
+    """Returns when Pacemaker has done what follows from the configuration as it is now.
+
+    After a change of it the cluster looks for a moment as it did before, also where the service is to be stopped.
+    """
+    wait = f"crm_resource --wait --timeout={SETTLED_S}s"
+    cluster.nodes[A].run(wait, timeout_s=SETTLED_S + 60, check=True)
+
+
 def mounted(node: Guest) -> bool:
     return f" {MOUNT} ext4 " in node.run("cat /proc/mounts", timeout_s=30, check=True).out
 
@@ -147,10 +156,13 @@ def set_property(cluster: Cluster, name: str, value: str) -> None:
     cluster.nodes[A].run(command, timeout_s=120, check=True)
 
 
-def set_device_option(cluster: Cluster, node: str, option: str, value: str) -> None:
-    """Changes the stonith device of a node while the cluster runs."""
-    change = f"crm_resource --resource fence-{node} --set-parameter {option} --parameter-value {value}"
-    cluster.nodes[A].run(change, timeout_s=120, check=True)
+def set_device_option(cluster: Cluster, option: str, value: str) -> None:
+    """Changes all stonith devices while the cluster runs. For that Pacemaker stops and starts the service."""
+    for node in cluster.nodes:
+        change = f"crm_resource --resource fence-{node} --set-parameter {option} --parameter-value {value}"
+        cluster.nodes[A].run(change, timeout_s=120, check=True)
+    wait_idle(cluster)
+    wait_settled(cluster, A)
 
 
 def unfenced_first(node: Guest) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long trials at level 4: `python -m tests.lab.level4_trials compare | failovers COUNT RESULTS [NAMES]`.
 
-* compare: the active node is powered down under fence_halvm (reboot, off, and storage alone), fence_ipmilan and
-  fence_scsi in turn, COUNT times each; NAMES: only under these.
+* compare: the active node is powered down, or hangs (``--fault hang``: its chassis is on then), under fence_halvm
+  (reboot, off, and storage alone), fence_ipmilan and fence_scsi in turn, COUNT times each; NAMES: only under these.
 * failovers: COUNT failovers, of each kind of plays.py in turn; NAMES: of these kinds, also of fence_plays.py and
   changes.py.
 
@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,8 @@ def _replace_devices(cluster: Cluster, devices: dict[str, str], meanwhile: Calla
             prefers = f'<rsc_location id="where-{node}" rsc="fence-{node}" node="{failovers.other(node)}" score="100"/>'
             a.run(f"cibadmin --create -o constraints --xml-text '{prefers}'", timeout_s=120, check=True)
     level4.set_property(cluster, "maintenance-mode", "false")
+    level4.wait_idle(cluster)
     level4.wait_settled(cluster, A, resources=frozenset({*devices, "lvm", "FS"}))
-
-
-def use_off(cluster: Cluster) -> None:
-    """Pacemaker stops the service for a changed device, and starts it again once each node is unfenced anew."""
-    for node in NODES:
-        level4.set_device_option(cluster, node, "pcmk_reboot_action", "off")
-    level4.wait_settled(cluster, A)
 
 
 def clear_lun(cluster: Cluster) -> None:
@@ -111,15 +106,27 @@ def clear_lun(cluster: Cluster) -> None:
     assert keys(cluster.nodes[A]) == []
 
 
-def power_down(cluster: Cluster, method: str) -> Observed:
-    """One power down of the active node, until the volume is mounted on the other one."""
+def _power_down(cluster: Cluster, node: str) -> None:
+    plays.switch(cluster, node, "off")
+
+
+def _hang(cluster: Cluster, node: str) -> None:
+    cluster.nodes[node].qmp("stop")
+
+
+FAULTS = {"power-down": _power_down, "hang": _hang}
+"""What becomes of the active node where methods are compared. After a power down its chassis is found off."""
+
+
+def take_over(cluster: Cluster, method: str, fault: str) -> Observed:
+    """One fault of the active node, until the volume is mounted on the other one."""
     if method in PEERS:
         use_peer(cluster, PEERS[method])
     elif method == OFF:
-        use_off(cluster)
+        level4.set_device_option(cluster, "pcmk_reboot_action", "off")
     elif method == STORAGE_ALONE:
         use_storage_alone(cluster)
-    seen = failovers.strike(cluster, lambda node: plays.switch(cluster, node, "off"))
+    seen = failovers.strike(cluster, lambda node: FAULTS[fault](cluster, node))
     seen = failovers.wait_taken_over(cluster, seen)
     failovers.check_survivor(cluster, seen)
     return seen
@@ -165,9 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("count", type=int)
     parser.add_argument("results", type=Path)
     parser.add_argument("names", nargs="*", help=", ".join([*METHODS, *EVERY_PLAY]))
+    parser.add_argument("--fault", choices=FAULTS, default="power-down", help="of compare")
     given = parser.parse_args(argv)
     if given.what == "compare":
-        results = run([*(given.names or METHODS)] * given.count, power_down, given.results)
+        results = run([*(given.names or METHODS)] * given.count, partial(take_over, fault=given.fault), given.results)
     else:
         names = ([*(given.names or plays.PLAYS)] * given.count)[: given.count]
         results = run(names, lambda cluster, name: EVERY_PLAY[name](cluster), given.results)

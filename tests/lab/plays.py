@@ -69,10 +69,7 @@ def storage_cut(cluster: Cluster) -> Observed:
 
 def dead_bmc(cluster: Cluster) -> Observed:
     """proof=any: the removal of the key is enough. A person repairs the BMC and switches the node on."""
-    for node in NODES:
-        level4.set_device_option(cluster, node, "proof", "any")
-    time.sleep(5)  # until Pacemaker has begun to act on it
-    level4.wait_settled(cluster, NODES[0])
+    level4.set_device_option(cluster, "proof", "any")
 
     def fault(node: str) -> None:
         switch(cluster, node, "off")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes the configuration of the running cluster of level 4, as its administrator does: by pcs, pushed at once."""
 
-import time
 import xml.etree.ElementTree as ElementTree
 
 from . import level4, pcs
@@ -10,8 +9,6 @@ from .level3 import NODES, Cluster
 
 A = NODES[0]
 FILE = "halvm.cib"
-NOTICED_S = 5
-"""Until Pacemaker has begun to act on another configuration."""
 
 
 def push(cluster: Cluster, *commands: str, resources: frozenset[str] | None = None) -> None:
@@ -28,7 +25,7 @@ def push(cluster: Cluster, *commands: str, resources: frozenset[str] | None = No
     guest.put(f"/root/{FILE}", ElementTree.tostring(configuration))
     replace = f"cibadmin --replace --scope configuration --xml-file /root/{FILE}"
     guest.run(replace, timeout_s=120, check=True)
-    time.sleep(NOTICED_S)
+    level4.wait_idle(cluster)
     level4.wait_settled(cluster, A, resources=resources)
 
 
