@@ -4,7 +4,6 @@
 That module loads regular expressions, selectors and threads, which a fence that names a volume group would wait for.
 """
 
-import errno
 import fcntl
 import os
 import time
@@ -14,12 +13,9 @@ from contextlib import suppress
 from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.readable import readable
-from fencer.worker import FORK_PATIENCE_S, FORK_PAUSE_S
+from fencer.shortage import PATIENCE_S, start_despite_shortage
 
 PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
-
-SHORTAGES = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-"""Errors by which a program is not started that say nothing of it: no process, memory or descriptor is left."""
 
 _REAP_S = 0.1
 """How long a killed program may take to go. One that can die at all does so at once."""
@@ -47,7 +43,7 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> Done:
     ChildProcessError: how the program ended is not known, since SIGCHLD is ignored.
     """
     until_s = time.monotonic() + timeout_s
-    pid, read_ends = _begin(argv, min(until_s, time.monotonic() + FORK_PATIENCE_S))
+    pid, read_ends = start_despite_shortage(lambda: _start(argv), min(until_s, time.monotonic() + PATIENCE_S))
     try:
         out, err = _read(read_ends, until_s)
         return Done(_await_end(pid, until_s), out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
@@ -58,21 +54,8 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> Done:
         _close(read_ends)
 
 
-def _begin(argv: Sequence[str], until_s: float) -> tuple[int, list[int]]:
-    """Starts the program, as fencer.worker starts a child: tried again while processes, memory or descriptors run out.
-
-    Returns its process id, and descriptors that read what it writes.
-    """
-    while True:
-        try:
-            return _start(argv)
-        except OSError as error:
-            if error.errno not in SHORTAGES or time.monotonic() >= until_s:
-                raise
-        time.sleep(FORK_PAUSE_S)
-
-
 def _start(argv: Sequence[str]) -> tuple[int, list[int]]:
+    """Starts the program. Returns its process id, and descriptors that read what it writes."""
     read_ends: list[int] = []
     write_ends: list[int] = []
     try:

@@ -22,6 +22,7 @@ from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.errors import FenceError, UsageError
 from fencer.readable import readable
+from fencer.shortage import start_despite_shortage
 
 MESSAGE_BYTES = 124 * 1024
 """Largest size of one message. A socket takes 208 KiB by default; from 128 KiB on, malloc(3) would map memory anew for
@@ -39,10 +40,6 @@ def next_message(sock: socket, most_bytes: int = MESSAGE_BYTES) -> bytes:
     except ConnectionResetError:
         return sock.recv(most_bytes)
 
-
-FORK_PATIENCE_S = 2.0
-"""How long a failed fork(2) is retried (EAGAIN, ENOMEM)."""
-FORK_PAUSE_S = 0.05
 
 REASON_CHARS = 4000
 """Longest error text in a message. The text may quote a device, a file or a program."""
@@ -226,13 +223,13 @@ class Workers:
     def need_power(self) -> Worker:
         """The power worker; forks one unless there is one."""
         if self.power is None:
-            self.power = _spawn(self._jobs[0], self._alive())
+            self.power = start_despite_shortage(lambda: Worker.spawn(self._jobs[0], self._alive()))
         return self.power
 
     def need_storage(self) -> Worker:
         """The storage worker; forks one unless there is one."""
         if self.storage is None:
-            self.storage = _spawn(self._jobs[1], self._alive())
+            self.storage = start_despite_shortage(lambda: Worker.spawn(self._jobs[1], self._alive()))
         return self.storage
 
     def drop_power(self) -> None:
@@ -254,21 +251,6 @@ class Workers:
 
     def _alive(self) -> tuple[Worker, ...]:
         return tuple(worker for worker in (self.power, self.storage) if worker is not None)
-
-
-def _spawn(job: Job, siblings: tuple[Worker, ...]) -> Worker:
-    """Calls Worker.spawn, and retries for FORK_PATIENCE_S while processes, memory or descriptors run out.
-
-    Raises OSError of the last attempt.
-    """
-    until = time.monotonic() + FORK_PATIENCE_S
-    while True:
-        try:
-            return Worker.spawn(job, siblings)
-        except OSError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(FORK_PAUSE_S)
 
 
 def _fork() -> tuple[Lifeline, int]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from fencer._enum import Enum, auto
 from fencer._signals import signal
-from fencer.child_program import SHORTAGES, Done
+from fencer.child_program import Done
+from fencer.shortage import SHORTAGES
 
 CMAP = ("corosync-cmapctl", "nodelist.", "runtime.members.", "runtime.votequorum.")
 

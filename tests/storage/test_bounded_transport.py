@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from fencer import shortage
 from fencer.errors import StillUnderWay, TransportError
 from fencer.storage import thread_start
 from fencer.storage.bounded_transport import TARGET_S, BoundedTransport, SpareThreads
@@ -102,7 +103,7 @@ def test_where_no_thread_can_be_started_the_path_is_not_taken_for_one_that_hangs
     inner.go.release()
     with monkeypatch.context() as patch:
         patch.setattr(thread_start, "start_new_thread", no_task_is_left)
-        patch.setattr(thread_start, "FORK_PATIENCE_S", 0.0)
+        patch.setattr(shortage, "PATIENCE_S", 0.0)
         with pytest.raises(RuntimeError):
             bounded.execute(b"1", timeout_s=LONG_S)
     assert bounded.execute(b"2", timeout_s=LONG_S).data == b"2"
