@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .level2 import NODES, Level2Guest
+from .level2 import NODES, Level2Guest, portal
 from .level3 import DISK, Cluster, Link
 from .places import PROJECT
 from .product import PACKAGES
@@ -78,6 +78,15 @@ def test_a_cut_path_hangs_and_comes_back(guest: Level2Guest) -> None:
             break
         time.sleep(0.5)
     guest.run(read, check=True)
+
+
+def test_a_record_that_a_power_cut_has_emptied_keeps_no_disk_away(guest: Level2Guest) -> None:
+    guest.login(A, 1)
+    guest.logout(A, 1)
+    record = f"/etc/iscsi/nodes/*/{portal(A, 1)},*"
+    guest.run(f"ls {record} && truncate --size=0 {record}", check=True)
+    guest.login(A, 1)
+    guest.logout(A, 1)
 
 
 def test_files_go_in_and_out(guest: Level2Guest) -> None:
