@@ -13,7 +13,7 @@ from contextlib import suppress
 from fencer._signals import signal
 from fencer._typing import NamedTuple
 from fencer.readable import readable
-from fencer.shortage import PATIENCE_S, start_despite_shortage
+from fencer.shortage import start_despite_shortage
 
 PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -43,7 +43,7 @@ def run_without_waiting(argv: Sequence[str], timeout_s: float) -> Done:
     ChildProcessError: how the program ended is not known, since SIGCHLD is ignored.
     """
     until_s = time.monotonic() + timeout_s
-    pid, read_ends = start_despite_shortage(lambda: _start(argv), min(until_s, time.monotonic() + PATIENCE_S))
+    pid, read_ends = start_despite_shortage(lambda: _start(argv), until_s)
     try:
         out, err = _read(read_ends, until_s)
         return Done(_await_end(pid, until_s), out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))

@@ -2,6 +2,7 @@
 """Starts processes and threads although the machine has none left for a moment."""
 
 import errno
+import math
 import time
 from collections.abc import Callable
 
@@ -17,14 +18,13 @@ SHORTAGES = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 Started = TypeVar("Started")
 
 
-def start_despite_shortage(start: Callable[[], Started], until_s: float | None = None) -> Started:
-    """Calls start, and again while processes, threads, memory or descriptors run out. Returns its result.
+def start_despite_shortage(start: Callable[[], Started], until_s: float = math.inf) -> Started:
+    """Calls start, and for PATIENCE_S again while processes, threads, memory or descriptors run out. Returns its value.
 
-    until_s: a moment of the monotonic clock after which it is not called again; PATIENCE_S from now where it is None.
-    Raises what the last call raised: OSError; RuntimeError, by which Python says that a thread cannot be started.
+    until_s: a moment of the monotonic clock after which it is not called again either. Raises what the last call
+    raised: OSError; RuntimeError, by which Python says that a thread cannot be started.
     """
-    if until_s is None:
-        until_s = time.monotonic() + PATIENCE_S
+    until_s = min(until_s, time.monotonic() + PATIENCE_S)
     while True:
         try:
             return start()

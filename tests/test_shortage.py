@@ -2,10 +2,12 @@
 """A start that fails for want of processes, threads, memory or descriptors is repeated; any other failure is not."""
 
 import errno
+import math
 import time
 
 import pytest
 
+from fencer import shortage
 from fencer.shortage import SHORTAGES, start_despite_shortage
 
 SHORT = [*(OSError(number, "short") for number in sorted(SHORTAGES)), RuntimeError("can't start new thread")]
@@ -29,15 +31,19 @@ class Start:
 @pytest.mark.parametrize("error", SHORT, ids=repr)
 def test_a_shortage_is_outlasted(error: Exception) -> None:
     start = Start(error, 2)
-    assert start_despite_shortage(start, time.monotonic() + 60) == "started"
+    assert start_despite_shortage(start) == "started"
     assert start.calls == 3
 
 
 @pytest.mark.parametrize("error", SHORT, ids=repr)
-def test_a_shortage_that_lasts_is_raised(error: Exception) -> None:
+@pytest.mark.parametrize(("patience_s", "own_s"), [(0.12, math.inf), (60, 0.12)], ids=["of all", "of the caller"])
+def test_a_shortage_that_lasts_is_raised(
+    error: Exception, patience_s: float, own_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortage, "PATIENCE_S", patience_s)
     start = Start(error, 1_000)
     with pytest.raises(type(error)):
-        start_despite_shortage(start, time.monotonic() + 0.12)
+        start_despite_shortage(start, time.monotonic() + own_s)
     assert 2 <= start.calls < 1_000
 
 

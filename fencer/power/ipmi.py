@@ -217,7 +217,7 @@ class IpmiChassisPower:
             return self._session.transact(netfn, command, data, self._settings.bridge_address, may_send)
         except PowerError:
             raise
-        except Exception as error:
+        except Exception as error:  # as in open
             raise self._unforeseen(operation, error) from error
 
     def _unforeseen(self, operation: str, error: Exception) -> BmcUnreachable:

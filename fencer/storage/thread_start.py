@@ -8,5 +8,5 @@ from fencer.shortage import start_despite_shortage
 
 
 def start_thread(work: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    """Runs work in a new thread. Raises RuntimeError where none can be started for fencer.shortage's patience."""
+    """Runs work in a new thread. Raises RuntimeError where none can be started for PATIENCE_S of fencer.shortage."""
     start_despite_shortage(lambda: start_new_thread(work, arguments))
