@@ -96,7 +96,9 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     return {"cluster_conf": str(conf), "local_node": "serv-0001"}
 
 
-@pytest.mark.parametrize("first", [None, "serv-0002"], ids=["monitor of nobody", "monitor of the node"])
+@pytest.mark.parametrize(
+    "first", [None, "serv-0002"], ids=["a monitor without a node before", "a monitor of the node before"]
+)
 @pytest.mark.parametrize("name", ["1", "serv-0002.example.org"], ids=["a plug", "the node's longer name"])
 def test_a_monitor_by_a_plug_or_a_longer_name_prevents_no_fence(
     bmc: Bmc, state: Path, cluster: dict[str, str], name: str, first: str | None
