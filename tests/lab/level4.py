@@ -130,13 +130,14 @@ def wait_settled(
     )
 
 
-def wait_idle(cluster: Cluster) -> None:
-    """Returns when Pacemaker has done what follows from the configuration as it is now.
+def wait_applied(cluster: Cluster, node: str = A, resources: frozenset[str] | None = None) -> None:
+    """Returns when Pacemaker has done what follows from a change of its configuration, and the cluster has settled.
 
-    After a change of it the cluster looks for a moment as it did before, also where the service is to be stopped.
+    Right after a change the cluster looks settled, also where the service is to be stopped.
     """
     wait = f"crm_resource --wait --timeout={SETTLED_S}s"
-    cluster.nodes[A].run(wait, timeout_s=SETTLED_S + 60, check=True)
+    cluster.nodes[node].run(wait, timeout_s=SETTLED_S + 60, check=True)
+    wait_settled(cluster, node, resources=resources)
 
 
 def mounted(node: Guest) -> bool:
@@ -161,8 +162,7 @@ def set_device_option(cluster: Cluster, option: str, value: str) -> None:
     for node in cluster.nodes:
         change = f"crm_resource --resource fence-{node} --set-parameter {option} --parameter-value {value}"
         cluster.nodes[A].run(change, timeout_s=120, check=True)
-    wait_idle(cluster)
-    wait_settled(cluster, A)
+    wait_applied(cluster)
 
 
 def unfenced_first(node: Guest) -> bool:

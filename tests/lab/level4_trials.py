@@ -94,8 +94,7 @@ def _replace_devices(cluster: Cluster, devices: dict[str, str], meanwhile: Calla
             prefers = f'<rsc_location id="where-{node}" rsc="fence-{node}" node="{failovers.other(node)}" score="100"/>'
             a.run(f"cibadmin --create -o constraints --xml-text '{prefers}'", timeout_s=120, check=True)
     level4.set_property(cluster, "maintenance-mode", "false")
-    level4.wait_idle(cluster)
-    level4.wait_settled(cluster, A, resources=frozenset({*devices, "lvm", "FS"}))
+    level4.wait_applied(cluster, resources=frozenset({*devices, "lvm", "FS"}))
 
 
 def clear_lun(cluster: Cluster) -> None:
@@ -106,15 +105,10 @@ def clear_lun(cluster: Cluster) -> None:
     assert keys(cluster.nodes[A]) == []
 
 
-def _power_down(cluster: Cluster, node: str) -> None:
-    plays.switch(cluster, node, "off")
-
-
-def _hang(cluster: Cluster, node: str) -> None:
-    cluster.nodes[node].qmp("stop")
-
-
-FAULTS = {"power-down": _power_down, "hang": _hang}
+FAULTS: dict[str, Callable[[Cluster, str], None]] = {
+    "power-down": partial(plays.switch, what="off"),
+    "hang": plays.freeze,
+}
 """What becomes of the active node where methods are compared. After a power down its chassis is found off."""
 
 

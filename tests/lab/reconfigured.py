@@ -25,8 +25,7 @@ def push(cluster: Cluster, *commands: str, resources: frozenset[str] | None = No
     guest.put(f"/root/{FILE}", ElementTree.tostring(configuration))
     replace = f"cibadmin --replace --scope configuration --xml-file /root/{FILE}"
     guest.run(replace, timeout_s=120, check=True)
-    level4.wait_idle(cluster)
-    level4.wait_settled(cluster, A, resources=resources)
+    level4.wait_applied(cluster, resources=resources)
 
 
 def options(cluster: Cluster, **values: str) -> list[str]:

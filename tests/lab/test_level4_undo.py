@@ -16,7 +16,7 @@ DISABLE = "pcs resource disable serv --wait\n"
 WITHOUT_PCS = """crm_resource --resource serv --meta --set-parameter target-role --parameter-value Stopped
 crm_resource --wait --timeout=600s
 """
-"""What pcs does there. It takes minutes of an emulated processor."""
+"""The same without pcs, which takes minutes of an emulated processor."""
 WATCHDOGS_S = 45
 """Longer than the timeout of the lab's watchdog, 20 s: one that was left armed resets its node."""
 USE = f"""
