@@ -105,6 +105,11 @@ failovers: lab  ## FAILOVERS (20) of the article's cluster, of each kind in turn
 	mkdir -p $(RESULTS)
 	$(LEVEL4_TRIALS) failovers $(or $(FAILOVERS),20) $(RESULTS)/failovers.jsonl
 
+.PHONY: failovers-random
+failovers-random: lab  ## FAILOVERS (100), each of a kind and at a moment by SEED (1); goes on where it was interrupted
+	mkdir -p $(RESULTS)
+	$(LEVEL4_TRIALS) failovers $(or $(FAILOVERS),100) $(RESULTS)/failovers-$(SEED).jsonl --seed $(SEED)
+
 .PHONY: failovers-peers
 failovers-peers: lab  ## the same power down under fence_halvm, fence_ipmilan and fence_scsi, FAILOVERS (5) times each
 	mkdir -p $(RESULTS)

@@ -4,7 +4,7 @@
 * compare: the active node is powered down, or hangs (``--fault hang``: its chassis is on then), under fence_halvm
   (reboot, off, and storage alone), fence_ipmilan and fence_scsi in turn, COUNT times each; NAMES: only under these.
 * failovers: COUNT failovers, of each kind of plays.py in turn; NAMES: of these kinds, also of fence_plays.py and
-  changes.py.
+  changes.py. With --seed kind and moment are random.
 
 Each trial has a fresh cluster. Its result becomes a line of JSON in the file RESULTS: an interrupted run goes on
 where it stopped. At the end comes a table for docs/ha-lvm.md.
@@ -12,8 +12,10 @@ where it stopped. At the end comes a table for docs/ha-lvm.md.
 
 import argparse
 import json
+import random
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,9 @@ from .level3 import DISK, NODES, Cluster, bmc_address
 from .user_cluster import keys
 
 A, B = NODES
+
+LATEST_S = 6.0
+"""Until a play begins where its moment is random. The snapshot from which it starts is always the same."""
 
 _UNFENCING = (
     '<meta_attributes id="scsi-meta"><nvpair id="scsi-unfence" name="provides" value="unfencing"/></meta_attributes>'
@@ -126,11 +131,17 @@ def take_over(cluster: Cluster, method: str, fault: str) -> Observed:
     return seen
 
 
-def run(names: Sequence[str], play: Callable[[Cluster, str], Observed], results: Path) -> list[dict[str, Any]]:
-    """Plays what is missing in the file of results, one after the other, each on a fresh cluster."""
+def run(
+    trials: Sequence[tuple[str, float]], play: Callable[[Cluster, str], Observed], results: Path
+) -> list[dict[str, Any]]:
+    """Plays what is missing in the file of results, one after the other, each on a fresh cluster.
+
+    trials: names, and after how many seconds each begins.
+    """
     done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    for name in names[len(done) :]:
+    for name, after_s in trials[len(done) :]:
         with failovers.restored() as cluster:
+            time.sleep(after_s)
             try:
                 times = failovers.times(cluster, play(cluster, name))
                 result: dict[str, Any] = {"name": name, "fault": "", **times._asdict()}
@@ -141,6 +152,12 @@ def run(names: Sequence[str], play: Callable[[Cluster, str], Observed], results:
             file.write(json.dumps(result) + "\n")
         print({**result, "fault": result["fault"].partition("\n")[0]}, flush=True)
     return done
+
+
+def at_random(kinds: Sequence[str], count: int, seed: int) -> list[tuple[str, float]]:
+    """Kinds, and for each after how many seconds it begins. More of them begin with the same ones."""
+    random_ = random.Random(seed)
+    return [(random_.choice(kinds), random_.uniform(0, LATEST_S)) for _ in range(count)]
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -167,12 +184,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("results", type=Path)
     parser.add_argument("names", nargs="*", help=", ".join([*METHODS, *EVERY_PLAY]))
     parser.add_argument("--fault", choices=FAULTS, default="power-down", help="of compare")
+    parser.add_argument("--seed", type=int, help="of failovers: kind and moment are random")
     given = parser.parse_args(argv)
     if given.what == "compare":
-        results = run([*(given.names or METHODS)] * given.count, partial(take_over, fault=given.fault), given.results)
+        trials = [(method, 0.0) for method in given.names or METHODS] * given.count
+        results = run(trials, partial(take_over, fault=given.fault), given.results)
     else:
-        names = ([*(given.names or plays.PLAYS)] * given.count)[: given.count]
-        results = run(names, lambda cluster, name: EVERY_PLAY[name](cluster), given.results)
+        kinds = [*(given.names or plays.PLAYS)]
+        if given.seed is None:
+            trials = ([(kind, 0.0) for kind in kinds] * given.count)[: given.count]
+        else:
+            trials = at_random(kinds, given.count, given.seed)
+        results = run(trials, lambda cluster, name: EVERY_PLAY[name](cluster), given.results)
     print(table(results))
     return int(any(each["fault"] for each in results))
 
