@@ -106,9 +106,11 @@ failovers: lab  ## FAILOVERS (20) of the article's cluster, of each kind in turn
 	$(LEVEL4_TRIALS) failovers $(or $(FAILOVERS),20) $(RESULTS)/failovers.jsonl
 
 .PHONY: failovers-random
-failovers-random: lab  ## FAILOVERS (100), each of a kind and at a moment by SEED (1); goes on where it was interrupted
+failovers-random: lab  ## FAILOVERS (100), each of a kind and at a moment by SEED (1); goes on where it was interrupted; draws them
 	mkdir -p $(RESULTS)
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[plot]'
 	$(LEVEL4_TRIALS) failovers $(or $(FAILOVERS),100) $(RESULTS)/failovers-$(SEED).jsonl --seed $(SEED)
+	$(PYTHON) -m tests.lab.failovers_plot $(RESULTS)/failovers-$(SEED).jsonl $(RESULTS)/failovers.png
 
 .PHONY: failovers-peers
 failovers-peers: lab  ## the same power down under fence_halvm, fence_ipmilan and fence_scsi, FAILOVERS (5) times each
