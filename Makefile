@@ -66,8 +66,9 @@ test-distribution: .venv-distribution/stamp host-packages  ## the tests without 
 
 DAYS ?= 10000
 .PHONY: days
-days: venv  ## 10,000 random days of the sidecar's policy: no false self-fence, none missed (a quarter of an hour)
+days: venv  ## 10,000 random days of the sidecar's policy, and a year on one node: no false self-fence, none missed (a quarter of an hour)
 	$(PYTHON) -m tests.sidecar.simulated_day $(DAYS)
+	$(PYTHON) -m tests.sidecar.simulated_day year
 
 .PHONY: test-fast
 test-fast: venv host-packages  ## lint and the quick tests, under a minute

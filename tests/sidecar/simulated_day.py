@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A day of a node's life against the real policy and the real rule of the LUN list, by a clock that is ours.
+"""A day or a year of a node's life against the real policy and the real rule of the LUN list, by a clock that is ours.
 
 A day is a list of events. The world knows the truth: which LUNs are reachable, since when too few are, what the
 operator said. A self-fence is *false* when too few were reachable for less than the grace, and *missed* when the bound
-has passed. `python -m tests.sidecar.simulated_day DAYS [FIRST SEED]` plays many days on all processors.
+has passed. `python -m tests.sidecar.simulated_day DAYS [FIRST SEED]` plays many days on all processors, each on a new
+node; `python -m tests.sidecar.simulated_day year [FIRST SEED]` 365 days on one node, which boots after a self-fence.
 """
 
 import random
@@ -21,6 +22,9 @@ from fencer.state.snapshot import PolicyState, RegistrationState
 from tests.sidecar.seen import lun_seen
 
 DAY_S = 86_400.0
+DAYS_OF_A_YEAR = 365
+BOOT_S = 120.0
+REPAIR_S = 4 * 3600.0
 TICK_S = 0.25
 TIMING = SidecarTiming()
 LONGER = TIMING._replace(grace_s=TIMING.grace_s + 20)
@@ -59,8 +63,8 @@ def random_day(seed: int) -> list[Happening]:
 class Node:
     """The world and the sidecar in it."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, boots_s: float = 0.0) -> None:
+        self.now = boots_s
         self.timing = TIMING
         self.metadata = self.watched = _names(1, ("a", "b"))
         self.down: dict[str, tuple[float, bool]] = {}  # path: until when, hangs
@@ -74,12 +78,12 @@ class Node:
         self.preempted_s: float | None = None
         self.paused_until_s = 0.0
         self.first = True
-        self.listed_s = self.read_s = -100.0
+        self.listed_s = self.read_s = boots_s - 100.0
         self.unmet_since_s: float | None = None
-        self.met_since_s: float | None = 0.0
-        self.away_since_s = 0.0  # of the loss that lasts without a break
+        self.met_since_s: float | None = boots_s
+        self.away_since_s = boots_s  # of the loss that lasts without a break
         self.graces = [TIMING.grace_s]
-        self.policy = Policy(PolicySettings(TIMING), 0.0)
+        self.policy = Policy(PolicySettings(TIMING), boots_s)
         self.armed = False
         self.batcher = ReportBatcher(self._hear)
 
@@ -250,10 +254,12 @@ def _names(seqno: int, names: tuple[str, ...]) -> LunList:
     return LunList(luns, "V", seqno, frozenset(lun.wwid.upper() for lun in luns))
 
 
-def play(day: list[Happening]) -> str:
-    """ "" for a day without a fault. Between events, when all has settled, the clock jumps."""
-    node, left = Node(), list(day)
-    busy_until_s = 20.0
+def live(node: Node, left: list[Happening]) -> str:
+    """What Node.tick says at the end of the node's life, else "". Takes what happens meanwhile out of left.
+
+    Between events, when all has settled, the clock jumps.
+    """
+    busy_until_s = node.now + 20.0
     while True:
         while left and left[0].at_s <= node.now:
             one = left.pop(0)
@@ -261,15 +267,46 @@ def play(day: list[Happening]) -> str:
             ends_s = min(one.for_s, 2 * LONGER.grace_s + 100)
             ends_s = max(ends_s, LONGER.grace_s + 10 if one.kind in ("reduce", "observer") else 0.0)
             busy_until_s = max(busy_until_s, node.now + ends_s + QUIET_S + 2.0)
-        fault = node.tick()
-        if fault:
-            return "" if fault == "fenced" else f"{fault} at {node.now:.2f} s"
+        end = node.tick()
+        if end:
+            return end
         if not left and node.now > busy_until_s:
             return ""
         node.now += TICK_S
         if node.now > busy_until_s and left and left[0].at_s > node.now + QUIET_S:
             node.now = left[0].at_s - QUIET_S
             busy_until_s = node.now + QUIET_S + TICK_S
+
+
+def play(day: list[Happening]) -> str:
+    """ "" for a day without a fault."""
+    node = Node()
+    end = live(node, list(day))
+    return "" if end in ("", "fenced") else f"{end} at {node.now:.2f} s"
+
+
+def random_days(first_seed: int, days: int = DAYS_OF_A_YEAR) -> list[Happening]:
+    """Random days, one after the other. What is lost for good is repaired here: no other day would count."""
+    return [
+        one._replace(at_s=one.at_s + day * DAY_S, for_s=min(one.for_s, REPAIR_S))
+        for day in range(days)
+        for one in random_day(first_seed + day)
+        if one.at_s < DAY_S
+    ]
+
+
+def play_lives(happenings: list[Happening]) -> tuple[str, int]:
+    """What went wrong, or ""; and how often the node rightly fenced itself, and booted."""
+    left, fences, boots_s = list(happenings), 0, 0.0
+    while True:
+        node = Node(boots_s)
+        end = live(node, left)
+        if end != "fenced":
+            return (f"{end} at {node.now:.2f} s" if end else ""), fences
+        fences += 1
+        boots_s = node.now + BOOT_S
+        while left and left[0].at_s < boots_s:
+            left.pop(0)
 
 
 def shrink(day: list[Happening]) -> list[Happening]:
@@ -287,7 +324,18 @@ def judge(seed: int) -> str:
     return f"seed {seed}: {fault}: {shrink(day)}" if fault else ""
 
 
-def main(days: int, first: int) -> int:
+def main(days: str, first: int) -> int:
+    if days == "year":
+        happenings = random_days(first)
+        fault, fences = play_lives(happenings)
+        print(
+            f"a year, {len(happenings)} events, {fences} self-fences with reason: {fault or 'none false, none missed'}"
+        )
+        return int(bool(fault))
+    return play_days(int(days), first)
+
+
+def play_days(days: int, first: int) -> int:
     with ProcessPoolExecutor() as pool:
         faults = [fault for fault in pool.map(judge, range(first, first + days), chunksize=50) if fault]
     print(
@@ -298,4 +346,4 @@ def main(days: int, first: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0))
