@@ -30,6 +30,11 @@ IGNORED_OPTIONS: Final[tuple[Option, ...]] = (
         choices=("md5", "password", "none"), effect=Effect.NONE,
     ),
     Option(
+        "mpath_register_method", "", "mpath-register-method", "multi|single", _STRING, 3, _STORAGE, _SCSI,
+        "Register each path of a multipath device, which is always done",
+        default="multi", effect=Effect.NONE,
+    ),
+    Option(
         "readonly", "", "readonly", "", _BOOLEAN, 4, _STORAGE, _SCSI,
         "Open devices read-only, which is always done",
         effect=Effect.NONE,

@@ -92,6 +92,27 @@ def test_every_option_of_fence_ipmilan_is_ours(peer: PeerOption):
             assert row.old_names == ()
 
 
+# What fence_scsi got after 4.12.1. fence_ipmilan got no option until 4.17.0, and none after it until June 2026.
+ADDED_TO_FENCE_SCSI = [  # after 4.17.0
+    PeerOption("mpath_register_method", "--mpath-register-method=[multi|single]", "string", "multi", (), ""),
+]
+
+
+@pytest.mark.parametrize("peer", ADDED_TO_FENCE_SCSI, ids=lambda peer: peer.name)
+def test_an_option_that_a_newer_fence_scsi_has_is_accepted_as_it_says(peer: PeerOption):
+    row = BY_NAME[peer.name]
+    assert (row.kind.value, row.default, row.choices) == (peer.type, peer.default, peer.choices)
+    assert row.synopsis == peer.mixed
+    assert row.in_metadata
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("peer", ADDED_TO_FENCE_SCSI, ids=lambda peer: peer.name)
+def test_an_added_option_is_what_the_installed_fence_scsi_says_where_it_has_it(peer: PeerOption):
+    installed = peer_options.read_metadata(peer_options.metadata_of("fence_scsi"))
+    assert [option for option in installed if option.name == peer.name] in ([], [peer])
+
+
 @pytest.mark.parametrize("peer", peer_options.kept("fence_scsi"), ids=lambda peer: peer.name)
 def test_every_option_of_fence_scsi_is_accepted(peer: PeerOption):
     row = BY_NAME[peer.name.replace("-", "_")]

@@ -218,4 +218,4 @@ def test_the_prefixes_that_are_no_longer_unambiguous():
                 parse_argv([f"--{prefix}"] if flag else [f"--{prefix}", "1"])
             except UsageError:
                 lost.append(prefix)
-    assert lost == ["c", "lo", "log", "pr", "r", "re", "st", "su"]
+    assert lost == ["c", "lo", "log", "m", "pr", "r", "re", "st", "su"]
