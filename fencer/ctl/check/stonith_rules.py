@@ -18,6 +18,11 @@ LOOK_S: Final = 20.0
 """Least timeout of a monitor and of a start of our device: the agent's own deadline is 15 s, with its start and end.
 Pacemaker's default is as long."""
 
+ENABLED: Final = ("stonith-enabled", "fencing-enabled")
+TIMEOUT: Final = ("stonith-timeout", "fencing-timeout")
+"""Names of a property: until Pacemaker 3.0.1, and since 3.0.2, which goes by the old one where the new one is not set.
+Which Pacemaker will read a CIB is not known here: each name is checked."""
+
 FENCE_S: Final = 60.0
 """Pacemaker's time for a fence, unless it is set. fence_halvm fits its own deadline to it."""
 
@@ -38,10 +43,11 @@ def stonith_findings(cib: Cib, source: str, members: Collection[str] = ()) -> li
 
 
 def _properties(cib: Cib, source: str) -> Iterator[CheckFinding]:
-    enabled = cib.properties.get("stonith-enabled")
-    if enabled is not None and is_false(enabled.text):
-        text = "stonith-enabled is false: a node that fails is never fenced, and what it ran is not recovered safely"
-        yield fault(source, enabled.line, text, "pcs property set stonith-enabled=true")
+    for name in ENABLED:
+        enabled = cib.properties.get(name)
+        if enabled is not None and is_false(enabled.text):
+            text = f"{name} is false: a node that fails is never fenced, and what it ran is not recovered safely"
+            yield fault(source, enabled.line, text, f"pcs property set {name}=true")
     startup = cib.properties.get("startup-fencing")
     if startup is not None and is_false(startup.text):
         text = "startup-fencing is false: a node that was not seen since the start counts as down, and is not fenced"
@@ -54,14 +60,16 @@ def _properties(cib: Cib, source: str) -> Iterator[CheckFinding]:
         yield fault(
             source, mode.line, "maintenance-mode is on: nothing is recovered", "pcs property set maintenance-mode=false"
         )
-    timeout = cib.properties.get("stonith-timeout")
-    if timeout is not None and (limit_s := seconds(timeout.text)) is not None and limit_s < FENCE_S:
+    for name in TIMEOUT:
+        timeout = cib.properties.get(name)
+        if timeout is None or (limit_s := seconds(timeout.text)) is None or limit_s >= FENCE_S:
+            continue
         short = [
             each.name for each in cib.stonith if each.kind == "fence_halvm" and not each.value("pcmk_reboot_timeout")
         ]
         if short:
             text = (
-                f"stonith-timeout is {timeout.text}: Pacemaker kills a fence after it, and fence_halvm cannot know: it "
+                f"{name} is {timeout.text}: Pacemaker kills a fence after it, and fence_halvm cannot know: it "
                 f"goes by {FENCE_S:g} s ({', '.join(short)})"
             )
             yield fault(

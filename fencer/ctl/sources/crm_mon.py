@@ -9,6 +9,8 @@ from fencer.cluster.xml_lines import parse_xml
 from fencer.errors import UsageError
 
 COMMAND: Final = ("crm_mon", "--one-shot", "--inactive", "--output-as=xml")
+_ENABLED: Final = ("stonith-enabled", "fencing-enabled")
+"""Pacemaker 3.0.2 prints both, and has announced the end of the first."""
 
 
 class Node(NamedTuple):
@@ -73,7 +75,7 @@ def parse_crm_mon(text: str) -> Pacemaker:
     return Pacemaker(
         dc.get("name", ""),
         _truth(dc.get("with_quorum")) if dc.get("with_quorum") is not None else None,
-        options is None or _truth(options.get("stonith-enabled", "true")),
+        options is None or all(_truth(options.get(name, "true")) for name in _ENABLED),
         options is not None and _truth(options.get("maintenance-mode", "false")),
         tuple(Node(each.get("name", ""), _state(each)) for each in root.findall("nodes/node")),
         tuple(_resources(root)),

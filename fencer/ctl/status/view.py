@@ -91,7 +91,7 @@ def _of_resources(view: View) -> Iterator[Remark]:
     if pacemaker is None:
         return
     if not pacemaker.stonith_enabled:
-        yield Remark(CtlStatus.FAULT, "stonith-enabled is false: no node is ever fenced")
+        yield Remark(CtlStatus.FAULT, "fencing is disabled (stonith-enabled, fencing-enabled): no node is ever fenced")
     elif not any(each.is_stonith for each in pacemaker.resources):
         yield Remark(CtlStatus.FAULT, "there is no stonith device: no node can be fenced")
     for each in pacemaker.resources:

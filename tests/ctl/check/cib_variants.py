@@ -40,6 +40,13 @@ CIB = (
         "never fenced",
         "pcs property set stonith-enabled=true",
     ),
+    _cib(
+        _PROPERTIES,
+        _property("fencing-enabled", "false"),
+        "fencing-enabled",
+        "never fenced",
+        "pcs property set fencing-enabled=true",
+    ),
     _cib('value="stop"', 'value="ignore"', 'value="ignore"', "each half of a split cluster", "no-quorum-policy=stop"),
     _cib(
         _PROPERTIES,
@@ -52,6 +59,13 @@ CIB = (
         _PROPERTIES,
         _property("stonith-timeout", "20s"),
         "stonith-timeout",
+        "kills a fence after it",
+        "pcmk_reboot_timeout=20s",
+    ),
+    _cib(
+        _PROPERTIES,
+        _property("fencing-timeout", "20s"),
+        "fencing-timeout",
         "kills a fence after it",
         "pcmk_reboot_timeout=20s",
     ),

@@ -66,6 +66,23 @@ def test_pacemaker_with_a_failed_start_of_a_fence_device():
     assert pacemaker.failures == (Failure("fence-serv-0002_start_0", "serv-0001", "error", "complete"),)
 
 
+@pytest.mark.parametrize(
+    ("options", "enabled"),
+    [
+        ('stonith-enabled="false"', False),
+        ('fencing-enabled="false" stonith-enabled="false"', False),
+        ('fencing-enabled="false"', False),
+        ('fencing-enabled="true"', True),
+        ("", True),
+    ],
+    ids=["until 3.0.1", "3.0.2", "later", "later, enabled", "not said"],
+)
+def test_fencing_is_enabled_by_either_name(options: str, enabled: bool):
+    """Pacemaker 3.0.2 prints both names. Source: xml/api/crm_mon-2.42.rng."""
+    text = captured("crm_mon-up.xml").replace('stonith-enabled="true"', options)
+    assert parse_crm_mon(text).stonith_enabled is enabled
+
+
 def test_pacemaker_after_a_failover():
     pacemaker = parse_crm_mon(captured("crm_mon-after-a-failover.xml"))
     stopped = {each.name for each in pacemaker.resources if each.role == "Stopped"}
