@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fence devices of any configuration file, in one form. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -71,11 +72,24 @@ def of_cib(cib: Cib, source: str) -> tuple[Device, ...]:
 
 
 def host_names(host_list: str, host_map: str) -> tuple[str, ...]:
-    """pcmk_host_list: names between blanks, commas or semicolons. pcmk_host_map: ``node:plug;node:plug``."""
+    """pcmk_host_list: names between blanks, commas or semicolons. pcmk_host_map: ``node:plug;node=plug``."""
     names = host_list.replace(",", " ").replace(";", " ").split()
-    entries = host_map.replace(",", " ").replace(";", " ").split()
-    names += [entry.rpartition(":")[0] or entry for entry in entries]
+    names += [name for entry in host_map.replace(";", " ").split() for name in _mapped(entry)]
     return tuple(dict.fromkeys(names))
+
+
+def _mapped(entry: str) -> tuple[str, ...]:
+    """The node of an entry of pcmk_host_map. Pacemaker drops one that has no node or no plug.
+
+    Where a plug has a colon or an equals sign in it, the versions differ. Since 3.0.2 the node ends at the first one.
+    Until 3.0.1 the last one without a backslash counts, and the node is the word before it. Both names are returned, so
+    that the one that is no node is noticed. Source: build_port_aliases in fenced_commands.c.
+    """
+    node, *plug = re.split("[:=]", entry, maxsplit=1)
+    if not node or not any(plug):
+        return ()
+    before_last = [part for part in re.split("[:=]", re.sub(r"\\.", "_", entry))[:-1] if part]
+    return node, *before_last[-1:]
 
 
 def of_dlm_conf(conf: DlmConf, source: str, names: Mapping[str, str]) -> tuple[Device, ...]:
