@@ -73,6 +73,6 @@ def _pacemaker_beside_corosync(
         return
     names = {node.name for node in corosync[0].nodes}
     for node in cib[0].nodes:
-        if node.name not in names:
+        if node.name not in names and not node.remote:
             text = f"Pacemaker has a node {node.name}, which is none of {corosync[1]}: it can never be a member"
             yield fault(cib[1], node.line, text, f"crm_node --remove {node.name} --force, or correct the name")

@@ -34,6 +34,10 @@ class Device(NamedTuple):
         """Whether a race on the disk decides before it shoots."""
         return self.ours and bool(self.attributes.get("vg") or self.attributes.get("devices"))
 
+    def may_fence(self, node: str) -> bool:
+        """Whether it is for the node. Pacemaker compares names without case."""
+        return not self.nodes or node.casefold() in (name.casefold() for name in self.nodes)
+
     @property
     def address(self) -> str:
         """The address of the BMC."""

@@ -79,7 +79,9 @@ def _file_system(
     activation = activations.get(group)
     if activation is None:
         text = f"{fs.name} mounts {fs.value('device')}, and no LVM-activate resource activates {group}"
+        old = next((each.name for each in cib.of_kind("LVM") if _group(each) == group), "")
         there = f"correct the device (there is {', '.join(activations)})" if activations else "create one before it"
+        there = f"make {old} (LVM) an LVM-activate with vg_access_mode=system_id" if old else there
         yield fault(source, line, text, there)
         return
     only = activation.value("lvname")
@@ -95,7 +97,6 @@ def _file_system(
 
 def _together(cib: Cib, activation: Primitive, fs: Primitive, source: str) -> Iterator[CheckFinding]:
     """The group must be activated before the mount, on the same node."""
-    first, second = (activation.parent or activation.name), (fs.parent or fs.name)
     if activation.parent and activation.parent == fs.parent and activation.parent in cib.groups:
         members = cib.groups[activation.parent]
         if members.index(activation.name) > members.index(fs.name):
@@ -103,13 +104,31 @@ def _together(cib: Cib, activation: Primitive, fs: Primitive, source: str) -> It
             remedy = f"pcs resource group add {activation.parent} {activation.name} --before {fs.name}"
             yield fault(source, fs.line, text, remedy)
         return
-    names = ({first, activation.name}, {second, fs.name})
-    if not any(a in names[0] and b in names[1] for a, b in cib.orders):
+    first, second = cib.names_of(activation.name), cib.names_of(fs.name)
+    if not _leads(cib, cib.orders, first, second):
         text = f"nothing orders {activation.name} before {fs.name}"
         yield fault(source, fs.line, text, f"pcs resource group add NAME {activation.name} {fs.name}")
-    elif not any(a in names[1] and b in names[0] for a, b in cib.colocations) and not activation.parent:
+    elif not _leads(cib, cib.colocations, second, first) and not activation.parent:
         text = f"nothing keeps {fs.name} on the node of {activation.name}"
         yield fault(source, fs.line, text, f"pcs constraint colocation add {fs.name} with {activation.name}")
+
+
+def _leads(cib: Cib, pairs: Collection[tuple[str, str]], begin: Collection[str], end: Collection[str]) -> bool:
+    """Whether pairs lead from one resource to another, also through further ones. begin, end: what each is in, too."""
+    following: dict[str, list[str]] = {}
+    for one, other in pairs:
+        following.setdefault(one, []).append(other)
+    seen: set[str] = set()
+    waiting = list(begin)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            further = following.get(name, ())
+            waiting += [each for other in further for each in cib.names_of(other)]
+            if not set(end).isdisjoint(further):
+                return True
+    return False
 
 
 def _fenced_groups(cib: Cib, source: str) -> Iterator[CheckFinding]:

@@ -30,7 +30,7 @@ FENCE_S: Final = 60.0
 def stonith_findings(cib: Cib, source: str, members: Collection[str] = ()) -> list[CheckFinding]:
     """members: names of the nodes by corosync.conf; none: those of the CIB."""
     devices = of_cib(cib, source)
-    nodes = tuple(members) or tuple(node.name for node in cib.nodes)
+    nodes = tuple(members) or tuple(node.name for node in cib.nodes if not node.remote)
     return [
         *_properties(cib, source),
         *_coverage(cib, devices, nodes, source),
@@ -53,7 +53,7 @@ def _properties(cib: Cib, source: str) -> Iterator[CheckFinding]:
         text = "startup-fencing is false: a node that was not seen since the start counts as down, and is not fenced"
         yield fault(source, startup.line, text, "pcs property set startup-fencing=true")
     policy = cib.properties.get("no-quorum-policy")
-    if policy is not None and policy.text == "ignore":
+    if policy is not None and policy.text.casefold() == "ignore":
         text = "no-quorum-policy is ignore: each half of a split cluster starts the service"
         yield fault(source, policy.line, text, "pcs property set no-quorum-policy=stop (two_node needs no ignore)")
     if (mode := cib.properties.get("maintenance-mode")) is not None and is_true(mode.text):
@@ -81,6 +81,7 @@ def _coverage(cib: Cib, devices: Collection[Device], nodes: Collection[str], sou
     if not devices:
         yield fault(source, cib.line, "there is no stonith device: no node can be fenced", "pcs stonith create ...")
         return
+    known = {name.casefold() for name in (*nodes, *(node.name for node in cib.nodes), *cib.remote_nodes, *cib.guests)}
     for device in devices:
         primitive = next(each for each in cib.stonith if each.name == device.name)
         if device.ours and not device.nodes and primitive.value("pcmk_host_check") != "none":
@@ -88,18 +89,20 @@ def _coverage(cib: Cib, devices: Collection[Device], nodes: Collection[str], sou
                 f"device {device.name} has no pcmk_host_list: Pacemaker may take it for any node, and it is one node's"
             )
             yield fault(source, device.line, text, f"pcs stonith update {device.name} pcmk_host_list=NODE")
+        useless = all(name.casefold() not in known for name in device.nodes)
         for name in device.nodes:
-            if nodes and name not in nodes:
+            if nodes and name.casefold() not in known:
                 text = f"device {device.name} is for {name}, which is no node of the cluster ({', '.join(nodes)})"
                 line = primitive.line_of("pcmk_host_list" if primitive.value("pcmk_host_list") else "pcmk_host_map")
-                yield fault(source, line, text, "correct the name")
+                # A name too many does no harm: an alias, or a node that is yet to come.
+                yield (fault if useless else warning)(source, line, text, "correct the name, or take it out")
         if device.ours and device.address and len(device.nodes) > 1 and not primitive.value("port_as_ip"):
             text = (
                 f"device {device.name} names {len(device.nodes)} nodes and one BMC: it would switch off the wrong one"
             )
             yield fault(source, primitive.line_of("pcmk_host_list"), text, "create one device for each node")
-    for node in nodes:
-        if not any(node in device.nodes or not device.nodes for device in devices):
+    for node in dict.fromkeys((*nodes, *cib.remote_nodes)):
+        if not any(device.may_fence(node) for device in devices):
             yield fault(
                 source, cib.line, f"no stonith device is for {node}: it cannot be fenced",
                 f"pcs stonith create fence-{node} fence_halvm pcmk_host_list={node} ...",
@@ -141,13 +144,13 @@ def _device(cib: Cib, device: Primitive, source: str) -> Iterator[CheckFinding]:
     if not storage and not device.value("ip") and not device.value("ipaddr"):
         text = f"device {device.name} has neither a BMC address (ip) nor storage (vg or devices)"
         yield fault(source, device.line, text, f"pcs stonith update {device.name} ip=ADDRESS vg=GROUP")
-    operations = {each.name: each for each in device.operations}
-    if "monitor" not in operations:
+    if not any(each.name == "monitor" for each in device.operations):
         text = f"device {device.name} has no monitor: a BMC that dies is noticed when it is needed"
         yield warning(
             source, device.line, text, f"pcs stonith update {device.name} op monitor interval=60s timeout=60s"
         )
-    for name, operation in operations.items():
+    for operation in device.operations:
+        name = operation.name
         timeout_s = cib.operation_timeout_s if operation.timeout_s is None else operation.timeout_s
         if name in ("monitor", "start") and timeout_s < LOOK_S:
             text = (
@@ -199,7 +202,7 @@ def _used_first(cib: Cib, devices: Collection[Device], node: str) -> list[Device
     levels = sorted((each for each in cib.levels if each.target == node), key=_order)
     if levels:
         return [device for name in levels[0].devices for device in devices if device.name == name]
-    return [each for each in devices if node in each.nodes or not each.nodes]
+    return [each for each in devices if each.may_fence(node)]
 
 
 def _topology(cib: Cib, devices: Collection[Device], source: str) -> Iterator[CheckFinding]:

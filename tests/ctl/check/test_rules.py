@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fencer import __version__
+from fencer.cluster.corosync_conf import parse_corosync
 from fencer.ctl.check import machine
-from fencer.ctl.check.cluster_rules import copies_findings
+from fencer.ctl.check.cluster_rules import agreement_findings, copies_findings
 from fencer.ctl.check.configuration import Files, parse
 from fencer.ctl.check.corosync_rules import corosync_findings
 from fencer.ctl.check.devices import Device, host_names
@@ -273,6 +274,220 @@ def test_a_device_with_neither_bmc_nor_storage():
 def test_host_lists_as_pacemaker_reads_them():
     assert host_names("a, b;c", "") == ("a", "b", "c")
     assert host_names("", "serv-0001:1;serv-0002:2") == ("serv-0001", "serv-0002")
+
+
+# --- ways to write a CIB ----------------------------------------------------------------------------------------------
+
+LOOSE = CIB.replace('      <group id="ha">\n', "").replace("      </group>\n", "")
+UNORDERED, APART = "nothing orders vg before fs", "nothing keeps fs on the node of vg"
+
+
+def refs(*names: str) -> str:
+    return "".join(f'<resource_ref id="{name}"/>' for name in names)
+
+
+def sets(tag: str, *members: str, attributes: str = "", of_set: str = "") -> str:
+    """A constraint of resource sets."""
+    parts = "".join(f'<resource_set id="s{each}" {of_set}>{refs(*each.split())}</resource_set>' for each in members)
+    return f'<{tag} id="{tag}" {attributes}>{parts}</{tag}>'
+
+
+TOGETHER = sets("rsc_colocation", "vg fs", attributes='score="INFINITY"')
+
+
+@pytest.mark.parametrize(
+    ("constraints", "found"),
+    [
+        (sets("rsc_order", "vg fs") + TOGETHER, []),
+        (sets("rsc_order", "vg fs") + TOGETHER.replace("INFINITY", "1000000"), []),
+        (sets("rsc_order", "vg", "fs") + sets("rsc_colocation", "fs", "vg", attributes='score="+INFINITY"'), []),
+        (sets("rsc_order", "fs vg") + TOGETHER, [UNORDERED]),
+        (sets("rsc_order", "vg fs", of_set='sequential="false"') + TOGETHER, [UNORDERED]),
+        (sets("rsc_order", "vg fs", of_set='action="stop"') + TOGETHER, [UNORDERED]),
+        (sets("rsc_order", "vg fs", attributes='kind="Optional"') + TOGETHER, [UNORDERED]),
+        (sets("rsc_order", "vg fs", attributes='kind="Serialize"') + TOGETHER, [UNORDERED]),
+        ('<rsc_order id="o" first="vg" then="fs" score="0"/>' + TOGETHER, [UNORDERED]),
+        ('<rsc_order id="o" first="vg" then="fs" first-action="stop"/>' + TOGETHER, [UNORDERED]),
+        ('<rsc_order id="o" first="vg" then="x"/><rsc_order id="p" first="x" then="fs"/>' + TOGETHER, []),
+        ('<rsc_order id="o" first="vg" then="fs"/>' + TOGETHER.replace("INFINITY", "100"), [APART]),
+        ('<rsc_order id="o" first="vg" then="fs"/>' + TOGETHER.replace("INFINITY", "-INFINITY"), [APART]),
+        (
+            '<rsc_order id="o" first="vg" then="fs"/><rsc_colocation id="c" rsc="vg" with-rsc="fs" score="INFINITY"/>',
+            [],
+        ),
+    ],
+)
+def test_what_orders_and_keeps_together(constraints: str, found: list[str]):
+    assert texts(LOOSE.replace("<constraints>", f"<constraints>{constraints}")) == found
+
+
+def test_a_constraint_of_what_a_resource_is_in():
+    first, end = LOOSE.index('        <primitive id="fs"'), LOOSE.index("    </resources>")
+    cloned = f'{LOOSE[:first]}<clone id="c"><group id="g">\n{LOOSE[first:end]}</group></clone>{LOOSE[end:]}'
+    order = sets("rsc_order", "vg", "c") + sets("rsc_colocation", "c vg", attributes='score="INFINITY"')
+    assert texts(cloned.replace("<constraints>", f"<constraints>{order}")) == []
+
+
+def test_an_order_through_a_member_of_another_group():
+    group = '<group id="g"><primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/></group>'
+    order = '<rsc_order id="o" first="vg" then="x"/><rsc_order id="p" first="g" then="fs"/>'
+    cib = LOOSE.replace("    </resources>", f"{group}</resources>")
+    assert texts(cib.replace("<constraints>", f"<constraints>{order}{TOGETHER}")) == []
+
+
+def test_defaults_with_a_rule_are_not_those_of_everything():
+    default = '<meta_attributes id="{0}">{1}<nvpair id="{0}t" name="timeout" value="1s"/></meta_attributes>'
+    for rule, timeout_s, names in (('<rule id="r"/>', 20, []), ("", 1, ["timeout"])):
+        tags = "".join(f"<{tag}>{default.format(tag, rule)}</{tag}>" for tag in ("op_defaults", "rsc_defaults"))
+        cib = parse_cib(CIB.replace("</constraints>", f"</constraints>{tags}"), "F")
+        assert (cib.operation_timeout_s, list(cib.resource_defaults)) == (timeout_s, names)
+
+
+OWN_MONITOR = '<op id="fence-serv-0001-monitor" name="monitor" interval="60s" timeout="60s"/>'
+NO_MONITOR = "device fence-serv-0001 has no monitor: a BMC that dies is noticed when it is needed"
+FEW_SECONDS = "device fence-serv-0001: monitor has 5 s"
+WITH_IDS = CIB.replace("<operations>", '<operations id="own">', 1).replace("<operations>", '<operations id="ops">', 1)
+OPERATIONS = WITH_IDS[WITH_IDS.index('<operations id="own">') : WITH_IDS.index("</operations>") + len("</operations>")]
+TEMPLATE = (
+    '<template id="t" class="stonith" type="fence_halvm"><operations>'
+    '<op id="t-m" name="monitor" interval="9s" timeout="5s"/></operations></template>'
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ('value="stop"', 'value="Ignore"', ["no-quorum-policy is ignore"]),
+        ("<crm_config>", '<crm_config><cluster_property_set id="z" score="-1"><nvpair id="z1" name="no-quorum-policy"'
+         ' value="ignore"/></cluster_property_set>', []),
+        ("<crm_config>", '<crm_config><cluster_property_set id="z"><rule id="r"/><nvpair id="z1" name="stonith-enabled"'
+         ' value="false"/></cluster_property_set>', []),
+        ('value="serv-0001"/>', 'value="SERV-0001"/>', []),
+        ('value="serv-0001"/>', 'value="serv-1"/>', ["device fence-serv-0001 is for serv-1", "no stonith device"]),
+        ("<nodes>", '<nodes><node id="g" uname="g" type="remote"/>', []),
+        (OWN_MONITOR, OWN_MONITOR.replace('timeout="60s"', 'timeout="PT1M"'), []),
+        (OWN_MONITOR, OWN_MONITOR.replace('timeout="60s"', 'timeout="60 seconds"'), []),
+        (OWN_MONITOR, OWN_MONITOR.replace("/>", ' enabled="false"/>'), [NO_MONITOR]),
+        (
+            OWN_MONITOR,
+            f"{OWN_MONITOR.replace('60s', '5s')}{OWN_MONITOR.replace('60s', '90s')}",
+            [FEW_SECONDS],
+        ),
+        (
+            OWN_MONITOR,
+            '<op id="m" name="monitor" interval="60s"><meta_attributes id="mm"><nvpair id="mt" name="timeout" '
+            'value="60s"/></meta_attributes></op>',
+            [],
+        ),
+        (OPERATIONS, "", [NO_MONITOR]),
+        (OPERATIONS, '<operations id-ref="ops"/>', []),
+        (
+            '<primitive id="fence-serv-0001" class="stonith" type="fence_halvm">',
+            f'{TEMPLATE}<primitive id="fence-serv-0001" template="t">',
+            [],
+        ),
+        (
+            '<nvpair id="fence-serv-0001-meta-provides" name="provides" value="unfencing"/>',
+            '<nvpair id-ref="fence-serv-0002-meta-provides" name="provides"/>',
+            [],
+        ),
+        ('<meta_attributes id="fence-serv-0001-meta">', '<meta_attributes id-ref="fence-serv-0002-meta"/>'
+         '<meta_attributes id="fence-serv-0001-meta" score="-1"><nvpair id="p0" name="provides" value="nothing"/>', []),
+        (
+            "<constraints>",
+            '<constraints><rsc_location id="l" rsc="fence-serv-0001"><rule id="r" score="-INFINITY"><expression id="e" '
+            'attribute="#uname" operation="eq" value="serv-0001"/></rule></rsc_location>',
+            ["fence-serv-0001 avoids serv-0001"],
+        ),
+        (
+            "<constraints>",
+            f'<constraints><rsc_location id="l" node="serv-0001" score="-INFINITY"><resource_set id="ls">'
+            f"{refs('fence-serv-0001')}</resource_set></rsc_location>",
+            ["fence-serv-0001 avoids serv-0001"],
+        ),
+    ],
+)  # fmt: skip
+def test_other_ways_to_write_a_cib(old: str, new: str, found: list[str]):
+    assert old in WITH_IDS
+    told = texts(WITH_IDS.replace(old, new, 1))
+    assert len(told) == len(found), told
+    assert all(text.startswith(begin) for text, begin in zip(told, found, strict=True)), told
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ('target-pattern="serv-.*"', [NODES[0], NODES[1]]),
+        ('target-pattern="1$"', [NODES[0]]),
+        ('target-pattern="(["', ["pattern (["]),
+        ('target-attribute="rack" target-value="7"', [NODES[1]]),
+        ('target-attribute="rack" target-value="8"', ["rack=8"]),
+    ],
+)
+def test_levels_of_nodes_that_are_not_named(target: str, found: list[str]):
+    rack = '<node id="2" uname="serv-0002"><instance_attributes id="n"><nvpair id="r" name="rack" value="7"/>'
+    cib = CIB.replace('<node id="2" uname="serv-0002"/>', f"{rack}</instance_attributes></node>")
+    level = f'<fencing-topology><fencing-level id="f" {target} index="1" devices="x"/></fencing-topology>'
+    parsed = parse_cib(cib.replace("</constraints>", f"</constraints>{level}"), "F")
+    assert [each.target for each in parsed.levels] == found
+
+
+@pytest.mark.parametrize(
+    "less_and_more",
+    [
+        ('target-pattern="1"', 'target="serv-0001"'),
+        ('target-attribute="rack" target-value="7"', 'target="serv-0001"'),
+        ('target-attribute="rack" target-value="7"', 'target-pattern="1"'),
+    ],
+)
+def test_levels_of_one_kind_keep_those_of_another_away(less_and_more: tuple[str, str]):
+    rack = '<node id="1" uname="serv-0001"><instance_attributes id="n"><nvpair id="r" name="rack" value="7"/>'
+    cib = CIB.replace('<node id="1" uname="serv-0001"/>', f"{rack}</instance_attributes></node>")
+    levels = "".join(f'<fencing-level id="f" {target} index="1" devices="x"/>' for target in less_and_more)
+    parsed = parse_cib(
+        cib.replace("</constraints>", f"</constraints><fencing-topology>{levels}</fencing-topology>"), "F"
+    )
+    assert [each.target for each in parsed.levels if each.target in NODES] == ["serv-0001"]
+
+
+def test_nodes_that_resources_make():
+    remote = (
+        '<primitive id="far" class="ocf" provider="pacemaker" type="remote"/>'
+        '<primitive id="vm" class="ocf" provider="heartbeat" type="VirtualDomain"><meta_attributes id="vm-m">'
+        '<nvpair id="vm-r" name="remote-node" value="guest"/></meta_attributes></primitive>'
+        '<bundle id="b"><podman image="i" replicas="2"/></bundle>'
+    )
+    cib = CIB.replace('      <group id="ha">', f'{remote}<group id="ha">')
+    assert texts(cib) == ["no stonith device is for far: it cannot be fenced"]
+    assert texts(cib.replace('value="serv-0001"/>', 'value="serv-0001 far guest b-0 b-1"/>')) == [
+        "device fence-serv-0001 names 5 nodes and one BMC: it would switch off the wrong one"
+    ]
+
+
+def test_a_name_too_many_is_a_warning():
+    power = '<primitive id="p" class="stonith" type="fence_apc"><instance_attributes id="i"><nvpair id="h" '
+    power += 'name="pcmk_host_map" value="serv-0001:1,2;node2:3"/></instance_attributes></primitive>'
+    parsed = parse_cib(CIB.replace('      <group id="ha">', f'{power}\n<group id="ha">'), "F")
+    (found,) = stonith_findings(parsed, "F")
+    assert (found.text.partition(",")[0], found.status) == ("device p is for node2", CtlStatus.WARNING)
+    assert stonith_findings(parsed, "F", (*NODES, "node2")) == []
+
+
+def test_a_volume_group_that_the_old_agent_activates():
+    parsed = parse_cib(
+        CIB.replace('type="LVM-activate"', 'type="LVM"').replace('name="vgname"', 'name="volgrpname"'), "F"
+    )
+    (found,) = service_findings(parsed, "F")
+    assert found.text == "fs mounts /dev/shared_vg/ha_lv, and no LVM-activate resource activates shared_vg"
+    assert found.remedy == "make vg (LVM) an LVM-activate with vg_access_mode=system_id"
+
+
+def test_a_remote_node_is_in_no_corosync_conf():
+    cib = CIB.replace("<nodes>", '<nodes><node id="g" uname="g" type="remote"/>')
+    corosync = parse_corosync((GOOD / "corosync.conf").read_text())
+    assert agreement_findings(None, (corosync, "C"), (parse_cib(cib, "F"), "F")) == []
+    (found,) = agreement_findings(None, (corosync, "C"), (parse_cib(cib.replace(' type="remote"', ""), "F"), "F"))
+    assert "which is none of C" in found.text
 
 
 # --- files of this machine --------------------------------------------------------------------------------------------
