@@ -30,7 +30,7 @@ def lvm_conf_findings(conf: LvmConf, uses: Collection[Use]) -> list[CheckFinding
 
 
 def _protection(conf: LvmConf, uses: Collection[Use]) -> Iterator[CheckFinding]:
-    lockd = conf.text("global/use_lvmlockd", "0") == "1"
+    lockd = conf.is_on("global/use_lvmlockd")
     identified = conf.text("global/system_id_source", "none") != "none"
     for use in uses:
         if use.mode == LVMLOCKD and not lockd:

@@ -194,7 +194,22 @@ def test_what_is_no_cib_is_one_sentence(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("60", 60), ("60s", 60), ("1min", 60), ("500ms", 0.5), ("2h", 7200), ("x", None), ("", None)]
+    ("text", "number"),
+    [
+        ("60", 60),
+        ("60s", 60),
+        ("1min", 60),
+        ("500ms", 0.5),
+        ("2h", 7200),
+        ("x", None),
+        ("", None),
+        ("60 Seconds", 60),
+        ("2minutes", 120),
+        ("1.5s", 1),
+        ("PT1M30S", 90),
+        ("P1DT1H", 90000),
+        ("5 years", None),
+    ],
 )
 def test_times_of_pacemaker(text, number):
     assert seconds(text) == number
@@ -216,10 +231,32 @@ def test_lvm_conf():
         ("global { use_lvmlockd = 1 }", "global/use_lvmlockd", "1"),
         ('a { b { c = "x # y" } } # z', "a/b/c", "x # y"),
         ("activation { volume_list = [] }", "activation/volume_list", ""),
+        ('devices { preferred_names = [ "^/dev/[hs]d" ] } # [', "devices/preferred_names", "^/dev/[hs]d"),
+        ('devices {\nfilter = [ "a|[0-9]|", # [ {\n"r|.*|" ]\n}', "devices/filter", "a|[0-9]|"),
+        ("global\n{\nuse_lvmlockd =\n1\n}", "global/use_lvmlockd", "1"),
+        ("global { /use_lvmlockd = 1 }", "global/use_lvmlockd", "1"),
+        ('"global" { "use_lvmlockd"=1 }', "global/use_lvmlockd", "1"),
+        ("global { system_id_source = none } global { system_id_source = uname }", "global/system_id_source", "uname"),
+        ('a = "}" b = \'"\' c = "\\""', "b", '"'),
     ],
 )
 def test_other_ways_to_write_lvm_conf(text, name, value):
     assert parse_lvm_conf(text, "F").text(name, "nothing") == value
+
+
+def test_a_setting_is_in_the_line_of_its_name():
+    conf = parse_lvm_conf("a\n{\n# [\nb = [ 1,\n2,\n]\nc\n= 'x\ny' d = 1 }", "F")
+    assert {name: (each.values, each.line) for name, each in conf.settings.items()} == {
+        "a/b": (("1", "2"), 4),
+        "a/c": (("x\ny",), 7),
+        "a/d": (("1",), 9),
+    }
+
+
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("yes", True), ('"True"', True), ("0", False), ("no", False)])
+def test_booleans_of_lvm(text, on):
+    assert parse_lvm_conf(f"global {{ use_lvmlockd = {text} }}", "F").is_on("global/use_lvmlockd") is on
+    assert not parse_lvm_conf("", "F").is_on("global/use_lvmlockd")
 
 
 def test_the_lvm_conf_of_this_distribution_parses():
@@ -236,6 +273,10 @@ def test_the_lvm_conf_of_this_distribution_parses():
         ("}", "line 1: a brace without a section"),
         ("a = [ 1,\n", "line 1: an array is not closed"),
         ("global {\nnonsense\n}", "line 2: neither a section nor"),
+        ("a {\nb {\n}\n\n", "line 1: section a is not closed"),
+        ("a = [\n1\n}\n", "line 1: an array is not closed"),
+        ("a {\nb =\n}", "line 2: neither a section nor"),
+        ('a = 1\nb = "x\n', "line 2: a string is not closed"),
     ],
 )
 def test_what_is_no_lvm_conf_is_one_sentence(text, sentence):
