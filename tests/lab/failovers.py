@@ -18,6 +18,7 @@ FILE = f"{level4.MOUNT}/records"
 LISTENER = "10.9.2.254"
 """The host's address in the management network."""
 PORT = 5555
+CONSOLE_CHARS = 20_000
 WRITER = "/usr/local/sbin/records.py"
 
 _STEPS = {
@@ -156,7 +157,15 @@ def wait_back(cluster: Cluster, seen: Observed, timeout_s: float = 600, *, reboo
         # With two paths each key is there twice.
         return set(keys(survivor)) == all_keys(cluster) and level4.settled(cluster, seen.survivor)
 
-    level4.wait_until(f"{seen.victim} is back", back, end - time.monotonic(), lambda: log(survivor))
+    level4.wait_until(f"{seen.victim} is back", back, end - time.monotonic(), lambda: _no_return(cluster, seen))
+
+
+def _no_return(cluster: Cluster, seen: Observed) -> str:
+    """What there is to know of a victim that does not come back."""
+    power = f"{seen.victim}: {cluster.ipmitool(seen.victim, 'chassis', 'power', 'status')}"
+    console = cluster.nodes[seen.victim].console()[-CONSOLE_CHARS:]
+    history = cluster.nodes[seen.survivor].run("fence_halvm -o history --json").out
+    return "\n".join([log(cluster.nodes[seen.survivor]), history, power, "its console:", console])
 
 
 def check(cluster: Cluster, seen: Observed) -> None:
