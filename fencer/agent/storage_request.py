@@ -38,6 +38,8 @@ def build_storage(
     target_key = _target_key(given, action, by_storage_alone, target, membership, keys)
     if action in AGAINST_OTHERS or action is Action.MONITOR:
         key_owners.check_unchanged(membership, given, keys, own)
+    if action is Action.ON and local:
+        key_owners.check_not_anothers(membership, keys, own)
     if own is not None and own == target_key and action in _AS_A_FENCE:
         raise UsageError(f"key: {own} is this node's own key: a node cannot fence itself; give the target's key")
     theirs = target_key or (given.target if action is not Action.ON else None)
@@ -93,8 +95,8 @@ def _own_key(
     state_dir: str,
 ) -> ReservationKey | None:
     """This node's key; None where it is unknown and the action does not need it."""
-    if given.local is None and action is Action.ON and local and given.target is not None:
-        return given.target  # the target is this node
+    if action is Action.ON and local and given.target is not None:
+        return given.target  # of this node; local_key is the key of the node that fences it, where both are in a CIB
     if given.local is None and action is Action.VALIDATE_ALL and not membership.source:
         return None  # a configuration may be written on a machine without a cluster
     registered = None if given.local is not None else registered_key(state_dir)

@@ -99,6 +99,19 @@ def other_keys(
     return OtherKeys(tuple(key for name, key in keys.items() if local is None or name != local.name))
 
 
+def check_not_anothers(membership: Membership, keys: Mapping[str, ReservationKey], own: ReservationKey | None) -> None:
+    """Raises UsageError where the key that this node is to register under is derived for another node.
+
+    A fence of this node would find its own key absent, and take it for fenced while it writes under the other's."""
+    local = membership.local
+    for name, key in keys.items():
+        if key == own and local is not None and name != local.name:
+            raise UsageError(
+                f"local_key: {own} is the key of {name}, and this node is {local.name}: two nodes with one key cannot "
+                "be fenced apart: leave local_key out, or give this node's own"
+            )
+
+
 def check_unchanged(
     membership: Membership, given: GivenKeys, keys: Mapping[str, ReservationKey], own: ReservationKey | None
 ) -> None:

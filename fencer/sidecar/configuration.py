@@ -32,6 +32,7 @@ def derive(settings: Settings) -> Config:
     """The configuration that follows from settings and the cluster's files. Raises UsageError."""
     membership = read_membership(settings.cluster_conf or None, settings.local_node or None)
     membership.require()
+    _check_host(settings, membership)
     try:
         storage, keys = _storage(settings, membership)
     except NoKey as error:
@@ -45,6 +46,20 @@ def derive(settings: Settings) -> Config:
     return Config(settings, node, str(storage.own_key), nodes, observer)
 
 
+def _check_host(settings: Settings, membership: Membership) -> None:
+    """Raises UsageError where local_node is another node than this host: the file was copied from that node.
+
+    Registered under that node's key, this node would go on writing when it is fenced."""
+    if not settings.local_node:
+        return
+    host, local = read_membership(settings.cluster_conf or None, None).local, membership.local
+    if host is not None and local is not None and host != local:
+        raise UsageError(
+            f"local_node: {local.name} is another node: by {membership.source} this host is {host.name}: leave "
+            "local_node out"
+        )
+
+
 def _storage(settings: Settings, membership: Membership) -> tuple[StorageSettings, Mapping[str, ReservationKey]]:
     """The shared LUNs, and the key of each node by its name. Raises NoKey where this node's key is not known."""
     local_key = key_owners.parse_key("local_key", settings.local_key) if settings.local_key else None
@@ -55,6 +70,7 @@ def _storage(settings: Settings, membership: Membership) -> tuple[StorageSetting
     own: ReservationKey | None = key_owners.own_key(membership, given, keys, registered)
     if own is None:
         raise key_owners.no_own_key(membership)
+    key_owners.check_not_anothers(membership, keys, own)
     storage = StorageSettings(
         devices=tuple(settings.devices),
         volume_group=None if settings.devices else settings.vg or None,

@@ -80,6 +80,25 @@ def test_keys_that_are_given_win(tmp_path: Path) -> None:
     assert (storage.target_key, storage.settings.own_key) == (ReservationKey(0xABC), ReservationKey(0xDEF))
 
 
+@pytest.mark.parametrize("local_key", ["", "0DEF"])
+def test_a_node_unfences_itself_under_its_own_key_where_a_device_also_names_its_fencers(
+    tmp_path: Path, local_key: str
+) -> None:
+    """A CIB gives a device both keys, and they are the same on each node. Under its fencer's key the node would write
+    on when it is fenced: the key that is looked for is not there, and the fencer's own never is taken."""
+    storage = ask(tmp_path, action="on", plug="serv-0002", key="0xabc", local_key=local_key).storage
+    assert storage is not None
+    assert storage.settings.own_key == ReservationKey(0xABC)
+
+
+@pytest.mark.parametrize("option", ["key", "local_key"])
+def test_no_node_registers_under_the_key_of_another(tmp_path: Path, option: str) -> None:
+    fenced = ask(tmp_path, action="off").storage
+    assert fenced is not None and fenced.target_key is not None
+    with pytest.raises(UsageError, match=r"is the key of serv-0001, and this node is serv-0002"):
+        ask(tmp_path, action="on", plug="serv-0002", **{option: str(fenced.target_key)})
+
+
 def test_nodename_is_fenced_where_plug_differs(tmp_path: Path) -> None:
     """As Pacemaker calls with pcmk_host_map=serv-0001:outlet-7: the key is the node's."""
     request = ask(tmp_path, action="off", nodename="serv-0001", plug="outlet-7")

@@ -70,6 +70,24 @@ def test_a_node_of_another_name_is_mended_by_local_node(sidecar_on) -> None:
     assert sidecar_on(COROSYNC, host="elsewhere", more='local_node = "serv-0001"\n').node == "serv-0001"
 
 
+SECOND = COROSYNC.replace("192.168.0.50", "192.168.0.51").replace("serv-0001", "serv-0002").replace("id: 1", "id: 2")
+BOTH = COROSYNC.removesuffix("}\n") + SECOND.partition("nodelist {\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('local_node = "serv-0001"', "local_node: serv-0001 is another node: by .* this host is serv-0002"),
+        ('local_key = "{key}"', "local_key: {key} is the key of serv-0001, and this node is serv-0002"),
+    ],
+)
+def test_a_file_that_was_copied_from_another_node_is_refused(sidecar_on, more: str, says: str) -> None:
+    """Registered under the other node's key, this node would go on writing when it is fenced."""
+    key = sidecar_on(BOTH).key
+    with pytest.raises(UsageError, match=says.format(key=key)):
+        sidecar_on(BOTH, host="serv-0002", more=more.format(key=key) + "\n")
+
+
 @pytest.mark.parametrize(
     ("corosync", "mended"),
     [(WITHOUT_NODE_ID, COROSYNC), (WITHOUT_NAME, COROSYNC), (WITHOUT_LIST, COROSYNC)],
