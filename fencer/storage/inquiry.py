@@ -4,11 +4,15 @@
 Source: SPC-4 r37, 6.6 (INQUIRY), 7.8.6 (device identification page), 6.35 (REPORT SUPPORTED OPERATION CODES).
 """
 
+from collections.abc import Iterator
+
 from fencer._typing import NamedTuple
 from fencer.errors import MalformedAnswer
 
 DISK = 0x00  # peripheral device type: direct access block device
+OPCODE = 0x12
 STANDARD_INQUIRY_LENGTH_BYTES = 96
+FIRST_PAGE_LENGTH_BYTES = 252  # before SPC-3 the allocation length had one byte
 SUPPORTED_OPCODES_LENGTH_BYTES = 48  # header, CDB usage data, timeouts descriptor
 _STANDARD_INQUIRY_MINIMUM_BYTES = 36
 
@@ -34,7 +38,7 @@ class StandardInquiry(NamedTuple):
 def inquiry_cdb(allocation_length_bytes: int, *, page: int | None = None) -> bytes:
     """The CDB of an INQUIRY, 6 bytes: standard data, or one vital product data page."""
     evpd = page is not None
-    return bytes((0x12, evpd, page or 0)) + allocation_length_bytes.to_bytes(2) + b"\0"
+    return bytes((OPCODE, evpd, page or 0)) + allocation_length_bytes.to_bytes(2) + b"\0"
 
 
 def device_identification_cdb(allocation_length_bytes: int) -> bytes:
@@ -67,10 +71,25 @@ def decode_wwid(page: bytes) -> str | None:
     extended, EUI-64 of 8 bytes; T10 vendor id and NAA locally assigned are last and equal.
     None: no usable designator. Raises MalformedAnswer, also when the page is not whole.
     """
+    best: tuple[int, int, str] | None = None  # priority, designator length, name
+    for kind, designator, priority, name in _named_designators(page):
+        # Among equals Linux takes the last, but a text only if it is not shorter.
+        shorter_text = kind in (_T10_VENDOR_ID, _SCSI_NAME) and best is not None and best[1] > len(designator)
+        if best is None or (best[0] <= priority and not shorter_text):
+            best = priority, len(designator), name
+    return best[2] if best else None
+
+
+def decode_names(page: bytes) -> tuple[str, ...]:
+    """Every name of the logical unit in VPD page 83h, each as Linux would write it. Raises MalformedAnswer."""
+    return tuple(name for _, _, _, name in _named_designators(page))
+
+
+def _named_designators(page: bytes) -> Iterator[tuple[int, bytes, int, str]]:
+    """Kind, bytes, Linux's priority and Linux's text of each designator of the logical unit that Linux would use."""
     length = page_length_bytes(page)
     if length > len(page):
         raise MalformedAnswer(f"INQUIRY page 83h: {len(page)} of {length} bytes: incomplete")
-    best: tuple[int, int, str] | None = None  # priority, designator length, name
     offset = 4
     while offset < length:
         if offset + 4 > length or offset + 4 + page[offset + 3] > length:
@@ -79,14 +98,8 @@ def decode_wwid(page: bytes) -> str | None:
         offset += 4 + len(designator)
         kind, of_logical_unit = form & 0x0F, not form & 0x30
         named = _name(kind, designator) if of_logical_unit and designator else None
-        if named is None:
-            continue
-        priority, name = named
-        # Among equals Linux takes the last, but a text only if it is not shorter.
-        shorter_text = kind in (_T10_VENDOR_ID, _SCSI_NAME) and best is not None and best[1] > len(designator)
-        if best is None or (best[0] <= priority and not shorter_text):
-            best = priority, len(designator), name
-    return best[2] if best else None
+        if named is not None:
+            yield kind, designator, *named
 
 
 def _name(kind: int, designator: bytes) -> tuple[int, str] | None:

@@ -19,7 +19,14 @@ from collections.abc import Callable
 
 from fencer._enum import Enum, auto
 from fencer._typing import Final, TypeVar
-from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, StorageRefused, TransportError
+from fencer.errors import (
+    CommandFailed,
+    MalformedAnswer,
+    NotRegistered,
+    StorageError,
+    StorageRefused,
+    TransportError,
+)
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage import inquiry, pr
 from fencer.storage.bounded_transport import BoundedTransport
@@ -27,7 +34,8 @@ from fencer.storage.pr import InAction, OutAction
 from fencer.storage.transport import ScsiReply, ScsiStatus, ScsiTransport, Sense
 
 _FIRST_ALLOCATION_LENGTH_BYTES = 2048  # 255 keys
-_FULL_STATUS_LENGTH_BYTES = 0x4000  # LIO leaves out what does not fit and does not say so: room for 180 registrations
+_FULL_STATUS_LENGTH_BYTES = 0x4000  # room for 180 registrations
+_LONGEST_ENTRY_BYTES = 512  # of a list: a key has 8, a registration by iSCSI with the longest name some 290
 _MAX_READS_OF_ONE_ANSWER = 8  # it may grow while we ask for more
 _UNIT_ATTENTIONS_AT_ONCE = 8  # more than a target queues for one nexus; beyond that pause
 _FIRST_PAUSE_S = 0.01
@@ -39,6 +47,11 @@ PATH_S = 1.0
 
 PASSING_S = 0.25
 """For how long one of several paths may ask us to wait (busy, becoming ready) before another one is asked."""
+
+RESCAN = (
+    "map the LUN there again at the array; or delete this disk (echo 1 >/sys/block/sdX/device/delete) and rescan, then "
+    "call again"
+)
 
 _RECOVERED_ERROR, _NOT_READY, _ABORTED_COMMAND = 0x1, 0x2, 0xB
 _T = TypeVar("_T")
@@ -61,6 +74,9 @@ class Nexus:
     command_timeout_s: the most that a single command may take; no method waits past the deadline it is given.
     patience_s: for how long an answer that asks us to wait is waited out; None: until the deadline.
     sleep: for tests; the clock is the deadline's.
+    wwid: as sysfs writes it, of the LUN that this nexus is to lead to; None: not known. The target is asked before the
+    first command, and again after a unit attention that may announce another LUN under the same number. The kernel
+    keeps what it read when it found the disk, and an array or a restarted target may have mapped another LUN since.
     guarding: told when a registration under a guard key begins (True) and ends (see register_under_guard).
     failed: the latest command had no answer, or one that says that this path does not work now.
 
@@ -75,6 +91,7 @@ class Nexus:
         command_timeout_s: float = 2.0,
         patience_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        wwid: str | None = None,
     ) -> None:
         self._transport: Final = transport
         self._bounded: Final = transport if isinstance(transport, BoundedTransport) else None
@@ -83,6 +100,8 @@ class Nexus:
         self.sleep: Final = sleep
         self.guarding: Callable[[bool], None] = lambda _begins: None
         self.failed = False
+        self._wwid: Final = wwid
+        self._is_identified = wwid is None
         self._unit_attentions: Final[deque[Sense]] = deque(maxlen=_REMEMBERED_UNIT_ATTENTIONS)
 
     @property
@@ -98,7 +117,19 @@ class Nexus:
     def as_one_of_several(self, bound: Callable[[ScsiTransport], ScsiTransport]) -> "Nexus":
         """The same path as one of several: it has PATH_S and PASSING_S at a time. bound: wraps the
         transport into one that never waits past its timeout."""
-        return Nexus(bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep)
+        return Nexus(
+            bound(self._transport), command_timeout_s=PATH_S, patience_s=PASSING_S, sleep=self.sleep, wwid=self._wwid
+        )
+
+    def of_lun(self, wwid: str) -> "Nexus":
+        """The same path, which has to lead to this LUN."""
+        return Nexus(
+            self._transport,
+            command_timeout_s=self._command_timeout_s,
+            patience_s=self._patience_s,
+            sleep=self.sleep,
+            wwid=wwid,
+        )
 
     def bounded(self, read: Callable[["Nexus"], _T], timeout_s: float) -> _T:
         """Reads by several commands at one change of threads, where it is bounded (see BoundedTransport.bounded)."""
@@ -131,12 +162,41 @@ class Nexus:
     def wwid(self, deadline: Deadline) -> str | None:
         """The logical unit's name as Linux's sysfs writes it; None if it has no usable designator or no page 83h."""
         try:
-            page = self._read_whole(
-                "INQUIRY page 83h", inquiry.device_identification_cdb, inquiry.page_length_bytes, deadline
-            )
+            page = self._identification(deadline)
         except _Unsupported:
             return None
         return self._named(inquiry.decode_wwid, page)
+
+    def require_wwid(self, deadline: Deadline) -> None:
+        """Raises StorageError unless the target says that this is the LUN of wwid; nothing where that is not known.
+
+        Any of the LUN's designators may be it: kernels before 5.11 chose another one.
+        """
+        self._is_identified = True  # for the command that asks
+        if self._wwid is None or not self._wwid.isascii() or "\\" in self._wwid:  # what the kernel could not write
+            return
+        try:
+            names = self._named(inquiry.decode_names, self._identification(deadline))
+        except _Unsupported:
+            names = ()
+        except StorageError:
+            self._is_identified = False
+            raise
+        if self._wwid.strip().lower() not in (name.strip().lower() for name in names):
+            self._is_identified = False
+            found = ", ".join(names) or "without a name"
+            raise StorageRefused(
+                f"{self.name}: it is another LUN now, {found}, and was {self._wwid} when the kernel found it", RESCAN
+            )
+
+    def _identification(self, deadline: Deadline) -> bytes:
+        return self._read_whole(
+            "INQUIRY page 83h",
+            inquiry.device_identification_cdb,
+            inquiry.page_length_bytes,
+            deadline,
+            inquiry.FIRST_PAGE_LENGTH_BYTES,
+        )
 
     def supports(self, service_action: InAction | OutAction, deadline: Deadline) -> bool | None:
         """By REPORT SUPPORTED OPERATION CODES: True, False, or None when the target cannot tell.
@@ -258,6 +318,7 @@ class Nexus:
             lambda data: pr.answer_length_bytes(action, data),
             deadline,
             allocation_length_bytes,
+            _LONGEST_ENTRY_BYTES,
         )
 
     def _read_whole(
@@ -266,14 +327,23 @@ class Nexus:
         cdb: Callable[[int], bytes],
         length_of: Callable[[bytes], int],
         deadline: Deadline,
-        allocation: int = _FIRST_ALLOCATION_LENGTH_BYTES,
+        allocation: int,
+        spare_bytes: int = 0,
     ) -> bytes:
-        """Reads until the buffer holds all that the target has. A part of an answer is never returned."""
+        """Reads until the buffer holds all that the target has. A part of an answer is never returned.
+
+        spare_bytes: an answer that leaves less of the buffer is read again with the largest one.
+        LIO leaves out of READ FULL STATUS what does not fit (older kernels: of READ KEYS, too), and says that the
+        rest is all. So there has to be room for another entry.
+        """
         for _ in range(_MAX_READS_OF_ONE_ANSWER):
             data = self._read(operation, cdb(allocation), allocation, deadline).data
             needed = self._named(length_of, data)
             if needed <= len(data):
-                return data
+                if needed + spare_bytes <= allocation or allocation == pr.MAX_ALLOCATION_LENGTH_BYTES:
+                    return data
+                allocation = pr.MAX_ALLOCATION_LENGTH_BYTES
+                continue
             if needed <= allocation or allocation == pr.MAX_ALLOCATION_LENGTH_BYTES:
                 raise MalformedAnswer(f"{self.name}: {operation}: {len(data)} of {needed} bytes: incomplete")
             allocation = min(needed + 7 & ~7, pr.MAX_ALLOCATION_LENGTH_BYTES)
@@ -300,6 +370,8 @@ class Nexus:
         changes_state: bool,
     ) -> ScsiReply:
         """Sends one command until the target really deals with it. See the module's docstring for the rules."""
+        if not self._is_identified:
+            self.require_wwid(deadline)
         self.failed = True
         reply = self._insist(operation, cdb, deadline, data_out, data_in_length, changes_state)
         self.failed = reply.status is ScsiStatus.CHECK_CONDITION and not (
@@ -329,6 +401,8 @@ class Nexus:
                 self._unit_attentions.append(sense)
                 if changes_state and pr.says_preempted(sense):
                     return reply
+                if self._wwid is not None and pr.may_be_another_lun(sense) and cdb[0] != inquiry.OPCODE:
+                    self.require_wwid(deadline)
                 unit_attentions += 1
                 if unit_attentions <= _UNIT_ATTENTIONS_AT_ONCE:
                     continue

@@ -111,4 +111,5 @@ def _iscsi(entry: str, initiator: str, isid: int, deadline: Deadline) -> Logical
         raise StorageError(
             f"{entry}: the LUN has no worldwide name (VPD page 83h), so nodes cannot agree on it", GIVE_SERIAL
         )
+    nexus = Nexus(session, wwid=wwid)  # a later login may find another LUN under this number
     return LogicalUnit(wwid, entry, (nexus,), private=True)  # no data pass through our own session

@@ -96,7 +96,8 @@ def _disk(lun: Lun, active_here: bool) -> LogicalUnit:
     from fencer.storage.sgutils import SgTransport  # brings ctypes
 
     paths = lun.paths if len(lun.paths) == 1 else sorted(lun.paths, key=lambda path: not is_running(path))
-    return LogicalUnit(lun.wwid, lun.name, [Nexus(SgTransport(path, wwid=lun.wwid)) for path in paths], active_here)
+    nexuses = [Nexus(SgTransport(path, wwid=lun.wwid), wwid=lun.wwid) for path in paths]
+    return LogicalUnit(lun.wwid, lun.name, nexuses, active_here)
 
 
 def _refuse_twins(luns: list[LogicalUnit]) -> None:

@@ -371,6 +371,12 @@ def is_reset(sense: Sense | None) -> bool:
     return is_unit_attention(sense) and sense is not None and sense.asc == 0x29
 
 
+def may_be_another_lun(sense: Sense | None) -> bool:
+    """Unit attention 29/xx or 3F/xx: a restarted target may number its LUNs anew; INQUIRY data, the device identifier
+    or the list of LUNs have changed."""
+    return is_unit_attention(sense) and sense is not None and sense.asc in (0x29, 0x3F)
+
+
 def says_preempted(sense: Sense | None) -> bool:
     """Unit attention 2A/03 or 2A/05: registrations were removed, perhaps ours. Read again before any write.
 

@@ -90,6 +90,7 @@ class FakeTarget:
     holder_leaves_steps: how far the generation moves when the holder unregisters (tgtd: 2).
     preempted: the unit attention for a nexus that lost its registration to a PREEMPT (LIO and SPC: 2A/05, tgtd: 2A/03).
     relogin_keeps_registration: a registration belongs to the initiator port, not to the session (LIO).
+    cuts_lists: leaves out of a list what does not fit into the buffer, and says that the rest is all (LIO).
     reads_need_registration: PERSISTENT RESERVE IN conflicts for whoever is not registered.
     silent: initiators whose commands are lost: TransportError, not executed.
     deaf: initiators whose commands are executed and whose answers are lost: TransportError.
@@ -112,6 +113,7 @@ class FakeTarget:
         preempted: Sense = REGISTRATIONS_PREEMPTED,
         relogin_keeps_registration: bool = False,
         reads_need_registration: bool = False,
+        cuts_lists: bool = False,
     ) -> None:
         self.wwid = wwid
         self.preempt_and_abort, self.capabilities, self.full_status = preempt_and_abort, capabilities, full_status
@@ -120,6 +122,7 @@ class FakeTarget:
         self.compatible_reservation_handling = compatible_reservation_handling
         self.relogin_keeps_registration = relogin_keeps_registration
         self.reads_need_registration = reads_need_registration
+        self.cuts_lists = cuts_lists
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
         self.busy = 0
@@ -279,7 +282,7 @@ class FakeTarget:
             return _check(INVALID_FIELD_IN_CDB)
         match InAction(cdb[1]):
             case InAction.READ_KEYS:
-                body = b"".join(struct.pack(">Q", key) for key in self.registrations.values())
+                body = self._list([struct.pack(">Q", key) for key in self.registrations.values()], cdb)
             case InAction.READ_RESERVATION:
                 body = b""
                 if self.reservation is not None:
@@ -297,9 +300,14 @@ class FakeTarget:
                 )
                 return _good(data[: int.from_bytes(cdb[7:9])])
             case InAction.READ_FULL_STATUS:
-                body = b"".join(self._full_status(*item) for item in self.registrations.items())
+                body = self._list([self._full_status(*item) for item in self.registrations.items()], cdb)
         data = struct.pack(">II", self.generation, len(body)) + body
         return _good(data[: int.from_bytes(cdb[7:9])])
+
+    def _list(self, entries: list[bytes], cdb: bytes) -> bytes:
+        room = int.from_bytes(cdb[7:9]) - 8
+        lengths = itertools.accumulate(map(len, entries))
+        return b"".join(each for each, end in zip(entries, lengths, strict=True) if end <= room or not self.cuts_lists)
 
     def _full_status(self, session: Session, key: int) -> bytes:
         # a1 and a2 are sessions of one initiator, a: two paths of a node.

@@ -6,7 +6,7 @@ from _pickle import dumps
 import pytest
 
 from fencer.model import ArbitrationMode, OtherKeys, ReservationKey
-from fencer.observations import LunFailed, Observation
+from fencer.observations import LunFailed, LunIsolated, Observation
 from fencer.storage import procedure
 from fencer.storage.isolation import isolate
 from fencer.storage.look import NAMES_MOST, Look, some_of
@@ -71,6 +71,23 @@ def test_ports_of_any_length_are_named_in_one_message(monkeypatch: pytest.Monkey
     assert isinstance(end, LunFailed)
     assert f"registered under {C}, too, on " in end.reason
     assert len(dumps(end)) < MESSAGE_BYTES / 8
+
+
+@pytest.mark.parametrize("number", [190, 254, 255, 256, 600])
+def test_a_list_that_the_target_has_cut_is_read_again_with_room_for_all(number: int) -> None:
+    """The victim's key is the last one. LIO says of the keys that fit that they are all."""
+    target = FakeTarget(cuts_lists=True)
+    for position in range(number - 2):
+        target.registrations[target._session(f"c{position}")] = int(C)
+    registered("a", "b", target=target)
+    unit = lun(target, "a")
+    assert unit.look(deadline()).keys == {A, B, C}
+    status = unit.nexuses[0].read_full_status(deadline())
+    assert status is not None and len(status.registrations) == number
+    end = isolate(unit, contest(), deadline())
+    assert isinstance(end, LunIsolated)
+    assert not end.already
+    assert B not in target.keys
 
 
 def test_few_are_named_as_they_are() -> None:

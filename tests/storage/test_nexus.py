@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nexus against a target that speaks the protocol: outcomes, retries, and what is never sent twice."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
 
-from fencer.errors import CommandFailed, MalformedAnswer, NotRegistered, TransportError
+from fencer.errors import (
+    CommandFailed,
+    MalformedAnswer,
+    NotRegistered,
+    StorageError,
+    StorageRefused,
+    TransportError,
+)
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.inquiry import DISK
 from fencer.storage.nexus import Nexus, Outcome
@@ -111,6 +119,70 @@ def test_a_lun_tells_its_name_and_type(a: Nexus, target: FakeTarget, deadline: D
 
 def test_no_page_83_means_no_wwid(deadline: Deadline) -> None:
     assert Nexus(ScriptedTransport(check(5, 0x24, 0))).wwid(deadline) is None
+
+
+OTHER = "naa.6001405000000000000000000000000b"
+
+
+def _page(*names: str) -> ScsiReply:
+    designators = b"".join(
+        bytes((1, 2 if name.startswith("eui.") else 3, 0, len(name[4:]) // 2)) + bytes.fromhex(name[4:])
+        for name in names
+    )
+    return good(bytes((0, 0x83)) + len(designators).to_bytes(2) + designators)
+
+
+def test_another_lun_under_the_same_number_gets_no_command(target: FakeTarget, deadline: Deadline) -> None:
+    """The kernel keeps the WWID that it read when it found the disk."""
+    nexus = Nexus(target.nexus("a"), wwid=OTHER)
+    with pytest.raises(StorageRefused, match=rf"it is another LUN now, {target.wwid}, and was {OTHER} when"):
+        nexus.register_and_ignore(A, False, deadline)
+    assert target.log == []
+
+
+@pytest.mark.parametrize("attention", [(0x29, 0x01), (0x3F, 0x03), (0x3F, 0x05), (0x3F, 0x0E)])
+def test_a_unit_attention_that_may_announce_another_lun_has_it_asked_again(
+    target: FakeTarget, deadline: Deadline, attention: tuple[int, int]
+) -> None:
+    nexus = Nexus(target.nexus("a"), wwid=target.wwid)
+    assert nexus.register_and_ignore(A, False, deadline) is Outcome.DONE
+    target.inject("a", Sense(6, *attention))
+    assert nexus.register(A, A, False, deadline) is Outcome.DONE
+    target.inject("a", Sense(6, *attention))
+    target.wwid = OTHER
+    done = len(target.log)
+    for _ in range(2):
+        with pytest.raises(StorageRefused, match="it is another LUN now"):
+            nexus.register(A, A, False, deadline)
+    assert len(target.log) == done
+    target.wwid = nexus._wwid
+    assert nexus.register(A, A, False, deadline) is Outcome.DONE
+
+
+@pytest.mark.parametrize(
+    ("wwid", "page", "is_it"),
+    [
+        (OTHER, _page(OTHER), True),
+        (OTHER, _page("naa.5000000000000001", OTHER, "eui.0000000000000001"), True),  # kernels before 5.11 choose so
+        ("eui.0000000000000001", _page(OTHER, "eui.0000000000000001"), True),
+        (OTHER.upper(), _page(OTHER), True),
+        (OTHER, _page("naa.5000000000000001"), False),
+        (OTHER, _page(), False),
+        (OTHER, check(5, 0x24, 0), False),
+        ("t10.X\\001", _page(OTHER), True),  # cannot be compared: left to the kernel
+    ],
+)
+def test_any_name_of_a_lun_is_it(wwid: str, page: ScsiReply, is_it: bool, deadline: Deadline) -> None:
+    nexus = Nexus(ScriptedTransport(page), wwid=wwid)
+    with contextlib.nullcontext() if is_it else pytest.raises(StorageRefused, match="it is another LUN now"):
+        nexus.require_wwid(deadline)
+
+
+def test_a_target_that_answers_each_question_by_a_unit_attention_is_asked_no_further(
+    clock: Clock, deadline: Deadline
+) -> None:
+    with pytest.raises(StorageError):
+        Nexus(ScriptedTransport(check(6, 0x3F, 0x0E)), wwid=OTHER, sleep=clock.sleep).read_keys(deadline)
 
 
 def test_support_is_asked_for_one_service_action(a: Nexus, target: FakeTarget, deadline: Deadline) -> None:

@@ -84,6 +84,8 @@ class LunWatch:
         """Reads by this path and reports; None when there was no answer. now: the present, from deadline's clock."""
         try:
             reading = read_registrations(nexus, deadline)
+            if self._storage.own_key not in reading.keys:  # the number may belong to another LUN since
+                nexus.require_wwid(deadline)
         except StorageError as error:
             with self._lock:
                 self._due_s = now  # another path may try at once; this one waits

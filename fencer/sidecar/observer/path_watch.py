@@ -246,7 +246,7 @@ class PathWatch:
 
     def _connected(self, turns: _Turns) -> Nexus:
         if turns.nexus is None:
-            turns.nexus = self._open_nexus(self.path.node)
+            turns.nexus = self._open_nexus(self.path.node).of_lun(self.lun.wwid)
         return turns.nexus
 
     def _deadline(self, seconds: float) -> Deadline:

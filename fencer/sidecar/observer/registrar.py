@@ -129,7 +129,7 @@ class Registrar:
             for path in lun.good:
                 epoch = path.epoch
                 try:
-                    nexuses.append(self._open_nexus(path.path.node))
+                    nexuses.append(self._open_nexus(path.path.node).of_lun(lun.watch.wwid))
                 except StorageError:
                     continue  # its next probe will say so
                 used.setdefault(lun.watch.wwid, []).append((path, epoch))
@@ -176,7 +176,7 @@ class Registrar:
         nexuses: list[Nexus] = []
         try:
             for path, _ in used:
-                nexuses.append(self._open_nexus(path.path.node))
+                nexuses.append(self._open_nexus(path.path.node).of_lun(lun.watch.wwid))
             unit = LogicalUnit(lun.watch.wwid, lun.watch.name, nexuses)
             deadline = Deadline.after(UNFENCE_S + UNFENCE_EACH_S, self._clock)
             restore(unit, self._terms, self._state_dir, generation, deadline)

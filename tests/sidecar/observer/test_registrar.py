@@ -13,7 +13,7 @@ from fencer.sidecar.observer.kernel_paths import KernelPath
 from fencer.sidecar.observer.lun_watch import LunWatch
 from fencer.sidecar.observer.path_watch import PathWatch
 from fencer.sidecar.observer.registrar import LunAndPaths, Registrar
-from fencer.sidecar.reports import LunSeen, PathRegistered, Registered, RegistrationFailed, Report
+from fencer.sidecar.reports import LunSeen, LunSilent, PathRegistered, Registered, RegistrationFailed, Report
 from fencer.sidecar.settings import SidecarTiming, TargetReset
 from fencer.state.snapshot import RegistrationState
 from fencer.storage import procedure
@@ -116,6 +116,27 @@ def test_at_the_start_every_lun_is_registered_between_two_markers(tmp_path: Path
     found = read_marker(str(tmp_path))
     assert isinstance(found, Marker)
     assert all(mark.registered for mark in found.luns)
+
+
+@pytest.mark.parametrize("keys", ["", "b"])
+@pytest.mark.parametrize("generation", [0, 2, 99])
+def test_another_lun_under_the_same_number_is_neither_read_nor_registered(
+    tmp_path: Path, keys: str, generation: int
+) -> None:
+    """An array maps another LUN there, and the kernel keeps the name that it read first. By its registrations this node
+    would be preempted (a reset without grace), or would register there and go on as if all were well."""
+    (target,) = targets(1)
+    node = Node(tmp_path, target)
+    node.go(3.0)
+    other = FakeTarget(wwid="naa.6001405fffffffff")
+    target._inquiry = other._inquiry  # type: ignore[method-assign]
+    for session in [each for each in target.registrations if each.initiator not in keys]:
+        del target.registrations[session]
+    target.generation, target.reservation, before = generation, None, len(target.log)
+    seen = node.go(20.0)
+    assert node.registrations() == []
+    assert any(isinstance(one, LunSilent) and f"another LUN now, {other.wwid}" in one.reason for one in seen)
+    assert len(target.log) == before
 
 
 def test_what_is_registered_is_left_alone(tmp_path: Path) -> None:
