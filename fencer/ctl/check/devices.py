@@ -2,7 +2,7 @@
 """The fence devices of any configuration file, in one form. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from fencer.cluster.cluster_conf import Cluster, merged_attributes
@@ -78,22 +78,27 @@ def of_cib(cib: Cib, source: str) -> tuple[Device, ...]:
 def host_names(host_list: str, host_map: str) -> tuple[str, ...]:
     """pcmk_host_list: names between blanks, commas or semicolons. pcmk_host_map: ``node:plug;node=plug``."""
     names = host_list.replace(",", " ").replace(";", " ").split()
-    names += [name for entry in host_map.replace(";", " ").split() for name in _mapped(entry)]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys((*names, *(node for _, node in _mapped(host_map)))))
 
 
-def _mapped(entry: str) -> tuple[str, ...]:
-    """The node of an entry of pcmk_host_map. Pacemaker drops one that has no node or no plug.
+def _mapped(host_map: str) -> Iterator[tuple[str, str]]:
+    """Entries of pcmk_host_map, each with its node: since Pacemaker 3.0.2 what stands before the first colon or equals
+    sign. Pacemaker drops an entry that has no node or no plug. Source: build_port_aliases in fenced_commands.c."""
+    for entry in host_map.replace(";", " ").split():
+        node, *plug = re.split("[:=]", entry, maxsplit=1)
+        if node and any(plug):
+            yield entry, node
 
-    Where a plug has a colon or an equals sign in it, the versions differ. Since 3.0.2 the node ends at the first one.
-    Until 3.0.1 the last one without a backslash counts, and the node is the word before it. Both names are returned, so
-    that the one that is no node is noticed. Source: build_port_aliases in fenced_commands.c.
+
+def read_differently(host_map: str) -> Iterator[tuple[str, str]]:
+    """Entries of pcmk_host_map that Pacemaker until 3.0.1 takes for another node's, each with that name.
+
+    There the last colon or equals sign counts that no backslash precedes, and the node is the word before it.
     """
-    node, *plug = re.split("[:=]", entry, maxsplit=1)
-    if not node or not any(plug):
-        return ()
-    before_last = [part for part in re.split("[:=]", re.sub(r"\\.", "_", entry))[:-1] if part]
-    return node, *before_last[-1:]
+    for entry, node in _mapped(host_map):
+        *before, _ = re.split("[:=]", re.sub(r"\\.", "_", entry))
+        if (old := next(filter(None, reversed(before)), node)) != node:
+            yield entry, old
 
 
 def of_dlm_conf(conf: DlmConf, source: str, names: Mapping[str, str]) -> tuple[Device, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fencer.cluster.addresses import is_cut_short
 from fencer.cluster.problems import BMC_AGENTS, NOT_POWER_AGENTS
-from fencer.ctl.check.devices import Device, of_cib
+from fencer.ctl.check.devices import Device, of_cib, read_differently
 from fencer.ctl.check.finding import CheckFinding, fault, warning
 from fencer.ctl.sources.cib import Cib, FencingLevel, Primitive, is_false, is_true, seconds
 from fencer.storage.lun_names import REMEDY, is_name_of_one_node
@@ -89,6 +89,10 @@ def _coverage(cib: Cib, devices: Collection[Device], nodes: Collection[str], sou
                 f"device {device.name} has no pcmk_host_list: Pacemaker may take it for any node, and it is one node's"
             )
             yield fault(source, device.line, text, f"pcs stonith update {device.name} pcmk_host_list=NODE")
+        for entry, name in read_differently(primitive.value("pcmk_host_map")):
+            text = f"device {device.name}: pcmk_host_map: Pacemaker until 3.0.1 takes {name} for the node of {entry}"
+            remedy = "create one device for each node, with its plug in it"
+            yield fault(source, primitive.line_of("pcmk_host_map"), text, remedy)
         useless = all(name.casefold() not in known for name in device.nodes)
         for name in device.nodes:
             if nodes and name.casefold() not in known:

@@ -71,6 +71,13 @@ CIB = (
     ),
     _cib(
         'name="pcmk_host_list" value="serv-0002"',
+        'name="pcmk_host_map" value="serv-0002:bay:2"',
+        "serv-0002:bay:2",
+        "until 3.0.1 takes bay for the node of serv-0002:bay:2",
+        "one device for each node",
+    ),
+    _cib(
+        'name="pcmk_host_list" value="serv-0002"',
         'name="pcmk_host_list" value="serv-2"',
         'value="serv-2"',
         "is no node of the cluster",
