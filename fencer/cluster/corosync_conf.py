@@ -12,9 +12,6 @@ from fencer.cluster.keys import NodeIdentity
 from fencer.errors import UsageError
 from fencer.regular_file import read_regular_file
 
-_SECTION_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
-
-
 _LINKS = 8
 """ring0_addr to ring7_addr (corosync.conf(5), INTERFACE_MAX of knet)."""
 
@@ -91,7 +88,12 @@ def parse_sections(text: str, source: str = "corosync.conf") -> tuple[ConfSectio
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        if (name := _section_start(line)) is not None:
+        before, brace, after = line.partition("{")
+        if brace:
+            # corosync looks for the brace first, drops the colon of ``name: {``, and takes any name (exec/coroparse.c).
+            if after or not (name := before.rstrip(": \t")):
+                reason = "more than a section's name and '{'" if after else "a section without a name"
+                raise UsageError(f"corosync_conf: {source} line {number}: {reason}: correct it")
             open_.append((name, number, {}))
         elif line == "}":
             if not open_:
@@ -109,13 +111,6 @@ def parse_sections(text: str, source: str = "corosync.conf") -> tuple[ConfSectio
     if open_:
         raise UsageError(f"corosync_conf: {source} line {number}: section {open_[-1][0]} is not closed: add a brace")
     return tuple(sections)
-
-
-def _section_start(line: str) -> str | None:
-    """The section's name in ``name {``; None for any other line. corosync takes ``name: {``, too, and drops the colon
-    (exec/coroparse.c, remove_whitespace)."""
-    name = line.removesuffix("{").rstrip(": \t")
-    return name if line.endswith("{") and name and _SECTION_NAME_CHARACTERS.issuperset(name) else None
 
 
 def find_local_identity(cluster: CorosyncCluster, host_names: Iterable[str]) -> NodeIdentity | None:

@@ -62,6 +62,11 @@ def test_a_section_may_be_written_with_a_colon(opening):
     assert parse_corosync(text) == parse_corosync(TWO_NODES)
 
 
+@pytest.mark.parametrize("opening", ["my plugin {", "a: b {", "x/y {", "interface\t: :{", "# {\ninterface {"])
+def test_a_section_may_have_any_name(opening):
+    assert parse_corosync(TWO_NODES.replace("interface {", opening)) == parse_corosync(TWO_NODES)
+
+
 def test_missing_node_id_is_zero():
     assert parse_corosync("nodelist {\nnode {\nname: a\n}\n}").nodes == (NodeIdentity("a", 0, 0),)
 
@@ -72,6 +77,9 @@ def test_missing_node_id_is_zero():
         ("totem {\n", "F line 2: section totem is not closed"),
         ("}\n", "F line 1: a closing brace without a section"),
         ("hello\n", "F line 1: neither a section nor"),
+        ("totem {\n: {\n}\n}\n", "F line 2: a section without a name"),
+        ("totem { version: 2 }\n", "F line 1: more than a section's name"),
+        ("totem {\ncluster_name: a{b\n}\n", "F line 2: more than a section's name"),
         ("nodelist {\nnode {\nnodeid: -1\n}\n}", "F line 4: nodeid '-1' is not a number"),
         ("nodelist {\nnode {\nnodeid: 4294967296\n}\n}", "nodeid '4294967296' is not a number"),
         (f"nodelist {{\nnode {{\nnodeid: {'9' * 9999}\n}}\n}}", "is not a number"),

@@ -87,7 +87,7 @@ def _named(element: Any) -> tuple[str, dict[str, str]]:
 
 
 def corosync_conf(data: bytes) -> None:
-    """The nodes are those that a reader sees who only counts braces."""
+    """The nodes are those that a reader sees who only looks for braces."""
     text = data.decode("utf-8", "surrogateescape")
     try:
         found = parse_corosync(text)
@@ -99,17 +99,19 @@ def corosync_conf(data: bytes) -> None:
     names = [""]
     open_totems: list[str | None] = []
     for line in map(str.strip, text.split("\n")):
+        if line.startswith("#"):
+            continue
         if line == "}":
             if path == ["totem"] and (last := open_totems.pop()) is not None:
                 names.append(last)
             path.pop()
-        elif re.fullmatch(r"[A-Za-z0-9_.-]+[: \t]*\{", line):
-            path.append(re.split(r"[: \t{]", line)[0])
+        elif "{" in line:
+            path.append(line.partition("{")[0].rstrip(": \t"))
             if path == ["nodelist", "node"]:
                 nodes.append({})
             elif path == ["totem"]:
                 open_totems.append(None)
-        elif line and not line.startswith("#"):
+        elif line:
             key, _, value = line.partition(":")
             if path == ["nodelist", "node"]:
                 nodes[-1][key.strip()] = value.strip()
