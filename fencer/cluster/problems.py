@@ -50,6 +50,9 @@ NOT_POWER_AGENTS = frozenset({
     "fence_kdump", "fence_manual", "fence_mcdata", "fence_mpath", "fence_sanbox2", "fence_scsi", "fence_vixel",
 })  # fmt: skip
 
+# Agents that hand the fence to Pacemaker: its configuration says which node survives.
+PACEMAKERS_AGENTS = frozenset({"fence_pcmk"})
+
 
 def problems(cluster: Cluster) -> tuple[Problem, ...]:
     """All problems of the file. Their texts hold names, ids and addresses, but no other values: no passwords."""
@@ -224,7 +227,7 @@ def _duel_problems(cluster: Cluster) -> Iterable[Problem]:
         for method in node.fence_methods
         for attributes in _known_attributes(cluster, node, method)
     ]
-    shoots = any(each.get("agent", "") not in NOT_POWER_AGENTS for each in known)
+    shoots = any(each.get("agent", "") not in NOT_POWER_AGENTS | PACEMAKERS_AGENTS for each in known)
     if shoots and not any(_arbitrates(each) or _delay(each) for each in known):
         yield Problem(
             cluster.two_node_line,

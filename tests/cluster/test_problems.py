@@ -154,6 +154,19 @@ def test_two_nodes_that_would_shoot_each_other_are_told():
     assert problems(parse_cluster(without.replace("<rm>", "<quorumd/><rm>"))) == ()
 
 
+def test_pacemaker_decides_where_cman_hands_it_the_fence():
+    """As pcs writes cluster.conf on RHEL 6."""
+    device = (
+        '<clusternode name="{0}" nodeid="{1}"><fence><method name="m"><device name="p" port="{0}"/></method></fence>'
+    )
+    nodes = "".join(f"{device.format(name, number)}</clusternode>" for number, name in enumerate("ab", start=1))
+    cluster = parse_cluster(
+        f'<cluster name="c"><clusternodes>{nodes}</clusternodes><cman two_node="1"/><fencedevices>'
+        '<fencedevice name="p" agent="fence_pcmk"/></fencedevices></cluster>'
+    )
+    assert problems(cluster) == ()
+
+
 def with_fs(device: str):
     return at("<service", f'<fs name="FS" device="{device}"/><service')
 
