@@ -2,7 +2,7 @@
 """The configuration files of a cluster: parses them, and collects what is wrong with each and between them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from fencer.cluster.cluster_conf import Cluster, parse_cluster
 from fencer.cluster.corosync_conf import CorosyncCluster, parse_corosync
@@ -20,7 +20,7 @@ from fencer.ctl.sources.dlm_conf import DlmConf, parse_dlm_conf
 from fencer.ctl.sources.lvm_conf import LvmConf, parse_lvm_conf
 from fencer.ctl.sources.lvm_report import LogicalVolume, LvmGroup
 from fencer.errors import UsageError
-from fencer.regular_file import read_regular_file
+from fencer.regular_file import CONFIGURATION_BYTES, read_regular_file
 
 T = TypeVar("T")
 
@@ -77,10 +77,14 @@ class Configuration(NamedTuple):
         return {str(node.node_id): node.name for node in nodes}
 
 
-def read_text(path: str, option: str = "") -> ConfigText:
+CIB_BYTES: Final = 16 << 20
+"""Largest size of a CIB. With its status section, that of a large cluster has more than one mebibyte."""
+
+
+def read_text(path: str, option: str = "", most_bytes: int = CONFIGURATION_BYTES) -> ConfigText:
     """Raises UsageError. option: the one that named the file."""
     try:
-        return ConfigText(path, read_regular_file(path, link=True))
+        return ConfigText(path, read_regular_file(path, most_bytes, link=True))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{option or 'file'}: {path}: {reason}: give the path of a readable file") from error
@@ -140,8 +144,7 @@ def file_findings(files: Files, parsed: Configuration, machine: Machine = Machin
         nodes = names or tuple(node.name for node in (parsed.cluster.nodes if parsed.cluster is not None else ()))
         conf = parsed.lvm or LvmConf({}, ())
         found += group_findings(machine.groups, uses, nodes, conf, devices_file=machine.devices_file)
-    for text in files.multipath_conf:
-        found += queueing_findings(text.text, text.source)
+    found += queueing_findings([(text.text, text.source) for text in files.multipath_conf])
     return found
 
 
