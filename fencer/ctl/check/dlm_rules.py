@@ -31,6 +31,8 @@ def _settings(conf: DlmConf, source: str) -> Iterator[CheckFinding]:
 
 
 def _connects(conf: DlmConf, source: str, names: Mapping[str, str]) -> Iterator[CheckFinding]:
+    """A node that no line connects is fenced by Pacemaker (daemon_cpg.c, add_node_daemon), as all are in a file without
+    devices."""
     known = {device.name for device in conf.devices}
     for connect in conf.connects:
         if connect.device not in known:
@@ -41,8 +43,8 @@ def _connects(conf: DlmConf, source: str, names: Mapping[str, str]) -> Iterator[
             yield fault(source, connect.line, text, f"give node= one of {', '.join(names)}")
     connected = {connect.node_id for connect in conf.connects}
     for node_id, name in names.items():
-        if node_id not in connected and not conf.fence_all:
-            text = f"no connect line is for node {node_id} ({name}): it cannot be fenced, and dlm waits for ever"
+        if node_id not in connected and conf.connects and not conf.fence_all:
+            text = f"no connect line is for node {node_id} ({name}): dlm_controld leaves its fence to dlm_stonith"
             yield fault(source, 0, text, f"add connect DEVICE node={node_id} plug={name}")
 
 

@@ -3,7 +3,16 @@
 
 import argparse
 
-from fencer.ctl.check.configuration import ConfigText, Files, Machine, fence_devices, file_findings, parse, read_text
+from fencer.ctl.check.configuration import (
+    CIB_BYTES,
+    ConfigText,
+    Files,
+    Machine,
+    fence_devices,
+    file_findings,
+    parse,
+    read_text,
+)
 from fencer.ctl.check.finding import CheckFinding
 from fencer.ctl.check.programs import validated
 from fencer.ctl.sources.commands import Run, run_program
@@ -19,12 +28,13 @@ def check_files(given: argparse.Namespace, run: Run = run_program) -> list[Check
     def texts(paths: list[str] | None, option: str) -> tuple[ConfigText, ...]:
         return tuple(read_text(path, option) for path in paths or ())
 
+    cib = None if given.cib is None else read_text(given.cib, "cib", CIB_BYTES)
     multipath = text(given.multipath_conf, "multipath_conf")
     files = Files(
         texts(given.cluster_conf, "cluster_conf"),
         text(given.corosync_conf, "corosync_conf"),
         texts(given.lvm_conf, "lvm_conf"),
-        text(given.cib, "cib"),
+        cib,
         text(given.dlm_conf, "dlm_conf"),
         () if multipath is None else (multipath,),
     )

@@ -72,6 +72,8 @@ def parse_dlm_conf(text: str, source: str) -> DlmConf:
                 unfence["fence_all"] = number
             case ["lockspace" | "master", *_]:
                 continue
+            case _ if "=" in raw and raw[0].isspace():
+                continue  # dlm_controld takes the blank for the end of the name (set_opt_file)
             case _ if "=" in raw:
                 name, _, value = raw.partition("=")
                 settings[name.strip()] = (value.strip(), number)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules that need more than one file: the machine, its volume groups, what the other programs say."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from fencer.ctl.check.configuration import Files, parse
 from fencer.ctl.check.corosync_rules import corosync_findings
 from fencer.ctl.check.devices import Device, host_names
 from fencer.ctl.check.dlm_rules import dlm_findings
+from fencer.ctl.check.given_files import check_files
 from fencer.ctl.check.lvm_rules import Use, group_findings, lvm_conf_findings
 from fencer.ctl.check.machine import (
     bound_findings,
@@ -125,6 +127,11 @@ def test_two_nodes_with_power_alone_under_dlm():
     assert (found.line, found.text.split(":")[0]) == (8, "two nodes without arbitration")
     delayed = text.replace("ip=192.168.1.50", "ip=192.168.1.50 delay=5")
     assert dlm_findings(parse_dlm_conf(delayed, "F"), "F", names) == []
+
+
+def test_a_dlm_conf_without_devices_leaves_fencing_to_pacemaker():
+    names = {"1": "serv-0001", "2": "serv-0002"}
+    assert dlm_findings(parse_dlm_conf("log_debug=1\n enable_fencing=0\n", "F"), "F", names) == []
 
 
 # --- the CIB ----------------------------------------------------------------------------------------------------------
@@ -521,6 +528,16 @@ def test_a_file_without_nodes_and_quorum():
 def test_a_host_that_has_another_name():
     (found,) = corosync_findings((GOOD / "corosync.conf").read_text(), "F", ("serv-1",))
     assert "no node is named serv-1, as this host is" in found.text
+
+
+def test_a_cib_of_more_than_a_mebibyte(tmp_path: Path):
+    path = tmp_path / "cib.xml"
+    path.write_text(CIB.replace("<status/>", f"<status>{' ' * (3 << 20)}</status>"))
+    given = argparse.Namespace(
+        cib=str(path), cluster_conf=None, corosync_conf=None, lvm_conf=None, dlm_conf=None, multipath_conf=None,
+        local_node="",
+    )  # fmt: skip
+    assert check_files(given, lambda *_: ProgramEnd(0, "", "")) == []
 
 
 def test_keys_that_multipathd_registers_have_their_line(tmp_path: Path):
