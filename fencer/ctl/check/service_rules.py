@@ -150,6 +150,7 @@ def _states(cib: Cib, source: str) -> Iterator[CheckFinding]:
         if node.maintenance:
             text = f"{node.name} is in maintenance: nothing that runs there is recovered"
             yield fault(source, node.line, text, f"pcs node unmaintenance {node.name}")
+    yield from _by_default(cib.resource_defaults, source)
     for each in cib.primitives:
         yield from _switched_off(each.name, each.meta, source, device=each.standard == "stonith")
         if each.kind in LEAST_S:
@@ -172,6 +173,19 @@ def _switched_off(name: str, meta: Mapping[str, Value], source: str, *, device: 
     if role is not None and role.text.casefold() == "stopped" and not device:
         text = f"{name} is disabled (target-role=Stopped)"
         yield warning(source, role.line, text, f"pcs resource enable {name}")
+
+
+def _by_default(meta: Mapping[str, Value], source: str) -> Iterator[CheckFinding]:
+    """Of all resources that do not say otherwise."""
+    for name, bad, effect in (
+        ("is-managed", is_false, "no resource is recovered"),
+        ("maintenance", is_true, "no resource is recovered"),
+        ("target-role", lambda text: text.casefold() == "stopped", "no service runs"),
+        ("requires", lambda text: text in ("nothing", "quorum"), "services start before the other node is fenced"),
+    ):
+        if (value := meta.get(name)) is not None and bad(value.text):
+            text = f"{name} is {value.text} by default: {effect}"
+            yield fault(source, value.line, text, f"pcs resource defaults update {name}=")
 
 
 def _unfenced(name: str, meta: Mapping[str, Value], source: str) -> Iterator[CheckFinding]:

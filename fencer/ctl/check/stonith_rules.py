@@ -60,6 +60,9 @@ def _properties(cib: Cib, source: str) -> Iterator[CheckFinding]:
         yield fault(
             source, mode.line, "maintenance-mode is on: nothing is recovered", "pcs property set maintenance-mode=false"
         )
+    if (stop := cib.properties.get("stop-all-resources")) is not None and is_true(stop.text):
+        text, remedy = "stop-all-resources is on: no service runs", "pcs property set stop-all-resources=false"
+        yield fault(source, stop.line, text, remedy)
     for name in TIMEOUT:
         timeout = cib.properties.get(name)
         if timeout is None or (limit_s := seconds(timeout.text)) is None or limit_s >= FENCE_S:

@@ -350,6 +350,28 @@ def test_defaults_with_a_rule_are_not_those_of_everything():
         assert (cib.operation_timeout_s, list(cib.resource_defaults)) == (timeout_s, names)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("is-managed", "off", "is-managed is off by default: no resource is recovered"),
+        ("maintenance", "true", "maintenance is true by default: no resource is recovered"),
+        ("target-role", "stopped", "target-role is stopped by default: no service runs"),
+        ("requires", "quorum", "requires is quorum by default: services start before the other node is fenced"),
+        ("is-managed", "true", ""),
+        ("maintenance", "false", ""),
+        ("target-role", "Started", ""),
+        ("requires", "fencing", ""),
+    ],
+)
+def test_what_holds_for_each_resource_by_default(name: str, value: str, text: str):
+    pair = f'<nvpair id="rd-n" name="{name}" value="{value}"/>'
+    tags = f'<rsc_defaults>\n<meta_attributes id="rd">\n{pair}</meta_attributes></rsc_defaults>'
+    cib = CIB.replace("  </configuration>", f"{tags}</configuration>")
+    found = service_findings(parse_cib(cib, "F"), "F")
+    assert [each.text for each in found] == ([text] if text else [])
+    assert all(pair in cib.split("\n")[each.line - 1] for each in found)
+
+
 OWN_MONITOR = '<op id="fence-serv-0001-monitor" name="monitor" interval="60s" timeout="60s"/>'
 NO_MONITOR = "device fence-serv-0001 has no monitor: a BMC that dies is noticed when it is needed"
 FEW_SECONDS = "device fence-serv-0001: monitor has 5 s"
@@ -365,6 +387,7 @@ TEMPLATE = (
     ("old", "new", "found"),
     [
         ('value="stop"', 'value="Ignore"', ["no-quorum-policy is ignore"]),
+        ('name="no-quorum-policy" value="stop"', 'name="stop-all-resources" value="yes"', ["stop-all-resources is on"]),
         ("<crm_config>", '<crm_config><cluster_property_set id="z" score="-1"><nvpair id="z1" name="no-quorum-policy"'
          ' value="ignore"/></cluster_property_set>', []),
         ("<crm_config>", '<crm_config><cluster_property_set id="z"><rule id="r"/><nvpair id="z1" name="stonith-enabled"'
