@@ -13,7 +13,7 @@ from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage.guarded_registration import register_under_guard
 from fencer.storage.logical_unit import LogicalUnit
-from fencer.storage.look import Look
+from fencer.storage.look import Look, guard_key
 from fencer.storage.marker import EarlierBootMarker, Marker, UnreadableMarker
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.settings import StorageSettings
@@ -23,6 +23,10 @@ ATTEMPTS_MOST = 6
 LATER = "halvm-watchdogd registers the others when they return; without it run 'on' for this node again then"
 
 UNREGISTER = "unregister it, then run 'on' again"
+ONE_PORT = (
+    "another node: the target takes the two for one, so that neither can be fenced: give each node its own "
+    "InitiatorName, or its own port of the host's adapter; if this machine was that node before, unregister the key"
+)
 SWITCH_ON = "switch them on at the target, or give another LUN"
 REBOOT = "this node was fenced: reboot it"
 
@@ -132,10 +136,18 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
             return (LunFailed(lun.name, f"{lun.name}: {reason}"),)
         held = next((key for key in (terms.own, past.key) if key in look.keys), None)
         listed = None if terms.re_register or past.history is History.NEVER else held
-        registered, down = _register_paths(lun, terms, listed, deadline, first=past.history is History.LISTED)
+        forgot = held is None and past.history is History.REGISTERED and not terms.re_register
+        registered, down = _register_paths(
+            lun,
+            terms,
+            listed,
+            deadline,
+            first=past.history is History.LISTED,
+            absent_at=look.generation if forgot else None,
+        )
         if not registered:
             raise TransportError("; ".join(map(str, down.values())), remedies(down.values()))
-        if listed is None and len(registered) > 1 and not _is_still(registered[0], terms, deadline):
+        if listed is None and not forgot and len(registered) > 1 and not _is_still(registered[0], terms, deadline):
             return (_preempted(lun, terms, deadline),)
         end = _hold(lun, registered, terms, deadline)
     except StorageError as error:
@@ -147,9 +159,17 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
 
 
 def _register_paths(
-    lun: LogicalUnit, terms: Terms, listed: ReservationKey | None, deadline: Deadline, first: bool
+    lun: LogicalUnit,
+    terms: Terms,
+    listed: ReservationKey | None,
+    deadline: Deadline,
+    first: bool,
+    absent_at: int | None,
 ) -> tuple[list[Nexus], dict[str, StorageError]]:
     """Registers path after path. Returns the paths that are registered now, and by name why others do not answer.
+
+    absent_at: the PR generation at which the target had lost all registrations, this node's of this boot, too. Another
+    node may register and fence this one before our REGISTER comes, so the first path is registered under guard.
 
     Raises StorageError for a path that answers and cannot be registered. Raises it also where a REGISTER hangs: the
     target may execute it after this node was fenced, which would register it again.
@@ -163,7 +183,10 @@ def _register_paths(
             down[nexus.name] = error
             continue
         try:
-            refusal = _register_path(nexus, terms, listed, aptpl, deadline, first)
+            if absent_at is None:
+                refusal = _register_path(nexus, terms, listed, aptpl, deadline, first)
+            else:
+                refusal = _register_absent(nexus, terms, aptpl, deadline, absent_at)
         except StillUnderWay as error:
             reason = f"{error}: the REGISTER may be executed yet: run 'on' again when the path answers or is gone"
             raise StorageError(reason, "") from error
@@ -173,7 +196,21 @@ def _register_paths(
         if refusal is not None:
             raise StorageError(f"{nexus.name}: {refusal}", "")
         registered.append(nexus)
+        if absent_at is not None:
+            absent_at, listed = None, terms.own
     return registered, down
+
+
+def _register_absent(nexus: Nexus, terms: Terms, aptpl: bool, deadline: Deadline, absent_at: int) -> str | None:
+    match register_under_guard(nexus, terms.own, aptpl, deadline, absent_at=absent_at):
+        case Outcome.DONE:
+            return None
+        case Outcome.CHANGED:
+            return f"REGISTER: the registrations have changed: this node may have been fenced meanwhile: {REBOOT}"
+        case Outcome.CONFLICT:
+            return f"REGISTER: reservation conflict: another key is registered on this path: {UNREGISTER}"
+        case Outcome.UNSUPPORTED:
+            return f"REGISTER: this target supports no persistent reservations: {SWITCH_ON}"
 
 
 def _is_still(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
@@ -226,7 +263,11 @@ def _register_path(
     """first: of this boot. Then what must not be lost is the trace of a fence, and nothing that this node may write."""
     for _ in range(ATTEMPTS_MOST):
         if listed is None:
-            outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
+            outcome = nexus.register(None, terms.own, aptpl, deadline)
+            if outcome is Outcome.CONFLICT:
+                if (key := _key_of_another(nexus, terms, aptpl, deadline)) is not None:
+                    return f"REGISTER: the initiator port of this path is registered under key {key} of {ONE_PORT}"
+                outcome = nexus.register_and_ignore(terms.own, aptpl, deadline)
         else:
             # REGISTER from our key to our key: executed only where it is still registered, so it can resurrect nothing.
             outcome = nexus.register(listed, terms.own, aptpl, deadline)
@@ -251,6 +292,21 @@ def _register_path(
     if first and listed is not None:
         return _register_path(nexus, terms, None, aptpl, deadline)
     return "REGISTER: registrations keep changing: run 'on' again"
+
+
+def _key_of_another(nexus: Nexus, terms: Terms, aptpl: bool, deadline: Deadline) -> ReservationKey | None:
+    """The key of another node under which this nexus is registered; None where it is no known one. Raises StorageError.
+
+    REGISTER from a key to itself is executed only where the nexus is registered under it, and changes nothing.
+    """
+    known = terms.others.known if terms.others is not None else ()
+    if not known:
+        return None
+    listed = set(nexus.read_keys(deadline).keys).difference((terms.own, guard_key(terms.own)))
+    for key in sorted(listed & {*known, *map(guard_key, known)}):
+        if nexus.register(key, key, aptpl, deadline) is Outcome.DONE:
+            return key
+    return None
 
 
 def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:

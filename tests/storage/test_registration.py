@@ -5,8 +5,9 @@ import pytest
 
 from fencer.errors import TransportError
 from fencer.model import Deadline, OtherKeys, ReservationKey, ReservationType
-from fencer.observations import LunFailed, LunRegistered, Noted, Observation
+from fencer.observations import LunFailed, LunIsolated, LunRegistered, Noted, Observation
 from fencer.storage import registration
+from fencer.storage.isolation import isolate
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Nexus
@@ -15,7 +16,7 @@ from fencer.storage.registration import History, Past, Terms, objection
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeReservation, FakeTarget
 from tests.storage.faulty_path import FaultyPath
-from tests.storage.nodes import WERO, A, B, C, Clock, deadline, lun, registered, unbound
+from tests.storage.nodes import WERO, A, B, C, Clock, contest, deadline, lun, registered, unbound
 
 TERMS = Terms(A, WERO, aptpl=True)
 SAME, MOVED, RESTARTED = 1007, 1009, 0
@@ -52,6 +53,54 @@ def test_a_refused_node_writes_nothing(history: History) -> None:
     assert isinstance(end, LunFailed)
     assert "this node was fenced" in end.reason
     assert target.log == []
+
+
+@pytest.mark.parametrize("others", [None, OtherKeys((C,)), OtherKeys((B, C))])
+def test_a_node_that_is_one_initiator_port_with_another_is_not_registered(others: OtherKeys | None) -> None:
+    """Cloned machines with one InitiatorName, guests that pass commands through one adapter of their host: the target
+    has one registration for both. Ours in its place would fence the other node, which goes on writing under it."""
+    target = registered("b", "c", holder="c")
+    end = register(lun(target, "b"), Terms(A, WERO, True, others=others), Past(History.NEVER), deadline())
+    if others is not None and B in others.known:
+        assert isinstance(end, LunFailed)
+        assert f"the initiator port of this path is registered under key {B} of another node" in end.reason
+        assert target.keys == [B, C]
+    else:  # of no node that is known: left over
+        assert isinstance(end, LunRegistered)
+        assert target.keys == [A, C]
+
+
+@pytest.mark.parametrize("paths", [("a",), ("a1", "a2")])
+@pytest.mark.parametrize("before", range(12))
+def test_a_fence_after_the_target_forgot_all_is_not_undone(paths: tuple[str, ...], before: int) -> None:
+    """The other node registers, and finds ours absent under its own reservation: that is its proof."""
+    target = FakeTarget()
+    unit, serve, sent = lun(target, *paths), target._serve, [0]
+
+    def fence(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        if session.initiator in paths:
+            sent[0] += 1
+            if sent[0] == before + 1:
+                target._serve = serve  # type: ignore[method-assign]
+                assert isinstance(
+                    register(lun(target, "b"), Terms(B, WERO, True), Past(History.NEVER), deadline()), LunRegistered
+                )
+                assert isinstance(isolate(lun(target, "b"), contest(B, A), deadline()), LunIsolated)
+                target._serve = counted  # type: ignore[method-assign]
+        return serve(session, cdb, data_out, length)
+
+    def counted(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        return serve(session, cdb, data_out, length)
+
+    target._serve = fence  # type: ignore[method-assign]
+    end = register(unit, TERMS, Past(History.REGISTERED, 9, A), deadline())
+    if sent[0] > before:
+        assert isinstance(end, LunFailed)
+        assert A not in target.keys
+        assert guard_key(A) not in target.keys
+        assert target.write(paths[0]) is ScsiStatus.RESERVATION_CONFLICT
+    else:
+        assert isinstance(end, LunRegistered)
 
 
 def test_re_register_overrides() -> None:

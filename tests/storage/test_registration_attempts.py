@@ -46,7 +46,8 @@ def test_which_command_registers_a_key_that_is_listed(past: Past, re_register: b
     target = registered("a", "b")
     terms = TERMS._replace(re_register=re_register)
     assert isinstance(only(*register(lun(target, "a"), terms, past, deadline())), LunRegistered)
-    assert target.log == [("a", action, ScsiStatus.GOOD)]
+    refused = [("a", REGISTER, ScsiStatus.RESERVATION_CONFLICT)] if action is IGNORE else []  # from no key
+    assert target.log == [*refused, ("a", action, ScsiStatus.GOOD)]
 
 
 def test_a_lun_that_fails_beside_a_path_that_is_down_is_told_once() -> None:
