@@ -197,9 +197,13 @@ def _duel(cib: Cib, devices: Collection[Device], nodes: Collection[str], source:
         for each in known[:1]
         if each.agent not in NOT_POWER_AGENTS
     ]
-    delays = {delays_s(each.attributes.get("pcmk_delay_base") or each.attributes.get("delay", "")) for each in shot}
+    bases = [each.attributes.get("pcmk_delay_base") or each.attributes.get("delay", "") for each in shot]
     random = any(delays_s(each.attributes.get("pcmk_delay_max", "")) for each in shot)
-    if len(shot) == 2 and len(delays) == 1 and not random and shot[0].name != shot[1].name:
+    if len({each.name for each in shot}) == 1:  # a device of both nodes: a delay for each of them by its name
+        unequal = not shot[0].nodes or ":" in bases[0]
+    else:
+        unequal = len(set(map(delays_s, bases))) > 1
+    if len(shot) == 2 and not unequal and not random:
         text = "two nodes without arbitration: when they lose sight of each other, each switches the other off"
         yield fault(source, shot[1].line, text, "give each fence_halvm device vg=GROUP: the reservation decides")
 

@@ -169,6 +169,25 @@ def test_two_nodes_with_fence_ipmilan_alone():
     assert texts(both) == [found]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "duel"),
+    [
+        ({"pcmk_host_list": "serv-0001 serv-0002"}, True),
+        ({"pcmk_host_map": "serv-0001:1;serv-0002:2"}, True),
+        ({"pcmk_host_list": "serv-0001 serv-0002", "pcmk_delay_base": "5s"}, True),
+        ({"pcmk_host_list": "serv-0001 serv-0002", "pcmk_delay_base": "serv-0001:5s;serv-0002:0"}, False),
+        ({"pcmk_host_list": "serv-0001 serv-0002", "pcmk_delay_max": "9s"}, False),
+        ({}, False),  # its nodes are not known
+    ],
+)
+def test_two_nodes_with_one_device_for_both(attributes: dict[str, str], duel: bool):
+    pairs = "".join(f'<nvpair id="p-{name}" name="{name}" value="{value}"/>' for name, value in attributes.items())
+    power = f'<primitive id="p" class="stonith" type="fence_apc"><instance_attributes id="i">{pairs}'
+    alone = CIB[: CIB.index('      <primitive id="fence-serv-0001"')] + CIB[CIB.index('      <group id="ha">') :]
+    alone = alone.replace("    <resources>\n", f"    <resources>{power}</instance_attributes></primitive>\n")
+    assert [text.partition(":")[0] for text in texts(alone)] == ["two nodes without arbitration"] * duel
+
+
 def test_delays_as_pacemaker_reads_them():
     assert delays_s("5s") == (5.0,)
     assert delays_s("serv-0001:5s;serv-0002:0") == (5.0,)
