@@ -112,7 +112,7 @@ def _multipathd(root: Path) -> Iterator[Neighbour]:
                 case ["reservation_key", "file", *_]:
                     text = (
                         "reservation_key file: multipathd registers the keys of /etc/multipath/prkeys on paths that "
-                        "come back: remove the map's line there unless it is this node's key (mpathpersist made it)"
+                        "come back, and may undo a fence of the same moment: remove the map's line there"
                     )
                     yield Neighbour("multipathd", _shown(path, root), text, line=number)
                 case ["reservation_key", key, *_]:

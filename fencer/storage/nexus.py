@@ -184,7 +184,9 @@ class Nexus:
             raise
         if self._wwid.strip().lower() not in (name.strip().lower() for name in names):
             self._is_identified = False
-            found = ", ".join(names) or "without a name"
+            if not names:  # as from a target that is starting
+                raise StorageError(f"{self.name}: the target gives no name for this LUN, which was {self._wwid}")
+            found = ", ".join(names)
             raise StorageRefused(
                 f"{self.name}: it is another LUN now, {found}, and was {self._wwid} when the kernel found it", RESCAN
             )

@@ -27,7 +27,7 @@ from tests.storage.nodes import A, B, Clock, contest, deadline, registered, unbo
 
 DEADLINE_S = 8.0
 ONE_BAD_PATH_S = 4.0
-ONE_BAD_PATH_COMMANDS = 150
+ONE_BAD_PATH_COMMANDS = 300  # half of them ask for the name of the LUN, where a path answers all by unit attentions
 MOST_COMMANDS = 2500
 PATHS = ("a1", "a2", "a3")
 
@@ -90,13 +90,13 @@ WRITES = {
     str(action): (0x5F, action)
     for action in (OutAction.REGISTER, OutAction.RESERVE, OutAction.PREEMPT, OutAction.PREEMPT_AND_ABORT)
 }
-COMMANDS: dict[str, tuple[int, int] | None] = {"any": None, **READS, **WRITES}
+COMMANDS: dict[str, tuple[int, int] | None] = {"any": None, "INQUIRY page 83h": (0x12, 1), **READS, **WRITES}
 
 SCENARIOS = {
-    "registered": ("any", *READS, "PREEMPT AND ABORT"),
+    "registered": ("any", "INQUIRY page 83h", *READS, "PREEMPT AND ABORT"),
     "no reservation": ("any", "RESERVE"),
     "plain PREEMPT": ("any", "PREEMPT"),
-    "another LUN": ("any", *READS, "PREEMPT AND ABORT"),
+    "another LUN": ("any", "INQUIRY page 83h", *READS, "PREEMPT AND ABORT"),
     "stale nexuses": ("any", *READS, "REGISTER", "PREEMPT AND ABORT"),
 }
 """Which commands are struck: those that the scenario is about."""
@@ -160,7 +160,8 @@ def play(cell: Cell) -> tuple[FakeTarget, Fence]:
         FaultyPath(target.nexus(name), clock, FAULTS[cell.fault], strikes if n in cell.bad else well, cell.executed)
         for n, name in enumerate(PATHS)
     ]
-    lun = LogicalUnit(target.wwid, "lun", [Nexus(path, sleep=clock.sleep) for path in paths], bound=unbound)
+    nexuses = [Nexus(path, sleep=clock.sleep, wwid=target.wwid) for path in paths]
+    lun = LogicalUnit(target.wwid, "lun", nexuses, bound=unbound)
     until = deadline(clock, DEADLINE_S)
     if cell.scenario == "another LUN":  # the race was won elsewhere
         isolated = isinstance(isolate(lun, contest(), until, unopposed=True), LunIsolated)
