@@ -10,7 +10,8 @@ from typing import Final
 from fencer.cluster.device_names import logical_volume_of
 from fencer.ctl.check.finding import CheckFinding, fault, warning
 from fencer.ctl.check.lvm_rules import LVMLOCKD, SYSTEM_ID, Use
-from fencer.ctl.sources.cib import Cib, Primitive, Value, is_false, is_true
+from fencer.ctl.sources.cib import Cib, Primitive
+from fencer.ctl.sources.cib_values import Value, is_false, is_true
 from fencer.ctl.sources.lvm_report import LogicalVolume
 
 _MODES: Final = (SYSTEM_ID, LVMLOCKD, "clvmd", "tagging")

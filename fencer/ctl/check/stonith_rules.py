@@ -11,7 +11,9 @@ from fencer.cluster.addresses import is_cut_short
 from fencer.cluster.problems import BMC_AGENTS, NOT_POWER_AGENTS
 from fencer.ctl.check.devices import Device, of_cib, read_differently
 from fencer.ctl.check.finding import CheckFinding, fault, warning
-from fencer.ctl.sources.cib import Cib, FencingLevel, Primitive, is_false, is_true, seconds
+from fencer.ctl.sources.cib import Cib, Primitive
+from fencer.ctl.sources.cib_constraints import FencingLevel
+from fencer.ctl.sources.cib_values import is_false, is_true, seconds
 from fencer.storage.lun_names import REMEDY, is_name_of_one_node
 
 LOOK_S: Final = 20.0

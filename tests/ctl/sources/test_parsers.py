@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fencer.cluster.xml_lines import parse_xml
-from fencer.ctl.sources.cib import parse_cib, seconds
+from fencer.ctl.sources.cib import parse_cib
+from fencer.ctl.sources.cib_values import seconds
 from fencer.ctl.sources.crm_mon import Failure, Node, parse_crm_mon
 from fencer.ctl.sources.dlm_conf import parse_dlm_conf
 from fencer.ctl.sources.lvm_conf import parse_lvm_conf
