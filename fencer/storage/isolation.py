@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 
 from fencer.errors import NotRegistered, PathsDiffer, StorageError, StorageRefused, TransportError, remedies
-from fencer.model import Deadline, ReservationKey
+from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.observations import LunFailed, LunIsolated
 from fencer.storage.arbitration import Contest, round_over
 from fencer.storage.guarded_registration import register_under_guard
@@ -13,7 +13,11 @@ from fencer.storage.key_removal import Removal, remove_key
 from fencer.storage.logical_unit import LogicalUnit, RoundPause
 from fencer.storage.look import Look, some_of
 from fencer.storage.nexus import Nexus, Outcome
+from fencer.storage.pr import ALL_REGISTRANTS_TYPES
 from fencer.storage.turns import REASONS, REMEDIES, Turns
+
+TGTD = "IET", "VIRTUAL-DISK"
+"""What tgtd says in its INQUIRY data, where nothing else is configured."""
 
 
 def isolate(
@@ -47,7 +51,8 @@ def isolate(
             victims = contest.victims(look)
             if not victims and look.shuts_out(contest.target):
                 doubt = None if target_was_there else contest.doubt(look)
-                if veto := doubt or _second_key(lun, contest, removals.values(), deadline):
+                veto = doubt or _second_key(lun, contest, removals.values(), deadline)
+                if veto := veto or lasts_not(lun, look.reservation.type, deadline):
                     return LunFailed(lun.name, f"{lun.name}: {veto}")
                 if not target_was_there and not traced:
                     traced = _leave_trace(lun, contest, deadline)
@@ -92,6 +97,24 @@ def _second_key(lun: LogicalUnit, contest: Contest, taken: Iterable[Removal], de
     return (
         f"key {contest.target} is gone, but the node that had it is registered under {keys}, too, on {ports}, and can "
         "write: register all its paths under one key (reservation_key in its multipath.conf?), fence it by power"
+    )
+
+
+def lasts_not(lun: LogicalUnit, held: ReservationType | None, deadline: Deadline) -> str | None:
+    """Why a reservation of this type may end by itself at this target; None elsewhere. Raises StorageError.
+
+    tgtd (1.0.97 still) frees the registration that made the reservation when it is preempted, and goes on using it:
+    with an all-registrants type no other one takes its place, and the type is read from freed memory.
+    """
+    if held not in ALL_REGISTRANTS_TYPES:
+        return None
+    found = lun.standard_inquiry(deadline)
+    if (found.vendor, found.product) != TGTD:
+        return None
+    return (
+        f"the reservation is {held.name}, which this target ({found.vendor} {found.product}) may lose at any time "
+        "once the node that made it is fenced: give reservation_type=WERO on all nodes, and have the reservation made "
+        "anew"
     )
 
 

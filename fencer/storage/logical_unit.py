@@ -19,6 +19,7 @@ from fencer.errors import (
 from fencer.model import Deadline
 from fencer.storage.bounded_transport import BoundedTransport, SpareThreads
 from fencer.storage.initiator_ports import Ports, registered_on
+from fencer.storage.inquiry import StandardInquiry
 from fencer.storage.look import Look
 from fencer.storage.nexus import PASSING_S, PATH_S, Nexus
 from fencer.storage.pr import Registration
@@ -179,6 +180,16 @@ class LogicalUnit:
                 if (status := nexus.read_full_status(deadline)) is not None:
                     return registered_on(status, ports)
                 failures.append(CommandFailed(f"{nexus.name}: READ FULL STATUS: not supported any more"))
+            except StorageError as error:
+                failures.append(error)
+        raise self._unanswered(failures)
+
+    def standard_inquiry(self, deadline: Deadline) -> StandardInquiry:
+        """By the first path that answers. Raises StorageError where none does."""
+        failures: list[StorageError] = []
+        for nexus in self.nexuses:
+            try:
+                return nexus.standard_inquiry(deadline)
             except StorageError as error:
                 failures.append(error)
         raise self._unanswered(failures)

@@ -18,7 +18,7 @@ from fencer.observations import (
     StorageDone,
 )
 from fencer.storage.arbitration import MEND, Contest, RaceResult, arbitrate, not_registered, still_won
-from fencer.storage.isolation import isolate
+from fencer.storage.isolation import isolate, lasts_not
 from fencer.storage.logical_unit import LogicalUnit
 from fencer.storage.look import Look, some_of
 from fencer.storage.pr import OutAction
@@ -294,6 +294,8 @@ def _monitor_one(
     if look.keys and held is None:
         reason = f"{lun.name}: keys are registered but no reservation is held: it protects nothing: {RESERVE}"
         return (*notes, LunFailed(lun.name, reason))
+    if (why := lasts_not(lun, held, deadline)) is not None:
+        return (*notes, LunFailed(lun.name, f"{lun.name}: {why}"))
     if (unknown := _unknown_key(lun, look, settings, needed)) is not None:
         return (*notes, unknown)
     notes += _weaknesses(lun, settings, deadline)

@@ -92,6 +92,7 @@ class FakeTarget:
     relogin_keeps_registration: a registration belongs to the initiator port, not to the session (LIO).
     cuts_lists: leaves out of a list what does not fit into the buffer, and says that the rest is all (LIO).
     reads_need_registration: PERSISTENT RESERVE IN conflicts for whoever is not registered.
+    product: vendor and product of its INQUIRY data, 24 bytes.
     silent: initiators whose commands are lost: TransportError, not executed.
     deaf: initiators whose commands are executed and whose answers are lost: TransportError.
     busy: how many of the next commands are answered BUSY (or busy_status), all initiators together.
@@ -123,6 +124,7 @@ class FakeTarget:
         self.relogin_keeps_registration = relogin_keeps_registration
         self.reads_need_registration = reads_need_registration
         self.cuts_lists = cuts_lists
+        self.product = b"FAKE    " + b"MEMORY          "
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
         self.busy = 0
@@ -249,7 +251,7 @@ class FakeTarget:
 
     def _inquiry(self, cdb: bytes) -> ScsiReply:
         if not cdb[1] & 1:
-            return _good(bytes((0, 0, 6, 2, 31, 0, 0, 0)) + b"FAKE    " + b"MEMORY          " + b"1   ")
+            return _good(bytes((0, 0, 6, 2, 31, 0, 0, 0)) + self.product + b"1   ")
         if cdb[2] != 0x83:
             return _check(INVALID_FIELD_IN_CDB)
         designator = bytes.fromhex(self.wwid.removeprefix("naa."))

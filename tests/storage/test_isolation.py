@@ -5,13 +5,17 @@ import pytest
 
 from fencer.errors import StorageRefused, TransportError
 from fencer.model import OtherKeys, ReservationType
-from fencer.observations import LunFailed, LunIsolated
+from fencer.observations import LunFailed, LunIsolated, LunState, Observation
+from fencer.storage import procedure
 from fencer.storage.arbitration import arbitrate
 from fencer.storage.isolation import isolate
 from fencer.storage.key_removal import Removal
 from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Outcome
 from fencer.storage.pr import InAction, OutAction, Reservation
+from fencer.storage.procedure import Opened
+from fencer.storage.registration import History, Past
+from fencer.storage.settings import StorageSettings
 from fencer.storage.transport import ScsiStatus
 from tests.storage.fake_target import FakeTarget
 from tests.storage.faulty_path import (
@@ -338,3 +342,24 @@ def test_a_trace_that_is_refused_says_what_to_do() -> None:
     end = isolate(unit(path, clock=clock), contest(), deadline(clock, 3.0))
     assert isinstance(end, LunFailed)
     assert end.reason.endswith("SG_IO: Operation not permitted: run as root")
+
+
+@pytest.mark.parametrize("kind", ReservationType)
+@pytest.mark.parametrize("product", [b"IET     VIRTUAL-DISK    ", b"FAKE    MEMORY          "])
+def test_a_reservation_that_tgtd_may_lose_is_no_proof(kind: ReservationType, product: bytes) -> None:
+    """tgtd goes on using the registration that made the reservation after it has freed it. On a real one a write of the
+    victim was taken after other initiators had come and gone."""
+    target = registered("a", "b", holder="b", kind=kind)
+    target.product = product
+    end = isolate(lun(target, "a"), contest(reservation_type=kind), deadline())
+    lasts = kind not in ALL_REGISTRANTS or b"IET" not in product
+    assert isinstance(end, LunIsolated) is lasts
+    assert isinstance(end, LunIsolated) or "IET VIRTUAL-DISK) may lose at any time" in end.reason
+
+    told: list[Observation] = []
+    settings = StorageSettings(("x",), None, A, reservation_type=kind, others=OtherKeys((B, C)))
+    opened = Opened((lun(target, "a"),))
+    procedure.monitor(
+        opened, settings, lambda _: Past(History.REGISTERED, 1, A), lambda *several: told.extend(several), deadline()
+    )
+    assert any(isinstance(what, LunState) for what in told) is lasts

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fencer.errors import CommandFailed, StorageError, TransportError, UsageError
 from fencer.model import Deadline, ReservationKey, ReservationType
 from fencer.storage.inquiry import DISK
+from fencer.storage.isolation import TGTD
 from fencer.storage.libiscsi import IscsiTransport, IscsiUrl
 from fencer.storage.nexus import Nexus, Outcome
 from fencer.storage.pr import RESERVATIONS_PREEMPTED, InAction, OutAction, says_preempted
@@ -147,6 +148,11 @@ def nodes(shared_target: Target, login: Callable[..., IscsiTransport]) -> Iterat
 
 def soon() -> Deadline:
     return Deadline.after(60)
+
+
+def test_tgtd_is_known_by_its_inquiry_data(nodes: tuple[Nexus, Nexus]) -> None:
+    found = nodes[0].standard_inquiry(soon())
+    assert (found.vendor, found.product) == TGTD
 
 
 def write(transport: ScsiTransport) -> ScsiStatus:
