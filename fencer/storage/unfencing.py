@@ -81,6 +81,9 @@ def _unfence(
     looks, silent = _looks(opened.luns, deadline.within(deadline.remaining_s * FIRST_LOOK_SHARE), at_once)
     generations = {wwid: look.generation for wwid, look in looks.items()}
     earlier = None if isinstance(found, Marker | UnreadableMarker) else found or read_marker(persistent_dir)
+    known = terms.others.known if terms.others is not None else ()
+    if isinstance(earlier, EarlierBootMarker) and earlier.key in known:
+        earlier = None  # of the node from which this machine was cloned
     _record_fence(opened, terms.own, earlier, looks, persistent_dir, emit)
     before = {mark.wwid: mark for mark in found.luns} if isinstance(found, Marker) else {}
     pasts = {wwid: _seen_so(past(found, wwid), look, terms.own, earlier) for wwid, look in looks.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from fencer.cluster.contact import Contact
 from fencer.errors import StorageError, UsageError
-from fencer.model import Deadline, ReservationKey
+from fencer.model import Deadline, OtherKeys, ReservationKey
 from fencer.observations import LunFailed, LunRegistered, Noted, Observation
 from fencer.storage import fenced_record, unfencing
 from fencer.storage.fenced_record import FencedRecord, read_record, write_record
@@ -79,6 +79,23 @@ def test_at_the_first_registration_of_a_boot_a_fence_is_recorded(node: Node, emp
         (node.kept / MARKER_NAME).unlink()
     node.unfence(target)
     assert node.record == FencedRecord((B,), lun(target).name)
+
+
+@pytest.mark.parametrize("one_port", [True, False])
+def test_a_clone_of_a_registered_node_does_not_take_its_key_over(node: Node, one_port: bool) -> None:
+    """A cloned machine has the other node's marker of an earlier boot, and perhaps its InitiatorName, too."""
+    target = registered("b")
+    node.unfence(target)
+    node.reboot()
+    if not one_port:
+        target.relogin("a")
+    seen: list[Observation] = []
+    terms = TERMS._replace(own=C, others=OtherKeys((A, B)))
+    luns = Opened((lun(target, "a"),))
+    unfence(luns, terms, str(node.state_dir), lambda *what: seen.extend(what), deadline())
+    assert any(isinstance(what, LunRegistered) for what in seen) is not one_port
+    assert target.keys.count(A) == 1
+    assert target.keys.count(C) == (not one_port)
 
 
 def test_in_the_boot_of_the_fence_none_is_recorded(node: Node) -> None:
