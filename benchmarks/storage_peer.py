@@ -139,9 +139,9 @@ def guest_main() -> int:
 # --- on the host --------------------------------------------------------------------------------------------------
 
 
-def _measured(luns: tuple[int, ...], runs: int, counted: bool) -> dict[int, dict[str, dict[str, list[float]]]]:
+def measured(luns: tuple[int, ...], runs: int, counted: bool) -> dict[int, dict[str, dict[str, list[float]]]]:
     """By LUNs, then who, then what: seconds, in order."""
-    from tests.lab import level2, race
+    from tests.lab import level2, product, race
 
     shape = level2.Shape(64 if max(luns) > 4 else 4, counted=counted)
     level2.make_snapshot(shape)
@@ -152,7 +152,7 @@ def _measured(luns: tuple[int, ...], runs: int, counted: bool) -> dict[int, dict
         guest.run("fence_halvm --version; fence_scsi -o metadata", check=True)  # read from the disk, once
         for count in luns:
             words = [f"{node}={','.join(guest.sd(node, lun) for lun in range(count))}" for node in level2.NODES]
-            command = f"/opt/fence-halvm/bin/python3 {_IN_GUEST} {runs} {' '.join(words)}"
+            command = f"{product.PYTHON} {_IN_GUEST} {runs} {' '.join(words)}"
             print(f"{count} LUNs …", file=sys.stderr, flush=True)
             done = guest.run(command, timeout_s=600 * (runs + 1), check=True)
             rows = [json.loads(line) for line in done.out.splitlines()]
@@ -199,7 +199,7 @@ def main() -> int:
     parser.add_argument("--counted", action="store_true", help="by a clock that counts instructions")
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
-    rows = _table(_measured(tuple(given.luns), given.runs, given.counted))
+    rows = _table(measured(tuple(given.luns), given.runs, given.counted))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
