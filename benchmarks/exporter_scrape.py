@@ -38,6 +38,7 @@ NODES, LUNS, PATHS, EVENTS = 16, 64, 4, 100_000
 P99_S = 0.050
 GROWTH_BYTES = 4 << 20
 WARM_UP = 200
+LEAST = 100
 EVERY_S = 0.8 * REUSE_S
 
 
@@ -48,6 +49,8 @@ def main() -> int:
     parser.add_argument("--scrapes", type=int, default=10_000)
     parser.add_argument("--peer-scrapers", type=int, default=50)
     given = parser.parse_args()
+    if given.scrapes < LEAST:
+        parser.error(f"--scrapes: {given.scrapes}: give {LEAST} at least: fewer have no p99")
     with tempfile.TemporaryDirectory(prefix="exporter-scrape-") as directory:
         place = Place(Path(directory))
         place.publish(scenes.snapshot(NODES, LUNS, PATHS), interval_s=1.0, check_interval_s=2.0)

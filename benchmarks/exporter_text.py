@@ -32,6 +32,7 @@ from tests import scenes
 from tests.exporter.conftest import Place
 
 SNAPSHOTS, WARM_UP = 12, 4
+LEAST = 5
 Text = Callable[[Iterable[Family]], bytes]
 
 
@@ -59,6 +60,8 @@ def main() -> int:
     )
     parser.add_argument("--scrapes", type=int, default=200, help="of each")
     given = parser.parse_args()
+    if given.scrapes < LEAST:
+        parser.error(f"--scrapes: {given.scrapes}: give {LEAST} at least")
     chance = random.Random(3)
     with tempfile.TemporaryDirectory(prefix="exporter-text-") as directory:
         place = Place(Path(directory))

@@ -4,10 +4,10 @@
 python -m benchmarks.journal_cost [RUNS]
 """
 
+import argparse
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +21,11 @@ RUNS = 30
 
 def main() -> None:
     """Prints a table."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.journal_cost", description="What the journal costs a call."
+    )
+    parser.add_argument("runs", type=int, nargs="?", default=RUNS)
+    runs = parser.parse_args().runs
     with Bmc("127.0.6.1") as bmc, tempfile.TemporaryDirectory() as directory:
         kept, locked = f"{directory}/journal.db", f"{directory}/locked.db"
         once(bmc, "off", kept)  # makes it, and warms caches up

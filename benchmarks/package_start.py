@@ -12,9 +12,9 @@ installation of the same tree by pip, not an editable one, on the same Python: o
 as the README makes it, on PyPI's newest.
 """
 
+import argparse
 import re
 import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -73,10 +73,17 @@ def count_instructions() -> None:
 
 def main() -> None:
     """Prints a table of processor time, user and system, of the whole tree."""
-    if sys.argv[1:] == ["instructions"]:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.package_start", description="What the agent costs as a package. As root."
+    )
+    parser.add_argument("runs", nargs="?", default=str(RUNS), help="how many, or: instructions")
+    given = parser.parse_args().runs
+    if given == "instructions":
         count_instructions()
         return
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    if not given.isdecimal():
+        parser.error(f"{given}: give a number of runs, or: instructions")
+    runs = int(given)
     become_subreaper()
     with tempfile.TemporaryDirectory() as directory, Bmc("127.0.6.2") as bmc:
         scratch = Path(directory)
