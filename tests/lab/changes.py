@@ -201,9 +201,7 @@ def second_lun(cluster: Cluster) -> Observed:
     rescan = f"iscsiadm -m session --rescan && udevadm wait --timeout=60 {SECOND_DISK}"
     level4.on_all(cluster, rescan)
     cluster.nodes[active].run(f"pvcreate {SECOND_DISK} && vgextend shared_vg {SECOND_DISK}", check=True)
-    for guest in cluster.nodes.values():
-        wait_feeding(guest, luns=2)
-        assert keys(guest) == keys(guest, SECOND_DISK) == [1, 2]
+    _check_both_registered(cluster)
     wait_records(cluster)
     assert running(cluster, active) == before
     assert_no_fence(cluster)
@@ -220,10 +218,16 @@ def second_lun(cluster: Cluster) -> Observed:
 
     seen = plays.play(cluster, lambda node: switch(cluster, node, "off"), repair)
     assert proofs(cluster, seen.survivor) == [{"storage", "power"}]
+    _check_both_registered(cluster)
+    return seen
+
+
+def _check_both_registered(cluster: Cluster) -> None:
+    """Each sidecar finds the second LUN in its own time."""
     for guest in cluster.nodes.values():
         wait_feeding(guest, luns=2)
-        assert keys(guest, SECOND_DISK) == [1, 2]
-    return seen
+    for guest in cluster.nodes.values():
+        assert keys(guest) == keys(guest, SECOND_DISK) == [1, 2]
 
 
 PLAYS: dict[str, Play] = {

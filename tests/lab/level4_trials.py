@@ -16,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -146,12 +147,18 @@ def run(
                 times = failovers.times(cluster, play(cluster, name))
                 result: dict[str, Any] = {"name": name, "fault": "", **times._asdict()}
             except (AssertionError, GuestError) as error:
-                result = {"name": name, "fault": str(error) or type(error).__name__}
+                result = {"name": name, "fault": f"{str(error) or type(error).__name__}\n{where(error)}"}
         done.append(result)
         with results.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print({**result, "fault": result["fault"].partition("\n")[0]}, flush=True)
     return done
+
+
+def where(error: BaseException) -> str:
+    """The lines that led to it: an assertion has no text of its own here."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "\n".join(f"{each.filename}:{each.lineno}: {each.line}" for each in frames)
 
 
 def at_random(kinds: Sequence[str], count: int, seed: int) -> list[tuple[str, float]]:
