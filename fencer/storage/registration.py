@@ -147,7 +147,8 @@ def register(lun: LogicalUnit, terms: Terms, past: Past, deadline: Deadline) -> 
         )
         if not registered:
             raise TransportError("; ".join(map(str, down.values())), remedies(down.values()))
-        if listed is None and not forgot and len(registered) > 1 and not _is_still(registered[0], terms, deadline):
+        without_key = listed is None and not forgot and len(registered) > 1
+        if without_key and not _is_under(registered[0], terms.own, terms.aptpl, deadline):
             return (_preempted(lun, terms, deadline),)
         end = _hold(lun, registered, terms, deadline)
     except StorageError as error:
@@ -213,16 +214,15 @@ def _register_absent(nexus: Nexus, terms: Terms, aptpl: bool, deadline: Deadline
             return f"REGISTER: this target supports no persistent reservations: {SWITCH_ON}"
 
 
-def _is_still(nexus: Nexus, terms: Terms, deadline: Deadline) -> bool:
-    """Whether the first path is registered still, now that the last one is.
+def _is_under(nexus: Nexus, key: ReservationKey, aptpl: bool, deadline: Deadline) -> bool:
+    """Whether this nexus is registered under key: a REGISTER from it to itself is executed only then, and moves no key.
 
-    A fence takes the key from all of them at once, and REGISTER AND IGNORE EXISTING KEY puts it back on those that come
-    after it. REGISTER from our key to our key shows that and changes nothing. A session that the target forgets in just
-    these milliseconds looks the same. Raises StorageError.
+    A fence takes this node's key from all paths at once, and a REGISTER that does not rest on the key puts it back on
+    those that come after it: the first path shows that. A session that the target forgets in just these milliseconds
+    looks the same. Raises StorageError where the target does not say.
     """
-    aptpl = terms.aptpl
     for _ in range(ATTEMPTS_MOST):
-        match nexus.register(terms.own, terms.own, aptpl, deadline):
+        match nexus.register(key, key, aptpl, deadline):
             case Outcome.DONE:
                 return True
             case Outcome.CONFLICT:
@@ -295,18 +295,13 @@ def _register_path(
 
 
 def _key_of_another(nexus: Nexus, terms: Terms, aptpl: bool, deadline: Deadline) -> ReservationKey | None:
-    """The key of another node under which this nexus is registered; None where it is no known one. Raises StorageError.
-
-    REGISTER from a key to itself is executed only where the nexus is registered under it, and changes nothing.
-    """
+    """The key of a known other node under which this nexus is registered, or None. Raises StorageError."""
     known = terms.others.known if terms.others is not None else ()
     if not known:
         return None
     listed = set(nexus.read_keys(deadline).keys).difference((terms.own, guard_key(terms.own)))
-    for key in sorted(listed & {*known, *map(guard_key, known)}):
-        if nexus.register(key, key, aptpl, deadline) is Outcome.DONE:
-            return key
-    return None
+    mine = (key for key in sorted(listed & {*known, *map(guard_key, known)}) if _is_under(nexus, key, aptpl, deadline))
+    return next(mine, None)
 
 
 def _hold(lun: LogicalUnit, registered: Sequence[Nexus], terms: Terms, deadline: Deadline) -> LunRegistered | LunFailed:

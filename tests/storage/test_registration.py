@@ -13,8 +13,8 @@ from fencer.storage.look import Look, guard_key
 from fencer.storage.nexus import Nexus
 from fencer.storage.pr import OutAction, Reservation
 from fencer.storage.registration import History, Past, Terms, objection
-from fencer.storage.transport import ScsiStatus
-from tests.storage.fake_target import FakeReservation, FakeTarget
+from fencer.storage.transport import ScsiReply, ScsiStatus, Sense
+from tests.storage.fake_target import INVALID_FIELD_IN_CDB, REGISTRATIONS_PREEMPTED, FakeReservation, FakeTarget
 from tests.storage.faulty_path import FaultyPath
 from tests.storage.nodes import WERO, A, B, C, Clock, contest, deadline, lun, registered, unbound
 
@@ -68,6 +68,27 @@ def test_a_node_that_is_one_initiator_port_with_another_is_not_registered(others
     else:  # of no node that is known: left over
         assert isinstance(end, LunRegistered)
         assert target.keys == [A, C]
+
+
+@pytest.mark.parametrize("sense", [INVALID_FIELD_IN_CDB, REGISTRATIONS_PREEMPTED], ids=["no APTPL", "unit attention"])
+def test_a_target_that_does_not_say_at_once_whose_port_it_is_has_no_key_replaced(sense: Sense) -> None:
+    """A target that cannot store APTPL may look at the key before; a unit attention may come at any command."""
+    target = registered("b", holder="b")
+    serve, asked = target._serve, [0]
+
+    def once(session, cdb, data_out, length):  # type: ignore[no-untyped-def]
+        if data_out[:16] == int(B).to_bytes(8) * 2:
+            asked[0] += 1
+            if asked[0] == 1:
+                return ScsiReply(ScsiStatus.CHECK_CONDITION, sense, b"")
+        return serve(session, cdb, data_out, length)
+
+    target._serve = once  # type: ignore[method-assign]
+    end = register(lun(target, "b"), Terms(A, WERO, True, others=OtherKeys((B,))), Past(History.NEVER), deadline())
+    assert isinstance(end, LunFailed)
+    assert f"registered under key {B} of another node" in end.reason
+    assert target.keys == [B]
+    assert asked == [2]
 
 
 @pytest.mark.parametrize("paths", [("a",), ("a1", "a2")])
